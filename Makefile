@@ -1,0 +1,94 @@
+# One environment (.venv), one profile (release), one target folder: torch-sys takes minutes to build, so it is built once.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUST := Cargo.toml Cargo.lock build.rs .cargo/config.toml $(shell find src -name '*.rs')
+PACKAGE := $(shell find python -name '*.py*' -not -name '*.pyc')
+
+# torch-sys asks the python on PATH for torch; maturin installs into VIRTUAL_ENV. Nobody has to activate anything.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+
+# maturin's settings for PyO3, once there are some: cargo compiles PyO3 anew whenever they change.
+PYO3 := $(patsubst %,PYO3_CONFIG_FILE=$(CURDIR)/%,$(firstword $(wildcard target/maturin/pyo3-config-*)))
+
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test lint fmt core build types python bench golden notebooks wheel clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: build ## train on synthetic people for a few minutes and show swaps
+	$(BIN)/cagan demo
+
+test: lint core wheel types python ## check everything, cheapest first
+
+lint: $(VENV)/made ## formatting and lints of Rust and Python
+	cargo fmt --check
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(PYO3) cargo clippy --release --all-targets --all-features -- -D warnings
+
+fmt: $(VENV)/made ## format Rust and Python
+	cargo fmt
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+core: $(VENV)/made ## tests of the Rust core
+	cargo test --release
+
+build: $(VENV)/built ## the extension module, into .venv
+
+types: build ## types of the package, and its stubs against the built module
+	$(BIN)/mypy
+	$(BIN)/stubtest cagan._cagan
+
+python: build ## tests of the Python package
+	$(BIN)/pytest
+
+bench: build ## time a training step
+	$(BIN)/python benchmarks/step.py
+
+golden: build ## rewrite the recorded values
+	$(BIN)/python tests/golden/make_golden.py
+
+notebooks: build $(VENV)/notebooks ## run the notebooks and keep their outputs
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
+
+wheel: dist/.built ## build a wheel into dist/
+
+clean: ## remove everything that was built
+	rm -rf $(VENV) target dist .mypy_cache .pytest_cache .ruff_cache python/cagan/*.so
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "cagan needs Python 3.10 or newer, and PYTHON=$(PYTHON) is not: try make PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# The build runs without isolation, so its requirements are installed here, with the test tools. cargo does not see that
+# torch changed or moved: torch-sys is cleaned then.
+$(VENV)/made: pyproject.toml | $(BIN)/python
+	sed -n -e '/^requires = /p' -e '/^dependencies = \[/,/^\]/p' -e '/^test = \[/,/^\]/p' pyproject.toml | \
+		grep -o '"[^"]*"' | xargs $(BIN)/pip install
+	@mkdir -p target
+	@$(BIN)/python -c 'import torch; print(torch.__version__, torch.__file__)' > target/torch.new
+	@if [ -e target/torch ] && ! cmp -s target/torch target/torch.new; then cargo clean --release -p torch-sys; fi
+	@mv target/torch.new target/torch
+	@touch $@
+
+$(VENV)/built: $(VENV)/made $(RUST)
+	PIP_QUIET=1 $(BIN)/maturin develop --release
+	@touch $@
+
+# Where patchelf is installed, `maturin develop` writes this machine's folders into the library: link it anew then.
+dist/.built: $(VENV)/built $(PACKAGE) README.md LICENSE-MIT LICENSE-APACHE
+	rm -rf dist
+	@if command -v patchelf > /dev/null; then rm -f target/release/libcagan.so target/release/deps/libcagan*.so; fi
+	$(BIN)/maturin build --release --out dist
+	@touch $@
+
+$(VENV)/notebooks: pyproject.toml | $(VENV)/made
+	sed -n '/^notebooks = \[/,/^\]/p' pyproject.toml | grep -o '"[^"]*"' | xargs $(BIN)/pip install
+	@touch $@

@@ -1,0 +1,185 @@
+"""The command line: the same face as the Python package, with defaults asked from the core."""
+
+import csv
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from . import _cagan
+from .demo import demo as run_demo
+from .runs import info as gather_info
+from .runs import train as run_train
+
+_FOLDER = click.Path(path_type=Path)
+
+
+class _Size(click.ParamType):
+    """`128x96` (height x width), or one number for a square."""
+
+    name = "HxW"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The sides as numbers."""
+        if not isinstance(value, str):
+            return value
+        try:
+            sides = [int(side) for side in value.lower().split("x")]
+        except ValueError:
+            sides = []
+        if len(sides) not in (1, 2):
+            self.fail(f"expected a size as 128x96 (height x width) or 64, got {value}", param, ctx)
+        return sides[0] if len(sides) == 1 else tuple(sides)
+
+
+_TYPES: dict[str, Any] = {"count": int, "number": float, "flag": bool, "text": str, "size": _Size()}
+
+
+def _settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds every setting of the core as an option."""
+    for setting in reversed(_cagan.settings()):
+        kind = click.Choice(setting["choices"]) if setting["kind"] == "choice" else _TYPES[setting["kind"]]
+        default = getattr(_cagan.Config(), setting["name"])
+        shown = "x".join(map(str, default)) if isinstance(default, tuple) else default
+        option = click.option(
+            "--" + setting["name"].replace("_", "-"),
+            type=kind,
+            default=None,
+            help=f"{setting['help'].capitalize()} [default: {'none' if shown is None else shown}, or the preset's]",
+        )
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="cagan")
+def cli() -> None:
+    """Learn from pairs of a person and a product picture to swap fashion articles on photos."""
+
+
+@cli.command()
+@click.argument("pairs", type=_FOLDER)
+@click.argument("run_dir", type=_FOLDER)
+@click.option(
+    "--preset", type=click.Choice(_cagan.presets()), help=f"Row of settings [default: {_cagan.Config().preset}]"
+)
+@click.option("--quiet", is_flag=True, help="No progress bar")
+@_settings
+def train(pairs: Path, run_dir: Path, preset: str | None, quiet: bool, **settings: Any) -> None:
+    """Train on the pairs in the folder PAIRS, or go on with the run in RUN_DIR."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    run = run_train(pairs, run_dir, _cagan.Config(preset, **given), progress=False if quiet else None)
+    click.echo(f"{run.snapshots[-1]}\n{run.samples[-1]}")
+
+
+@cli.command()
+@click.argument("model", type=_FOLDER)
+@click.option("--human", type=_FOLDER, help="Photo of the person")
+@click.option("--worn", type=_FOLDER, help="Product picture of what the person wears")
+@click.option("--target", type=_FOLDER, help="Product picture of what to put on")
+@click.option("--pairs", type=_FOLDER, help="Folder of pairs that the ids of --list are of")
+@click.option("--list", "listing", type=_FOLDER, help="CSV with the columns human, target: ids over --pairs")
+@click.option("--out", type=_FOLDER, required=True, help="PNG to write; with --list the folder")
+@click.option("--device", help=f"auto, cpu, cuda or cuda:N [default: {_cagan.Config().device}]")
+def swap(
+    model: Path,
+    human: Path | None,
+    worn: Path | None,
+    target: Path | None,
+    pairs: Path | None,
+    listing: Path | None,
+    out: Path,
+    device: str | None,
+) -> None:
+    """Swap with MODEL, a run folder or a snapshot.
+
+    Either one photo (--human, --worn, --target) to the PNG --out, its mask beside it as .alpha.png; or a --list of ids over
+    --pairs to OUT/<human>__<target>.png and .alpha.png.
+    """
+    one, many = (human, worn, target), (pairs, listing)
+    if all(one) and not any(many):
+        swapper = _cagan.Swapper(model, device)
+        swapper.swap(human, worn, target).save(out, out.with_suffix(".alpha.png"))
+        click.echo(out)
+        return
+    if any(one) or pairs is None or listing is None:
+        raise click.UsageError("expected --human, --worn and --target, or --pairs and --list")
+    wanted = _read_list(listing, _cagan.Pairs(pairs))
+    swapper = _cagan.Swapper(model, device)
+    out.mkdir(parents=True, exist_ok=True)
+    part = 64
+    for start in range(0, len(wanted), part):
+        rows = wanted[start : start + part]
+        swaps = swapper.swap(
+            [person.human_path for person, _ in rows],
+            [person.article_path for person, _ in rows],
+            [article.article_path for _, article in rows],
+        )
+        for (person, article), swapped in zip(rows, swaps):
+            name = f"{person.id}__{article.id}"
+            swapped.save(out / f"{name}.png", out / f"{name}.alpha.png")
+    click.echo(f"{len(wanted)} swaps in {out}")
+
+
+def _read_list(listing: Path, pairs: _cagan.Pairs) -> list[tuple[_cagan.Pair, _cagan.Pair]]:
+    """The people and the articles of a CSV, all looked up before anything is computed."""
+    with listing.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.DictReader(file)
+        missing = {"human", "target"} - set(rows.fieldnames or ())
+        if missing:
+            got = ", ".join(rows.fieldnames or ()) or "none"
+            raise ValueError(f"{listing}: expected the columns human, target, got {got}")
+        found = []
+        for row in rows:
+            try:
+                found.append((pairs[row["human"]], pairs[row["target"]]))
+            except (KeyError, TypeError) as error:
+                raise ValueError(f"{listing}: line {rows.line_num}: {error.args[0]}") from None
+    return found
+
+
+@cli.command()
+@click.argument("out", type=_FOLDER)
+@click.option("--count", type=int, required=True, help="Number of pairs")
+@click.option("--seed", type=int, help="What the drawing comes from [default: 0]")
+@click.option("--size", type=_Size(), help="Height x width [default: 128x96]")
+def dolls(out: Path, count: int, seed: int | None, size: Any) -> None:
+    """Draw synthetic pairs into the folder OUT."""
+    size = (size, size) if isinstance(size, int) else size
+    click.echo(_cagan.dolls(out, count, seed, size))
+
+
+@cli.command()
+@click.argument("folder", type=_FOLDER, default=Path("runs/demo"))
+def demo(folder: Path) -> None:
+    """Draw dolls, train on them for a few minutes, and write a grid of swaps, all in FOLDER."""
+    click.echo(run_demo(folder))
+
+
+@cli.command()
+@click.argument("preset", type=click.Choice(_cagan.presets()), required=False)
+def info(preset: str | None) -> None:
+    """Show versions, device, threads and presets; with PRESET its settings and where they come from."""
+    if preset:
+        click.echo(_cagan.Config(preset))
+        return
+    for name, value in gather_info().items():
+        click.echo(f"{name:15} {', '.join(value) if isinstance(value, list) else value}")
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user's is one line, not a traceback."""
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped; what was done is saved, the same command goes on", err=True)
+        sys.exit(130)
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, ArithmeticError) as error:
+        text = error.args[0] if isinstance(error, KeyError) else error
+        click.echo(f"error: {text}", err=True)
+        sys.exit(1)

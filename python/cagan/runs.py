@@ -1,0 +1,175 @@
+"""Training runs from Python: `train` with its progress bar, and a run folder read back."""
+
+import json
+import os
+import platform
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from . import _cagan
+
+__all__ = ["Run", "info", "train"]
+
+
+class Run:
+    """A run folder: its config, its log, its pictures and its snapshots.
+
+    Args:
+        path: The folder that `cagan.train` wrote.
+
+    Raises:
+        FileNotFoundError: The folder is not there, or no run has been in it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:  # noqa: D107  # the class says it
+        self.path = Path(path)
+        if not (self.path / "config.json").is_file():
+            raise FileNotFoundError(f"{self.path}: expected a run folder with config.json, got none")
+
+    @property
+    def config(self) -> _cagan.Config:
+        """The resolved config."""
+        return _cagan.Config.from_json((self.path / "config.json").read_text(encoding="utf-8"))
+
+    @property
+    def stats(self) -> list[dict[str, float]]:
+        """The lines of stats.jsonl: means over each interval, by log key."""
+        with (self.path / "stats.jsonl").open(encoding="utf-8") as lines:
+            return [json.loads(line) for line in lines]
+
+    @property
+    def samples(self) -> list[Path]:
+        """The sample grids, oldest first."""
+        return sorted((self.path / "samples").glob("step_*.png"))
+
+    @property
+    def snapshots(self) -> list[Path]:
+        """The snapshots, oldest first."""
+        return sorted((self.path / "snapshots").glob("step_*.safetensors"))
+
+    def swapper(self, device: str | None = None) -> _cagan.Swapper:
+        """The newest snapshot in use."""
+        return _cagan.Swapper(self.path, device)
+
+    def __repr__(self) -> str:
+        """The folder."""
+        return f"Run({str(self.path)!r})"
+
+
+def train(
+    pairs: _cagan.Pairs | str | os.PathLike[str],
+    run_dir: str | os.PathLike[str],
+    config: _cagan.Config | str | None = None,
+    *,
+    progress: bool | None = None,
+    on_event: Callable[[str, Any], None] | None = None,
+    **overrides: Any,
+) -> Run:
+    """Train on pairs, or go on with the run in `run_dir`.
+
+    Ctrl-C and the kernel's interrupt button finish the step and write a checkpoint; the same call then goes on from there.
+
+    Args:
+        pairs: The pairs, or their folder.
+        run_dir: The run's folder, made where it is not there.
+        config: A config, or a preset's name.
+        progress: Whether to show a progress bar; where it is not given, in a terminal and in Jupyter.
+        on_event: Called with an event's name and value: "start" (dict), "step" (int), "report" (dict: a line of stats.jsonl),
+            "sample", "snapshot", "checkpoint" (Path). An exception in it stops the run like Ctrl-C.
+        **overrides: Settings in place of the config's.
+
+    Returns:
+        The run.
+
+    Raises:
+        FileNotFoundError: For pairs that are not there.
+        ValueError: For bad settings, too few pairs, a picture that cannot be decoded, or a run with other settings in `run_dir`.
+        TypeError: For a name that is no setting.
+        RuntimeError: For a device that is not there.
+        FloatingPointError: For a loss that stopped being a number; the message names the term and the step.
+
+    Example:
+        >>> import cagan
+        >>> pairs = cagan.dolls("data/dolls", count=8)
+        >>> run = cagan.train(pairs, "runs/first", "smoke", steps=4, progress=False)
+        >>> run.stats[-1]["step"]
+        4
+    """
+    if not isinstance(pairs, _cagan.Pairs):
+        pairs = _cagan.Pairs(pairs)
+    if not isinstance(config, _cagan.Config):
+        config = _cagan.Config(config)
+    if overrides:
+        config = config.replace(**overrides)
+    bar = _Bar(progress)
+
+    def observe(event: str, value: Any) -> None:
+        bar.show(event, value)
+        if on_event is not None:
+            on_event(event, value)
+
+    try:
+        _cagan.run(pairs, Path(run_dir), config, observe)
+    finally:
+        bar.close()
+    return Run(run_dir)
+
+
+class _Bar:
+    """Images, images/s, the time left and the losses."""
+
+    _shown = (
+        ("D", "loss/discriminator"),
+        ("G", "loss/generator"),
+        ("cycle", "loss/generator/cycle"),
+        ("mask", "mask/area"),
+    )
+
+    def __init__(self, progress: bool | None) -> None:
+        # tqdm reads None as: only where the output is a terminal. In Jupyter its notebook form shows anyway.
+        self._disable = None if progress is None else not progress
+        self._bar: tqdm[Any] | None = None
+        self._batch = 1
+
+    def show(self, event: str, value: Any) -> None:
+        if event == "start":
+            self._batch = value["batch_size"]
+            self._bar = tqdm(
+                total=value["total"] * self._batch,
+                initial=value["step"] * self._batch,
+                disable=self._disable,
+                unit=" images",
+                dynamic_ncols=True,
+            )
+            if not self._bar.disable and value["data_bytes"] > 1 << 30:
+                self._bar.write(f"decoded pictures take {value['data_bytes'] / 2**30:.1f} GiB")
+        elif self._bar is not None and event == "step":
+            self._bar.update(self._batch)
+        elif self._bar is not None and event == "report":
+            self._bar.set_postfix({name: f"{value[key]:.3f}" for name, key in self._shown}, refresh=False)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def info() -> dict[str, Any]:
+    """Versions, devices, threads and presets.
+
+    Example:
+        >>> import cagan
+        >>> cagan.info()["presets"]
+        ['vasily', 'paper', 'smoke']
+    """
+    system: dict[str, Any] = _cagan.system()
+    return {
+        "cagan": system.pop("cagan"),
+        "torch": metadata.version("torch"),
+        "python": platform.python_version(),
+        **system,
+        "presets": _cagan.presets(),
+    }

@@ -1,0 +1,129 @@
+//! The only crossing of pictures and numbers between Python and the core.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use image::RgbImage;
+use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use serde_json::Value;
+use tch::{Device, Kind, Tensor};
+
+use crate::error::{Error, Result};
+use crate::pixels::read_rgb;
+
+/// A value as a Python object, by way of JSON.
+pub fn to_python<'py>(py: Python<'py>, value: &impl serde::Serialize) -> PyResult<Bound<'py, PyAny>> {
+    let text = serde_json::to_string(value).expect("plain values");
+    py.import("json")?.call_method1("loads", (text,))
+}
+
+/// A Python object as a JSON value; numpy's scalars count as numbers.
+pub fn from_python(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Value> {
+    let py = object.py();
+    let options = PyDict::new(py);
+    options.set_item("default", py.import("operator")?.call_method1("methodcaller", ("item",))?)?;
+    let text = py
+        .import("json")?
+        .call_method("dumps", (object,), Some(&options))
+        .and_then(|text| text.extract::<String>());
+    let value = text.ok().and_then(|text| serde_json::from_str(&text).ok());
+    let refused = || Error::setting(name, "a finite number, text, flag or list", object.to_string());
+    value.ok_or_else(|| refused().into())
+}
+
+/// A picture that came from Python: a path, a PIL picture, or an `[H, W, 3]` uint8 array.
+pub enum Picture {
+    Path(PathBuf),
+    Pixels(RgbImage),
+}
+
+impl Picture {
+    /// Reads what needs the interpreter; files are decoded later, without it.
+    pub fn from_python(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Picture> {
+        if let Ok(path) = object.extract::<PathBuf>() {
+            return Ok(Picture::Path(path));
+        }
+        let array = if object.hasattr("convert")? {
+            let rgb = object.call_method1("convert", ("RGB",))?;
+            object.py().import("numpy")?.call_method1("asarray", (rgb,))?
+        } else {
+            object.clone()
+        };
+        let wrong = |got: String| Error::Array {
+            name: name.into(),
+            expected: "a path, a PIL picture or a uint8 array of shape [H, W, 3]".into(),
+            got,
+        };
+        let Ok(pixels) = array.extract::<PyReadonlyArrayDyn<u8>>() else {
+            let kind = array.getattr("dtype").or_else(|_| array.get_type().getattr("__name__"))?;
+            return Err(wrong(kind.to_string()).into());
+        };
+        match *pixels.shape() {
+            [height, width, 3] if height > 0 && width > 0 => {
+                let bytes = pixels.as_array().iter().copied().collect();
+                let picture = RgbImage::from_raw(width as u32, height as u32, bytes);
+                Ok(Picture::Pixels(picture.expect("bytes fit the shape")))
+            }
+            _ => Err(wrong(format!("shape {:?}", pixels.shape())).into()),
+        }
+    }
+
+    pub fn decode(&self) -> Result<RgbImage> {
+        match self {
+            Picture::Path(path) => read_rgb(path),
+            Picture::Pixels(picture) => Ok(picture.clone()),
+        }
+    }
+}
+
+/// Bytes as a numpy array of that shape.
+pub fn bytes_to_numpy<'py>(
+    py: Python<'py>,
+    bytes: Vec<u8>,
+    shape: &[usize],
+) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
+    PyArray1::from_vec(py, bytes).reshape(shape.to_vec())
+}
+
+/// A tensor as a float32 array.
+pub fn to_numpy<'py>(py: Python<'py>, tensor: &Tensor) -> PyResult<Bound<'py, PyArrayDyn<f32>>> {
+    let tensor = tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
+    let mut values = vec![0f32; tensor.numel()];
+    tensor.copy_data(&mut values, tensor.numel());
+    let shape: Vec<usize> = tensor.size().iter().map(|&n| n as usize).collect();
+    PyArray1::from_vec(py, values).reshape(shape)
+}
+
+/// A float32 array as a tensor on the CPU.
+pub fn from_numpy(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
+    let array = object.extract::<PyReadonlyArrayDyn<f32>>().map_err(|_| Error::Array {
+        name: name.into(),
+        expected: "a float32 array".into(),
+        got: object.get_type().to_string(),
+    })?;
+    let shape: Vec<i64> = array.shape().iter().map(|&n| n as i64).collect();
+    let values: Vec<f32> = array.as_array().iter().copied().collect();
+    Ok(Tensor::from_slice(&values).reshape(shape))
+}
+
+/// Named tensors as a dictionary of arrays.
+pub fn to_dict<'py>(py: Python<'py>, tensors: &[(String, Tensor)]) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    for (name, tensor) in tensors {
+        dict.set_item(name, to_numpy(py, tensor)?)?;
+    }
+    Ok(dict)
+}
+
+/// A dictionary of arrays as named tensors.
+pub fn from_dict(dict: &Bound<'_, PyDict>) -> PyResult<HashMap<String, Tensor>> {
+    dict.iter()
+        .map(|(name, array)| {
+            let name: String = name.extract()?;
+            let tensor = from_numpy(&name, &array)?;
+            Ok((name, tensor))
+        })
+        .collect()
+}

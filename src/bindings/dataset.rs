@@ -1,0 +1,165 @@
+//! `cagan.Pairs` and `cagan.Pair`.
+
+use std::path::PathBuf;
+
+use numpy::PyArrayDyn;
+use pyo3::prelude::*;
+
+use super::arrays::bytes_to_numpy;
+use crate::data::{Pair, Pairs};
+use crate::error::Error;
+use crate::pixels::read_rgb;
+
+/// One pair on disk: a human and the article that the human wears. Pictures are decoded when asked for.
+#[pyclass(name = "Pair", module = "cagan", frozen, eq)]
+#[derive(PartialEq)]
+pub struct PyPair(Pair);
+
+#[pymethods]
+impl PyPair {
+    #[getter]
+    fn id(&self) -> &str {
+        &self.0.id
+    }
+
+    #[getter]
+    fn human_path(&self) -> PathBuf {
+        self.0.human.clone()
+    }
+
+    #[getter]
+    fn article_path(&self) -> PathBuf {
+        self.0.article.clone()
+    }
+
+    /// The photo: uint8, [H, W, 3].
+    #[getter]
+    fn human<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
+        decoded(py, &self.0.human)
+    }
+
+    /// The product picture: uint8, [H, W, 3].
+    #[getter]
+    fn article<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
+        decoded(py, &self.0.article)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Pair({:?})", self.0.id)
+    }
+}
+
+fn decoded<'py>(py: Python<'py>, path: &PathBuf) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
+    let picture = py.detach(|| read_rgb(path))?;
+    let shape = [picture.height() as usize, picture.width() as usize, 3];
+    bytes_to_numpy(py, picture.into_raw(), &shape)
+}
+
+/// Pairs(folder)
+/// --
+///
+/// The pairs of a folder: `pairs.csv` (columns id, human, article; paths relative to the folder) if it is there, else `human/` and
+/// `article/` matched by file stem.
+///
+/// Args:
+///     folder: The folder.
+///
+/// Raises:
+///     FileNotFoundError: For a folder that is not there, or that has neither `pairs.csv` nor both sub-folders.
+///     ValueError: For an empty folder, a picture without its partner, an id that comes twice, or a broken CSV.
+#[pyclass(name = "Pairs", module = "cagan", frozen, sequence)]
+pub struct PyPairs(pub Pairs);
+
+#[pymethods]
+impl PyPairs {
+    #[new]
+    fn new(py: Python<'_>, folder: PathBuf) -> PyResult<Self> {
+        Ok(PyPairs(py.detach(|| Pairs::open(folder))?))
+    }
+
+    #[getter]
+    fn folder(&self) -> PathBuf {
+        self.0.folder.clone()
+    }
+
+    /// The pairs' names, in order.
+    #[getter]
+    fn ids(&self) -> Vec<&str> {
+        self.0.pairs.iter().map(|pair| pair.id.as_str()).collect()
+    }
+
+    /// Splits off a share of the pairs, drawn by `seed` (0 where none is given).
+    ///
+    /// Args:
+    ///     share: The part to split off, between 0 and 1.
+    ///     seed: What the draw comes from.
+    ///
+    /// Returns:
+    ///     The rest and the share, both in their old order.
+    ///
+    /// Raises:
+    ///     ValueError: For a share that leaves a side empty.
+    #[pyo3(signature = (share, seed=None))]
+    fn split(&self, share: f64, seed: Option<u64>) -> PyResult<(PyPairs, PyPairs)> {
+        let (rest, share) = self.0.split(share, seed.unwrap_or_default())?;
+        Ok((PyPairs(rest), PyPairs(share)))
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+
+    fn __getitem__(&self, key: Key) -> PyResult<PyPair> {
+        let pair = match key {
+            Key::Id(id) => self.0.find(&id)?,
+            Key::Index(index) => {
+                let len = self.0.len();
+                let place = if index < 0 { index + len as i64 } else { index };
+                let pair = usize::try_from(place).ok().and_then(|p| self.0.pairs.get(p));
+                pair.ok_or(Error::Index { index, len })?
+            }
+        };
+        Ok(PyPair(pair.clone()))
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Pairs({:?}, {} pairs)", self.0.folder.display().to_string(), self.0.len())
+    }
+}
+
+#[derive(FromPyObject)]
+enum Key {
+    Index(i64),
+    Id(String),
+}
+
+/// Draws synthetic pairs: paper dolls and the garments that they wear, as an ordinary pairs folder of PNG files.
+///
+/// Args:
+///     out: The folder, made where it is not there.
+///     count: How many pairs.
+///     seed: What the drawing comes from; 0 where none is given. The same seed gives the same bytes.
+///     size: (height, width), 16 to 1024 each; 128 x 96 where none is given.
+///
+/// Returns:
+///     The pairs.
+///
+/// Raises:
+///     ValueError: For no pairs, or a size outside the limits.
+///     OSError: Where the folder cannot be written.
+#[pyfunction]
+#[pyo3(signature = (out, count, seed=None, size=None))]
+pub fn dolls(
+    py: Python<'_>,
+    out: PathBuf,
+    count: u64,
+    seed: Option<u64>,
+    size: Option<(u32, u32)>,
+) -> PyResult<PyPairs> {
+    let size = size.map_or([128, 96], |(height, width)| [height, width]);
+    let pairs = py.detach(|| {
+        crate::dolls::write(&out, count, seed.unwrap_or_default(), size)?;
+        Pairs::open(&out)
+    })?;
+    Ok(PyPairs(pairs))
+}

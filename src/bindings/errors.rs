@@ -1,0 +1,36 @@
+//! The only place where an [`Error`] becomes a Python exception.
+
+use pyo3::PyErr;
+use pyo3::exceptions::{
+    PyFileNotFoundError, PyFloatingPointError, PyIndexError, PyKeyError, PyKeyboardInterrupt,
+    PyOSError, PyRuntimeError, PyTypeError, PyValueError,
+};
+
+use crate::error::Error;
+
+impl From<Error> for PyErr {
+    fn from(error: Error) -> PyErr {
+        let text = error.to_string();
+        match error {
+            Error::Setting { .. } | Error::Content { .. } | Error::Array { .. } => {
+                PyValueError::new_err(text)
+            }
+            Error::UnknownName { kind, .. } => match kind {
+                // As for any unknown keyword.
+                "setting" => PyTypeError::new_err(text),
+                "id" => PyKeyError::new_err(text),
+                _ => PyValueError::new_err(text),
+            },
+            Error::NotFound { .. } => PyFileNotFoundError::new_err(text),
+            Error::Io { path, source } => match source.raw_os_error() {
+                // With the number Python picks the subclass, as PermissionError.
+                Some(number) => PyOSError::new_err((number, source.to_string(), path)),
+                None => PyOSError::new_err(text),
+            },
+            Error::Device(_) | Error::Torch(_) => PyRuntimeError::new_err(text),
+            Error::NonFinite { .. } => PyFloatingPointError::new_err(text),
+            Error::Index { .. } => PyIndexError::new_err(text),
+            Error::Interrupted => PyKeyboardInterrupt::new_err(text),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The Python module `cagan._cagan`: each method takes arrays in, releases the interpreter, calls the core, gives arrays out.
+
+mod arrays;
+mod config;
+mod dataset;
+mod errors;
+mod swapper;
+mod trainer;
+
+use pyo3::prelude::*;
+
+/// What this build runs on: its version, libtorch's CPU threads, CUDA devices, and the device that "auto" means.
+#[pyfunction]
+fn system(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    let available = tch::Cuda::is_available();
+    let cuda_devices = if available { tch::Cuda::device_count() } else { 0 };
+    let auto = if available { "cuda" } else { "cpu" };
+    arrays::to_python(
+        py,
+        &serde_json::json!({
+            "cagan": env!("CARGO_PKG_VERSION"),
+            "auto_device": auto,
+            "cuda_devices": cuda_devices,
+            "cuda_libraries": tch::utils::has_cuda(),
+            "threads": tch::get_num_threads(),
+        }),
+    )
+}
+
+#[pymodule]
+fn _cagan(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<config::PyConfig>()?;
+    module.add_class::<dataset::PyPair>()?;
+    module.add_class::<dataset::PyPairs>()?;
+    module.add_class::<swapper::PySwap>()?;
+    module.add_class::<swapper::PySwapper>()?;
+    module.add_class::<trainer::PyTrainer>()?;
+    module.add_function(wrap_pyfunction!(config::presets, module)?)?;
+    module.add_function(wrap_pyfunction!(config::settings, module)?)?;
+    module.add_function(wrap_pyfunction!(dataset::dolls, module)?)?;
+    module.add_function(wrap_pyfunction!(trainer::run, module)?)?;
+    module.add_function(wrap_pyfunction!(system, module)?)
+}

@@ -1,0 +1,194 @@
+//! `cagan.Swapper` and `cagan.Swap`.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use numpy::PyArrayDyn;
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+use rayon::prelude::*;
+
+use super::arrays::{Picture, bytes_to_numpy};
+use super::config::PyConfig;
+use crate::error::{Error, Result};
+use crate::inference::{Request, Swapped, Swapper};
+use crate::pixels::png;
+use crate::storage::write_atomically;
+
+/// One swapped photo, of the photo's own size. Where the mask is 0 the picture has the photo's exact bytes.
+#[pyclass(name = "Swap", module = "cagan", frozen)]
+pub struct PySwap(Swapped);
+
+#[pymethods]
+impl PySwap {
+    /// The person in the target article: uint8, [H, W, 3].
+    #[getter]
+    fn image<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
+        bytes_to_numpy(py, self.0.image.clone(), &self.shape(true))
+    }
+
+    /// What is repainted: uint8, [H, W], 255 = all of it.
+    #[getter]
+    fn mask<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
+        bytes_to_numpy(py, self.0.mask.clone(), &self.shape(false))
+    }
+
+    /// What the generator would paint: uint8, [H, W, 3].
+    #[getter]
+    fn paint<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
+        bytes_to_numpy(py, self.0.paint.clone(), &self.shape(true))
+    }
+
+    /// Writes the picture as PNG, and the mask beside it where a second path is given.
+    ///
+    /// Raises:
+    ///     OSError: Where the path cannot be written.
+    #[pyo3(signature = (path, mask=None))]
+    fn save(&self, py: Python<'_>, path: PathBuf, mask: Option<PathBuf>) -> PyResult<()> {
+        let swap = &self.0;
+        Ok(py.detach(|| -> Result<()> {
+            write_atomically(&path, &png(&swap.image, swap.size, 3))?;
+            match &mask {
+                Some(path) => write_atomically(path, &png(&swap.mask, swap.size, 1)),
+                None => Ok(()),
+            }
+        })?)
+    }
+
+    fn _repr_png_(&self) -> Cow<'_, [u8]> {
+        png(&self.0.image, self.0.size, 3).into()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Swap({} x {})", self.0.size[0], self.0.size[1])
+    }
+}
+
+impl PySwap {
+    fn shape(&self, colour: bool) -> Vec<usize> {
+        let [height, width] = self.0.size;
+        if colour { vec![height, width, 3] } else { vec![height, width] }
+    }
+}
+
+/// Swapper(path, device=None)
+/// --
+///
+/// A trained generator in use.
+///
+/// Args:
+///     path: A run folder, whose newest snapshot is taken, or one snapshot file.
+///     device: "auto" (where none is given), "cpu", "cuda" or "cuda:N".
+///
+/// Raises:
+///     FileNotFoundError: For a path that is not there.
+///     ValueError: For a folder without snapshots, a truncated snapshot or one of another version.
+///     RuntimeError: For a device that is not there.
+#[pyclass(name = "Swapper", module = "cagan", frozen)]
+pub struct PySwapper {
+    swapper: Mutex<Swapper>,
+    #[pyo3(get)]
+    config: PyConfig,
+    #[pyo3(get)]
+    path: PathBuf,
+    /// The step that the snapshot was taken at.
+    #[pyo3(get)]
+    step: u64,
+}
+
+#[pymethods]
+impl PySwapper {
+    #[new]
+    #[pyo3(signature = (path, device=None))]
+    fn new(py: Python<'_>, path: PathBuf, device: Option<&str>) -> PyResult<Self> {
+        let device = device.map_or_else(|| crate::Config::default().device, str::to_owned);
+        let swapper = py.detach(|| Swapper::open(&path, &device))?;
+        Ok(PySwapper {
+            config: PyConfig(swapper.config.clone()),
+            path: swapper.path.clone(),
+            step: swapper.step,
+            swapper: Mutex::new(swapper),
+        })
+    }
+
+    /// Puts the target article on the person.
+    ///
+    /// Args:
+    ///     human: The photo: a path, a PIL picture (turned upright already) or a uint8 array [H, W, 3]; or a list of them.
+    ///     worn: The product picture of what the person wears; or a list.
+    ///     target: The product picture of what to put on; or a list. A single picture goes with every element of a list.
+    ///
+    /// Returns:
+    ///     A Swap, or a list of them where any argument is a list.
+    ///
+    /// Raises:
+    ///     FileNotFoundError: For a path that is not there.
+    ///     ValueError: For lists of different lengths, a file that is no picture, or an array of another shape or type.
+    fn swap<'py>(
+        &self,
+        py: Python<'py>,
+        human: &Bound<'py, PyAny>,
+        worn: &Bound<'py, PyAny>,
+        target: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let arguments = [("human", human), ("worn", worn), ("target", target)];
+        let mut lists = Vec::new();
+        let mut length = None;
+        for (name, object) in arguments {
+            if let Ok(list) = object.cast::<PyList>() {
+                let pictures: PyResult<Vec<Picture>> = list
+                    .iter()
+                    .enumerate()
+                    .map(|(i, item)| Picture::from_python(&format!("{name}[{i}]"), &item))
+                    .collect();
+                let (first, count) = *length.get_or_insert((name, list.len()));
+                if count != list.len() {
+                    return Err(Error::Array {
+                        name: name.into(),
+                        expected: format!("as many pictures as {first} ({count})"),
+                        got: list.len().to_string(),
+                    }
+                    .into());
+                }
+                lists.push((true, pictures?));
+            } else {
+                lists.push((false, vec![Picture::from_python(name, object)?]));
+            }
+        }
+        let count = length.map_or(1, |(_, count)| count);
+        let swaps = py.detach(|| -> Result<Vec<Swapped>> {
+            let decoded = |side: usize, i: usize| {
+                let (is_list, pictures): &(bool, Vec<Picture>) = &lists[side];
+                pictures[if *is_list { i } else { 0 }].decode()
+            };
+            let mut swaps = Vec::new();
+            // A part at a time, so that a long list of photos is not in memory whole.
+            for start in (0..count).step_by(64) {
+                let part = start..count.min(start + 64);
+                let requests = part.into_par_iter().map(|i| {
+                    Ok(Request {
+                        human: decoded(0, i)?,
+                        worn: decoded(1, i)?,
+                        target: decoded(2, i)?,
+                    })
+                });
+                let requests = requests.collect::<Result<Vec<_>>>()?;
+                let swapper = self.swapper.lock().expect("no swap has panicked");
+                swaps.extend(swapper.swap(&requests));
+            }
+            Ok(swaps)
+        })?;
+        let swaps = swaps.into_iter().map(PySwap);
+        if length.is_some() {
+            let swaps = swaps.map(|swap| Bound::new(py, swap)).collect::<PyResult<Vec<_>>>()?;
+            return Ok(PyList::new(py, swaps)?.into_any());
+        }
+        let swap = swaps.into_iter().next().expect("one request, one swap");
+        Ok(Bound::new(py, swap)?.into_any())
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Swapper({:?}, step {})", self.path.display().to_string(), self.step)
+    }
+}

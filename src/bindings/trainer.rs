@@ -1,0 +1,265 @@
+//! `cagan.Trainer`, and the run behind `cagan.train`.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard};
+
+use numpy::PyArrayDyn;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::arrays::{from_dict, from_numpy, to_dict, to_numpy, to_python};
+use super::config::PyConfig;
+use super::dataset::PyPairs;
+use crate::data::Triplet;
+use crate::error::Error;
+use crate::networks::Parameters;
+use crate::training::{Event, Pass, TERMS, Trainer, train};
+
+type Array<'py> = Bound<'py, PyArrayDyn<f32>>;
+
+/// Trainer(pairs, config)
+/// --
+///
+/// Both networks, their optimisers and the data, stepped by hand: for research and for comparing with other implementations.
+/// `cagan.train` is the same with a run folder around it.
+///
+/// Args:
+///     pairs: The pairs, decoded at once.
+///     config: The settings.
+///
+/// Raises:
+///     ValueError: For fewer than two pairs, fewer than a batch, or a picture that cannot be decoded.
+///     RuntimeError: For a device that is not there.
+#[pyclass(name = "Trainer", module = "cagan", frozen)]
+pub struct PyTrainer(Mutex<Trainer>);
+
+impl PyTrainer {
+    /// Waits for another thread's step without the interpreter.
+    fn lock(&self, py: Python<'_>) -> MutexGuard<'_, Trainer> {
+        use pyo3::sync::MutexExt;
+        self.0.lock_py_attached(py).expect("no step has panicked")
+    }
+}
+
+fn parameters<'a>(trainer: &'a mut Trainer, network: &str) -> PyResult<&'a mut Parameters> {
+    match network {
+        "generator" => Ok(&mut trainer.models.generator_parameters),
+        "discriminator" => Ok(&mut trainer.models.discriminator_parameters),
+        _ => Err(Error::unknown("network", network, ["generator", "discriminator"]).into()),
+    }
+}
+
+#[pymethods]
+impl PyTrainer {
+    #[new]
+    fn new(py: Python<'_>, pairs: &PyPairs, config: &PyConfig) -> PyResult<Self> {
+        let trainer = py.detach(|| Trainer::new(&pairs.0, config.0.clone()))?;
+        Ok(PyTrainer(Mutex::new(trainer)))
+    }
+
+    #[getter]
+    fn config(&self, py: Python<'_>) -> PyConfig {
+        PyConfig(self.lock(py).config.clone())
+    }
+
+    /// Updates done so far.
+    #[getter]
+    fn step(&self, py: Python<'_>) -> u64 {
+        self.lock(py).step
+    }
+
+    /// Takes so many steps and returns the last one's terms by log key.
+    ///
+    /// Raises:
+    ///     ValueError: For no steps.
+    fn run<'py>(&self, py: Python<'py>, steps: u64) -> PyResult<Bound<'py, PyDict>> {
+        if steps == 0 {
+            return Err(Error::setting("steps", "at least 1", steps).into());
+        }
+        let mut trainer = self.lock(py);
+        let trainer = &mut *trainer;
+        let mut terms = py.detach(|| trainer.step());
+        for _ in 1..steps {
+            py.check_signals()?;
+            terms = py.detach(|| trainer.step());
+        }
+        let dict = PyDict::new(py);
+        for (i, name) in TERMS.iter().enumerate() {
+            dict.set_item(name, terms.double_value(&[i as i64]))?;
+        }
+        Ok(dict)
+    }
+
+    /// The pictures that a step takes: human, worn, target, each float32 [N, 3, H, W] in the networks' value range.
+    fn triplet<'py>(&self, py: Python<'py>, step: u64) -> PyResult<[Array<'py>; 3]> {
+        let Triplet { human, worn, target } = self.lock(py).triplet(step);
+        Ok([to_numpy(py, &human)?, to_numpy(py, &worn)?, to_numpy(py, &target)?])
+    }
+
+    /// The discriminator's noise in a step, for the discriminator's update ([3 N, ...]) and the generator's ([N, ...]): one array
+    /// for its input and one for each layer; empty lists where the config has no noise.
+    fn noise<'py>(&self, py: Python<'py>, step: u64) -> PyResult<[Vec<Array<'py>>; 2]> {
+        let mut trainer = self.lock(py);
+        let mut pass = |pass| -> PyResult<Vec<Array<'py>>> {
+            trainer.noise(pass, step).iter().map(|t| to_numpy(py, t)).collect()
+        };
+        Ok([pass(Pass::Discriminator)?, pass(Pass::Generator)?])
+    }
+
+    /// The parameters of "generator" or "discriminator" by state-dict name.
+    fn state<'py>(&self, py: Python<'py>, network: &str) -> PyResult<Bound<'py, PyDict>> {
+        let mut trainer = self.lock(py);
+        let parameters = parameters(&mut trainer, network)?;
+        to_dict(py, &parameters.named(&parameters.values))
+    }
+
+    /// The gradients that the last step computed, by state-dict name.
+    fn gradients<'py>(&self, py: Python<'py>, network: &str) -> PyResult<Bound<'py, PyDict>> {
+        let mut trainer = self.lock(py);
+        let parameters = parameters(&mut trainer, network)?;
+        to_dict(py, &parameters.named(&parameters.gradient))
+    }
+
+    /// Replaces the parameters of a network.
+    ///
+    /// Raises:
+    ///     ValueError: For a name or a shape that is not the network's; nothing is changed then.
+    fn load_state(&self, py: Python<'_>, network: &str, state: &Bound<'_, PyDict>) -> PyResult<()> {
+        let mut trainer = self.lock(py);
+        Ok(parameters(&mut trainer, network)?.load(&from_dict(state)?)?)
+    }
+
+    /// The generator's composite, paint and mask for pictures in its value range.
+    ///
+    /// Args:
+    ///     human, worn, target: float32 [N, 3, H, W].
+    ///
+    /// Raises:
+    ///     ValueError: For arrays of another type or shape.
+    fn swap<'py>(
+        &self,
+        py: Python<'py>,
+        human: &Bound<'py, PyAny>,
+        worn: &Bound<'py, PyAny>,
+        target: &Bound<'py, PyAny>,
+    ) -> PyResult<[Array<'py>; 3]> {
+        let trainer = self.lock(py);
+        let (human, worn, target) = (
+            pictures(&trainer, "human", human)?,
+            pictures(&trainer, "worn", worn)?,
+            pictures(&trainer, "target", target)?,
+        );
+        same_count(&[("worn", &worn), ("target", &target)], &human)?;
+        let swap = trainer.swap(&Triplet { human, worn, target });
+        Ok([to_numpy(py, &swap.composite)?, to_numpy(py, &swap.paint)?, to_numpy(py, &swap.mask)?])
+    }
+
+    /// The discriminator's logits without noise: float32 [N, 1] or [N, 1, H / 16, W / 16].
+    ///
+    /// Args:
+    ///     human, article: float32 [N, 3, H, W].
+    ///
+    /// Raises:
+    ///     ValueError: For arrays of another type or shape.
+    fn score<'py>(
+        &self,
+        py: Python<'py>,
+        human: &Bound<'py, PyAny>,
+        article: &Bound<'py, PyAny>,
+    ) -> PyResult<Array<'py>> {
+        let trainer = self.lock(py);
+        let (human, article) = (
+            pictures(&trainer, "human", human)?,
+            pictures(&trainer, "article", article)?,
+        );
+        same_count(&[("article", &article)], &human)?;
+        let discriminator = &trainer.models.discriminator;
+        to_numpy(py, &tch::no_grad(|| discriminator.score(&human, &article, None)))
+    }
+}
+
+/// A batch of the run's size on its device.
+fn pictures(trainer: &Trainer, name: &str, object: &Bound<'_, PyAny>) -> PyResult<tch::Tensor> {
+    let tensor = from_numpy(name, object)?;
+    let [h, w] = trainer.config.image_size;
+    match tensor.size()[..] {
+        [n, 3, height, width] if n > 0 && [height, width] == [h, w] => Ok(tensor.to_device(trainer.device)),
+        _ => Err(Error::Array {
+            name: name.into(),
+            expected: format!("shape [N, 3, {h}, {w}]"),
+            got: format!("{:?}", tensor.size()),
+        }
+        .into()),
+    }
+}
+
+fn same_count(others: &[(&str, &tch::Tensor)], human: &tch::Tensor) -> PyResult<()> {
+    for (name, other) in others {
+        if other.size()[0] != human.size()[0] {
+            return Err(Error::Array {
+                name: (*name).into(),
+                expected: format!("as many pictures as human ({})", human.size()[0]),
+                got: other.size()[0].to_string(),
+            }
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// Trains in a run folder, or goes on there. `observer(event, value)` is called for "start" (a dictionary), "step" (a number),
+/// "report" (a dictionary), and "sample", "snapshot" and "checkpoint" (paths).
+///
+/// When a signal or the observer raises, the step is finished and a checkpoint written before the exception goes on.
+#[pyfunction]
+pub fn run(
+    py: Python<'_>,
+    pairs: &PyPairs,
+    run_dir: PathBuf,
+    config: &PyConfig,
+    observer: Py<PyAny>,
+) -> PyResult<()> {
+    let mut raised: Option<PyErr> = None;
+    let result = py.detach(|| {
+        train(&pairs.0, &run_dir, config.0.clone(), &mut |event| {
+            Python::attach(|py| {
+                let told = tell(py, &observer, &event).and_then(|()| py.check_signals());
+                match told {
+                    Ok(()) => true,
+                    Err(error) => {
+                        raised.get_or_insert(error);
+                        false
+                    }
+                }
+            })
+        })
+    });
+    match (raised, result) {
+        // What stopped the run is what the caller asked for; a failure to save must not hide behind it.
+        (Some(_), Err(error)) | (None, Err(error)) => Err(error.into()),
+        (Some(error), Ok(_)) => Err(error),
+        (None, Ok(_)) => Ok(()),
+    }
+}
+
+fn tell(py: Python<'_>, observer: &Py<PyAny>, event: &Event) -> PyResult<()> {
+    match event {
+        Event::Start {
+            step,
+            total,
+            batch_size,
+            data_bytes,
+        } => {
+            let start = serde_json::json!({
+                "step": step, "total": total, "batch_size": batch_size, "data_bytes": data_bytes,
+            });
+            observer.call1(py, ("start", to_python(py, &start)?))?
+        }
+        Event::Step { step } => observer.call1(py, ("step", *step))?,
+        Event::Report(line) => observer.call1(py, ("report", to_python(py, line)?))?,
+        Event::Sample(path) => observer.call1(py, ("sample", path.to_path_buf()))?,
+        Event::Snapshot(path) => observer.call1(py, ("snapshot", path.to_path_buf()))?,
+        Event::Checkpoint(path) => observer.call1(py, ("checkpoint", path.to_path_buf()))?,
+    };
+    Ok(())
+}

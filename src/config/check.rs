@@ -1,0 +1,197 @@
+//! The one validation of a config. Upper floors receive configs that passed it.
+
+use super::{Architecture, Config, Copies, torch_device};
+use crate::error::{Error, Result};
+
+/// Pictures above this side are refused: a wrong digit should not take the machine's memory.
+const LARGEST_SIDE: i64 = 4096;
+
+pub(super) fn check(config: &Config) -> Result<()> {
+    let multiple = 1i64 << config.architecture.halvings();
+    for side in config.image_size {
+        if side < multiple || side % multiple != 0 || side > LARGEST_SIDE {
+            let below = (side / multiple * multiple).clamp(multiple, LARGEST_SIDE);
+            let above = (below + multiple).min(LARGEST_SIDE);
+            let nearest = if side < multiple {
+                format!("{multiple}")
+            } else if below == above {
+                format!("{below}")
+            } else {
+                format!("{below} and {above}")
+            };
+            return Err(Error::setting(
+                "image_size",
+                format!(
+                    "multiples of {multiple} up to {LARGEST_SIDE} (nearest: {nearest})"
+                ),
+                side,
+            ));
+        }
+    }
+    // One value per picture and channel has no variance: the norm would return its bias, whatever comes in.
+    if config.image_size == [multiple, multiple] {
+        return Err(Error::setting(
+            "image_size",
+            format!(
+                "more than {multiple} x {multiple}: the deepest instance norm needs two pixels"
+            ),
+            format!("{multiple} x {multiple}"),
+        ));
+    }
+    if config.width < 8 || config.width % 8 != 0 || config.width > 8192 {
+        return Err(Error::setting(
+            "width",
+            "a multiple of 8 from 8 to 8192",
+            config.width,
+        ));
+    }
+    if config.architecture == Architecture::Vasily {
+        if config.generator_copies != Copies::None {
+            return Err(Error::setting(
+                "generator_copies",
+                "none: the article's generator has no copies",
+                serde_json::to_value(config.generator_copies).unwrap(),
+            ));
+        }
+        if config.discriminator_copies {
+            return Err(Error::setting(
+                "discriminator_copies",
+                "false: the article's discriminator has no copies",
+                true,
+            ));
+        }
+    }
+    if !(0..=256).contains(&config.crop_margin) {
+        return Err(Error::setting(
+            "crop_margin",
+            "0 to 256 pixels",
+            config.crop_margin,
+        ));
+    }
+    for (name, value) in [
+        ("discriminator_noise", config.discriminator_noise),
+        ("identity_weight", config.identity_weight),
+        ("cycle_weight", config.cycle_weight),
+    ] {
+        if !(0.0..=1e6).contains(&value) {
+            return Err(Error::setting(name, "0 to 1e6", value));
+        }
+    }
+    if !(config.learning_rate > 0.0 && config.learning_rate <= 1.0) {
+        return Err(Error::setting(
+            "learning_rate",
+            "above 0 and at most 1",
+            config.learning_rate,
+        ));
+    }
+    for (name, value) in [
+        ("adam_beta1", config.adam_beta1),
+        ("adam_beta2", config.adam_beta2),
+    ] {
+        if !(0.0..1.0).contains(&value) {
+            return Err(Error::setting(name, "at least 0 and below 1", value));
+        }
+    }
+    if !(config.adam_epsilon > 0.0 && config.adam_epsilon <= 1.0) {
+        return Err(Error::setting(
+            "adam_epsilon",
+            "above 0 and at most 1",
+            config.adam_epsilon,
+        ));
+    }
+    for (name, value, most) in [
+        ("batch_size", config.batch_size as u64, 65_536),
+        ("epochs", config.epochs, 1_000_000_000),
+        ("steps", config.steps.unwrap_or(1), 1_000_000_000_000),
+        ("log_every", config.log_every, 1_000_000),
+        ("sample_every", config.sample_every, u64::MAX),
+        ("snapshot_every", config.snapshot_every, u64::MAX),
+        ("checkpoint_every", config.checkpoint_every, u64::MAX),
+        ("sample_humans", config.sample_humans as u64, 64),
+        ("sample_articles", config.sample_articles as u64, 64),
+    ] {
+        if value < 1 || value > most {
+            let rule = if most == u64::MAX {
+                "at least 1".to_owned()
+            } else {
+                format!("1 to {most}")
+            };
+            return Err(Error::setting(name, rule, value));
+        }
+    }
+    if config.threads > 1024 {
+        return Err(Error::setting("threads", "0 to 1024", config.threads));
+    }
+    // Only the name is judged here: a config made on a laptop may name the device of another machine.
+    match torch_device(&config.device) {
+        Err(Error::Device(_)) | Ok(_) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::config::{Config, Preset};
+
+    fn refusal(preset: Preset, overrides: Value) -> String {
+        Config::with(preset, overrides)
+            .expect_err("must be refused")
+            .to_string()
+    }
+
+    #[test]
+    fn refusals_name_field_rule_and_value() {
+        let vasily = |overrides| refusal(Preset::Vasily, overrides);
+        let paper = |overrides| refusal(Preset::Paper, overrides);
+        insta::assert_snapshot!([
+            paper(json!({"image_size": 250})),
+            paper(json!({"image_size": [128, 0]})),
+            paper(json!({"image_size": 16})),
+            paper(json!({"image_size": [1, 2, 3]})),
+            vasily(json!({"image_size": [64, 48]})),
+            vasily(json!({"generator_copies": "worn"})),
+            vasily(json!({"discriminator_copies": true})),
+            paper(json!({"width": 100})),
+            paper(json!({"learning_rate": -1e-4})),
+            paper(json!({"learning_rate": "fast"})),
+            paper(json!({"adam_beta1": 1.0})),
+            paper(json!({"batch_size": 0})),
+            paper(json!({"batch_size": -3})),
+            paper(json!({"batch_size": 2.5})),
+            paper(json!({"epochs": 0})),
+            paper(json!({"steps": 0})),
+            paper(json!({"identity_weight": -0.1})),
+            paper(json!({"precision": "fp16"})),
+            paper(json!({"device": "tpu"})),
+            paper(json!({"device": "cuda:x"})),
+            paper(json!({"epoch": 3})),
+            paper(json!({"learning-rate": 3})),
+            paper(json!({"preset": "vasily"})),
+            paper(json!([1, 2])),
+            "papers".parse::<Preset>().unwrap_err().to_string(),
+            Config::from_json("{").unwrap_err().to_string(),
+            Config::from_json(r#"{"preset": 3}"#).unwrap_err().to_string(),
+        ].join("\n"));
+    }
+
+    #[test]
+    fn presets_pass_and_round_trip() {
+        for preset in Preset::ALL {
+            let config = Config::preset(preset);
+            assert_eq!(Config::from_json(&config.to_json()).unwrap(), config);
+            assert!(config.sources().iter().all(|(_, s)| s.starts_with('[')));
+        }
+    }
+
+    #[test]
+    fn a_whole_float_is_a_count_and_a_size_may_be_one_number() {
+        let config = Config::with(
+            Preset::Paper,
+            json!({"batch_size": 8.0, "image_size": 64, "steps": null}),
+        )
+        .unwrap();
+        assert_eq!((config.batch_size, config.image_size), (8, [64, 64]));
+    }
+}

@@ -1,0 +1,168 @@
+//! What each setting is: its name, its kind, what it does and where its default comes from.
+
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+
+/// The kinds of value that a setting takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A whole number, zero or more.
+    Count,
+    /// A whole number or nothing.
+    OptionalCount,
+    Number,
+    Flag,
+    Text,
+    /// One of these names.
+    Choice(&'static [&'static str]),
+    /// [height, width], or one number for a square.
+    Size,
+}
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    pub name: &'static str,
+    pub kind: Kind,
+    /// One line of help.
+    pub help: &'static str,
+    /// Where the default comes from.
+    pub source: &'static str,
+    /// Whether a run may go on with another value.
+    pub harmless: bool,
+}
+
+const fn field(
+    name: &'static str,
+    kind: Kind,
+    help: &'static str,
+    source: &'static str,
+) -> Field {
+    Field {
+        name,
+        kind,
+        help,
+        source,
+        harmless: false,
+    }
+}
+
+const fn harmless(name: &'static str, kind: Kind, help: &'static str) -> Field {
+    Field {
+        name,
+        kind,
+        help,
+        source: "[we]",
+        harmless: true,
+    }
+}
+
+/// Every setting but the preset, in the order of the struct.
+#[rustfmt::skip]
+pub const FIELDS: &[Field] = &[
+    field("architecture", Kind::Choice(&["vasily", "paper"]), "which published networks", "[P] section 3"),
+    field("image_size", Kind::Size, "height and width in pixels, multiples of 32 (vasily) or 16 (paper)", "[P] 128 x 96"),
+    field("width", Kind::Count, "channels of the widest layer, a multiple of 8", "[P] 512"),
+    field("generator_copies", Kind::Choice(&["none", "worn", "target"]), "the pair that the paper's generator sees again at every layer: (human, worn) or (human, target)", "[P] the last 6 channels of any intermediate layer"),
+    field("discriminator_copies", Kind::Flag, "the same copies of its input in the paper's discriminator", "[we]"),
+    field("discriminator_noise", Kind::Number, "sigma of the gaussian noise on the discriminator's input and before its activations", "[P] none is mentioned"),
+    field("crop_margin", Kind::Count, "pixels that pictures are loaded larger by and cropped at random", "[we] 132 x 100, as the public implementations"),
+    field("flip", Kind::Flag, "mirror human and worn article together, and the target on its own, at random", "[we]"),
+    field("identity_weight", Kind::Number, "weight of the mean mask area", "[A, P] 0.1"),
+    field("cycle_weight", Kind::Number, "weight of mean |human - restored|", "[A, P] 1"),
+    field("learning_rate", Kind::Number, "Adam's rate for both networks", "[P] 2e-4"),
+    field("adam_beta1", Kind::Number, "Adam's first decay", "[P] 0.5"),
+    field("adam_beta2", Kind::Number, "Adam's second decay", "[P] 0.999"),
+    field("adam_epsilon", Kind::Number, "Adam's epsilon", "[we] Adam's customary value"),
+    field("batch_size", Kind::Count, "triplets in a step", "[P] 16"),
+    Field { harmless: true, ..field("epochs", Kind::Count, "passes over the pairs", "[A] 50") },
+    harmless("steps", Kind::OptionalCount, "length in steps, in place of epochs"),
+    field("seed", Kind::Count, "what all randomness comes from, with the step", "[we]"),
+    harmless("log_every", Kind::Count, "steps between lines of stats.jsonl"),
+    harmless("sample_every", Kind::Count, "steps between sample grids"),
+    harmless("snapshot_every", Kind::Count, "steps between snapshots"),
+    harmless("checkpoint_every", Kind::Count, "steps between checkpoints"),
+    harmless("sample_humans", Kind::Count, "people along the top of a sample grid"),
+    harmless("sample_articles", Kind::Count, "articles down the left of a sample grid"),
+    harmless("device", Kind::Text, "auto, cpu, cuda or cuda:N"),
+    harmless("threads", Kind::Count, "CPU threads of libtorch; 0 leaves them as they are"),
+    field("precision", Kind::Choice(&["fp32", "bf16"]), "number format of the convolutions", "[we]"),
+];
+
+/// The setting of that name.
+pub(super) fn find(name: &str) -> Result<&'static Field> {
+    FIELDS
+        .iter()
+        .find(|field| field.name == name)
+        .ok_or_else(|| Error::unknown("setting", name, FIELDS.iter().map(|field| field.name)))
+}
+
+impl Field {
+    /// What the kind expects, in words.
+    pub fn expected(&self) -> String {
+        match self.kind {
+            Kind::Count => "a whole number, zero or more".into(),
+            Kind::OptionalCount => "a whole number or null".into(),
+            Kind::Number => "a finite number".into(),
+            Kind::Flag => "true or false".into(),
+            Kind::Text => "a text".into(),
+            Kind::Choice(names) => format!("one of {}", names.join(", ")),
+            Kind::Size => "one number or [height, width]".into(),
+        }
+    }
+
+    /// The value if it is of the field's kind, brought to its usual form.
+    pub(super) fn checked(&self, value: Value) -> Result<Value> {
+        // 16.0 is a whole number too, and so comes from numpy and from spreadsheets.
+        let whole = |v: &Value| {
+            v.as_u64().filter(|n| *n <= i64::MAX as u64).or_else(|| {
+                v.as_f64()
+                    .filter(|f| f.fract() == 0.0 && (0.0..9e15).contains(f))
+                    .map(|f| f as u64)
+            })
+        };
+        let good = match (self.kind, &value) {
+            (Kind::Count, v) => whole(v).map(Value::from),
+            (Kind::OptionalCount, Value::Null) => Some(Value::Null),
+            (Kind::OptionalCount, v) => whole(v).map(Value::from),
+            (Kind::Number, Value::Number(n)) => n.as_f64().map(Value::from),
+            (Kind::Flag, Value::Bool(_)) => Some(value.clone()),
+            (Kind::Text, Value::String(_)) => Some(value.clone()),
+            (Kind::Choice(names), Value::String(name)) if names.contains(&name.as_str()) => {
+                Some(value.clone())
+            }
+            (Kind::Size, Value::Array(sides)) if sides.len() == 2 => sides
+                .iter()
+                .map(|side| whole(side).map(Value::from))
+                .collect::<Option<Vec<_>>>()
+                .map(Value::from),
+            (Kind::Size, v) => whole(v).map(|n| Value::from(vec![n, n])),
+            _ => None,
+        };
+        good.ok_or_else(|| Error::setting(self.name, self.expected(), value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn fields_are_the_settings_in_order() {
+        let map = Config::default().to_map();
+        let names: Vec<&str> = map.keys().map(String::as_str).collect();
+        assert_eq!(names[0], "preset");
+        let fields: Vec<&str> = FIELDS.iter().map(|field| field.name).collect();
+        assert_eq!(names[1..], fields[..]);
+        for field in FIELDS {
+            assert_eq!(
+                field.checked(map[field.name].clone()).unwrap(),
+                map[field.name],
+                "{}",
+                field.name
+            );
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Every setting of a run and every default, once. A preset is a row of differences (`presets`), and `check` is the one
+//! validation: what holds a [`Config`] outside this folder holds a checked one.
+
+mod check;
+mod fields;
+mod presets;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tch::Device;
+
+pub use fields::{FIELDS, Field, Kind};
+pub use presets::Preset;
+
+use crate::error::{Error, Result};
+
+/// Which published networks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Architecture {
+    /// The article's: added skips, sigmoid paint, a linear head on the discriminator.
+    Vasily,
+    /// The paper's: concatenated skips, copies of the inputs, tanh paint, a patch discriminator.
+    Paper,
+}
+
+impl Architecture {
+    /// How many times the networks halve the picture.
+    pub fn halvings(self) -> u32 {
+        match self {
+            Architecture::Vasily => 5,
+            Architecture::Paper => 4,
+        }
+    }
+}
+
+/// Which two pictures the paper's generator sees again at every intermediate layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Copies {
+    None,
+    /// (human, worn), as the paper has it.
+    Worn,
+    /// (human, target).
+    Target,
+}
+
+/// Number format of the convolutions; parameters, norms' statistics and losses are float32 in all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    Fp32,
+    /// bfloat16 working copies of the weights, bfloat16 activations.
+    Bf16,
+}
+
+/// All settings of a run.
+///
+/// ```
+/// use cagan::config::{Config, Preset};
+/// let config = Config::with(Preset::Vasily, serde_json::json!({"epochs": 3, "image_size": 64}))?;
+/// assert_eq!((config.epochs, config.image_size), (3, [64, 64]));
+/// # Ok::<(), cagan::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    pub preset: Preset,
+    pub architecture: Architecture,
+    pub image_size: [i64; 2],
+    pub width: i64,
+    pub generator_copies: Copies,
+    pub discriminator_copies: bool,
+    pub discriminator_noise: f64,
+    pub crop_margin: i64,
+    pub flip: bool,
+    pub identity_weight: f64,
+    pub cycle_weight: f64,
+    pub learning_rate: f64,
+    pub adam_beta1: f64,
+    pub adam_beta2: f64,
+    pub adam_epsilon: f64,
+    pub batch_size: usize,
+    pub epochs: u64,
+    pub steps: Option<u64>,
+    pub seed: u64,
+    pub log_every: u64,
+    pub sample_every: u64,
+    pub snapshot_every: u64,
+    pub checkpoint_every: u64,
+    pub sample_humans: usize,
+    pub sample_articles: usize,
+    pub device: String,
+    pub threads: usize,
+    pub precision: Precision,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            preset: Preset::Paper,
+            architecture: Architecture::Paper,
+            image_size: [128, 96],
+            width: 512,
+            generator_copies: Copies::Worn,
+            discriminator_copies: false,
+            discriminator_noise: 0.0,
+            crop_margin: 4,
+            flip: true,
+            identity_weight: 0.1,
+            cycle_weight: 1.0,
+            learning_rate: 2e-4,
+            adam_beta1: 0.5,
+            adam_beta2: 0.999,
+            adam_epsilon: 1e-8,
+            batch_size: 16,
+            epochs: 50,
+            steps: None,
+            seed: 0,
+            log_every: 50,
+            sample_every: 500,
+            snapshot_every: 1000,
+            checkpoint_every: 500,
+            sample_humans: 8,
+            sample_articles: 4,
+            device: "auto".into(),
+            threads: 0,
+            precision: Precision::Fp32,
+        }
+    }
+}
+
+impl Config {
+    /// A preset as it stands.
+    pub fn preset(preset: Preset) -> Config {
+        Self::with(preset, Value::Object(Map::new())).expect("a preset passes its own check")
+    }
+
+    /// A preset with some settings of one's own, given as a JSON object. A single number for `image_size` means a square.
+    ///
+    /// # Errors
+    /// An unknown name (with the nearest known one), a value of the wrong type, or one that the check refuses.
+    pub fn with(preset: Preset, overrides: Value) -> Result<Config> {
+        let Value::Object(overrides) = overrides else {
+            return Err(Error::setting(
+                "config",
+                "an object of settings",
+                overrides,
+            ));
+        };
+        let mut all = Self::default().to_map();
+        all.insert("preset".into(), serde_json::to_value(preset).unwrap());
+        for (name, value, _) in presets::rows(preset) {
+            all.insert(name.into(), value);
+        }
+        for (name, value) in overrides {
+            if name == "preset" {
+                if value == all["preset"] {
+                    continue;
+                }
+                return Err(Error::setting("preset", &*all["preset"].to_string(), value));
+            }
+            let field = fields::find(&name)?;
+            all.insert(name.clone(), field.checked(value)?);
+        }
+        let config: Config = serde_json::from_value(Value::Object(all))
+            .map_err(|e| Error::setting("config", "settings of the right types", e))?;
+        check::check(&config)?;
+        Ok(config)
+    }
+
+    /// Reads what [`Config::to_json`] wrote. Settings that are left out take the preset's values.
+    ///
+    /// # Errors
+    /// Text that is no JSON object, and all that [`Config::with`] refuses.
+    pub fn from_json(text: &str) -> Result<Config> {
+        let value: Value = serde_json::from_str(text)
+            .map_err(|e| Error::setting("config", "a JSON object of settings", e))?;
+        let preset = match value.get("preset") {
+            None => Self::default().preset,
+            Some(Value::String(name)) => name.parse()?,
+            Some(other) => return Err(Error::setting("preset", "a preset's name", other)),
+        };
+        Self::with(preset, value)
+    }
+
+    /// All settings as JSON text, in the order of [`FIELDS`].
+    ///
+    /// ```
+    /// use cagan::Config;
+    /// let config = Config::default();
+    /// assert_eq!(Config::from_json(&config.to_json())?, config);
+    /// # Ok::<(), cagan::Error>(())
+    /// ```
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("settings are plain values")
+    }
+
+    /// All settings by name.
+    pub fn to_map(&self) -> Map<String, Value> {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(map)) => map,
+            _ => unreachable!("a struct becomes an object"),
+        }
+    }
+
+    /// Where each value comes from: "[A] ..." the article, "[P] ..." the paper, "[we] ..." our choice, "yours" an override.
+    pub fn sources(&self) -> Vec<(&'static str, String)> {
+        let (mine, preset) = (self.to_map(), Config::preset(self.preset).to_map());
+        let rows = presets::rows(self.preset);
+        FIELDS
+            .iter()
+            .map(|field| {
+                let source = if mine[field.name] != preset[field.name] {
+                    format!("yours; the preset has {}", preset[field.name])
+                } else if let Some((_, _, source)) = rows.iter().find(|row| row.0 == field.name) {
+                    (*source).to_owned()
+                } else {
+                    field.source.to_owned()
+                };
+                (field.name, source)
+            })
+            .collect()
+    }
+
+    /// The names of the settings in which two configs differ and that change what is learnt: a run can go on with other
+    /// intervals, another length or another device, not with these.
+    pub fn differences(&self, other: &Config) -> Vec<String> {
+        let (mine, theirs) = (self.to_map(), other.to_map());
+        FIELDS
+            .iter()
+            .filter(|field| !field.harmless && mine[field.name] != theirs[field.name])
+            .map(|field| {
+                format!(
+                    "{} ({} there, {} here)",
+                    field.name, theirs[field.name], mine[field.name]
+                )
+            })
+            .collect()
+    }
+
+    /// How many steps the run takes for that many pairs: `steps`, or `epochs` passes of whole batches.
+    ///
+    /// ```
+    /// // The article's experiment: 940 pairs, batch 16, 50 epochs.
+    /// use cagan::config::{Config, Preset};
+    /// assert_eq!(Config::preset(Preset::Vasily).total_steps(940), 2950);
+    /// ```
+    pub fn total_steps(&self, pairs: usize) -> u64 {
+        self.steps
+            .unwrap_or(self.epochs * pairs.div_ceil(self.batch_size) as u64)
+    }
+
+    /// The device to compute on.
+    ///
+    /// # Errors
+    /// [`Error::Device`] when CUDA is asked for and libtorch finds none.
+    pub fn torch_device(&self) -> Result<Device> {
+        torch_device(&self.device)
+    }
+}
+
+/// The device behind a name: `auto`, `cpu`, `cuda` or `cuda:N`.
+///
+/// # Errors
+/// [`Error::Setting`] for another name, [`Error::Device`] for a CUDA device that is not there.
+pub fn torch_device(name: &str) -> Result<Device> {
+    let index = match name {
+        "cpu" => return Ok(Device::Cpu),
+        "auto" => return Ok(Device::cuda_if_available()),
+        "cuda" => 0,
+        _ => name
+            .strip_prefix("cuda:")
+            .and_then(|n| n.parse::<usize>().ok())
+            .ok_or_else(|| {
+                Error::setting(
+                    "device",
+                    "`auto`, `cpu`, `cuda` or `cuda:N`",
+                    format!("`{name}`"),
+                )
+            })?,
+    };
+    let count = if tch::Cuda::is_available() {
+        tch::Cuda::device_count()
+    } else {
+        0
+    };
+    if index as i64 >= count {
+        return Err(Error::Device(format!(
+            "expected a CUDA device for `{name}`, but libtorch finds {count}"
+        )));
+    }
+    Ok(Device::Cuda(index))
+}

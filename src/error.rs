@@ -1,0 +1,149 @@
+//! The one error type: what was expected, what came, and where.
+
+use std::path::{Path, PathBuf};
+
+/// Everything that can go wrong on user input or on the machine.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A setting with a value that the check refuses.
+    #[error("{field}: expected {expected}, got {got}")]
+    Setting {
+        field: String,
+        expected: String,
+        got: String,
+    },
+    /// A name that nobody knows, with the nearest one that is known.
+    #[error("unknown {kind} `{name}`{}", .nearest.as_ref().map(|n| format!(", did you mean `{n}`?")).unwrap_or_default())]
+    UnknownName {
+        kind: &'static str,
+        name: String,
+        nearest: Option<String>,
+    },
+    /// A file or folder that is not there.
+    #[error("{}: no such {what}", .path.display())]
+    NotFound { path: PathBuf, what: &'static str },
+    /// A file whose content is not what it should be.
+    #[error("{}: {message}", .path.display())]
+    Content { path: PathBuf, message: String },
+    /// The operating system refused.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    /// A device that this machine or this libtorch does not have.
+    #[error("device: {0}")]
+    Device(String),
+    /// An array of the wrong shape or type.
+    #[error("{name}: expected {expected}, got {got}")]
+    Array {
+        name: String,
+        expected: String,
+        got: String,
+    },
+    /// A loss that stopped being a number.
+    #[error("{term} is {value} at step {step}: training has diverged, nothing was saved after it")]
+    NonFinite {
+        term: String,
+        value: f64,
+        step: u64,
+    },
+    /// An index past the end.
+    #[error("index {index} is out of range for {len} pairs")]
+    Index { index: i64, len: usize },
+    /// The user asked to stop; what was done is saved.
+    #[error("interrupted")]
+    Interrupted,
+    /// libtorch refused.
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// A refused setting.
+    ///
+    /// ```
+    /// let error = cagan::Error::setting("batch_size", "at least 1", 0);
+    /// assert_eq!(error.to_string(), "batch_size: expected at least 1, got 0");
+    /// ```
+    pub fn setting(
+        field: impl Into<String>,
+        expected: impl Into<String>,
+        got: impl ToString,
+    ) -> Self {
+        Error::Setting {
+            field: field.into(),
+            expected: expected.into(),
+            got: got.to_string(),
+        }
+    }
+
+    /// A file with the wrong content.
+    pub fn content(path: impl AsRef<Path>, message: impl Into<String>) -> Self {
+        Error::Content {
+            path: path.as_ref().into(),
+            message: message.into(),
+        }
+    }
+
+    /// An unknown name among the known ones.
+    pub fn unknown<'a>(
+        kind: &'static str,
+        name: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let nearest = known
+            .into_iter()
+            .map(|k| (strsim::jaro_winkler(k, &name.to_lowercase()), k))
+            .filter(|(likeness, _)| *likeness > 0.7)
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .map(|(_, k)| k.to_owned());
+        Error::UnknownName {
+            kind,
+            name: name.to_owned(),
+            nearest,
+        }
+    }
+}
+
+/// Names the path in an input/output error.
+pub trait AtPath<T> {
+    fn at(self, path: impl AsRef<Path>) -> Result<T>;
+}
+
+impl<T> AtPath<T> for std::io::Result<T> {
+    fn at(self, path: impl AsRef<Path>) -> Result<T> {
+        self.map_err(|source| {
+            let path = path.as_ref().to_owned();
+            match source.kind() {
+                std::io::ErrorKind::NotFound => Error::NotFound {
+                    path,
+                    what: "file or folder",
+                },
+                _ => Error::Io { path, source },
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_name_brings_the_nearest_known_one() {
+        let known = ["epochs", "batch_size", "learning_rate"];
+        let text = |name| Error::unknown("setting", name, known).to_string();
+        assert_eq!(
+            text("epoch"),
+            "unknown setting `epoch`, did you mean `epochs`?"
+        );
+        assert_eq!(
+            text("Batchsize"),
+            "unknown setting `Batchsize`, did you mean `batch_size`?"
+        );
+        assert_eq!(text("zzz"), "unknown setting `zzz`");
+    }
+}

@@ -1,0 +1,161 @@
+//! The parts that both sources build from: stride-2 convolutions, instance norm, leaky ReLU, averaged copies.
+
+use tch::{Kind, Tensor};
+
+use super::parameters::{Init, Path};
+
+/// Whether a block halves or doubles the picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Down,
+    Up,
+}
+
+/// A convolution (or its transpose) of kernel 4, stride 2, padding 1, and its instance norm if it has one.
+#[derive(Debug)]
+pub struct Block {
+    direction: Direction,
+    weight: Tensor,
+    bias: Tensor,
+    norm: Option<InstanceNorm>,
+}
+
+impl Block {
+    /// State-dict names `conv.weight`, `conv.bias`, `norm.weight`, `norm.bias`, in PyTorch's layouts.
+    pub fn new(path: &Path, direction: Direction, c_in: i64, c_out: i64, norm: bool) -> Self {
+        let conv = path.sub("conv");
+        let shape = match direction {
+            Direction::Down => [c_out, c_in, 4, 4],
+            Direction::Up => [c_in, c_out, 4, 4],
+        };
+        Block {
+            direction,
+            weight: conv.declare("weight", &shape, Init::Gaussian, false),
+            bias: conv.declare("bias", &[c_out], Init::Zeros, false),
+            norm: norm.then(|| InstanceNorm::new(&path.sub("norm"), c_out)),
+        }
+    }
+
+    /// # Shapes
+    /// `xs`: `[N, c_in, H, W]`. Returns `[N, c_out, H / 2, W / 2]` or `[N, c_out, 2 H, 2 W]`.
+    pub fn forward(&self, xs: &Tensor) -> Tensor {
+        let bias = Some(&self.bias);
+        let ys = match self.direction {
+            Direction::Down => xs.conv2d(&self.weight, bias, [2, 2], [1, 1], [1, 1], 1),
+            Direction::Up => {
+                xs.conv_transpose2d(&self.weight, bias, [2, 2], [1, 1], [0, 0], 1, [1, 1])
+            }
+        };
+        match &self.norm {
+            Some(norm) => norm.forward(&ys),
+            None => ys,
+        }
+    }
+}
+
+/// Instance norm: each picture's and channel's own mean and biased variance, in training and in use (A: eps 2e-5, affine).
+#[derive(Debug)]
+pub struct InstanceNorm {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl InstanceNorm {
+    pub fn new(path: &Path, channels: i64) -> Self {
+        InstanceNorm {
+            weight: path.declare("weight", &[channels], Init::Ones, true),
+            bias: path.declare("bias", &[channels], Init::Zeros, true),
+        }
+    }
+
+    /// # Shapes
+    /// `xs`: `[N, C, H, W]`. Returns the same.
+    pub fn forward(&self, xs: &Tensor) -> Tensor {
+        const EPS: f64 = 2e-5;
+        // A group norm with one channel a group: one kernel forward and one back, without repeating the parameters N times.
+        let norm = |xs: &Tensor| {
+            let channels = xs.size()[1];
+            xs.group_norm(channels, Some(&self.weight), Some(&self.bias), EPS, true)
+        };
+        // On CUDA the kernel wants its parameters in the pictures' format.
+        if xs.kind() == Kind::BFloat16 && xs.device().is_cuda() {
+            return norm(&xs.to_kind(Kind::Float)).to_kind(Kind::BFloat16);
+        }
+        norm(xs)
+    }
+}
+
+/// max(x, slope * x).
+///
+/// libtorch's binding of `leaky_relu` takes no slope, that of its backward pass does: the "gradient" of x at x is x or
+/// slope * x, and that is linear in what it passes on.
+pub fn leaky_relu(xs: &Tensor, slope: f64) -> Tensor {
+    xs.detach().leaky_relu_backward(xs, slope, false)
+}
+
+/// Area-averaged copies of `pictures` at the size of `like`, in its number format.
+///
+/// # Shapes
+/// `pictures`: `[N, 6, H, W]`; `like`: `[N, C, H / k, W / k]`. Returns `[N, 6, H / k, W / k]`.
+pub fn copies(pictures: &Tensor, like: &Tensor) -> Tensor {
+    let k = pictures.size()[3] / like.size()[3];
+    pictures.avg_pool2d([k, k], [k, k], [0, 0], false, true, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    #[test]
+    fn leaky_relu_and_its_gradient() {
+        let xs = Tensor::from_slice(&[-2.0f32, -0.5, 0.0, 3.0]).set_requires_grad(true);
+        let ys = leaky_relu(&xs, 0.2);
+        assert_eq!(Vec::<f32>::try_from(&ys).unwrap(), [-0.4, -0.1, 0.0, 3.0]);
+        let weights = Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0]);
+        (ys * weights).sum(Kind::Float).backward();
+        let gradient = Vec::<f32>::try_from(xs.grad()).unwrap();
+        assert_eq!(gradient, [0.2, 0.4, 0.6, 4.0]);
+    }
+
+    /// The gradient of `sum(weights * norm(xs))` by central differences in float64, for a batch of three: each picture's own
+    /// statistics must be differentiated, not the batch's.
+    #[test]
+    fn instance_norm_is_differentiated_per_picture() {
+        let options = (Kind::Double, Device::Cpu);
+        let draw = |shape: &[i64], number| {
+            let mut t = Tensor::zeros(shape, (Kind::Float, Device::Cpu));
+            crate::random::fill_normal(&mut t, 1.0, 3, "norm", number);
+            t.to_kind(Kind::Double)
+        };
+        let norm = InstanceNorm {
+            weight: draw(&[2], 0),
+            bias: draw(&[2], 1),
+        };
+        let weights = draw(&[3, 2, 4, 3], 2);
+        // The pictures' means and deviations differ widely, as batch-wide statistics would show.
+        let scale = Tensor::from_slice(&[0.5, 1.0, 4.0]).reshape([3, 1, 1, 1]);
+        let xs = draw(&[3, 2, 4, 3], 3) * &scale + &scale * 3.0;
+        let value = |xs: &Tensor| (norm.forward(xs) * &weights).sum(Kind::Double);
+        let leaf = xs.copy().set_requires_grad(true);
+        value(&leaf).backward();
+        let gradient = leaf.grad().reshape([-1]);
+        let h = 1e-5;
+        for i in 0..xs.numel() as i64 {
+            let mut bump = Tensor::zeros([xs.numel() as i64], options);
+            let _ = bump.get(i).fill_(h);
+            let bump = bump.reshape(xs.size());
+            let slope = (value(&(&xs + &bump)) - value(&(&xs - &bump))).double_value(&[]) / (2.0 * h);
+            let analytic = gradient.double_value(&[i]);
+            assert!((slope - analytic).abs() < 1e-7, "{i}: {slope} and {analytic}");
+        }
+        // Biased variance: norm of (0, 2) is (-1, 1) up to eps.
+        let plain = InstanceNorm {
+            weight: Tensor::ones([1], options),
+            bias: Tensor::zeros([1], options),
+        };
+        let ys = plain.forward(&Tensor::from_slice(&[0.0, 2.0]).reshape([1, 1, 1, 2]));
+        let expected = 1.0 / (1.0f64 + 2e-5).sqrt();
+        assert!((ys.double_value(&[0, 0, 0, 1]) - expected).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,120 @@
+//! The published networks: a generator of mask and paint, and a discriminator of pairs.
+
+mod blocks;
+mod paper;
+mod parameters;
+mod vasily;
+
+use tch::Tensor;
+
+pub use blocks::{Block, Direction, InstanceNorm, leaky_relu};
+pub use parameters::{Parameters, Path};
+
+use crate::config::{Architecture, Config};
+
+/// One generator call: what it proposes, where, and the picture that results.
+///
+/// # Shapes
+/// `mask`: `[N, 1, H, W]` in [0, 1], 1 = repaint. `paint`, `composite`: `[N, 3, H, W]` in the networks' value range.
+#[derive(Debug)]
+pub struct Swap {
+    pub mask: Tensor,
+    pub paint: Tensor,
+    pub composite: Tensor,
+}
+
+/// mask * paint + (1 - mask) * human (A and P: x_i^j).
+///
+/// # Shapes
+/// `human`, `paint`: `[N, 3, H, W]`; `mask`: `[N, 1, H, W]`. Returns `[N, 3, H, W]`.
+///
+/// ```
+/// use tch::Tensor;
+/// let picture = |v: f32| Tensor::from_slice(&[v; 3]).reshape([1, 3, 1, 1]);
+/// let mask = Tensor::from_slice(&[0.25f32]).reshape([1, 1, 1, 1]);
+/// // 0.25 * 8 + 0.75 * 4 = 5
+/// assert_eq!(cagan::networks::composite(&picture(4.0), &picture(8.0), &mask), picture(5.0));
+/// ```
+pub fn composite(human: &Tensor, paint: &Tensor, mask: &Tensor) -> Tensor {
+    human.lerp_tensor(paint, mask)
+}
+
+/// G of either source.
+#[derive(Debug)]
+pub enum Generator {
+    Vasily(vasily::Generator),
+    Paper(paper::Generator),
+}
+
+impl Generator {
+    /// Declares the generator's parameters under `path`.
+    pub fn new(path: &Path, config: &Config) -> Self {
+        match config.architecture {
+            Architecture::Vasily => Generator::Vasily(vasily::Generator::new(path, config)),
+            Architecture::Paper => Generator::Paper(paper::Generator::new(path, config)),
+        }
+    }
+
+    /// Puts `target` on `human`, who wears `worn`.
+    ///
+    /// # Shapes
+    /// All three: `[N, 3, H, W]` in the networks' value range.
+    pub fn swap(&self, human: &Tensor, worn: &Tensor, target: &Tensor) -> Swap {
+        let (paint, mask) = match self {
+            Generator::Vasily(network) => network.forward(human, worn, target),
+            Generator::Paper(network) => network.forward(human, worn, target),
+        };
+        let composite = composite(human, &paint, &mask);
+        Swap {
+            mask,
+            paint,
+            composite,
+        }
+    }
+}
+
+/// D of either source.
+#[derive(Debug)]
+pub enum Discriminator {
+    Vasily(vasily::Discriminator),
+    Paper(paper::Discriminator),
+}
+
+impl Discriminator {
+    /// Declares the discriminator's parameters under `path`.
+    pub fn new(path: &Path, config: &Config) -> Self {
+        match config.architecture {
+            Architecture::Vasily => Discriminator::Vasily(vasily::Discriminator::new(path, config)),
+            Architecture::Paper => Discriminator::Paper(paper::Discriminator::new(path, config)),
+        }
+    }
+
+    /// Whether each human and article belong together, as logits. `noise`, one tensor of [`noise_shapes`] for the input and
+    /// each layer, is for training only.
+    ///
+    /// # Shapes
+    /// `human`, `article`: `[N, 3, H, W]`. Returns `[N, 1]` (article) or `[N, 1, H / 16, W / 16]` (paper).
+    pub fn score(&self, human: &Tensor, article: &Tensor, noise: Option<&[Tensor]>) -> Tensor {
+        match self {
+            Discriminator::Vasily(network) => network.forward(human, article, noise),
+            Discriminator::Paper(network) => network.forward(human, article, noise),
+        }
+    }
+}
+
+/// The shapes of the discriminator's noise for `count` pairs: its input and the input of each activation.
+pub fn noise_shapes(config: &Config, count: i64) -> Vec<[i64; 4]> {
+    let [h, w] = config.image_size;
+    let mut channels = vec![6];
+    channels.extend(channels_down(config));
+    (0..).zip(channels).map(|(k, c)| [count, c, h >> k, w >> k]).collect()
+}
+
+/// Channels of the discriminator's convolutions.
+fn channels_down(config: &Config) -> Vec<i64> {
+    let width = config.width;
+    match config.architecture {
+        Architecture::Vasily => vec![width / 8, width / 4, width / 2, width, width],
+        Architecture::Paper => vec![width / 8, width / 4, width / 2, width],
+    }
+}

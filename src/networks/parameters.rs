@@ -1,0 +1,222 @@
+//! Parameters in one flat float32 buffer per network, gradients in another. Every parameter and every gradient is a view, so that
+//! an optimiser, an average or a checkpoint is a few operations on one tensor, and all state has a name.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::config::Precision;
+use crate::error::{Error, Result};
+use crate::random::rng;
+use rand_distr::{Distribution, Normal};
+
+/// Views start at multiples of this many values: 64 bytes, what vector instructions like.
+const ALIGNMENT: i64 = 16;
+
+/// How a parameter starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Init {
+    /// N(0, 0.02^2): convolution and linear weights (A).
+    Gaussian,
+    Zeros,
+    Ones,
+}
+
+#[derive(Debug)]
+struct Entry {
+    name: String,
+    /// Shared with the layer that declared it; `flatten` points it into the buffer.
+    leaf: Tensor,
+    shape: Vec<i64>,
+    init: Init,
+    /// Norms' parameters stay float32 whatever the convolutions compute in.
+    full_precision: bool,
+    offset: i64,
+}
+
+/// Where a layer declares its parameters: a place in the tree of state-dict names.
+#[derive(Clone, Debug)]
+pub struct Path {
+    prefix: String,
+    entries: Rc<RefCell<Vec<Entry>>>,
+}
+
+impl Path {
+    pub fn root() -> Self {
+        Path {
+            prefix: String::new(),
+            entries: Rc::default(),
+        }
+    }
+
+    /// The place below, as `down.0`.
+    pub fn sub(&self, name: impl std::fmt::Display) -> Path {
+        Path {
+            prefix: format!("{}{name}.", self.prefix),
+            entries: self.entries.clone(),
+        }
+    }
+
+    /// Declares a parameter. The tensor holds values once [`Parameters::build`] has been called.
+    pub fn declare(&self, name: &str, shape: &[i64], init: Init, full_precision: bool) -> Tensor {
+        let leaf = Tensor::empty([0], (Kind::Float, Device::Cpu));
+        self.entries.borrow_mut().push(Entry {
+            name: format!("{}{name}", self.prefix),
+            leaf: leaf.shallow_clone(),
+            shape: shape.to_vec(),
+            init,
+            full_precision,
+            offset: 0,
+        });
+        leaf
+    }
+}
+
+/// One network's parameters and gradients.
+#[derive(Debug)]
+pub struct Parameters {
+    entries: Vec<Entry>,
+    /// All parameters, float32.
+    pub values: Tensor,
+    /// All gradients, float32, in the same places.
+    pub gradient: Tensor,
+    /// The bfloat16 working copy that the convolutions read.
+    working: Option<Tensor>,
+}
+
+impl Parameters {
+    /// Builds a network and lays its parameters out in one buffer, initialised from `seed` and `purpose`.
+    pub fn build<N>(
+        network: impl FnOnce(&Path) -> N,
+        device: Device,
+        precision: Precision,
+        seed: u64,
+        purpose: &str,
+    ) -> (N, Parameters) {
+        let path = Path::root();
+        let network = network(&path);
+        let mut entries = path.entries.take();
+        let mut length = 0;
+        for entry in &mut entries {
+            entry.offset = length;
+            let numel: i64 = entry.shape.iter().product();
+            length += (numel + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+        }
+        let mut random = rng(seed, purpose, 0);
+        let gaussian = Normal::new(0.0f32, 0.02).expect("0.02 is a deviation");
+        let mut start = vec![0f32; length as usize];
+        for entry in &entries {
+            let numel = entry.shape.iter().product::<i64>() as usize;
+            let values = &mut start[entry.offset as usize..][..numel];
+            match entry.init {
+                Init::Gaussian => values.fill_with(|| gaussian.sample(&mut random)),
+                Init::Zeros => (),
+                Init::Ones => values.fill(1.0),
+            }
+        }
+        let values = Tensor::from_slice(&start).to_device(device);
+        let working = match precision {
+            Precision::Fp32 => None,
+            Precision::Bf16 => Some(values.to_kind(Kind::BFloat16)),
+        };
+        let mut parameters = Parameters {
+            gradient: values.zeros_like(),
+            entries,
+            values,
+            working,
+        };
+        parameters.point_leaves();
+        (network, parameters)
+    }
+
+    fn point_leaves(&mut self) {
+        for entry in &mut self.entries {
+            let buffer = match &self.working {
+                Some(working) if !entry.full_precision => working,
+                _ => &self.values,
+            };
+            entry.leaf.set_data(&view(buffer, &entry.shape, entry.offset));
+            entry.leaf = entry.leaf.set_requires_grad(true);
+        }
+    }
+
+    /// Number of parameters.
+    pub fn count(&self) -> i64 {
+        self.entries.iter().map(|e| e.shape.iter().product::<i64>()).sum()
+    }
+
+    /// Names and shapes, in order.
+    pub fn shapes(&self) -> Vec<(&str, &[i64])> {
+        self.entries.iter().map(|e| (e.name.as_str(), e.shape.as_slice())).collect()
+    }
+
+    /// Views of a flat buffer of this layout by state-dict name: of `values`, `gradient`, or an optimiser's moments.
+    pub fn named(&self, buffer: &Tensor) -> Vec<(String, Tensor)> {
+        let named = |e: &Entry| (e.name.clone(), view(buffer, &e.shape, e.offset));
+        self.entries.iter().map(named).collect()
+    }
+
+    /// Copies tensors by name into a flat buffer of this layout.
+    ///
+    /// # Errors
+    /// [`Error::Array`] for a name that is missing, unknown or of another shape; the buffer is then as it was.
+    pub fn fill(&self, buffer: &Tensor, tensors: &HashMap<String, Tensor>) -> Result<()> {
+        let known = self.shapes();
+        if let Some(name) = tensors.keys().find(|n| known.iter().all(|k| k.0 != *n)) {
+            let known = known.iter().map(|k| k.0);
+            return Err(Error::unknown("parameter", name, known));
+        }
+        for (name, shape) in &known {
+            let got = match tensors.get(*name) {
+                Some(tensor) if tensor.size() == *shape => continue,
+                Some(tensor) => format!("{:?}", tensor.size()),
+                None => "none".into(),
+            };
+            return Err(Error::Array {
+                name: (*name).into(),
+                expected: format!("a tensor of shape {shape:?}"),
+                got,
+            });
+        }
+        tch::no_grad(|| {
+            for (name, mut place) in self.named(buffer) {
+                place.copy_(&tensors[&name]);
+            }
+        });
+        Ok(())
+    }
+
+    /// Replaces all parameters.
+    ///
+    /// # Errors
+    /// As [`Parameters::fill`].
+    pub fn load(&mut self, tensors: &HashMap<String, Tensor>) -> Result<()> {
+        self.fill(&self.values, tensors)?;
+        self.changed();
+        Ok(())
+    }
+
+    /// To be called after `values` changed: brings the working copy up to date.
+    pub fn changed(&mut self) {
+        if let Some(working) = &mut self.working {
+            working.copy_(&self.values);
+        }
+    }
+
+    /// Differentiates a scalar by these parameters alone and writes `gradient`.
+    pub fn differentiate(&mut self, loss: &Tensor) {
+        let leaves: Vec<&Tensor> = self.entries.iter().map(|e| &e.leaf).collect();
+        let gradients = Tensor::run_backward(&[loss], &leaves, false, false);
+        tch::no_grad(|| {
+            for ((_, mut place), gradient) in self.named(&self.gradient).into_iter().zip(gradients) {
+                place.copy_(&gradient);
+            }
+        });
+    }
+}
+
+fn view(buffer: &Tensor, shape: &[i64], offset: i64) -> Tensor {
+    buffer.narrow(0, offset, shape.iter().product()).view(shape)
+}

@@ -1,0 +1,54 @@
+//! A snapshot: a generator and its config, for use.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use tch::Tensor;
+
+use super::{read_tensors, write_tensors};
+use crate::config::Config;
+use crate::error::{Error, Result};
+
+const FORMAT: &str = "cagan.snapshot";
+
+/// A generator's weights by state-dict name, with the config that they were trained under.
+#[derive(Debug)]
+pub struct Snapshot {
+    pub config: Config,
+    pub step: u64,
+    pub generator: HashMap<String, Tensor>,
+}
+
+impl Snapshot {
+    /// Writes the file, atomically.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with the path.
+    pub fn write(
+        path: &Path,
+        config: &Config,
+        step: u64,
+        generator: &[(String, Tensor)],
+    ) -> Result<()> {
+        let header = HashMap::from([
+            ("config".to_owned(), config.to_json()),
+            ("step".to_owned(), step.to_string()),
+        ]);
+        write_tensors(path, FORMAT, header, generator)
+    }
+
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Content`] for a truncated file, another version or a config that is refused.
+    pub fn read(path: &Path) -> Result<Snapshot> {
+        let file = read_tensors(path, FORMAT)?;
+        let config = Config::from_json(file.entry(path, "config")?)
+            .map_err(|e| Error::content(path, e.to_string()))?;
+        Ok(Snapshot {
+            config,
+            step: file.number(path, "step")?,
+            generator: file.tensors.into_iter().collect(),
+        })
+    }
+}

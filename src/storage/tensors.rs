@@ -1,0 +1,150 @@
+//! Named float32 tensors and a text header in one safetensors file.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use tch::{Kind, Tensor};
+
+use super::write_atomically;
+use crate::error::{AtPath, Error, Result};
+
+/// The version of the layout of snapshots and checkpoints; a file of another one is refused.
+pub const FORMAT_VERSION: &str = "1";
+
+/// What a file holds: tensors by name, on the CPU, in float32, and header entries.
+#[derive(Debug)]
+pub struct TensorFile {
+    pub header: HashMap<String, String>,
+    pub tensors: Vec<(String, Tensor)>,
+}
+
+/// Writes tensors and header, atomically. `format` and the version join the header.
+///
+/// # Errors
+/// [`Error::Io`] with the path.
+pub fn write_tensors(
+    path: &Path,
+    format: &str,
+    mut header: HashMap<String, String>,
+    tensors: &[(String, Tensor)],
+) -> Result<()> {
+    header.insert("format".into(), format.into());
+    header.insert("format_version".into(), FORMAT_VERSION.into());
+    let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
+        .iter()
+        .map(|(name, tensor)| {
+            let tensor = tensor
+                .detach()
+                .to_device(tch::Device::Cpu)
+                .to_kind(Kind::Float)
+                .contiguous();
+            let mut values = vec![0f32; tensor.numel()];
+            tensor.copy_data(&mut values, tensor.numel());
+            let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            let shape = tensor.size().iter().map(|&n| n as usize).collect();
+            (name.clone(), shape, bytes)
+        })
+        .collect();
+    let views = bytes.iter().map(|(name, shape, bytes)| {
+        let view = TensorView::new(Dtype::F32, shape.clone(), bytes).expect("bytes fit the shape");
+        (name, view)
+    });
+    let file = safetensors::serialize(views, Some(header))
+        .map_err(|e| Error::content(path, format!("cannot be written: {e}")))?;
+    write_atomically(path, &file)
+}
+
+/// Reads a file that [`write_tensors`] wrote under the same `format`.
+///
+/// # Errors
+/// [`Error::NotFound`]; [`Error::Content`] for a truncated file, another format or another version.
+pub fn read_tensors(path: &Path, format: &str) -> Result<TensorFile> {
+    let bytes = std::fs::read(path).at(path)?;
+    let bad = |e| Error::content(path, format!("expected a whole safetensors file: {e}"));
+    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(bad)?;
+    let header = metadata.metadata().clone().unwrap_or_default();
+    let entry = |key: &str| header.get(key).map(String::as_str).unwrap_or("none");
+    for (key, expected) in [("format", format), ("format_version", FORMAT_VERSION)] {
+        if entry(key) != expected {
+            return Err(Error::content(
+                path,
+                format!("{key}: expected {expected}, got {}", entry(key)),
+            ));
+        }
+    }
+    let file = SafeTensors::deserialize(&bytes).map_err(bad)?;
+    let mut tensors = Vec::new();
+    for (name, view) in file.iter() {
+        if view.dtype() != Dtype::F32 {
+            return Err(Error::content(
+                path,
+                format!("{name}: expected float32, got {:?}", view.dtype()),
+            ));
+        }
+        let values: Vec<f32> = view
+            .data()
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
+            .collect();
+        let shape: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
+        tensors.push((name.to_owned(), Tensor::from_slice(&values).reshape(shape)));
+    }
+    Ok(TensorFile { header, tensors })
+}
+
+impl TensorFile {
+    /// A header entry.
+    pub fn entry(&self, path: &Path, key: &str) -> Result<&str> {
+        self.header
+            .get(key)
+            .map(String::as_str)
+            .ok_or_else(|| Error::content(path, format!("expected `{key}` in the header, got none")))
+    }
+
+    /// A header entry that is a whole number.
+    pub fn number(&self, path: &Path, key: &str) -> Result<u64> {
+        let text = self.entry(path, key)?;
+        text.parse()
+            .map_err(|_| Error::content(path, format!("{key}: expected a whole number, got {text}")))
+    }
+
+    /// The tensors whose names begin with `prefix`, with the rest of their names.
+    pub fn part(&self, prefix: &str) -> HashMap<String, Tensor> {
+        self.tensors
+            .iter()
+            .filter_map(|(name, tensor)| {
+                let rest = name.strip_prefix(prefix)?;
+                Some((rest.to_owned(), tensor.shallow_clone()))
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_a_broken_file_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.safetensors");
+        let tensor = Tensor::from_slice(&[1.5f32, -2.0, 3.25]);
+        let header = HashMap::from([("step".to_owned(), "7".to_owned())]);
+        write_tensors(&path, "test", header, &[("x.y".into(), tensor.copy())]).unwrap();
+        let file = read_tensors(&path, "test").unwrap();
+        assert_eq!(file.number(&path, "step").unwrap(), 7);
+        assert_eq!(file.part("x.")["y"], tensor);
+
+        let wrong = read_tensors(&path, "other").unwrap_err().to_string();
+        assert!(wrong.ends_with("format: expected other, got test"), "{wrong}");
+        let whole = std::fs::read(&path).unwrap();
+        for cut in [0, 4, 20, whole.len() - 1] {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            let error = read_tensors(&path, "test").unwrap_err().to_string();
+            assert!(error.contains("a.safetensors: expected a whole"), "{error}");
+        }
+        let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+        assert_eq!(names.len(), 1, "no temporary file is left");
+    }
+}

@@ -1,0 +1,60 @@
+//! A checkpoint: everything needed to go on training, in one safetensors file.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::trainer::Trainer;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::storage::{read_tensors, write_tensors};
+
+const FORMAT: &str = "cagan.checkpoint";
+
+/// Writes both networks, the moments, the step, the config and the number of pairs.
+///
+/// # Errors
+/// [`Error::Io`] with the path.
+pub fn write(path: &Path, trainer: &Trainer) -> Result<()> {
+    let header = HashMap::from([
+        ("config".to_owned(), trainer.config.to_json()),
+        ("step".to_owned(), trainer.step.to_string()),
+        ("pairs".to_owned(), trainer.data.len().to_string()),
+    ]);
+    let tensors: Vec<_> = trainer
+        .buffers()
+        .into_iter()
+        .flat_map(|(prefix, parameters, buffer)| {
+            let named = parameters.named(buffer).into_iter();
+            named.map(move |(name, tensor)| (format!("{prefix}{name}"), tensor))
+        })
+        .collect();
+    write_tensors(path, FORMAT, header, &tensors)
+}
+
+/// Brings a trainer to a checkpoint's state.
+///
+/// # Errors
+/// [`Error::Content`] for a broken file, and for one of a run with other settings or other pairs, which it lists.
+pub fn read(path: &Path, trainer: &mut Trainer) -> Result<()> {
+    let file = read_tensors(path, FORMAT)?;
+    let saved = Config::from_json(file.entry(path, "config")?)
+        .map_err(|e| Error::content(path, e.to_string()))?;
+    let mut differences = trainer.config.differences(&saved);
+    let pairs = file.number(path, "pairs")?;
+    if pairs != trainer.data.len() as u64 {
+        differences.push(format!("pairs ({pairs} there, {} here)", trainer.data.len()));
+    }
+    if !differences.is_empty() {
+        return Err(Error::content(
+            path,
+            format!(
+                "expected a run with the same settings to go on with, got other ones: {}; \
+                 take another run folder, or the old settings",
+                differences.join(", ")
+            ),
+        ));
+    }
+    trainer
+        .restore(file.number(path, "step")?, |prefix| file.part(prefix))
+        .map_err(|e| Error::content(path, e.to_string()))
+}

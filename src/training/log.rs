@@ -1,0 +1,109 @@
+//! `stats.jsonl`: one line of means for each interval, under documented keys.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+use tch::{Kind, Tensor};
+
+use super::step::TERMS;
+use super::trainer::Trainer;
+use crate::error::{AtPath, Error, Result};
+use crate::storage::write_atomically;
+
+/// Collects the steps' terms on the device and writes their means.
+#[derive(Debug)]
+pub struct Log {
+    path: PathBuf,
+    terms: Vec<Tensor>,
+    elapsed: Duration,
+}
+
+impl Log {
+    /// Opens the log of a run that goes on at `step`: lines of later steps, which a crash left, are dropped.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with the path.
+    pub fn open(path: &Path, step: u64) -> Result<Log> {
+        let old = match path.is_file() {
+            true => std::fs::read_to_string(path).at(path)?,
+            false => String::new(),
+        };
+        let kept: String = old
+            .lines()
+            .filter(|line| {
+                let line: Option<Value> = serde_json::from_str(line).ok();
+                line.and_then(|l| l["step"].as_u64()).is_some_and(|s| s <= step)
+            })
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        write_atomically(path, kept.as_bytes())?;
+        Ok(Log {
+            path: path.into(),
+            terms: Vec::new(),
+            elapsed: Duration::ZERO,
+        })
+    }
+
+    /// Notes one step.
+    pub fn note(&mut self, terms: Tensor, elapsed: Duration) {
+        self.terms.push(terms);
+        self.elapsed += elapsed;
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.terms.is_empty()
+    }
+
+    /// Fetches the terms since the last report, appends their means as a line and returns it.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] with the first term and step that is no number; [`Error::Io`].
+    pub fn report(&mut self, trainer: &Trainer) -> Result<Map<String, Value>> {
+        let fetching = std::time::Instant::now();
+        let table = Tensor::stack(&self.terms, 0).to_device(tch::Device::Cpu); // [steps, TERMS]
+        let steps = self.terms.len();
+        for row in 0..steps {
+            for (column, term) in TERMS.iter().enumerate() {
+                let value = table.double_value(&[row as i64, column as i64]);
+                if !value.is_finite() {
+                    return Err(Error::NonFinite {
+                        term: (*term).into(),
+                        value,
+                        step: trainer.step - steps as u64 + row as u64 + 1,
+                    });
+                }
+            }
+        }
+        let step_s = (self.elapsed + fetching.elapsed()).as_secs_f64() / steps as f64;
+        let images_seen = trainer.images_seen();
+        let mut line = Map::new();
+        line.insert("step".into(), json!(trainer.step));
+        line.insert("images_seen".into(), json!(images_seen));
+        let epoch = images_seen as f64 / trainer.data.len() as f64;
+        line.insert("epoch".into(), json!(rounded(epoch)));
+        let means = table.mean_dim(0, false, Kind::Double);
+        for (column, term) in TERMS.iter().enumerate() {
+            line.insert((*term).into(), json!(rounded(means.double_value(&[column as i64]))));
+        }
+        line.insert("time/step_s".into(), json!(rounded(step_s)));
+        let rate = trainer.config.batch_size as f64 / step_s;
+        line.insert("time/images_per_s".into(), json!(rounded(rate)));
+        let mut file = std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&self.path)
+            .at(&self.path)?;
+        let text = serde_json::to_string(&line).expect("numbers and names");
+        writeln!(file, "{text}").at(&self.path)?;
+        self.terms.clear();
+        self.elapsed = Duration::ZERO;
+        Ok(line)
+    }
+}
+
+/// Six significant digits: what a float32 holds.
+fn rounded(value: f64) -> f64 {
+    format!("{value:.5e}").parse().expect("a number")
+}

@@ -1,0 +1,14 @@
+//! Training: one step, its optimiser, what it writes, and the loop around it.
+
+mod adam;
+mod checkpoint;
+mod log;
+mod run;
+mod samples;
+mod step;
+mod trainer;
+
+pub use adam::Adam;
+pub use run::{Event, Outcome, train};
+pub use step::{Models, Noise, Pass, TERMS};
+pub use trainer::Trainer;

@@ -1,0 +1,122 @@
+//! Models, data and the step counter of a run, without its folder.
+
+use std::collections::HashMap;
+
+use tch::{Device, Tensor};
+
+use super::adam::Adam;
+use super::step::{Models, Noise, Pass};
+use crate::config::Config;
+use crate::data::{Draw, Pairs, Resident, Triplet};
+use crate::error::Result;
+use crate::networks::{Parameters, Swap};
+
+/// Everything that a step needs.
+#[derive(Debug)]
+pub struct Trainer {
+    pub config: Config,
+    pub device: Device,
+    pub data: Resident,
+    pub models: Models,
+    /// Updates done so far.
+    pub step: u64,
+    noise: Option<Noise>,
+}
+
+impl Trainer {
+    /// Decodes the pairs and initialises the networks.
+    ///
+    /// # Errors
+    /// A device that is not there, too few pairs, or a picture that cannot be decoded.
+    pub fn new(pairs: &Pairs, config: Config) -> Result<Trainer> {
+        let device = config.torch_device()?;
+        if config.threads > 0 {
+            tch::set_num_threads(config.threads as i32);
+        }
+        Ok(Trainer {
+            data: Resident::load(pairs, &config, device)?,
+            models: Models::new(&config, device),
+            noise: Noise::new(&config, device),
+            step: 0,
+            config,
+            device,
+        })
+    }
+
+    pub fn images_seen(&self) -> u64 {
+        self.step * self.config.batch_size as u64
+    }
+
+    pub fn total_steps(&self) -> u64 {
+        self.config.total_steps(self.data.len())
+    }
+
+    /// The pictures that a step takes.
+    pub fn triplet(&self, step: u64) -> Triplet {
+        self.data.triplet(&Draw::of_step(&self.config, self.data.len(), step))
+    }
+
+    /// A copy of the discriminator's noise in a pass of a step, empty where the config has none.
+    pub fn noise(&mut self, pass: Pass, step: u64) -> Vec<Tensor> {
+        let Some(noise) = &mut self.noise else {
+            return Vec::new();
+        };
+        noise.draw(pass, step).iter().map(Tensor::copy).collect()
+    }
+
+    /// One update of both networks. Returns the step's [`super::TERMS`] as a tensor on the device.
+    pub fn step(&mut self) -> Tensor {
+        let triplet = self.triplet(self.step);
+        let terms = self
+            .models
+            .step(&self.config, &triplet, &mut self.noise, self.step);
+        self.step += 1;
+        terms
+    }
+
+    /// The generator's swaps of pictures in its value range, without gradients.
+    pub fn swap(&self, triplet: &Triplet) -> Swap {
+        let Triplet { human, worn, target } = triplet;
+        tch::no_grad(|| self.models.generator.swap(human, worn, target))
+    }
+
+    /// All state but the counter: name in a checkpoint, layout, flat buffer.
+    pub(super) fn buffers(&self) -> [(&'static str, &Parameters, &Tensor); 6] {
+        let Models {
+            generator_parameters: g,
+            discriminator_parameters: d,
+            generator_adam,
+            discriminator_adam,
+            ..
+        } = &self.models;
+        [
+            ("generator.", g, &g.values),
+            ("discriminator.", d, &d.values),
+            ("generator_adam.first.", g, &generator_adam.first),
+            ("generator_adam.second.", g, &generator_adam.second),
+            ("discriminator_adam.first.", d, &discriminator_adam.first),
+            ("discriminator_adam.second.", d, &discriminator_adam.second),
+        ]
+    }
+
+    /// Goes on from another state at `step`: `part` gives the tensors under each of the checkpoint's names.
+    ///
+    /// # Errors
+    /// [`crate::Error::Array`] or [`crate::Error::UnknownName`] for tensors that are not this run's.
+    pub(super) fn restore(
+        &mut self,
+        step: u64,
+        part: impl Fn(&str) -> HashMap<String, Tensor>,
+    ) -> Result<()> {
+        for (name, parameters, buffer) in self.buffers() {
+            parameters.fill(buffer, &part(name))?;
+        }
+        let models = &mut self.models;
+        models.generator_parameters.changed();
+        models.discriminator_parameters.changed();
+        let adams: [&mut Adam; 2] = [&mut models.generator_adam, &mut models.discriminator_adam];
+        adams.into_iter().for_each(|adam| adam.set_steps(step));
+        self.step = step;
+        Ok(())
+    }
+}

@@ -1,0 +1,128 @@
+"""What an installation must do: find torch, in any order of imports, and say clearly why when it cannot."""
+
+import re
+import subprocess
+import sys
+import zipfile
+from importlib import metadata, util
+from pathlib import Path
+
+import cagan
+import pytest
+
+PACKAGE = Path(cagan.__file__).parent
+REPOSITORY = Path(__file__).parents[2]
+
+# One tensor operation on each side.
+CORE = "import cagan; assert cagan.total(4) == 6"
+TORCH = "import torch; assert torch.arange(4).sum().item() == 6"
+MAPS = "maps = open('/proc/self/maps').read()"
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/maps")
+
+
+def run(*lines: str) -> str:
+    """What a fresh interpreter prints for these lines."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", "\n".join(lines)], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def needed_torch() -> str:
+    """The torch that the installed package asks pip for, as in `2.11`."""
+    pins = [re.fullmatch(r"torch==(\d+\.\d+)\.\*", line) for line in metadata.requires("cagan") or []]
+    found = [pin[1] for pin in pins if pin]
+    assert len(found) == 1, "expected one pin of torch"
+    return found[0]
+
+
+@pytest.mark.parametrize("order", [(CORE, TORCH), (TORCH, CORE)], ids=["cagan first", "torch first"])
+def test_imports_in_either_order(order):
+    run(*order, CORE, TORCH)
+
+
+@linux
+@pytest.mark.parametrize("order", [(CORE,), (CORE, TORCH), (TORCH, CORE)], ids=["alone", "cagan first", "torch first"])
+def test_one_libtorch_with_cuda_where_it_is_installed(order):
+    libraries = Path(util.find_spec("torch").origin).parent / "lib"
+    names = ("libc10.so", "libtorch_cpu.so", "libtorch_cuda.so")
+    installed = [name for name in names if (libraries / name).is_file()]
+    assert len(installed) >= 2
+
+    mapped = set(run(*order, MAPS, r"import re; print('\n'.join(re.findall(r'/.*\.so\S*$', maps, re.M)))").split("\n"))
+    for name in installed:
+        assert [path for path in mapped if Path(path).name == name] == [str((libraries / name).resolve())]
+
+
+def test_imports_without_torch():
+    assert run("import sys, cagan", "print('torch' in sys.modules)") == "False"
+
+
+@linux
+@pytest.mark.parametrize(
+    ("version", "found"),
+    [
+        (None, "found none"),
+        ("", "found an unknown version in {folder}"),
+        ("__version__ = '2.10.0+cu128'", "found 2.10.0+cu128 in {folder}"),
+        ("__version__ = '2.110.0'", "found 2.110.0 in {folder}"),
+    ],
+    ids=["missing", "unknown", "older", "alike"],
+)
+def test_names_both_versions_when_torch_does_not_fit(version, found, tmp_path):
+    (tmp_path / "cagan").symlink_to(PACKAGE)
+    if version is not None:
+        (tmp_path / "torch").mkdir()
+        (tmp_path / "torch" / "__init__.py").write_text("raise AssertionError('the wrong torch was imported')")
+        (tmp_path / "torch" / "version.py").write_text(version)
+
+    message, loaded = run(
+        "import os, sys",
+        "sys.path[:] = [path for path in sys.path if not os.path.exists(os.path.join(path, 'torch'))]",
+        f"sys.path.insert(0, {str(tmp_path)!r})",
+        "try: import cagan",
+        "except ImportError as error: print(error)",
+        MAPS,
+        "print('libtorch' in maps or 'libc10' in maps)",
+    ).split("\n")
+
+    needed = needed_torch()
+    found = found.format(folder=tmp_path / "torch")
+    assert message == f"torch: expected {needed}, {found}; pip install 'torch=={needed}.*'"
+    assert loaded == "False"
+
+
+def test_torch_pins_agree():
+    pins = re.findall(r'"torch==([^"]+)"', (REPOSITORY / "pyproject.toml").read_text())
+    assert len(pins) == 2, "expected the build's pin and the package's"
+    assert {".".join(pin.split(".")[:2]) for pin in pins} == {needed_torch()}
+
+
+@pytest.fixture
+def wheel():
+    wheels = list((REPOSITORY / "dist").glob("*.whl"))
+    if not wheels:
+        pytest.skip("no wheel in dist: `make wheel` builds one")
+    assert len(wheels) == 1
+    return wheels[0]
+
+
+def test_wheel_fits_every_python_and_carries_what_it_should(wheel):
+    assert "-cp310-abi3-" in wheel.name
+    assert wheel.stat().st_size < 10e6
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {"cagan/__init__.py", "cagan/_cagan.abi3.so", "cagan/_cagan.pyi", "cagan/py.typed"} <= set(names)
+    assert {Path(name).name for name in names if "/licenses/" in name} == {"LICENSE-APACHE", "LICENSE-MIT"}
+    assert all(name.startswith(("cagan/", "cagan-")) for name in names)
+
+
+@linux
+def test_wheel_needs_torch_but_no_folder_cuda_or_libpython(wheel, tmp_path):
+    library = zipfile.ZipFile(wheel).extract("cagan/_cagan.abi3.so", tmp_path)
+    dynamic = subprocess.run(["readelf", "-dW", library], capture_output=True, text=True, check=True).stdout
+    needed = set(re.findall(r"\(NEEDED\).*\[(.+)\]", dynamic))
+    assert {"libtorch_cpu.so", "libc10.so"} <= needed
+    assert not [name for name in needed if re.match(r"libtorch_cuda|libc10_cuda|libcu|libpython", name)]
+    assert not re.findall(r"\((?:RPATH|RUNPATH)\).*", dynamic)
