@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -130,8 +131,9 @@ class _Bar:
     )
 
     def __init__(self, progress: bool | None) -> None:
-        # tqdm reads None as: only where the output is a terminal. In Jupyter its notebook form shows anyway.
-        self._disable = None if progress is None else not progress
+        # A Jupyter kernel's streams are no terminals, and still show bars.
+        shows = sys.stderr.isatty() or "ipykernel" in sys.modules
+        self._disable = not (shows if progress is None else progress)
         self._bar: tqdm[Any] | None = None
         self._batch = 1
 

@@ -21,7 +21,7 @@ fn system(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
             "cagan": env!("CARGO_PKG_VERSION"),
             "auto_device": auto,
             "cuda_devices": cuda_devices,
-            "cuda_libraries": tch::utils::has_cuda(),
+            "cuda_libraries": tch::utils::has_cudart(),
             "threads": tch::get_num_threads(),
         }),
     )

@@ -1,4 +1,4 @@
-"""One training step in plain PyTorch: the discriminator's update, then the generator's (article and paper, loss section)."""
+"""One training step in plain PyTorch: the discriminator's update, then the generator's (A and P, their losses)."""
 
 import contextlib
 
@@ -38,7 +38,7 @@ def initialise(network, generator=None):
 class Twin:
     """Both networks, both optimisers and `step`, in any of the forms that make PyTorch fast on a CPU."""
 
-    def __init__(self, config, *, channels_last=False, bf16=False, compiled=False):
+    def __init__(self, config, *, channels_last=False, bf16=False, compiled=False, fused=False):
         self.config = config
         self.generator, self.discriminator = build(config)
         initialise(self.generator)
@@ -53,6 +53,7 @@ class Twin:
             "lr": config["learning_rate"],
             "betas": (config["adam_beta1"], config["adam_beta2"]),
             "eps": config["adam_epsilon"],
+            "fused": fused,
         }
         self.adam_g = torch.optim.Adam(self.generator.parameters(), **adam)
         self.adam_d = torch.optim.Adam(self.discriminator.parameters(), **adam)

@@ -1,0 +1,159 @@
+"""The training step against the plain PyTorch twin, alternated in one process: `make bench`.
+
+    python benchmarks/step.py [--rounds N] [--quick]
+
+The twin (tests/python/reference) runs in every form that makes PyTorch fast on a CPU: eager or compiled, contiguous or
+channels_last, float32 or bfloat16, with fused Adam. A short race picks the fastest of each number format; then cagan and that
+form take turns, and what is printed are medians of the turns' times, their spread, and the ratio twin / cagan. Both draw
+their own noise, and both take their batch from memory; cagan's also gathers, crops and mirrors it.
+
+Peak memory is that of a fresh process each which takes five steps, less that of importing.
+"""
+
+import argparse
+import itertools
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cagan
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "python"))
+
+CASES = {
+    "vasily width 128, 64 x 64, batch 16": ("vasily", {"width": 128, "image_size": 64, "batch_size": 16}),
+    "paper width 512, 128 x 96, batch 4": ("paper", {"width": 512, "batch_size": 4}),
+}
+FORMS = [
+    {"channels_last": last, "bf16": bf16, "compiled": compiled}
+    for bf16, last, compiled in itertools.product((False, True), repeat=3)
+]
+
+
+def name(form):
+    words = [word for word, on in form.items() if on]
+    return " + ".join(words) or "eager float32"
+
+
+def trainer(case, precision, folder):
+    preset, overrides = CASES[case]
+    config = cagan.Config(preset, precision=precision, **overrides)
+    return cagan.Trainer(cagan.dolls(folder, count=32, size=config.image_size), config)
+
+
+def twin(case, form):
+    import torch
+    from reference import Twin
+
+    preset, overrides = CASES[case]
+    config = cagan.Config(preset, **overrides)
+    batch = [torch.rand(config.batch_size, 3, *config.image_size) for _ in range(3)]
+    network = Twin(config.to_dict(), fused=True, **form)
+    return lambda steps: [network.step(*batch) for _ in range(steps)]
+
+
+def seconds(run, steps):
+    began = time.perf_counter()
+    run(steps)
+    return (time.perf_counter() - began) / steps
+
+
+def race(case, folder, rounds, quick):
+    """Rows of the table: for each number format cagan against the twin's fastest form."""
+    forms = [form for form in FORMS if not (quick and form["compiled"])]
+    runs = {name(form): twin(case, form) for form in forms}
+    for run in runs.values():
+        run(3)
+    first = {form: statistics.median(seconds(run, 3) for _ in range(3)) for form, run in runs.items()}
+    fastest = {
+        precision: min((f for f in first if ("bf16" in f) == (precision == "bf16")), key=first.get)
+        for precision in ("fp32", "bf16")
+    }
+    ours = {precision: trainer(case, precision, folder).run for precision in ("fp32", "bf16")}
+    for run in ours.values():
+        run(3)
+    turns = {("cagan", p): [] for p in ours} | {("twin", p): [] for p in ours}
+    for _ in range(rounds):
+        for precision, run in ours.items():
+            turns["cagan", precision].append(seconds(run, 3))
+            turns["twin", precision].append(seconds(runs[fastest[precision]], 3))
+    rows = []
+    for precision in ours:
+        mine, other = turns["cagan", precision], turns["twin", precision]
+        ratios = sorted(b / a for a, b in zip(mine, other))
+        rows.append(
+            {
+                "case": case,
+                "precision": precision,
+                "twin": fastest[precision],
+                "cagan_ms": statistics.median(mine) * 1e3,
+                "twin_ms": statistics.median(other) * 1e3,
+                "ratio": statistics.median(ratios),
+                "ratio_low": ratios[len(ratios) // 10],
+                "ratio_high": ratios[-1 - len(ratios) // 10],
+                "race_ms": {form: round(value * 1e3, 1) for form, value in first.items()},
+            }
+        )
+    return rows
+
+
+def peak(kind, case, precision, form):
+    """Peak bytes of a fresh process that takes five steps, less what importing took."""
+    command = [sys.executable, __file__, "--peak", json.dumps([kind, case, precision, form])]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[-1])
+
+
+def measure_peak(kind, case, precision, form):
+    import torch  # noqa: F401  # both sides start from the same imports
+
+    def kilobytes():
+        # Not getrusage: its maximum begins with that of the process that started this one.
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0])
+
+    before = kilobytes()
+    with tempfile.TemporaryDirectory() as folder:
+        run = trainer(case, precision, folder).run if kind == "cagan" else twin(case, form)
+        run(5)
+    print((kilobytes() - before) * 1024)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15, help="turns of three steps each")
+    parser.add_argument("--quick", action="store_true", help="leave torch.compile out")
+    parser.add_argument("--json", type=Path, help="write the rows here too")
+    parser.add_argument("--peak", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.peak:
+        measure_peak(*json.loads(arguments.peak))
+        return
+    rows = []
+    for case in CASES:
+        with tempfile.TemporaryDirectory() as folder:
+            rows += race(case, folder, arguments.rounds, arguments.quick)
+    print(f"{'case':36} {'format':6} {'cagan ms':>9} {'twin ms':>9} {'ratio':>6} {'10 % .. 90 %':>14}  twin's form")
+    for row in rows:
+        spread = f"{row['ratio_low']:.2f} .. {row['ratio_high']:.2f}"
+        print(
+            f"{row['case']:36} {row['precision']:6} {row['cagan_ms']:9.1f} {row['twin_ms']:9.1f} {row['ratio']:6.2f} "
+            f"{spread:>14}  {row['twin']}"
+        )
+    for row in rows:
+        form = {word: word in row["twin"].split(" + ") for word in FORMS[0]}
+        memory = [peak(kind, row["case"], row["precision"], form) for kind in ("cagan", "twin")]
+        row["cagan_peak_bytes"], row["twin_peak_bytes"] = memory
+        print(f"{row['case']:36} {row['precision']:6} peak MB: cagan {memory[0] / 1e6:.0f}, twin {memory[1] / 1e6:.0f}")
+    if arguments.json:
+        system = {"machine": platform.processor() or platform.machine(), "date": time.strftime("%Y-%m-%d"), **cagan.info()}
+        arguments.json.write_text(json.dumps({"system": system, "rows": rows}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,541 @@
+"""What a user can get wrong: the right exception, what was expected, what came and where, and nothing saved is lost."""
+
+import json
+import os
+import re
+import shutil
+import struct
+from pathlib import Path
+
+import cagan
+import numpy as np
+import pytest
+from conftest import contents, read_tensors, write_tensors
+from PIL import Image
+
+
+def refusal(kind, call, *parts):
+    """Asserts that `call` raises exactly `kind` with all parts in one line of message."""
+    with pytest.raises(kind) as caught:
+        call()
+    text = caught.value.args[0] if isinstance(caught.value, KeyError) else str(caught.value)
+    assert caught.type is kind
+    assert "\n" not in text
+    assert "panic" not in text.lower()
+    for part in parts:
+        assert str(part) in text, f"{part!r} is not in {text!r}"
+    return text
+
+
+@pytest.fixture
+def copied(pairs_dir, tmp_path):
+    """The pairs, to be spoilt."""
+    return shutil.copytree(pairs_dir, tmp_path / "pairs")
+
+
+@pytest.fixture
+def used(run, tmp_path):
+    """A run folder, to be trained into."""
+    return shutil.copytree(run.path, tmp_path / "used")
+
+
+@pytest.fixture
+def snapshot(run, tmp_path):
+    """A snapshot, to be spoilt."""
+    return Path(shutil.copy(run.snapshots[-1], tmp_path / "snapshot.safetensors"))
+
+
+# Pairs
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    refusal(FileNotFoundError, lambda: cagan.Pairs(tmp_path / "nowhere"), tmp_path / "nowhere", "no such folder")
+    train = lambda: cagan.train(tmp_path / "nowhere", tmp_path / "run", "smoke", progress=False)  # noqa: E731
+    refusal(FileNotFoundError, train, tmp_path / "nowhere")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_without_pictures(tmp_path):
+    parts = (tmp_path / "human", "human/", "article/", "pairs.csv")
+    refusal(FileNotFoundError, lambda: cagan.Pairs(tmp_path), *parts)
+    (tmp_path / "human").mkdir()
+    refusal(FileNotFoundError, lambda: cagan.Pairs(tmp_path), tmp_path / "article")
+    (tmp_path / "article").mkdir()
+    refusal(ValueError, lambda: cagan.Pairs(tmp_path), tmp_path, "expected pictures in human/ and article/", "got none")
+
+
+def test_a_picture_without_its_partner(copied):
+    (copied / "human" / "00003.png").unlink()
+    (copied / "article" / "00005.png").unlink()
+    refusal(ValueError, lambda: cagan.Pairs(copied), copied, "article/00003.png", "human/00005.png", "partner")
+
+
+def test_many_pictures_without_partners_are_counted(copied):
+    for path in (copied / "human").iterdir():
+        path.unlink()
+    refusal(ValueError, lambda: cagan.Pairs(copied), "article/00000.png", "and 3 more")
+
+
+def test_one_stem_twice(copied):
+    shutil.copy(copied / "human" / "00002.png", copied / "human" / "00002.jpg")
+    refusal(ValueError, lambda: cagan.Pairs(copied), copied / "human", "`00002`", "00002.png", "00002.jpg")
+
+
+def test_a_single_pair_has_no_target(tmp_path):
+    one = cagan.dolls(tmp_path / "pairs", count=1, size=(64, 64))
+    call = lambda: cagan.train(one, tmp_path / "run", "smoke", batch_size=1, progress=False)  # noqa: E731
+    refusal(ValueError, call, "pairs: expected at least 2", "got 1")
+    refusal(ValueError, lambda: cagan.Trainer(one, cagan.Config("smoke", batch_size=1)), "pairs: expected at least 2")
+
+
+def broken_text(path):
+    path.write_text("<html>404 not found</html>")
+
+
+def broken_empty(path):
+    path.write_bytes(b"")
+
+
+def broken_truncated(path):
+    path.write_bytes(path.read_bytes()[:200])
+
+
+BROKEN = (broken_text, broken_empty, broken_truncated)
+
+
+@pytest.mark.parametrize("spoil", BROKEN)
+@pytest.mark.parametrize("side", ["human", "article"])
+def test_a_file_that_is_no_whole_picture(copied, used, tmp_path, side, spoil):
+    old = copied / side / "00006.png"
+    path = old.with_suffix(".jpg")
+    old.rename(path)
+    spoil(path)
+    before = contents(used)
+    for run_dir in (used, tmp_path / "new"):
+        call = lambda run_dir=run_dir: cagan.train(copied, run_dir, "smoke", steps=6, progress=False)
+        refusal(ValueError, call, path, "cannot be decoded")
+    assert contents(used) == before
+    assert not (tmp_path / "new" / "checkpoints").exists()
+    refusal(ValueError, lambda: getattr(cagan.Pairs(copied)["00006"], side), path, "cannot be decoded")
+
+
+def test_a_truncated_jpeg(tmp_path, pairs):
+    path = tmp_path / "cut.jpg"
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[:300])
+    (tmp_path / "pairs.csv").write_text(f"id,human,article\na,cut.jpg,{pairs[0].article_path}\n")
+    refusal(ValueError, lambda: cagan.Pairs(tmp_path)[0].human, path, "cannot be decoded")
+
+
+def write_csv(folder, *lines):
+    (folder / "pairs.csv").write_text("\n".join(lines))
+
+
+ROW = "{0},human/{0}.png,article/{0}.png"
+
+
+@pytest.mark.parametrize(
+    ("lines", "parts"),
+    [
+        ([], ["expected the columns id, human, article"]),
+        (["id,human", "00000,human/00000.png"], ["expected the columns id, human, article", "got id, human"]),
+        (["id,human,article"], ["expected rows", "got none"]),
+        (
+            ["id,human,article", ROW.format("00000"), "b,human/00001.png,article/none.png"],
+            ["line 3", "article/none.png", "no such file"],
+        ),
+        (["id,human,article", ROW.format("00000"), ROW.format("00000")], ["line 3", "`00000`", "line 2"]),
+        (["id,human,article", "00000,human/00000.png,"], ["line 2", "article", "got none"]),
+        (["id,human,article", ROW.format("00000"), "00001,human/00001.png"], ["line: 3", "2 fields", "3 fields"]),
+    ],
+    ids=["empty", "no column", "no rows", "no such file", "id twice", "empty cell", "ragged row"],
+)
+def test_a_broken_csv(copied, lines, parts):
+    write_csv(copied, *lines)
+    refusal(ValueError, lambda: cagan.Pairs(copied), copied / "pairs.csv", *parts)
+
+
+def test_a_csv_is_believed_where_there_are_folders_too(copied):
+    write_csv(copied, "\ufeffarticle , id,human", "article/00001.png,b,human/00001.png")
+    assert cagan.Pairs(copied).ids == ["b"]
+
+
+# Settings
+
+NUMBERS = ("identity_weight", "cycle_weight", "learning_rate", "adam_beta1", "adam_beta2", "adam_epsilon")
+WRONG = (-1, -1e-9, float("nan"), float("inf"), -float("inf"), 1e9, 10**400, "fast", True, None, [1])
+
+
+@pytest.mark.parametrize("name", [*NUMBERS, "discriminator_noise"])
+@pytest.mark.parametrize("value", WRONG, ids=[str(value)[:9] for value in WRONG])
+def test_numbers(name, value):
+    refusal(ValueError, lambda: cagan.Config("smoke", **{name: value}), f"{name}: expected ", "got ")
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "adam_epsilon"])
+def test_what_must_be_above_zero(name):
+    refusal(ValueError, lambda: cagan.Config("smoke", **{name: 0}), f"{name}: expected above 0", "got 0")
+
+
+COUNTS = ("batch_size", "epochs", "steps", "log_every", "sample_every", "snapshot_every", "checkpoint_every")
+
+
+@pytest.mark.parametrize("name", [*COUNTS, "sample_humans", "sample_articles", "width"])
+@pytest.mark.parametrize("value", [0, -1, 2.5, "4", float("nan"), 2**70])
+def test_counts(name, value):
+    refusal(ValueError, lambda: cagan.Config("smoke", **{name: value}), f"{name}: expected ", "got ")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        ({"image_size": 100}, ["multiples of 32", "96 and 128", "got 100"]),
+        ({"image_size": (64, 70)}, ["multiples of 32", "64 and 96", "got 70"]),
+        ({"image_size": 31}, ["multiples of 32", "nearest: 32", "got 31"]),
+        ({"image_size": (0, 64)}, ["multiples of 32", "got 0"]),
+        ({"image_size": 1 << 40}, ["up to 4096", "nearest: 4096"]),
+        ({"image_size": (64, 64, 64)}, ["[height, width]", "got [64,64,64]"]),
+        ({"image_size": "64x64"}, ["[height, width]"]),
+        ({"architecture": "paper", "image_size": 100}, ["multiples of 16", "96 and 112", "got 100"]),
+    ],
+)
+def test_sizes_name_the_nearest_ones(overrides, parts):
+    refusal(ValueError, lambda: cagan.Config("smoke", **overrides), "image_size: expected ", *parts)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        ({"device": "gpu"}, ["device: expected", "`cuda:N`", "`gpu`"]),
+        ({"device": "cuda:x"}, ["device: expected", "`cuda:x`"]),
+        ({"device": 0}, ["device: expected"]),
+        ({"precision": "fp16"}, ["precision: expected one of fp32, bf16", "fp16"]),
+        ({"architecture": "unet"}, ["architecture: expected one of vasily, paper", "unet"]),
+        ({"flip": "yes"}, ["flip: expected true or false", "yes"]),
+        ({"flip": 1}, ["flip: expected true or false", "1"]),
+        ({"generator_copies": "worn"}, ["generator_copies: expected none", "worn"]),
+        ({"crop_margin": 257}, ["crop_margin: expected 0 to 256", "257"]),
+        ({"threads": 5000}, ["threads: expected 0 to 1024", "5000"]),
+        ({"seed": -1}, ["seed: expected", "-1"]),
+        ({"width": 12}, ["width: expected a multiple of 8", "12"]),
+        ({"width": object()}, ["width: expected"]),
+        ({"width": {"a": 1}}, ["width: expected"]),
+    ],
+)
+def test_other_settings(overrides, parts):
+    refusal(ValueError, lambda: cagan.Config("smoke", **overrides), *parts)
+
+
+def test_unknown_names_bring_the_nearest():
+    refusal(TypeError, lambda: cagan.Config("smoke", lerning_rate=1), "`lerning_rate`", "did you mean `learning_rate`?")
+    refusal(TypeError, lambda: cagan.Config("smoke").replace(epoch=1), "`epoch`", "did you mean `epochs`?")
+    refusal(ValueError, lambda: cagan.Config("papr"), "unknown preset `papr`", "did you mean `paper`?")
+    refusal(TypeError, lambda: cagan.Config(3), "int")
+    refusal(TypeError, lambda: cagan.Config.from_json('{"widht": 8}'), "`widht`", "did you mean `width`?")
+    for text in ("", "{", "[]", "3", '{"preset": 3}', '{"width": NaN}'):
+        refusal(ValueError, lambda text=text: cagan.Config.from_json(text), "expected ", "got ")
+
+
+def test_a_device_that_is_not_there(pairs, run, tmp_path):
+    devices = cagan.info()["cuda_devices"]
+    device = f"cuda:{devices}"
+    parts = ("device: expected a CUDA device", f"`{device}`", f"finds {devices}")
+    # A config may name another machine's device; to use it is another thing.
+    config = cagan.Config("smoke", device=device)
+    refusal(RuntimeError, lambda: cagan.train(pairs, tmp_path / "run", config, progress=False), *parts)
+    refusal(RuntimeError, lambda: cagan.Swapper(run.path, device), *parts)
+    refusal(ValueError, lambda: cagan.Swapper(run.path, "gpu"), "device: expected", "`gpu`")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(cagan.info()["cuda_devices"] > 0, reason="there is CUDA here")
+def test_cuda_where_there_is_none(pairs, tmp_path):
+    call = lambda: cagan.train(pairs, tmp_path / "run", "smoke", device="cuda", progress=False)  # noqa: E731
+    refusal(RuntimeError, call, "device: expected a CUDA device for `cuda`", "finds 0")
+
+
+# Training into a folder that is in use
+
+
+@pytest.mark.parametrize(
+    ("kind", "overrides", "parts"),
+    [
+        (ValueError, {"batch_size": 9}, ["batch_size: expected at most the number of pairs (8)", "got 9"]),
+        (ValueError, {"learning_rate": float("nan")}, ["learning_rate"]),
+        (TypeError, {"lerning_rate": 1}, ["`learning_rate`"]),
+        (ValueError, {"width": 32, "seed": 3}, ["width (16 there, 32 here)", "seed (0 there, 3 here)"]),
+        (ValueError, {"batch_size": 2}, ["batch_size (4 there, 2 here)"]),
+        (ValueError, {"architecture": "paper"}, ['architecture ("vasily" there, "paper" here)']),
+        (ValueError, {"precision": "bf16"}, ['precision ("fp32" there, "bf16" here)']),
+    ],
+)
+def test_a_refused_call_leaves_the_run_as_it_was(pairs, used, kind, overrides, parts):
+    before = contents(used)
+    refusal(kind, lambda: cagan.train(pairs, used, "smoke", steps=6, progress=False, **overrides), *parts)
+    assert contents(used) == before
+    assert cagan.Swapper(used).step == 4
+    assert cagan.train(pairs, used, "smoke", steps=6, progress=False).stats[-1]["step"] == 6
+
+
+def test_other_settings_are_listed_with_the_checkpoint_and_a_way_out(pairs, used):
+    path = next((used / "checkpoints").iterdir())
+    call = lambda: cagan.train(pairs, used, "smoke", steps=6, width=32, progress=False)  # noqa: E731
+    text = refusal(ValueError, call, path, "another run folder")
+    assert "steps" not in text, "another length is no obstacle"
+
+
+def test_other_pairs_in_a_run(pairs, used):
+    fewer, _ = pairs.split(0.25)
+    before = contents(used)
+    call = lambda: cagan.train(fewer, used, "smoke", steps=6, progress=False)  # noqa: E731
+    refusal(ValueError, call, "pairs (8 there, 6 here)")
+    assert contents(used) == before
+
+
+def test_a_truncated_checkpoint_is_named_and_not_overwritten(pairs, used):
+    path = next((used / "checkpoints").iterdir())
+    path.write_bytes(path.read_bytes()[:-10])
+    before = contents(used)
+    call = lambda: cagan.train(pairs, used, "smoke", steps=6, progress=False)  # noqa: E731
+    refusal(ValueError, call, path, "expected a whole safetensors file")
+    assert contents(used) == before
+
+
+def test_a_file_in_the_way(pairs, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "samples").write_text("mine")
+    for run_dir in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / "run"):
+        with pytest.raises(OSError) as caught:
+            cagan.train(pairs, run_dir, "smoke", steps=1, progress=False)
+        assert str(caught.value.filename).startswith(str(run_dir))
+        # As Python words it itself: `[Errno 20] Not a directory: 'file/samples'`.
+        assert f"'{caught.value.filename}'" in str(caught.value)
+        assert "PosixPath" not in str(caught.value)
+        assert "os error" not in str(caught.value)
+    assert (tmp_path / "file").read_text() == (tmp_path / "run" / "samples").read_text() == "mine"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder(pairs, used):
+    before = contents(used)
+    for folder in (used, *(path for path in used.iterdir() if path.is_dir())):
+        folder.chmod(0o555)
+    try:
+        with pytest.raises(PermissionError, match=re.escape(str(used))):
+            cagan.train(pairs, used, "smoke", steps=6, progress=False)
+    finally:
+        for folder in (used, *(path for path in used.iterdir() if path.is_dir())):
+            folder.chmod(0o755)
+    assert contents(used) == before
+
+
+def test_a_folder_that_is_no_run(tmp_path):
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        refusal(FileNotFoundError, lambda folder=folder: cagan.Run(folder), folder, "expected a run folder", "got none")
+
+
+# Snapshots
+
+
+def test_snapshots_that_are_not_there(tmp_path):
+    refusal(FileNotFoundError, lambda: cagan.Swapper(tmp_path / "nowhere"), tmp_path / "nowhere", "no such file")
+    refusal(ValueError, lambda: cagan.Swapper(tmp_path), tmp_path, "expected a run folder with snapshots", "got none")
+    (tmp_path / "snapshots").mkdir()
+    refusal(ValueError, lambda: cagan.Swapper(tmp_path), tmp_path, "expected a run folder with snapshots", "got none")
+
+
+@pytest.mark.parametrize("share", [0, 0.0001, 0.01, 0.3, 0.9, 1])
+def test_a_truncated_snapshot(snapshot, share):
+    whole = snapshot.read_bytes()
+    snapshot.write_bytes(whole[: min(int(len(whole) * share), len(whole) - 1)])
+    refusal(ValueError, lambda: cagan.Swapper(snapshot), snapshot, "expected a whole safetensors file")
+
+
+def test_a_snapshot_with_more_at_its_end(snapshot):
+    snapshot.write_bytes(snapshot.read_bytes() + b"more")
+    refusal(ValueError, lambda: cagan.Swapper(snapshot), snapshot, "expected a whole safetensors file")
+
+
+@pytest.mark.parametrize("place", [0, 5, 7, 8, 9, 12])
+def test_a_flipped_header(snapshot, place):
+    whole = bytearray(snapshot.read_bytes())
+    whole[place] ^= 0xFF
+    snapshot.write_bytes(whole)
+    refusal(ValueError, lambda: cagan.Swapper(snapshot), snapshot)
+
+
+def test_a_header_that_promises_the_moon(snapshot):
+    snapshot.write_bytes(struct.pack("<Q", 2**63) + snapshot.read_bytes()[8:])
+    refusal(ValueError, lambda: cagan.Swapper(snapshot), snapshot, "expected a whole safetensors file")
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({"format_version": "999"}, ["format_version: expected 1", "got 999"]),
+        ({"format_version": None}, ["format_version: expected 1", "got none"]),
+        ({"format": "pt"}, ["format: expected cagan.snapshot", "got pt"]),
+        ({"format": None}, ["format: expected cagan.snapshot", "got none"]),
+        ({"step": "soon"}, ["step: expected a whole number", "got soon"]),
+        ({"step": None}, ["`step`", "none"]),
+        ({"config": None}, ["`config`", "none"]),
+        ({"config": "{"}, ["expected a JSON object"]),
+        ({"config": '{"preset": "smoke", "widht": 16}'}, ["`widht`", "`width`"]),
+        ({"config": '{"preset": "smoke", "width": 15}'}, ["width: expected a multiple of 8", "got 15"]),
+        ({"config": '{"preset": "smoke", "width": 32}'}, ["expected a tensor of shape", "got ["]),
+    ],
+)
+def test_a_snapshot_with_another_header(snapshot, changes, parts):
+    entries, arrays = read_tensors(snapshot)
+    for key, value in changes.items():
+        entries[key] = value
+        if value is None:
+            del entries[key]
+    write_tensors(snapshot, entries, arrays)
+    refusal(ValueError, lambda: cagan.Swapper(snapshot), snapshot, *parts)
+
+
+def test_what_the_helpers_write_is_a_snapshot(snapshot):
+    """The refusals above are of what was changed, not of how it was written."""
+    entries, arrays = read_tensors(snapshot)
+    write_tensors(snapshot, entries, arrays)
+    assert cagan.Swapper(snapshot).step == 4
+
+
+def test_a_snapshot_with_other_tensors(snapshot):
+    entries, arrays = read_tensors(snapshot)
+    name = sorted(arrays)[-1]
+    shape = ", ".join(map(str, arrays[name].shape))
+    without = {key: value for key, value in arrays.items() if key != name}
+    cases = [
+        (without, [name, f"expected a tensor of shape [{shape}]", "got none"]),
+        (arrays | {name: arrays[name].reshape(-1, 1)}, [name, f"[{shape}]", f"got [{arrays[name].size}, 1]"]),
+        (arrays | {"head.weight": np.ones(3, np.float32)}, ["unknown parameter `head.weight`"]),
+        ({}, ["expected a tensor of shape", "got none"]),
+    ]
+    for tensors, parts in cases:
+        write_tensors(snapshot, entries, tensors)
+        refusal(ValueError, lambda: cagan.Swapper(snapshot), snapshot, *parts)
+
+
+def test_a_snapshot_in_half_precision(snapshot):
+    data = snapshot.read_bytes()
+    (length,) = struct.unpack_from("<Q", data)
+    header = json.loads(data[8 : 8 + length])
+    names = [name for name in header if name != "__metadata__"]
+    for name in names:
+        header[name]["dtype"] = "F16"
+        header[name]["shape"] = [*header[name]["shape"], 2]
+    text = json.dumps(header).encode()
+    snapshot.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
+    refusal(ValueError, lambda: cagan.Swapper(snapshot), snapshot, "expected float32", "F16")
+
+
+def test_a_checkpoint_is_no_snapshot(run):
+    path = next((run.path / "checkpoints").iterdir())
+    refusal(ValueError, lambda: cagan.Swapper(path), path, "expected cagan.snapshot", "got cagan.checkpoint")
+
+
+# Swapping
+
+
+@pytest.mark.parametrize("side", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("wrong", "got"),
+    [
+        (np.zeros((5, 7, 3)), "float64"),
+        (np.zeros((5, 7, 3), np.float32), "float32"),
+        (np.zeros((5, 7, 3), np.int64), "int64"),
+        (np.zeros((5, 7), np.uint8), "shape [5, 7]"),
+        (np.zeros((3, 5, 7), np.uint8), "shape [3, 5, 7]"),
+        (np.zeros((5, 7, 4), np.uint8), "shape [5, 7, 4]"),
+        (np.zeros((1, 5, 7, 3), np.uint8), "shape [1, 5, 7, 3]"),
+        (np.zeros((0, 7, 3), np.uint8), "shape [0, 7, 3]"),
+        (None, "NoneType"),
+        (3, "int"),
+    ],
+)
+def test_swap_arguments(run, side, wrong, got):
+    swapper, good = cagan.Swapper(run.path), np.zeros((5, 7, 3), np.uint8)
+    name = ("human", "worn", "target")[side]
+    arguments = [good, good, good]
+    arguments[side] = wrong
+    refusal(ValueError, lambda: swapper.swap(*arguments), f"{name}: expected a path", "[H, W, 3]", f"got {got}")
+    arguments[side] = [good, wrong]
+    refusal(ValueError, lambda: swapper.swap(*arguments), f"{name}[1]: expected a path", f"got {got}")
+
+
+def test_swap_lists_and_files(run, pairs, tmp_path):
+    swapper, good = cagan.Swapper(run.path), np.zeros((5, 7, 3), np.uint8)
+    lengths = lambda: swapper.swap([good] * 3, good, [good] * 2)  # noqa: E731
+    refusal(ValueError, lengths, "target: expected as many pictures as human (3)", "got 2")
+    missing = tmp_path / "none.jpg"
+    refusal(FileNotFoundError, lambda: swapper.swap(good, missing, good), missing)
+    refusal(FileNotFoundError, lambda: swapper.swap([good, good], good, [good, missing]), missing)
+    text = tmp_path / "text.jpg"
+    text.write_text("no picture")
+    refusal(ValueError, lambda: swapper.swap(text, good, good), text, "cannot be decoded")
+    with pytest.raises(OSError, match=re.escape(str(tmp_path))):
+        swapper.swap(good, good, good).save(tmp_path / "nowhere" / "a.png")
+    with pytest.raises(TypeError):
+        swapper.swap(good, good)
+    # After all that the swapper still works.
+    assert swapper.swap(pairs[0].human, good, good).image.shape == (64, 64, 3)
+
+
+# Dolls
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ({"count": 0}, ["count: expected 1 to 1000000", "got 0"]),
+        ({"count": 10**12}, ["count: expected 1 to 1000000", "got 1000000000000"]),
+        ({"count": -3}, ["count: expected 1 to 1000000", "got -3"]),
+        ({"count": 2, "seed": -1}, ["seed: expected", "got -1"]),
+        ({"count": 2, "size": (8, 64)}, ["size: expected sides of 16 to 1024", "got 8"]),
+        ({"count": 2, "size": (64, 5000)}, ["size: expected sides of 16 to 1024", "got 5000"]),
+        ({"count": 2, "size": (-64, 64)}, ["size: expected sides of 16 to 1024", "got -64"]),
+    ],
+)
+def test_dolls_arguments(tmp_path, arguments, parts):
+    refusal(ValueError, lambda: cagan.dolls(tmp_path / "dolls", **arguments), *parts)
+    assert not (tmp_path / "dolls").exists()
+
+
+@pytest.mark.parametrize("arguments", [{"count": 2.5}, {"count": "2"}, {}, {"count": 2, "size": "64x64"}])
+def test_dolls_types(tmp_path, arguments):
+    with pytest.raises(TypeError):
+        cagan.dolls(tmp_path / "dolls", **arguments)
+    assert not (tmp_path / "dolls").exists()
+
+
+def test_dolls_into_a_file(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OSError, match="file"):
+        cagan.dolls(tmp_path / "file", count=2)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+# The trainer
+
+
+def test_trainer_arguments(pairs):
+    trainer = cagan.Trainer(pairs, cagan.Config("smoke"))
+    good = np.zeros((2, 3, 64, 64), np.float32)
+    refusal(ValueError, lambda: trainer.state("critic"), "unknown network `critic`")
+    refusal(ValueError, lambda: trainer.run(0), "steps: expected at least 1", "got 0")
+    refusal(ValueError, lambda: trainer.swap(good, good, good[:1]), "target: expected as many", "(2)", "got 1")
+    refusal(ValueError, lambda: trainer.score(good, good[:, :, :32]), "article: expected shape", "got [2, 3, 32, 64]")
+    refusal(ValueError, lambda: trainer.swap(good.astype(float), good, good), "human: expected a float32 array")
+    state = trainer.state("generator")
+    name = next(iter(state))
+    refusal(ValueError, lambda: trainer.load_state("generator", {}), "expected a tensor of shape", "got none")
+    wrong = state | {name: state[name].ravel()}
+    refusal(ValueError, lambda: trainer.load_state("generator", wrong), name, f"got [{state[name].size}]")
+    after = trainer.state("generator")
+    assert all(np.array_equal(after[key], state[key]) for key in state)
+    with pytest.raises(KeyError, match="did you mean `00001`"):
+        pairs["0001"]

@@ -1,0 +1,161 @@
+"""The core against the plain PyTorch twin: same weights, same triplets, same noise."""
+
+import cagan
+import numpy as np
+import pytest
+import torch
+from conftest import FORWARD, GRADIENT
+from reference import Twin
+
+torch.set_num_threads(2)
+
+CASES = {
+    "vasily": ("vasily", {"width": 32, "image_size": 64, "batch_size": 3}),
+    "vasily, not square, odd batch": ("vasily", {"width": 16, "image_size": (64, 96), "batch_size": 5}),
+    "vasily without noise": ("vasily", {"width": 16, "image_size": 64, "batch_size": 1, "discriminator_noise": 0.0}),
+    "paper": ("paper", {"width": 32, "image_size": (64, 48), "batch_size": 3}),
+    "paper, copies of the target": ("paper", {"width": 16, "image_size": 32, "batch_size": 5, "generator_copies": "target"}),
+    "paper, no copies, noise": (
+        "paper",
+        {"width": 16, "image_size": (32, 48), "batch_size": 2, "generator_copies": "none", "discriminator_noise": 0.2},
+    ),
+    "paper, copies in D": ("paper", {"width": 16, "image_size": 48, "batch_size": 3, "discriminator_copies": True}),
+}
+
+
+@pytest.fixture(params=CASES)
+def both(request, tmp_path):
+    preset, overrides = CASES[request.param]
+    config = cagan.Config(preset, seed=4, **overrides)
+    trainer = cagan.Trainer(cagan.dolls(tmp_path, count=9, size=(64, 64)), config)
+    twin = Twin(config.to_dict())
+    generator = np.random.default_rng(5)
+    for name in ("generator", "discriminator"):
+        state = trainer.state(name)
+        # Biases and norms leave their trivial start too, so that a mixed-up one shows.
+        state = {k: v + generator.normal(0, 0.05, v.shape).astype(np.float32) for k, v in state.items()}
+        trainer.load_state(name, state)
+        getattr(twin, name).load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
+    return trainer, twin
+
+
+def tensors(arrays):
+    return [torch.from_numpy(array) for array in arrays]
+
+
+def close(mine, other, tolerance, what):
+    """Relative to the largest value, as rounding is."""
+    mine, other = np.asarray(mine), np.asarray(other.detach())
+    assert mine.shape == other.shape, what
+    worst = np.abs(mine - other).max() / max(np.abs(other).max(), 0.1)
+    assert worst < tolerance, f"{what}: {worst}"
+
+
+def take(trainer, twin, step):
+    """One step of both; the losses of each."""
+    triplet = tensors(trainer.triplet(step))
+    noise_d, noise_g = (tensors(noise) or None for noise in trainer.noise(step))
+    return trainer.run(1), twin.step(*triplet, noise_d, noise_g)
+
+
+def test_forward(both):
+    trainer, twin = both
+    triplet = trainer.triplet(0)
+    composite, paint, mask = trainer.swap(*triplet)
+    twin_paint, twin_mask = twin.generator(*tensors(triplet))
+    twin_composite = twin_mask * twin_paint + (1 - twin_mask) * torch.from_numpy(triplet[0])
+    close(paint, twin_paint, FORWARD, "paint")
+    close(mask, twin_mask, FORWARD, "mask")
+    close(composite, twin_composite, FORWARD, "composite")
+    assert mask.std() > 1e-3, "a constant mask would agree with anything"
+    logits = trainer.score(triplet[0], triplet[2])
+    close(logits, twin.discriminator(*tensors([triplet[0], triplet[2]])), FORWARD, "logits")
+
+
+def test_one_step_has_the_same_losses_gradients_and_update(both):
+    trainer, twin = both
+    mine, other = take(trainer, twin, 0)
+    for key, value in other.items():
+        close(mine[key], value, GRADIENT, key)
+    for name in ("generator", "discriminator"):
+        network = getattr(twin, name)
+        gradients, state = trainer.gradients(name), trainer.state(name)
+        assert set(gradients) == {key for key, _ in network.named_parameters()}
+        for key, parameter in network.named_parameters():
+            # A bias before a norm has no gradient but rounding: it is measured against its convolution's.
+            neighbour = dict(network.named_parameters())[key.replace("bias", "weight")]
+            error = np.abs(gradients[key] - parameter.grad.numpy()).max()
+            scale = max(float(p.grad.abs().max()) for p in (parameter, neighbour))
+            assert error < GRADIENT * scale, f"{name}.{key}: {error / scale}"
+        # Adam's first step is the rate times the gradient's sign, also where the gradient is rounding alone.
+        before_norm = {key.replace("norm.weight", "conv.bias") for key in state if key.endswith("norm.weight")}
+        compared = [(key, p) for key, p in network.named_parameters() if key not in before_norm]
+        moved = [np.abs(state[key] - p.detach().numpy()).mean() for key, p in compared]
+        assert np.mean(moved) < 0.02 * trainer.config.learning_rate, name
+
+
+def distance(state, other):
+    """Euclidean, over all parameters of a network."""
+    squares = (np.square(np.asarray(state[k], np.float64) - np.asarray(other[k], np.float64)).sum() for k in state)
+    return sum(squares) ** 0.5
+
+
+def test_ten_steps_stay_as_near_to_float64_as_the_twin(both):
+    """Adam turns the rounding of near-zero gradients into steps, so two float32 runs part; a float64 one says how far."""
+    trainer, twin = both
+    exact = Twin(twin.config)
+    names = ("generator", "discriminator")
+    for name in names:
+        getattr(exact, name).load_state_dict(getattr(twin, name).state_dict())
+        getattr(exact, name).double()
+    start = {name: trainer.state(name) for name in names}
+    for step in range(10):
+        triplet = tensors(trainer.triplet(step))
+        noise = [tensors(noise) or None for noise in trainer.noise(step)]
+        mine, other = trainer.run(1), twin.step(*triplet, *noise)
+        exact.step(*(t.double() for t in triplet), *(n and [t.double() for t in n] for n in noise))
+        for key, value in other.items():
+            close(mine[key], value, 5e-3, f"step {step} {key}")
+    for name in names:
+        state, truth = trainer.state(name), getattr(exact, name).state_dict()
+        moved = distance(state, start[name])
+        mine, other = (distance(s, truth) / moved for s in (state, getattr(twin, name).state_dict()))
+        assert moved > 0.02
+        assert mine < 2 * other + 0.02 < 0.5, f"{name}: {mine}, the twin {other}"
+
+
+def test_adam_equals_torch_adam_over_ten_steps(tmp_path):
+    """The core's parameters, and torch.optim.Adam fed with the core's own gradients."""
+    config = cagan.Config("paper", width=16, image_size=32, batch_size=2, learning_rate=3e-3, adam_epsilon=1e-6)
+    for name in ("generator", "discriminator"):
+        trainer = cagan.Trainer(cagan.dolls(tmp_path, count=4, size=(32, 48)), config)
+        parameters = {k: torch.nn.Parameter(torch.from_numpy(v)) for k, v in trainer.state(name).items()}
+        adam = torch.optim.Adam(parameters.values(), lr=3e-3, betas=(0.5, 0.999), eps=1e-6)
+        for _ in range(10):
+            trainer.run(1)
+            for key, gradient in trainer.gradients(name).items():
+                parameters[key].grad = torch.from_numpy(gradient)
+            adam.step()
+        for key, value in trainer.state(name).items():
+            np.testing.assert_allclose(value, parameters[key].detach().numpy(), rtol=1e-5, atol=1e-6, err_msg=key)
+
+
+def test_parameter_counts_of_the_article(tmp_path):
+    pairs = cagan.dolls(tmp_path, count=2, size=(16, 16))
+    trainer = cagan.Trainer(pairs, cagan.Config("vasily", batch_size=1))
+    count = {name: sum(v.size for v in trainer.state(name).values()) for name in ("generator", "discriminator")}
+    assert count == {"generator": 5_522_436, "discriminator": 6_990_017}
+
+
+@pytest.mark.parametrize("preset", ["vasily", "paper"])
+def test_bfloat16_is_the_same_step_rounded(preset, tmp_path):
+    pairs = cagan.dolls(tmp_path, count=6, size=(64, 64))
+    config = cagan.Config(preset, width=32, image_size=64, batch_size=3)
+    exact, rounded = (cagan.Trainer(pairs, config.replace(precision=p)) for p in ("fp32", "bf16"))
+    mine, other = exact.run(1), rounded.run(1)
+    for key in mine:
+        assert abs(mine[key] - other[key]) < 0.05 * max(1, abs(mine[key])), key
+    for name in ("generator", "discriminator"):
+        a, b = (np.concatenate([v.ravel() for v in t.gradients(name).values()]) for t in (exact, rounded))
+        assert np.dot(a, b) / np.linalg.norm(a) / np.linalg.norm(b) > 0.95, name
+        assert all(v.dtype == np.float32 for v in rounded.state(name).values())
