@@ -73,7 +73,8 @@ impl Garment {
     fn at(&self, p: Point) -> Option<Colour> {
         let neck = p.v < 0.1 && p.u.abs() < 0.18 - p.v * 1.2;
         let body = (0.0..self.hem).contains(&p.v) && p.u.abs() < torso(p.v) + 0.03 && !neck;
-        let sleeve = self.sleeve > 0.0 && arm(p).is_some_and(|(along, across)| along < self.sleeve && across < 0.16);
+        let sleeve = self.sleeve > 0.0
+            && arm(p).is_some_and(|(along, across)| along < self.sleeve && across < 0.16);
         if !body && !sleeve {
             return None;
         }
@@ -102,7 +103,9 @@ fn arm(p: Point) -> Option<(f32, f32)> {
     let (x, y) = (p.u.abs() - 0.42, p.v - 0.1);
     let (dx, dy) = (0.26, 0.97);
     let along = x * dx + y * dy;
-    (-0.1..1.15).contains(&along).then(|| (along, (x * dy - y * dx).abs()))
+    (-0.1..1.15)
+        .contains(&along)
+        .then(|| (along, (x * dy - y * dx).abs()))
 }
 
 /// A person without clothes, and where it stands.
@@ -119,10 +122,23 @@ struct Doll {
 
 impl Doll {
     fn draw(rng: &mut impl RngExt) -> Doll {
-        let skins = [[241.0, 200.0, 170.0], [205.0, 150.0, 115.0], [140.0, 90.0, 62.0], [92.0, 60.0, 44.0]];
-        let hairs = [[40.0, 28.0, 22.0], [110.0, 70.0, 35.0], [215.0, 180.0, 110.0], [120.0, 120.0, 125.0]];
+        let skins = [
+            [241.0, 200.0, 170.0],
+            [205.0, 150.0, 115.0],
+            [140.0, 90.0, 62.0],
+            [92.0, 60.0, 44.0],
+        ];
+        let hairs = [
+            [40.0, 28.0, 22.0],
+            [110.0, 70.0, 35.0],
+            [215.0, 180.0, 110.0],
+            [120.0, 120.0, 125.0],
+        ];
         let mut shade = |low: f32, high: f32| [0; 3].map(|_| rng.random_range(low..high));
-        let (trousers, background) = (shade(20.0, 130.0), [shade(120.0, 235.0), shade(100.0, 220.0)]);
+        let (trousers, background) = (
+            shade(20.0, 130.0),
+            [shade(120.0, 235.0), shade(100.0, 220.0)],
+        );
         let blobs = (0..rng.random_range(0..5))
             .map(|_| {
                 let colour = [0; 3].map(|_| rng.random_range(80.0..230.0));

@@ -43,11 +43,7 @@ pub enum Error {
     },
     /// A loss that stopped being a number.
     #[error("{term} is {value} at step {step}: training has diverged, nothing was saved after it")]
-    NonFinite {
-        term: String,
-        value: f64,
-        step: u64,
-    },
+    NonFinite { term: String, value: f64, step: u64 },
     /// An index past the end.
     #[error("index {index} is out of range for {len} pairs")]
     Index { index: i64, len: usize },

@@ -83,7 +83,10 @@ impl Swapper {
 
     /// Swaps, in the requests' order.
     pub fn swap(&self, requests: &[Request]) -> Vec<Swapped> {
-        requests.chunks(BATCH).flat_map(|batch| self.swap_batch(batch)).collect()
+        requests
+            .chunks(BATCH)
+            .flat_map(|batch| self.swap_batch(batch))
+            .collect()
     }
 
     fn swap_batch(&self, requests: &[Request]) -> Vec<Swapped> {
@@ -95,9 +98,17 @@ impl Swapper {
                 .flat_map(|request| planes(pick(request), self.config.image_size))
                 .collect();
             let shape = [requests.len() as i64, 3, height, width];
-            range.from_bytes(&Tensor::from_slice(&bytes).reshape(shape).to_device(self.device))
+            range.from_bytes(
+                &Tensor::from_slice(&bytes)
+                    .reshape(shape)
+                    .to_device(self.device),
+            )
         };
-        let (human, worn, target) = (batch(|r| &r.human), batch(|r| &r.worn), batch(|r| &r.target));
+        let (human, worn, target) = (
+            batch(|r| &r.human),
+            batch(|r| &r.worn),
+            batch(|r| &r.target),
+        );
         let swap = tch::no_grad(|| self.generator.swap(&human, &worn, &target));
         let masks = ValueRange::Unit.to_bytes(&swap.mask);
         let paints = range.to_bytes(&swap.paint).permute([0, 2, 3, 1]); // [N, H, W, 3]
@@ -136,7 +147,10 @@ mod tests {
 
     #[test]
     fn the_mask_decides_between_photo_and_paint() {
-        let (photo, paint) = ([10, 20, 31, 1, 2, 3, 9, 9, 9], [200, 100, 0, 250, 250, 250, 7, 7, 7]);
+        let (photo, paint) = (
+            [10, 20, 31, 1, 2, 3, 9, 9, 9],
+            [200, 100, 0, 250, 250, 250, 7, 7, 7],
+        );
         let image = composite(&photo, &paint, &[128, 0, 255]);
         // (128 * 200 + 127 * 10 + 127) / 255 = 105; (128 * 100 + 127 * 20 + 127) / 255 = 60; (127 * 31 + 127) / 255 = 15
         assert_eq!(image, [105, 60, 15, 1, 2, 3, 7, 7, 7]);

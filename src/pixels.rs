@@ -3,8 +3,9 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{InnerPixel, U8, U8x3};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 use image::{
     ColorType, DynamicImage, ImageDecoder, ImageEncoder, ImageReader, Limits, Rgb, RgbImage,
 };
@@ -77,7 +78,27 @@ pub fn read_rgb(path: &Path) -> Result<RgbImage> {
     decode_rgb(&bytes).map_err(|error| Error::content(path, format!("cannot be decoded: {error}")))
 }
 
-fn decode_rgb(bytes: &[u8]) -> std::result::Result<RgbImage, image::ImageError> {
+/// Decodes as [`read_rgb`].
+///
+/// # Errors
+/// What the decoder says.
+pub fn decode_rgb(bytes: &[u8]) -> std::result::Result<RgbImage, String> {
+    let picture = decode(bytes).map_err(|error| error.to_string().trim_end().to_owned())?;
+    // The JPEG decoder fills what is missing with grey: a truncated file shows only by its missing end.
+    match bytes {
+        [0xff, 0xd8, ..] if !jpeg_ends(bytes) => Err("the JPEG has no end: it is truncated".into()),
+        _ => Ok(picture),
+    }
+}
+
+/// Whether an end-of-image marker follows the last start of a scan. Within a scan's data a marker cannot occur.
+fn jpeg_ends(bytes: &[u8]) -> bool {
+    let pair = |marker: u8| move |pair: &[u8]| pair == [0xff, marker];
+    let scan = bytes.windows(2).rposition(pair(0xda));
+    scan.is_some_and(|start| bytes[start..].windows(2).any(pair(0xd9)))
+}
+
+fn decode(bytes: &[u8]) -> std::result::Result<RgbImage, image::ImageError> {
     // By content: a scraped folder's extensions are often wrong.
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
     let mut limits = Limits::default();
@@ -105,20 +126,31 @@ pub fn resize(pixels: &[u8], from: [usize; 2], to: [usize; 2], channels: usize) 
     if from == to {
         return pixels.to_vec();
     }
-    let kind = match channels {
-        1 => PixelType::U8,
-        3 => PixelType::U8x3,
+    match channels {
+        1 => resize_typed::<U8>(pixels, from, to),
+        3 => resize_typed::<U8x3>(pixels, from, to),
         _ => unreachable!("pictures have 1 or 3 channels"),
-    };
-    let source = ImageRef::new(from[1] as u32, from[0] as u32, pixels, kind)
+    }
+}
+
+/// One kind of pixel at a time: the library's untyped call compiles all sixteen into this crate.
+fn resize_typed<P: PixelTrait + InnerPixel<Component = u8>>(
+    pixels: &[u8],
+    from: [usize; 2],
+    to: [usize; 2],
+) -> Vec<u8> {
+    let [from, to] = [from, to].map(|sides| sides.map(|side| side as u32));
+    let source = TypedImageRef::<P>::from_buffer(from[1], from[0], pixels)
         .expect("the caller's size fits its bytes");
-    let mut target = Image::new(to[1] as u32, to[0] as u32, kind);
-    let options =
-        ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    let mut target = TypedImage::<P>::new(to[1], to[0]);
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
     Resizer::new()
-        .resize(&source, &mut target, &options)
-        .expect("both pictures are of one kind");
-    target.into_vec()
+        .resize_typed(&source, &mut target, &options)
+        .expect("a convolution of whole pictures");
+    P::components(target.pixels())
+        .iter()
+        .map(|byte| byte.to_owned())
+        .collect()
 }
 
 /// A picture stretched to `size` as planes.
@@ -163,10 +195,7 @@ pub fn grid(cells: &[Vec<Option<Tensor>>], gap: usize) -> (Vec<u8>, [usize; 2]) 
     let size = first.expect("a grid has a picture").size();
     let (h, w) = (size[1] as usize, size[2] as usize);
     let columns = cells.iter().map(Vec::len).max().unwrap_or(0);
-    let (height, width) = (
-        cells.len() * (h + gap) + gap,
-        columns * (w + gap) + gap,
-    );
+    let (height, width) = (cells.len() * (h + gap) + gap, columns * (w + gap) + gap);
     let mut pixels = vec![255; height * width * 3];
     for (row, line) in cells.iter().enumerate() {
         for (column, cell) in line.iter().enumerate() {
@@ -217,7 +246,12 @@ mod tests {
     fn transparency_lies_on_white() {
         let mut bytes = Vec::new();
         image::codecs::png::PngEncoder::new(&mut bytes)
-            .write_image(&[10, 20, 30, 0, 10, 20, 30, 255], 2, 1, ColorType::Rgba8.into())
+            .write_image(
+                &[10, 20, 30, 0, 10, 20, 30, 255],
+                2,
+                1,
+                ColorType::Rgba8.into(),
+            )
             .unwrap();
         let picture = decode_rgb(&bytes).unwrap();
         assert_eq!(picture.as_raw(), &[255, 255, 255, 10, 20, 30]);
@@ -229,7 +263,13 @@ mod tests {
         let (pixels, size) = grid(&[vec![None, cell(5)], vec![cell(6)]], 1);
         assert_eq!(size, [5, 7]);
         let red = |y: usize, x: usize| pixels[(y * 7 + x) * 3];
-        assert_eq!([red(1, 1), red(1, 4), red(1, 5), red(1, 6)], [255, 5, 5, 255]);
-        assert_eq!([red(3, 1), red(3, 2), red(3, 3), red(3, 4)], [6, 6, 255, 255]);
+        assert_eq!(
+            [red(1, 1), red(1, 4), red(1, 5), red(1, 6)],
+            [255, 5, 5, 255]
+        );
+        assert_eq!(
+            [red(3, 1), red(3, 2), red(3, 3), red(3, 4)],
+            [6, 6, 255, 255]
+        );
     }
 }

@@ -12,9 +12,11 @@ const CHUNK: usize = 8192;
 /// One number out of seed, purpose and number.
 fn mix(seed: u64, purpose: &str, number: u64) -> u64 {
     // FNV-1a over the purpose; the generator's own seeding scrambles the sum further.
-    let purpose = purpose.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let purpose = purpose
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
     purpose
         ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17)
         ^ number.wrapping_mul(0xd1b5_4a32_d192_ed03)
@@ -49,7 +51,9 @@ pub fn fill_normal(buffer: &mut Tensor, sigma: f64, seed: u64, purpose: &str, nu
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(
             base.wrapping_add((chunk as u64 + 1).wrapping_mul(0xa076_1d64_78bd_642f)),
         );
-        move || -> f32 { sigma * <StandardNormal as Distribution<f32>>::sample(&StandardNormal, &mut rng) }
+        move || -> f32 {
+            sigma * <StandardNormal as Distribution<f32>>::sample(&StandardNormal, &mut rng)
+        }
     };
     let len = buffer.numel();
     match buffer.kind() {
@@ -103,9 +107,17 @@ mod tests {
         }
         let mean = a.mean(Kind::Float).double_value(&[]);
         let std = a.std(false).double_value(&[]);
-        assert!(mean.abs() < 0.003 && (std - 0.2).abs() < 0.002, "{mean} {std}");
+        assert!(
+            mean.abs() < 0.003 && (std - 0.2).abs() < 0.002,
+            "{mean} {std}"
+        );
         // 4.55 % of a gaussian lie outside two sigma.
-        let outside = a.abs().gt(0.4).to_kind(Kind::Float).mean(Kind::Float).double_value(&[]);
+        let outside = a
+            .abs()
+            .gt(0.4)
+            .to_kind(Kind::Float)
+            .mean(Kind::Float)
+            .double_value(&[]);
         assert!((outside - 0.0455).abs() < 0.003, "{outside}");
         // Chunks don't repeat each other.
         assert_ne!(a.narrow(0, 0, 8192), a.narrow(0, 8192, 8192));
@@ -113,7 +125,9 @@ mod tests {
 
     #[test]
     fn bfloat16_noise_is_the_same_noise_rounded() {
-        let worst = (drawn(Kind::Float, 1, 2) - drawn(Kind::BFloat16, 1, 2)).abs().max();
+        let worst = (drawn(Kind::Float, 1, 2) - drawn(Kind::BFloat16, 1, 2))
+            .abs()
+            .max();
         assert!(worst.double_value(&[]) < 0.2 * 5.0 / 256.0);
     }
 }

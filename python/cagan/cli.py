@@ -16,7 +16,7 @@ from .runs import train as run_train
 _FOLDER = click.Path(path_type=Path)
 
 
-class _Size(click.ParamType):
+class _Size(click.ParamType):  # type: ignore[type-arg]  # generic in newer click alone
     """`128x96` (height x width), or one number for a square."""
 
     name = "HxW"
@@ -43,11 +43,13 @@ def _settings(command: Callable[..., None]) -> Callable[..., None]:
         kind = click.Choice(setting["choices"]) if setting["kind"] == "choice" else _TYPES[setting["kind"]]
         default = getattr(_cagan.Config(), setting["name"])
         shown = "x".join(map(str, default)) if isinstance(default, tuple) else default
+        # Not `capitalize`, which lowers the rest: `cuda:N` stays.
+        text = setting["help"][0].upper() + setting["help"][1:]
         option = click.option(
             "--" + setting["name"].replace("_", "-"),
             type=kind,
             default=None,
-            help=f"{setting['help'].capitalize()} [default: {'none' if shown is None else shown}, or the preset's]",
+            help=f"{text} [default: {'none' if shown is None else shown}, or the preset's]",
         )
         command = option(command)
     return command
@@ -95,8 +97,8 @@ def swap(
 ) -> None:
     """Swap with MODEL, a run folder or a snapshot.
 
-    Either one photo (--human, --worn, --target) to the PNG --out, its mask beside it as .alpha.png; or a --list of ids over
-    --pairs to OUT/<human>__<target>.png and .alpha.png.
+    Either one photo (--human, --worn, --target) to the PNG --out, its mask beside it as .alpha.png; or a --list of ids
+    over --pairs to OUT/<human>__<target>.png and .alpha.png.
     """
     one, many = (human, worn, target), (pairs, listing)
     if all(one) and not any(many):
@@ -133,10 +135,15 @@ def _read_list(listing: Path, pairs: _cagan.Pairs) -> list[tuple[_cagan.Pair, _c
             raise ValueError(f"{listing}: expected the columns human, target, got {got}")
         found = []
         for row in rows:
+            for name in ("human", "target"):
+                if not row[name]:
+                    raise ValueError(f"{listing}: line {rows.line_num}: expected a value for {name}, got none")
             try:
                 found.append((pairs[row["human"]], pairs[row["target"]]))
-            except (KeyError, TypeError) as error:
+            except KeyError as error:
                 raise ValueError(f"{listing}: line {rows.line_num}: {error.args[0]}") from None
+    if not found:
+        raise ValueError(f"{listing}: expected rows under the header, got none")
     return found
 
 

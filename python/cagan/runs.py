@@ -72,15 +72,16 @@ def train(
 ) -> Run:
     """Train on pairs, or go on with the run in `run_dir`.
 
-    Ctrl-C and the kernel's interrupt button finish the step and write a checkpoint; the same call then goes on from there.
+    Ctrl-C and the kernel's interrupt button finish the step and write a checkpoint; the same call then goes on from
+    there.
 
     Args:
         pairs: The pairs, or their folder.
         run_dir: The run's folder, made where it is not there.
         config: A config, or a preset's name.
         progress: Whether to show a progress bar; where it is not given, in a terminal and in Jupyter.
-        on_event: Called with an event's name and value: "start" (dict), "step" (int), "report" (dict: a line of stats.jsonl),
-            "sample", "snapshot", "checkpoint" (Path). An exception in it stops the run like Ctrl-C.
+        on_event: Called with an event's name and value: "start" (dict), "step" (int), "report" (dict: a line of
+            stats.jsonl), "sample", "snapshot", "checkpoint" (Path). An exception in it stops the run like Ctrl-C.
         **overrides: Settings in place of the config's.
 
     Returns:
@@ -88,7 +89,8 @@ def train(
 
     Raises:
         FileNotFoundError: For pairs that are not there.
-        ValueError: For bad settings, too few pairs, a picture that cannot be decoded, or a run with other settings in `run_dir`.
+        ValueError: For bad settings, too few pairs, a picture that cannot be decoded, or a run with other settings in
+            `run_dir`.
         TypeError: For a name that is no setting.
         RuntimeError: For a device that is not there.
         FloatingPointError: For a loss that stopped being a number; the message names the term and the step.

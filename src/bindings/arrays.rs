@@ -11,10 +11,13 @@ use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Result};
-use crate::pixels::read_rgb;
+use crate::pixels::{decode_rgb, read_rgb};
 
 /// A value as a Python object, by way of JSON.
-pub fn to_python<'py>(py: Python<'py>, value: &impl serde::Serialize) -> PyResult<Bound<'py, PyAny>> {
+pub fn to_python<'py>(
+    py: Python<'py>,
+    value: &impl serde::Serialize,
+) -> PyResult<Bound<'py, PyAny>> {
     let text = serde_json::to_string(value).expect("plain values");
     py.import("json")?.call_method1("loads", (text,))
 }
@@ -23,13 +26,23 @@ pub fn to_python<'py>(py: Python<'py>, value: &impl serde::Serialize) -> PyResul
 pub fn from_python(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Value> {
     let py = object.py();
     let options = PyDict::new(py);
-    options.set_item("default", py.import("operator")?.call_method1("methodcaller", ("item",))?)?;
+    options.set_item(
+        "default",
+        py.import("operator")?
+            .call_method1("methodcaller", ("item",))?,
+    )?;
     let text = py
         .import("json")?
         .call_method("dumps", (object,), Some(&options))
         .and_then(|text| text.extract::<String>());
     let value = text.ok().and_then(|text| serde_json::from_str(&text).ok());
-    let refused = || Error::setting(name, "a finite number, text, flag or list", object.to_string());
+    let refused = || {
+        Error::setting(
+            name,
+            "a finite number, text, flag or list",
+            object.to_string(),
+        )
+    };
     value.ok_or_else(|| refused().into())
 }
 
@@ -46,8 +59,15 @@ impl Picture {
             return Ok(Picture::Path(path));
         }
         let array = if object.hasattr("convert")? {
+            let mode: String = object.getattr("mode")?.extract()?;
+            if ["1", "L", "LA", "P", "RGBA", "I;16"].contains(&mode.as_str()) {
+                return Ok(Picture::Pixels(from_pil(name, object)?));
+            }
             let rgb = object.call_method1("convert", ("RGB",))?;
-            object.py().import("numpy")?.call_method1("asarray", (rgb,))?
+            object
+                .py()
+                .import("numpy")?
+                .call_method1("asarray", (rgb,))?
         } else {
             object.clone()
         };
@@ -57,7 +77,9 @@ impl Picture {
             got,
         };
         let Ok(pixels) = array.extract::<PyReadonlyArrayDyn<u8>>() else {
-            let kind = array.getattr("dtype").or_else(|_| array.get_type().getattr("__name__"))?;
+            let kind = array
+                .getattr("dtype")
+                .or_else(|_| array.get_type().getattr("__name__"))?;
             return Err(wrong(kind.to_string()).into());
         };
         match *pixels.shape() {
@@ -78,6 +100,22 @@ impl Picture {
     }
 }
 
+/// A PIL picture by way of PNG, so that transparency and 16 bits mean what they mean in a file.
+fn from_pil(name: &str, picture: &Bound<'_, PyAny>) -> PyResult<RgbImage> {
+    let py = picture.py();
+    let file = py.import("io")?.call_method0("BytesIO")?;
+    let options = PyDict::new(py);
+    options.set_item("compress_level", 1)?;
+    picture.call_method("save", (&file, "PNG"), Some(&options))?;
+    let bytes: Vec<u8> = file.call_method0("getvalue")?.extract()?;
+    let refused = |got| Error::Array {
+        name: name.into(),
+        expected: "a PIL picture that PNG can hold".into(),
+        got,
+    };
+    Ok(decode_rgb(&bytes).map_err(refused)?)
+}
+
 /// Bytes as a numpy array of that shape.
 pub fn bytes_to_numpy<'py>(
     py: Python<'py>,
@@ -89,7 +127,11 @@ pub fn bytes_to_numpy<'py>(
 
 /// A tensor as a float32 array.
 pub fn to_numpy<'py>(py: Python<'py>, tensor: &Tensor) -> PyResult<Bound<'py, PyArrayDyn<f32>>> {
-    let tensor = tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
+    let tensor = tensor
+        .detach()
+        .to_device(Device::Cpu)
+        .to_kind(Kind::Float)
+        .contiguous();
     let mut values = vec![0f32; tensor.numel()];
     tensor.copy_data(&mut values, tensor.numel());
     let shape: Vec<usize> = tensor.size().iter().map(|&n| n as usize).collect();
@@ -98,11 +140,13 @@ pub fn to_numpy<'py>(py: Python<'py>, tensor: &Tensor) -> PyResult<Bound<'py, Py
 
 /// A float32 array as a tensor on the CPU.
 pub fn from_numpy(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
-    let array = object.extract::<PyReadonlyArrayDyn<f32>>().map_err(|_| Error::Array {
-        name: name.into(),
-        expected: "a float32 array".into(),
-        got: object.get_type().to_string(),
-    })?;
+    let array = object
+        .extract::<PyReadonlyArrayDyn<f32>>()
+        .map_err(|_| Error::Array {
+            name: name.into(),
+            expected: "a float32 array".into(),
+            got: object.get_type().to_string(),
+        })?;
     let shape: Vec<i64> = array.shape().iter().map(|&n| n as i64).collect();
     let values: Vec<f32> = array.as_array().iter().copied().collect();
     Ok(Tensor::from_slice(&values).reshape(shape))

@@ -7,9 +7,6 @@ use serde_json::{Map, Value};
 use super::arrays::{from_python, to_python};
 use crate::config::{Config, FIELDS, Kind, Preset};
 
-/// Config(preset=None, **overrides)
-/// --
-///
 /// All settings of a run: a preset and one's own overrides, checked. Immutable.
 ///
 /// Args:
@@ -40,7 +37,10 @@ impl std::hash::Hash for PyConfig {
 
 impl PyConfig {
     fn text(&self, name: &str) -> String {
-        self.0.to_map()[name].as_str().expect("a choice is a text").to_owned()
+        self.0.to_map()[name]
+            .as_str()
+            .expect("a choice is a text")
+            .to_owned()
     }
 }
 
@@ -98,7 +98,9 @@ impl PyConfig {
     /// Where each value comes from: "[A] ..." the article, "[P] ..." the paper, "[we] ..." our choice, "yours ..." an override.
     fn sources<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let pairs = self.0.sources().into_iter();
-        let map: Map<String, Value> = pairs.map(|(name, source)| (name.into(), source.into())).collect();
+        let map: Map<String, Value> = pairs
+            .map(|(name, source)| (name.into(), source.into()))
+            .collect();
         to_python(py, &map)
     }
 
@@ -132,13 +134,19 @@ impl PyConfig {
         let map = self.0.to_map();
         let mut text = format!("preset {}", self.0.preset.name());
         for (name, source) in self.0.sources() {
-            text.push_str(&format!("\n{name:22} {:12} {source}", map[name].to_string()));
+            text.push_str(&format!(
+                "\n{name:22} {:12} {source}",
+                map[name].to_string()
+            ));
         }
         text
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (String,))> {
-        Ok((slf.get_type().getattr("from_json")?, (slf.get().0.to_json(),)))
+        Ok((
+            slf.get_type().getattr("from_json")?,
+            (slf.get().0.to_json(),),
+        ))
     }
 
     #[getter]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use numpy::PyArrayDyn;
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use super::arrays::bytes_to_numpy;
@@ -55,9 +56,6 @@ fn decoded<'py>(py: Python<'py>, path: &PathBuf) -> PyResult<Bound<'py, PyArrayD
     bytes_to_numpy(py, picture.into_raw(), &shape)
 }
 
-/// Pairs(folder)
-/// --
-///
 /// The pairs of a folder: `pairs.csv` (columns id, human, article; paths relative to the folder) if it is there, else `human/` and
 /// `article/` matched by file stem.
 ///
@@ -109,28 +107,36 @@ impl PyPairs {
         self.0.len()
     }
 
-    fn __getitem__(&self, key: Key) -> PyResult<PyPair> {
-        let pair = match key {
-            Key::Id(id) => self.0.find(&id)?,
-            Key::Index(index) => {
-                let len = self.0.len();
-                let place = if index < 0 { index + len as i64 } else { index };
-                let pair = usize::try_from(place).ok().and_then(|p| self.0.pairs.get(p));
-                pair.ok_or(Error::Index { index, len })?
-            }
+    /// The pair at an index, or with an id.
+    fn __getitem__(&self, key: &Bound<'_, PyAny>) -> PyResult<PyPair> {
+        let pair = if let Ok(id) = key.extract::<String>() {
+            self.0.find(&id)?
+        } else if let Ok(index) = key.extract::<i64>() {
+            let len = self.0.len();
+            let place = if index < 0 { index + len as i64 } else { index };
+            let pair = usize::try_from(place)
+                .ok()
+                .and_then(|p| self.0.pairs.get(p));
+            pair.ok_or(Error::Index { index, len })?
+        } else {
+            let text = format!("pairs: expected an index or an id, got {}", key.repr()?);
+            return Err(PyTypeError::new_err(text));
         };
         Ok(PyPair(pair.clone()))
     }
 
-    fn __repr__(&self) -> String {
-        format!("Pairs({:?}, {} pairs)", self.0.folder.display().to_string(), self.0.len())
+    /// Whether there is a pair with that id.
+    fn __contains__(&self, id: &str) -> bool {
+        self.0.find(id).is_ok()
     }
-}
 
-#[derive(FromPyObject)]
-enum Key {
-    Index(i64),
-    Id(String),
+    fn __repr__(&self) -> String {
+        format!(
+            "Pairs({:?}, {} pairs)",
+            self.0.folder.display().to_string(),
+            self.0.len()
+        )
+    }
 }
 
 /// Draws synthetic pairs: paper dolls and the garments that they wear, as an ordinary pairs folder of PNG files.
@@ -139,7 +145,7 @@ enum Key {
 ///     out: The folder, made where it is not there.
 ///     count: How many pairs.
 ///     seed: What the drawing comes from; 0 where none is given. The same seed gives the same bytes.
-///     size: (height, width), 16 to 1024 each; 128 x 96 where none is given.
+///     size: (height, width), or one number for a square, 16 to 1024 each; 128 x 96 where none is given.
 ///
 /// Returns:
 ///     The pairs.
@@ -152,14 +158,34 @@ enum Key {
 pub fn dolls(
     py: Python<'_>,
     out: PathBuf,
-    count: u64,
-    seed: Option<u64>,
-    size: Option<(u32, u32)>,
+    count: i64,
+    seed: Option<i64>,
+    size: Option<Size>,
 ) -> PyResult<PyPairs> {
-    let size = size.map_or([128, 96], |(height, width)| [height, width]);
+    let positive = |name: &str, value: i64| {
+        u64::try_from(value).map_err(|_| Error::setting(name, "zero or more", value))
+    };
+    let count = positive("count", count)?;
+    let seed = positive("seed", seed.unwrap_or_default())?;
+    let [height, width] = match size {
+        None => [128, 96],
+        Some(Size::Square(side)) => [side; 2],
+        Some(Size::Sides(height, width)) => [height, width],
+    };
+    let side = |value| {
+        u32::try_from(value).map_err(|_| Error::setting("size", "sides of 16 to 1024", value))
+    };
+    let size = [side(height)?, side(width)?];
     let pairs = py.detach(|| {
-        crate::dolls::write(&out, count, seed.unwrap_or_default(), size)?;
+        crate::dolls::write(&out, count, seed, size)?;
         Pairs::open(&out)
     })?;
     Ok(PyPairs(pairs))
+}
+
+/// (height, width), or one number for a square.
+#[derive(FromPyObject)]
+pub enum Size {
+    Square(i64),
+    Sides(i64, i64),
 }

@@ -24,7 +24,11 @@ impl From<Error> for PyErr {
             Error::NotFound { .. } => PyFileNotFoundError::new_err(text),
             Error::Io { path, source } => match source.raw_os_error() {
                 // With the number Python picks the subclass, as PermissionError.
-                Some(number) => PyOSError::new_err((number, source.to_string(), path)),
+                Some(number) => {
+                    let text = source.to_string();
+                    let reason = text.split(" (os error").next().unwrap_or(&text).to_owned();
+                    PyOSError::new_err((number, reason, path.display().to_string()))
+                }
                 None => PyOSError::new_err(text),
             },
             Error::Device(_) | Error::Torch(_) => PyRuntimeError::new_err(text),

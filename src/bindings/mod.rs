@@ -13,7 +13,11 @@ use pyo3::prelude::*;
 #[pyfunction]
 fn system(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     let available = tch::Cuda::is_available();
-    let cuda_devices = if available { tch::Cuda::device_count() } else { 0 };
+    let cuda_devices = if available {
+        tch::Cuda::device_count()
+    } else {
+        0
+    };
     let auto = if available { "cuda" } else { "cpu" };
     arrays::to_python(
         py,

@@ -68,13 +68,14 @@ impl PySwap {
 impl PySwap {
     fn shape(&self, colour: bool) -> Vec<usize> {
         let [height, width] = self.0.size;
-        if colour { vec![height, width, 3] } else { vec![height, width] }
+        if colour {
+            vec![height, width, 3]
+        } else {
+            vec![height, width]
+        }
     }
 }
 
-/// Swapper(path, device=None)
-/// --
-///
 /// A trained generator in use.
 ///
 /// Args:
@@ -181,7 +182,9 @@ impl PySwapper {
         })?;
         let swaps = swaps.into_iter().map(PySwap);
         if length.is_some() {
-            let swaps = swaps.map(|swap| Bound::new(py, swap)).collect::<PyResult<Vec<_>>>()?;
+            let swaps = swaps
+                .map(|swap| Bound::new(py, swap))
+                .collect::<PyResult<Vec<_>>>()?;
             return Ok(PyList::new(py, swaps)?.into_any());
         }
         let swap = swaps.into_iter().next().expect("one request, one swap");
@@ -189,6 +192,10 @@ impl PySwapper {
     }
 
     fn __repr__(&self) -> String {
-        format!("Swapper({:?}, step {})", self.path.display().to_string(), self.step)
+        format!(
+            "Swapper({:?}, step {})",
+            self.path.display().to_string(),
+            self.step
+        )
     }
 }

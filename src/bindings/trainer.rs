@@ -17,9 +17,6 @@ use crate::training::{Event, Pass, TERMS, Trainer, train};
 
 type Array<'py> = Bound<'py, PyArrayDyn<f32>>;
 
-/// Trainer(pairs, config)
-/// --
-///
 /// Both networks, their optimisers and the data, stepped by hand: for research and for comparing with other implementations.
 /// `cagan.train` is the same with a run folder around it.
 ///
@@ -92,8 +89,16 @@ impl PyTrainer {
 
     /// The pictures that a step takes: human, worn, target, each float32 [N, 3, H, W] in the networks' value range.
     fn triplet<'py>(&self, py: Python<'py>, step: u64) -> PyResult<[Array<'py>; 3]> {
-        let Triplet { human, worn, target } = self.lock(py).triplet(step);
-        Ok([to_numpy(py, &human)?, to_numpy(py, &worn)?, to_numpy(py, &target)?])
+        let Triplet {
+            human,
+            worn,
+            target,
+        } = self.lock(py).triplet(step);
+        Ok([
+            to_numpy(py, &human)?,
+            to_numpy(py, &worn)?,
+            to_numpy(py, &target)?,
+        ])
     }
 
     /// The discriminator's noise in a step, for the discriminator's update ([3 N, ...]) and the generator's ([N, ...]): one array
@@ -101,7 +106,11 @@ impl PyTrainer {
     fn noise<'py>(&self, py: Python<'py>, step: u64) -> PyResult<[Vec<Array<'py>>; 2]> {
         let mut trainer = self.lock(py);
         let mut pass = |pass| -> PyResult<Vec<Array<'py>>> {
-            trainer.noise(pass, step).iter().map(|t| to_numpy(py, t)).collect()
+            trainer
+                .noise(pass, step)
+                .iter()
+                .map(|t| to_numpy(py, t))
+                .collect()
         };
         Ok([pass(Pass::Discriminator)?, pass(Pass::Generator)?])
     }
@@ -150,8 +159,16 @@ impl PyTrainer {
             pictures(&trainer, "target", target)?,
         );
         same_count(&[("worn", &worn), ("target", &target)], &human)?;
-        let swap = trainer.swap(&Triplet { human, worn, target });
-        Ok([to_numpy(py, &swap.composite)?, to_numpy(py, &swap.paint)?, to_numpy(py, &swap.mask)?])
+        let swap = trainer.swap(&Triplet {
+            human,
+            worn,
+            target,
+        });
+        Ok([
+            to_numpy(py, &swap.composite)?,
+            to_numpy(py, &swap.paint)?,
+            to_numpy(py, &swap.mask)?,
+        ])
     }
 
     /// The discriminator's logits without noise: float32 [N, 1] or [N, 1, H / 16, W / 16].
@@ -174,7 +191,10 @@ impl PyTrainer {
         );
         same_count(&[("article", &article)], &human)?;
         let discriminator = &trainer.models.discriminator;
-        to_numpy(py, &tch::no_grad(|| discriminator.score(&human, &article, None)))
+        to_numpy(
+            py,
+            &tch::no_grad(|| discriminator.score(&human, &article, None)),
+        )
     }
 }
 
@@ -183,7 +203,9 @@ fn pictures(trainer: &Trainer, name: &str, object: &Bound<'_, PyAny>) -> PyResul
     let tensor = from_numpy(name, object)?;
     let [h, w] = trainer.config.image_size;
     match tensor.size()[..] {
-        [n, 3, height, width] if n > 0 && [height, width] == [h, w] => Ok(tensor.to_device(trainer.device)),
+        [n, 3, height, width] if n > 0 && [height, width] == [h, w] => {
+            Ok(tensor.to_device(trainer.device))
+        }
         _ => Err(Error::Array {
             name: name.into(),
             expected: format!("shape [N, 3, {h}, {w}]"),

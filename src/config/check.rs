@@ -21,9 +21,7 @@ pub(super) fn check(config: &Config) -> Result<()> {
             };
             return Err(Error::setting(
                 "image_size",
-                format!(
-                    "multiples of {multiple} up to {LARGEST_SIDE} (nearest: {nearest})"
-                ),
+                format!("multiples of {multiple} up to {LARGEST_SIDE} (nearest: {nearest})"),
                 side,
             ));
         }
@@ -145,35 +143,40 @@ mod tests {
     fn refusals_name_field_rule_and_value() {
         let vasily = |overrides| refusal(Preset::Vasily, overrides);
         let paper = |overrides| refusal(Preset::Paper, overrides);
-        insta::assert_snapshot!([
-            paper(json!({"image_size": 250})),
-            paper(json!({"image_size": [128, 0]})),
-            paper(json!({"image_size": 16})),
-            paper(json!({"image_size": [1, 2, 3]})),
-            vasily(json!({"image_size": [64, 48]})),
-            vasily(json!({"generator_copies": "worn"})),
-            vasily(json!({"discriminator_copies": true})),
-            paper(json!({"width": 100})),
-            paper(json!({"learning_rate": -1e-4})),
-            paper(json!({"learning_rate": "fast"})),
-            paper(json!({"adam_beta1": 1.0})),
-            paper(json!({"batch_size": 0})),
-            paper(json!({"batch_size": -3})),
-            paper(json!({"batch_size": 2.5})),
-            paper(json!({"epochs": 0})),
-            paper(json!({"steps": 0})),
-            paper(json!({"identity_weight": -0.1})),
-            paper(json!({"precision": "fp16"})),
-            paper(json!({"device": "tpu"})),
-            paper(json!({"device": "cuda:x"})),
-            paper(json!({"epoch": 3})),
-            paper(json!({"learning-rate": 3})),
-            paper(json!({"preset": "vasily"})),
-            paper(json!([1, 2])),
-            "papers".parse::<Preset>().unwrap_err().to_string(),
-            Config::from_json("{").unwrap_err().to_string(),
-            Config::from_json(r#"{"preset": 3}"#).unwrap_err().to_string(),
-        ].join("\n"));
+        insta::assert_snapshot!(
+            [
+                paper(json!({"image_size": 250})),
+                paper(json!({"image_size": [128, 0]})),
+                paper(json!({"image_size": 16})),
+                paper(json!({"image_size": [1, 2, 3]})),
+                vasily(json!({"image_size": [64, 48]})),
+                vasily(json!({"generator_copies": "worn"})),
+                vasily(json!({"discriminator_copies": true})),
+                paper(json!({"width": 100})),
+                paper(json!({"learning_rate": -1e-4})),
+                paper(json!({"learning_rate": "fast"})),
+                paper(json!({"adam_beta1": 1.0})),
+                paper(json!({"batch_size": 0})),
+                paper(json!({"batch_size": -3})),
+                paper(json!({"batch_size": 2.5})),
+                paper(json!({"epochs": 0})),
+                paper(json!({"steps": 0})),
+                paper(json!({"identity_weight": -0.1})),
+                paper(json!({"precision": "fp16"})),
+                paper(json!({"device": "tpu"})),
+                paper(json!({"device": "cuda:x"})),
+                paper(json!({"epoch": 3})),
+                paper(json!({"learning-rate": 3})),
+                paper(json!({"preset": "vasily"})),
+                paper(json!([1, 2])),
+                "papers".parse::<Preset>().unwrap_err().to_string(),
+                Config::from_json("{").unwrap_err().to_string(),
+                Config::from_json(r#"{"preset": 3}"#)
+                    .unwrap_err()
+                    .to_string(),
+            ]
+            .join("\n")
+        );
     }
 
     #[test]

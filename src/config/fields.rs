@@ -33,12 +33,7 @@ pub struct Field {
     pub harmless: bool,
 }
 
-const fn field(
-    name: &'static str,
-    kind: Kind,
-    help: &'static str,
-    source: &'static str,
-) -> Field {
+const fn field(name: &'static str, kind: Kind, help: &'static str, source: &'static str) -> Field {
     Field {
         name,
         kind,

@@ -141,11 +141,7 @@ impl Config {
     /// An unknown name (with the nearest known one), a value of the wrong type, or one that the check refuses.
     pub fn with(preset: Preset, overrides: Value) -> Result<Config> {
         let Value::Object(overrides) = overrides else {
-            return Err(Error::setting(
-                "config",
-                "an object of settings",
-                overrides,
-            ));
+            return Err(Error::setting("config", "an object of settings", overrides));
         };
         let mut all = Self::default().to_map();
         all.insert("preset".into(), serde_json::to_value(preset).unwrap());

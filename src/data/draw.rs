@@ -99,9 +99,15 @@ mod tests {
 
     #[test]
     fn each_pass_takes_every_pair_once_and_the_target_is_never_worn() {
-        let draws: Vec<Draw> = (0..7).map(|step| Draw::of_step(&config(), 7, step)).collect();
+        let draws: Vec<Draw> = (0..7)
+            .map(|step| Draw::of_step(&config(), 7, step))
+            .collect();
         // 7 steps of 3 are 3 passes over 7.
-        let humans: Vec<i64> = draws.iter().flat_map(|d| &d.human).map(|p| p.index).collect();
+        let humans: Vec<i64> = draws
+            .iter()
+            .flat_map(|d| &d.human)
+            .map(|p| p.index)
+            .collect();
         for pass in humans.chunks(7) {
             let mut pass = pass.to_vec();
             pass.sort();
@@ -131,7 +137,10 @@ mod tests {
 
     #[test]
     fn with_two_pairs_the_target_is_the_other() {
-        let config = Config { batch_size: 2, ..config() };
+        let config = Config {
+            batch_size: 2,
+            ..config()
+        };
         for step in 0..20 {
             let draw = Draw::of_step(&config, 2, step);
             for (human, target) in draw.human.iter().zip(&draw.target) {

@@ -142,7 +142,10 @@ fn pictures(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
 }
 
 fn name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into()
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into()
 }
 
 fn matched(folder: &Path) -> Result<Vec<Pair>> {
@@ -160,14 +163,21 @@ fn matched(folder: &Path) -> Result<Vec<Pair>> {
     }
     lonely.extend(articles.values().map(|a| format!("article/{}", name(a))));
     if !lonely.is_empty() {
-        let shown = lonely.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+        let shown = lonely
+            .iter()
+            .take(5)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(", ");
         let more = match lonely.len().saturating_sub(5) {
             0 => String::new(),
             n => format!(" and {n} more"),
         };
         return Err(Error::content(
             folder,
-            format!("expected a human and an article of every stem, got no partner for {shown}{more}"),
+            format!(
+                "expected a human and an article of every stem, got no partner for {shown}{more}"
+            ),
         ));
     }
     if pairs.is_empty() {
@@ -208,7 +218,10 @@ fn listed(folder: &Path, csv: &Path) -> Result<Vec<Pair>> {
         let cell = |index: usize| match &record[index] {
             "" => Err(Error::content(
                 csv,
-                format!("line {line}: expected a value for {}, got none", &headers[index]),
+                format!(
+                    "line {line}: expected a value for {}, got none",
+                    &headers[index]
+                ),
             )),
             text => Ok(text.to_owned()),
         };
@@ -228,13 +241,19 @@ fn listed(folder: &Path, csv: &Path) -> Result<Vec<Pair>> {
         if let Some(first) = seen.insert(pair.id.clone(), line) {
             return Err(Error::content(
                 csv,
-                format!("line {line}: id `{}` stands in line {first} already", pair.id),
+                format!(
+                    "line {line}: id `{}` stands in line {first} already",
+                    pair.id
+                ),
             ));
         }
         pairs.push(pair);
     }
     if pairs.is_empty() {
-        return Err(Error::content(csv, "expected rows under the header, got none"));
+        return Err(Error::content(
+            csv,
+            "expected rows under the header, got none",
+        ));
     }
     Ok(pairs)
 }

@@ -126,9 +126,9 @@ impl Resident {
             Some(Tensor::from_slice(&values).to_device(device).reshape(shape))
         };
         let rows = draws.iter().flat_map(|d| (0..h).map(|y| d.corner[0] + y));
-        let columns = draws.iter().flat_map(|d| {
-            (0..w).map(|x| d.corner[1] + if d.flip { w - 1 - x } else { x })
-        });
+        let columns = draws
+            .iter()
+            .flat_map(|d| (0..w).map(|x| d.corner[1] + if d.flip { w - 1 - x } else { x }));
         let gathered = pictures.index::<Tensor>(&[
             to(draws.iter().map(|d| d.index).collect(), [n, 1, 1, 1]),
             to(vec![0, 1, 2], [1, 3, 1, 1]),
@@ -147,7 +147,9 @@ mod tests {
     #[test]
     fn a_picture_is_cropped_and_mirrored_where_the_draw_says() {
         // 1 picture of 3 x 4 whose value is 10 * row + column, in all channels.
-        let values: Vec<u8> = (0..3).flat_map(|y| (0..4).map(move |x| 10 * y + x)).collect();
+        let values: Vec<u8> = (0..3)
+            .flat_map(|y| (0..4).map(move |x| 10 * y + x))
+            .collect();
         let picture = Tensor::from_slice(&values.repeat(3)).reshape([1, 3, 3, 4]);
         let resident = Resident {
             humans: picture.copy(),

@@ -26,8 +26,7 @@ pub fn objective(
     let adversarial = generator(swapped);
     let identity = identity(mask);
     let cycle = cycle(human, restored);
-    let total =
-        &adversarial + config.identity_weight * &identity + config.cycle_weight * &cycle;
+    let total = &adversarial + config.identity_weight * &identity + config.cycle_weight * &cycle;
     Objective {
         total,
         adversarial,

@@ -145,9 +145,13 @@ mod tests {
             let mut bump = Tensor::zeros([xs.numel() as i64], options);
             let _ = bump.get(i).fill_(h);
             let bump = bump.reshape(xs.size());
-            let slope = (value(&(&xs + &bump)) - value(&(&xs - &bump))).double_value(&[]) / (2.0 * h);
+            let slope =
+                (value(&(&xs + &bump)) - value(&(&xs - &bump))).double_value(&[]) / (2.0 * h);
             let analytic = gradient.double_value(&[i]);
-            assert!((slope - analytic).abs() < 1e-7, "{i}: {slope} and {analytic}");
+            assert!(
+                (slope - analytic).abs() < 1e-7,
+                "{i}: {slope} and {analytic}"
+            );
         }
         // Biased variance: norm of (0, 2) is (-1, 1) up to eps.
         let plain = InstanceNorm {

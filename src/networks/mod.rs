@@ -107,7 +107,10 @@ pub fn noise_shapes(config: &Config, count: i64) -> Vec<[i64; 4]> {
     let [h, w] = config.image_size;
     let mut channels = vec![6];
     channels.extend(channels_down(config));
-    (0..).zip(channels).map(|(k, c)| [count, c, h >> k, w >> k]).collect()
+    (0..)
+        .zip(channels)
+        .map(|(k, c)| [count, c, h >> k, w >> k])
+        .collect()
 }
 
 /// Channels of the discriminator's convolutions.

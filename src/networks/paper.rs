@@ -27,7 +27,12 @@ impl Generator {
         let c = [width / 8, width / 4, width / 2, width];
         let (down, up) = (path.sub("down"), path.sub("up"));
         let down_in = [9, c[0] + extra, c[1] + extra, c[2] + extra];
-        let up_in = [c[3] + extra, 2 * c[2] + extra, 2 * c[1] + extra, 2 * c[0] + extra];
+        let up_in = [
+            c[3] + extra,
+            2 * c[2] + extra,
+            2 * c[1] + extra,
+            2 * c[0] + extra,
+        ];
         let up_out = [c[2], c[1], c[0], 4];
         Generator {
             down: (0..4)

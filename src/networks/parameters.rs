@@ -137,19 +137,27 @@ impl Parameters {
                 Some(working) if !entry.full_precision => working,
                 _ => &self.values,
             };
-            entry.leaf.set_data(&view(buffer, &entry.shape, entry.offset));
+            entry
+                .leaf
+                .set_data(&view(buffer, &entry.shape, entry.offset));
             entry.leaf = entry.leaf.set_requires_grad(true);
         }
     }
 
     /// Number of parameters.
     pub fn count(&self) -> i64 {
-        self.entries.iter().map(|e| e.shape.iter().product::<i64>()).sum()
+        self.entries
+            .iter()
+            .map(|e| e.shape.iter().product::<i64>())
+            .sum()
     }
 
     /// Names and shapes, in order.
     pub fn shapes(&self) -> Vec<(&str, &[i64])> {
-        self.entries.iter().map(|e| (e.name.as_str(), e.shape.as_slice())).collect()
+        self.entries
+            .iter()
+            .map(|e| (e.name.as_str(), e.shape.as_slice()))
+            .collect()
     }
 
     /// Views of a flat buffer of this layout by state-dict name: of `values`, `gradient`, or an optimiser's moments.
@@ -210,7 +218,8 @@ impl Parameters {
         let leaves: Vec<&Tensor> = self.entries.iter().map(|e| &e.leaf).collect();
         let gradients = Tensor::run_backward(&[loss], &leaves, false, false);
         tch::no_grad(|| {
-            for ((_, mut place), gradient) in self.named(&self.gradient).into_iter().zip(gradients) {
+            for ((_, mut place), gradient) in self.named(&self.gradient).into_iter().zip(gradients)
+            {
                 place.copy_(&gradient);
             }
         });

@@ -78,7 +78,12 @@ impl Discriminator {
                 Block::new(&down.sub(k), Direction::Down, c_in, c[k], k > 0)
             })
             .collect();
-        let features = c[4] * config.image_size.iter().map(|side| side / 32).product::<i64>();
+        let features = c[4]
+            * config
+                .image_size
+                .iter()
+                .map(|side| side / 32)
+                .product::<i64>();
         Discriminator {
             down,
             weight: head.declare("weight", &[1, features], Init::Gaussian, true),

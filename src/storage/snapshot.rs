@@ -1,6 +1,6 @@
 //! A snapshot: a generator and its config, for use.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use tch::Tensor;
@@ -30,7 +30,7 @@ impl Snapshot {
         step: u64,
         generator: &[(String, Tensor)],
     ) -> Result<()> {
-        let header = HashMap::from([
+        let header = BTreeMap::from([
             ("config".to_owned(), config.to_json()),
             ("step".to_owned(), step.to_string()),
         ]);

@@ -1,6 +1,9 @@
 //! Named float32 tensors and a text header in one safetensors file.
+//!
+//! The header is one JSON object under the metadata key `cagan`: safetensors writes its metadata in no fixed order, and equal
+//! states should be equal bytes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -12,10 +15,13 @@ use crate::error::{AtPath, Error, Result};
 /// The version of the layout of snapshots and checkpoints; a file of another one is refused.
 pub const FORMAT_VERSION: &str = "1";
 
+/// The metadata key that holds the header.
+const KEY: &str = "cagan";
+
 /// What a file holds: tensors by name, on the CPU, in float32, and header entries.
 #[derive(Debug)]
 pub struct TensorFile {
-    pub header: HashMap<String, String>,
+    pub header: BTreeMap<String, String>,
     pub tensors: Vec<(String, Tensor)>,
 }
 
@@ -26,7 +32,7 @@ pub struct TensorFile {
 pub fn write_tensors(
     path: &Path,
     format: &str,
-    mut header: HashMap<String, String>,
+    mut header: BTreeMap<String, String>,
     tensors: &[(String, Tensor)],
 ) -> Result<()> {
     header.insert("format".into(), format.into());
@@ -50,7 +56,8 @@ pub fn write_tensors(
         let view = TensorView::new(Dtype::F32, shape.clone(), bytes).expect("bytes fit the shape");
         (name, view)
     });
-    let file = safetensors::serialize(views, Some(header))
+    let header = serde_json::to_string(&header).expect("texts");
+    let file = safetensors::serialize(views, Some(HashMap::from([(KEY.to_owned(), header)])))
         .map_err(|e| Error::content(path, format!("cannot be written: {e}")))?;
     write_atomically(path, &file)
 }
@@ -63,7 +70,9 @@ pub fn read_tensors(path: &Path, format: &str) -> Result<TensorFile> {
     let bytes = std::fs::read(path).at(path)?;
     let bad = |e| Error::content(path, format!("expected a whole safetensors file: {e}"));
     let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(bad)?;
-    let header = metadata.metadata().clone().unwrap_or_default();
+    let header: BTreeMap<String, String> = (metadata.metadata().as_ref())
+        .and_then(|all| serde_json::from_str(all.get(KEY)?).ok())
+        .unwrap_or_default();
     let entry = |key: &str| header.get(key).map(String::as_str).unwrap_or("none");
     for (key, expected) in [("format", format), ("format_version", FORMAT_VERSION)] {
         if entry(key) != expected {
@@ -96,17 +105,17 @@ pub fn read_tensors(path: &Path, format: &str) -> Result<TensorFile> {
 impl TensorFile {
     /// A header entry.
     pub fn entry(&self, path: &Path, key: &str) -> Result<&str> {
-        self.header
-            .get(key)
-            .map(String::as_str)
-            .ok_or_else(|| Error::content(path, format!("expected `{key}` in the header, got none")))
+        self.header.get(key).map(String::as_str).ok_or_else(|| {
+            Error::content(path, format!("expected `{key}` in the header, got none"))
+        })
     }
 
     /// A header entry that is a whole number.
     pub fn number(&self, path: &Path, key: &str) -> Result<u64> {
         let text = self.entry(path, key)?;
-        text.parse()
-            .map_err(|_| Error::content(path, format!("{key}: expected a whole number, got {text}")))
+        text.parse().map_err(|_| {
+            Error::content(path, format!("{key}: expected a whole number, got {text}"))
+        })
     }
 
     /// The tensors whose names begin with `prefix`, with the rest of their names.
@@ -130,14 +139,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.safetensors");
         let tensor = Tensor::from_slice(&[1.5f32, -2.0, 3.25]);
-        let header = HashMap::from([("step".to_owned(), "7".to_owned())]);
+        let header = BTreeMap::from([("step".to_owned(), "7".to_owned())]);
         write_tensors(&path, "test", header, &[("x.y".into(), tensor.copy())]).unwrap();
         let file = read_tensors(&path, "test").unwrap();
         assert_eq!(file.number(&path, "step").unwrap(), 7);
         assert_eq!(file.part("x.")["y"], tensor);
 
         let wrong = read_tensors(&path, "other").unwrap_err().to_string();
-        assert!(wrong.ends_with("format: expected other, got test"), "{wrong}");
+        assert!(
+            wrong.ends_with("format: expected other, got test"),
+            "{wrong}"
+        );
         let whole = std::fs::read(&path).unwrap();
         for cut in [0, 4, 20, whole.len() - 1] {
             std::fs::write(&path, &whole[..cut]).unwrap();

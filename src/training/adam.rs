@@ -94,7 +94,9 @@ impl Adam {
 
 /// The values of a flat float32 tensor on the CPU.
 fn floats(tensor: &mut Tensor) -> &mut [f32] {
-    assert!(tensor.is_contiguous() && tensor.kind() == Kind::Float && tensor.device() == Device::Cpu);
+    assert!(
+        tensor.is_contiguous() && tensor.kind() == Kind::Float && tensor.device() == Device::Cpu
+    );
     // SAFETY: contiguous float32 memory of that length on the CPU, as just checked, borrowed with the tensor.
     unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast::<f32>(), tensor.numel()) }
 }
@@ -109,13 +111,20 @@ mod tests {
 
     #[test]
     fn the_first_step_is_the_rate_and_the_second_is_worked_by_hand() {
-        let config = Config { learning_rate: 0.1, adam_epsilon: 1e-8, ..Config::default() };
+        let config = Config {
+            learning_rate: 0.1,
+            adam_epsilon: 1e-8,
+            ..Config::default()
+        };
         let mut values = flat(&[1.0, 1.0]);
         let mut adam = Adam::new(&values, &config);
         adam.step(&mut values, &flat(&[0.5, -3.0]));
         // Bias correction makes the first step rate * sign(gradient).
         let first = Vec::<f32>::try_from(&values).unwrap();
-        assert!((first[0] - 0.9).abs() < 1e-6 && (first[1] - 1.1).abs() < 1e-6, "{first:?}");
+        assert!(
+            (first[0] - 0.9).abs() < 1e-6 && (first[1] - 1.1).abs() < 1e-6,
+            "{first:?}"
+        );
         adam.step(&mut values, &flat(&[1.5, -3.0]));
         // m = 0.5 * 0.25 + 0.5 * 1.5 = 0.875, corrected / 0.75 = 1.1666667;
         // v = 0.999 * 0.00025 + 0.001 * 2.25 = 0.00249975, corrected / 0.001999 = 1.2505; root 1.1182576.

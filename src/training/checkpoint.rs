@@ -1,6 +1,6 @@
 //! A checkpoint: everything needed to go on training, in one safetensors file.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::trainer::Trainer;
@@ -15,7 +15,7 @@ const FORMAT: &str = "cagan.checkpoint";
 /// # Errors
 /// [`Error::Io`] with the path.
 pub fn write(path: &Path, trainer: &Trainer) -> Result<()> {
-    let header = HashMap::from([
+    let header = BTreeMap::from([
         ("config".to_owned(), trainer.config.to_json()),
         ("step".to_owned(), trainer.step.to_string()),
         ("pairs".to_owned(), trainer.data.len().to_string()),
@@ -42,7 +42,10 @@ pub fn read(path: &Path, trainer: &mut Trainer) -> Result<()> {
     let mut differences = trainer.config.differences(&saved);
     let pairs = file.number(path, "pairs")?;
     if pairs != trainer.data.len() as u64 {
-        differences.push(format!("pairs ({pairs} there, {} here)", trainer.data.len()));
+        differences.push(format!(
+            "pairs ({pairs} there, {} here)",
+            trainer.data.len()
+        ));
     }
     if !differences.is_empty() {
         return Err(Error::content(

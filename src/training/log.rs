@@ -34,7 +34,8 @@ impl Log {
             .lines()
             .filter(|line| {
                 let line: Option<Value> = serde_json::from_str(line).ok();
-                line.and_then(|l| l["step"].as_u64()).is_some_and(|s| s <= step)
+                line.and_then(|l| l["step"].as_u64())
+                    .is_some_and(|s| s <= step)
             })
             .flat_map(|line| [line, "\n"])
             .collect();
@@ -56,13 +57,19 @@ impl Log {
         self.terms.is_empty()
     }
 
-    /// Fetches the terms since the last report, appends their means as a line and returns it.
+    /// Fetches the terms since the last report, `[steps, TERMS]`.
     ///
     /// # Errors
-    /// [`Error::NonFinite`] with the first term and step that is no number; [`Error::Io`].
-    pub fn report(&mut self, trainer: &Trainer) -> Result<Map<String, Value>> {
-        let fetching = std::time::Instant::now();
-        let table = Tensor::stack(&self.terms, 0).to_device(tch::Device::Cpu); // [steps, TERMS]
+    /// [`Error::NonFinite`] with the first term and step that is no number. To be called before anything is saved: what
+    /// diverged must not replace what was good.
+    pub fn checked(&self, step: u64) -> Result<Tensor> {
+        if self.terms.is_empty() {
+            return Ok(Tensor::zeros(
+                [0, TERMS.len() as i64],
+                (Kind::Float, tch::Device::Cpu),
+            ));
+        }
+        let table = Tensor::stack(&self.terms, 0).to_device(tch::Device::Cpu);
         let steps = self.terms.len();
         for row in 0..steps {
             for (column, term) in TERMS.iter().enumerate() {
@@ -71,11 +78,22 @@ impl Log {
                     return Err(Error::NonFinite {
                         term: (*term).into(),
                         value,
-                        step: trainer.step - steps as u64 + row as u64 + 1,
+                        step: step - (steps - row) as u64 + 1,
                     });
                 }
             }
         }
+        Ok(table)
+    }
+
+    /// Fetches the terms since the last report, appends their means as a line and returns it.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] with the first term and step that is no number; [`Error::Io`].
+    pub fn report(&mut self, trainer: &Trainer) -> Result<Map<String, Value>> {
+        let fetching = std::time::Instant::now();
+        let table = self.checked(trainer.step)?;
+        let steps = self.terms.len();
         let step_s = (self.elapsed + fetching.elapsed()).as_secs_f64() / steps as f64;
         let images_seen = trainer.images_seen();
         let mut line = Map::new();
@@ -85,7 +103,10 @@ impl Log {
         line.insert("epoch".into(), json!(rounded(epoch)));
         let means = table.mean_dim(0, false, Kind::Double);
         for (column, term) in TERMS.iter().enumerate() {
-            line.insert((*term).into(), json!(rounded(means.double_value(&[column as i64]))));
+            line.insert(
+                (*term).into(),
+                json!(rounded(means.double_value(&[column as i64]))),
+            );
         }
         line.insert("time/step_s".into(), json!(rounded(step_s)));
         let rate = trainer.config.batch_size as f64 / step_s;

@@ -32,7 +32,9 @@ pub enum Event<'a> {
         data_bytes: usize,
     },
     /// A step is done.
-    Step { step: u64 },
+    Step {
+        step: u64,
+    },
     /// A line was added to `stats.jsonl`.
     Report(&'a Map<String, Value>),
     Sample(&'a Path),
@@ -79,6 +81,14 @@ pub fn train(
         let end = done || !go_on;
         let fresh = trainer.step > start || last.is_none();
         let due = |every: u64| fresh && (end || trainer.step.is_multiple_of(every));
+        let saves = [
+            trainer.config.sample_every,
+            trainer.config.snapshot_every,
+            trainer.config.checkpoint_every,
+        ];
+        if saves.into_iter().any(due) {
+            drop(log.checked(trainer.step)?);
+        }
         if !log.is_empty() && due(trainer.config.log_every) {
             let line = log.report(&trainer)?;
             go_on &= observer(Event::Report(&line));
@@ -102,7 +112,11 @@ pub fn train(
             go_on &= observer(Event::Checkpoint(&path));
         }
         if end {
-            return Ok(if done { Outcome::Finished } else { Outcome::Stopped });
+            return Ok(if done {
+                Outcome::Finished
+            } else {
+                Outcome::Stopped
+            });
         }
         if !go_on {
             continue; // an event asked to stop: once round to save

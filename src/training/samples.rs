@@ -26,7 +26,9 @@ pub fn write(path: &Path, trainer: &Trainer) -> Result<()> {
     for (row, &target) in targets.iter().enumerate() {
         let triplet: Triplet = trainer.data.plain(&humans, &vec![target; humans.len()]);
         let swap = trainer.swap(&triplet);
-        let masks = ValueRange::Unit.to_bytes(&swap.mask).expand([-1, 3, -1, -1], false);
+        let masks = ValueRange::Unit
+            .to_bytes(&swap.mask)
+            .expand([-1, 3, -1, -1], false);
         if row == 0 {
             let mut top = vec![None];
             for i in 0..count {

@@ -71,7 +71,11 @@ impl Models {
         noise: &mut Option<Noise>,
         step: u64,
     ) -> Tensor {
-        let Triplet { human, worn, target } = triplet;
+        let Triplet {
+            human,
+            worn,
+            target,
+        } = triplet;
         let batch = human.size()[0];
         let swap = self.generator.swap(human, worn, target);
 
@@ -83,7 +87,8 @@ impl Models {
         let parts = logits.split(batch, 0);
         let [matched, swapped, mismatched] = [&parts[0], &parts[1], &parts[2]];
         let discriminator_loss = losses::discriminator(matched, swapped, mismatched);
-        self.discriminator_parameters.differentiate(&discriminator_loss);
+        self.discriminator_parameters
+            .differentiate(&discriminator_loss);
         self.discriminator_adam.step(
             &mut self.discriminator_parameters.values,
             &self.discriminator_parameters.gradient,

@@ -53,7 +53,8 @@ impl Trainer {
 
     /// The pictures that a step takes.
     pub fn triplet(&self, step: u64) -> Triplet {
-        self.data.triplet(&Draw::of_step(&self.config, self.data.len(), step))
+        self.data
+            .triplet(&Draw::of_step(&self.config, self.data.len(), step))
     }
 
     /// A copy of the discriminator's noise in a pass of a step, empty where the config has none.
@@ -76,7 +77,11 @@ impl Trainer {
 
     /// The generator's swaps of pictures in its value range, without gradients.
     pub fn swap(&self, triplet: &Triplet) -> Swap {
-        let Triplet { human, worn, target } = triplet;
+        let Triplet {
+            human,
+            worn,
+            target,
+        } = triplet;
         tch::no_grad(|| self.models.generator.swap(human, worn, target))
     }
 

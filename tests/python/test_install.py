@@ -14,7 +14,12 @@ PACKAGE = Path(cagan.__file__).parent
 REPOSITORY = Path(__file__).parents[2]
 
 # One tensor operation on each side.
-CORE = "import cagan; assert cagan.total(4) == 6"
+CORE = """
+import cagan, tempfile
+with tempfile.TemporaryDirectory() as folder:
+    trainer = cagan.Trainer(cagan.dolls(folder, 2, size=64), cagan.Config("smoke", batch_size=1))
+    assert 0 < trainer.run(1)["mask/area"] < 1
+"""
 TORCH = "import torch; assert torch.arange(4).sum().item() == 6"
 MAPS = "maps = open('/proc/self/maps').read()"
 

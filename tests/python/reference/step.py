@@ -46,9 +46,7 @@ class Twin:
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         for network in (self.generator, self.discriminator):
             network.to(memory_format=self.format)
-        self.autocast = (
-            (lambda: torch.autocast("cpu", torch.bfloat16)) if bf16 else contextlib.nullcontext
-        )
+        self.autocast = (lambda: torch.autocast("cpu", torch.bfloat16)) if bf16 else contextlib.nullcontext
         adam = {
             "lr": config["learning_rate"],
             "betas": (config["adam_beta1"], config["adam_beta2"]),

@@ -1,0 +1,344 @@
+"""The command line: it does what the Python face does, and a mistake is a line, not a traceback."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cagan
+import numpy as np
+import pytest
+from cagan.cli import cli, main
+from conftest import contents
+from PIL import Image
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Runs the command as the installed script does: (exit code, output, errors)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["cagan", *map(str, arguments)])
+        code = 0
+        capsys.readouterr()
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return code, out, err
+
+    return call
+
+
+def read(path):
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        return np.asarray(picture)
+
+
+def assert_saved(swap, path):
+    assert np.array_equal(read(path), swap.image)
+    assert np.array_equal(read(path.with_suffix(".alpha.png")), swap.mask)
+
+
+def test_the_installed_script(tmp_path):
+    script = Path(sys.executable).with_name("cagan")
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.strip().split()[-1]) == (0, cagan.__version__)
+    done = subprocess.run([script, "swap", tmp_path], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+# train
+
+
+def test_train(call, pairs_dir, run, tmp_path):
+    arguments = ("train", pairs_dir, tmp_path, "--preset", "smoke", "--steps", "4", "--threads", "1", "--quiet")
+    code, out, _ = call(*arguments)
+    assert code == 0
+    made = cagan.Run(tmp_path)
+    assert out.split() == [str(made.snapshots[-1]), str(made.samples[-1])]
+    assert made.config == run.config
+    assert [line["loss/generator"] for line in made.stats] == [line["loss/generator"] for line in run.stats]
+    # The same call again: there is nothing to do.
+    before = contents(tmp_path)
+    assert call(*arguments) == (0, out, "")
+    assert contents(tmp_path) == before
+
+
+def test_train_takes_every_setting(call, pairs_dir, tmp_path):
+    settings = {
+        "architecture": "paper",
+        "image_size": "64x48",
+        "width": 16,
+        "generator_copies": "target",
+        "discriminator_copies": "true",
+        "discriminator_noise": 0.125,
+        "crop_margin": 2,
+        "flip": "false",
+        "identity_weight": 0.25,
+        "cycle_weight": 0.5,
+        "learning_rate": 0.125,
+        "adam_beta1": 0.25,
+        "adam_beta2": 0.75,
+        "adam_epsilon": 0.5,
+        "batch_size": 2,
+        "epochs": 3,
+        "steps": 1,
+        "seed": 9,
+        "log_every": 3,
+        "sample_every": 4,
+        "snapshot_every": 5,
+        "checkpoint_every": 6,
+        "sample_humans": 2,
+        "sample_articles": 1,
+        "device": "cpu",
+        "threads": 1,
+        "precision": "fp32",
+    }
+    assert sorted(settings) == sorted(setting["name"] for setting in cagan._cagan.settings())
+    options = [text for name, value in settings.items() for text in ("--" + name.replace("_", "-"), value)]
+    code, _, err = call("train", pairs_dir, tmp_path, "--preset", "smoke", "--quiet", *options)
+    assert code == 0, err
+    expected = settings | {"image_size": (64, 48), "discriminator_copies": True, "flip": False}
+    assert cagan.Run(tmp_path).config == cagan.Config("smoke", **expected)
+
+
+def test_a_size_may_be_one_number(call, pairs_dir, tmp_path):
+    options = ("--preset", "smoke", "--steps", "1", "--quiet", "--image-size", "96")
+    assert call("train", pairs_dir, tmp_path, *options)[0] == 0
+    assert cagan.Run(tmp_path).config.image_size == (96, 96)
+
+
+# swap
+
+
+def test_swap_one_photo(call, run, pairs, tmp_path):
+    person, other = pairs[0], pairs[3]
+    pictures = (person.human_path, person.article_path, other.article_path)
+    options = [text for pair in zip(("--human", "--worn", "--target"), pictures) for text in pair]
+    code, out, _ = call("swap", run.path, *options, "--out", tmp_path / "a.png")
+    assert (code, out.strip()) == (0, str(tmp_path / "a.png"))
+    assert_saved(cagan.Swapper(run.path).swap(*pictures), tmp_path / "a.png")
+    # A snapshot is a model too.
+    assert call("swap", run.snapshots[-1], *options, "--out", tmp_path / "b.png", "--device", "cpu")[0] == 0
+    assert (tmp_path / "b.png").read_bytes() == (tmp_path / "a.png").read_bytes()
+
+
+def test_swap_a_list(call, run, pairs, pairs_dir, tmp_path):
+    wanted = [("00000", "00003"), ("00002", "00002"), ("00007", "00001")]
+    listing = tmp_path / "list.csv"
+    listing.write_text("\ufefftarget,note,human\n" + "".join(f"{target},x,{human}\n" for human, target in wanted))
+    code, out, _ = call("swap", run.path, "--pairs", pairs_dir, "--list", listing, "--out", tmp_path / "new" / "out")
+    assert (code, out.strip()) == (0, f"3 swaps in {tmp_path / 'new' / 'out'}")
+    names = [f"{human}__{target}" for human, target in wanted]
+    files = sorted(path.name for path in (tmp_path / "new" / "out").iterdir())
+    assert files == sorted(name + ending for name in names for ending in (".png", ".alpha.png"))
+    swapper = cagan.Swapper(run.path)
+    for (human, target), name in zip(wanted, names):
+        swap = swapper.swap(pairs[human].human, pairs[human].article, pairs[target].article)
+        assert_saved(swap, tmp_path / "new" / "out" / f"{name}.png")
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("human,target\n00000,00003\n00000,0003\n", ["line 3", "unknown id `0003`", "`00003`"]),
+        ("human,target\n00000\n", ["line 2", "target", "got none"]),
+        ("human,target\n,00001\n", ["line 2", "human", "got none"]),
+        ("human\n00000\n", ["expected the columns human, target", "got human"]),
+        ("", ["expected the columns human, target", "got none"]),
+        ("human,target\n", ["expected rows", "got none"]),
+    ],
+    ids=["unknown id", "short row", "empty cell", "no column", "empty", "no rows"],
+)
+def test_a_broken_list(call, run, pairs_dir, tmp_path, text, parts):
+    listing = tmp_path / "list.csv"
+    listing.write_text(text)
+    code, out, err = call("swap", run.path, "--pairs", pairs_dir, "--list", listing, "--out", tmp_path / "out")
+    assert (code, out) == (1, "")
+    assert one_line(err, listing, *parts)
+    assert not (tmp_path / "out").exists(), "everything is looked up before anything is written"
+
+
+@pytest.mark.parametrize("missing", ["--human", "--worn", "--target", "--pairs", "--list"])
+def test_swap_wants_one_photo_or_a_list(call, run, pairs_dir, tmp_path, missing):
+    one = {"--human": "h", "--worn": "w", "--target": "t"}
+    many = {"--pairs": pairs_dir, "--list": tmp_path / "list.csv"}
+    given = one if missing in one else many
+    options = [text for name, value in given.items() if name != missing for text in (name, value)]
+    code, _, err = call("swap", run.path, *options, "--out", tmp_path / "out")
+    assert code == 2
+    assert err.strip().splitlines()[-1] == "Error: expected --human, --worn and --target, or --pairs and --list"
+
+
+# dolls and info
+
+
+def test_dolls(call, tmp_path):
+    code, out, _ = call("dolls", tmp_path / "a", "--count", 3, "--seed", 4, "--size", "48x32")
+    assert (code, out.strip()) == (0, f'Pairs("{tmp_path / "a"}", 3 pairs)')
+    cagan.dolls(tmp_path / "b", count=3, seed=4, size=(48, 32))
+    assert contents(tmp_path / "a") == contents(tmp_path / "b") != {}
+    assert call("dolls", tmp_path / "c", "--count", 1, "--size", "48")[0] == 0
+    assert cagan.Pairs(tmp_path / "c")[0].human.shape == (48, 48, 3)
+
+
+def test_info(call):
+    code, out, _ = call("info")
+    assert code == 0
+    lines = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert lines == {k: ", ".join(v) if isinstance(v, list) else str(v) for k, v in cagan.info().items()}
+    assert {"cagan", "torch", "python", "cuda_devices", "threads", "presets"} <= set(lines)
+
+
+@pytest.mark.parametrize("preset", cagan.presets())
+def test_info_of_a_preset(call, preset):
+    code, out, _ = call("info", preset)
+    assert (code, out) == (0, f"{cagan.Config(preset)}\n")
+
+
+# Help
+
+
+def flat(text):
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("command", [None, *sorted(cli.commands)])
+def test_help(call, command):
+    code, out, err = call(*filter(None, [command]), "--help")
+    assert (code, err) == (0, "")
+    assert out.startswith("Usage: cagan")
+    assert call(*filter(None, [command]), "-h") == (code, out, err)
+    if command:
+        assert flat(cli.commands[command].help).split(".")[0] in flat(out)
+    else:
+        assert all(name in out for name in cli.commands)
+        assert {"train", "swap", "dolls", "info"} <= set(cli.commands)
+
+
+def test_help_of_train_shows_the_cores_defaults(call):
+    text = flat(call("train", "--help")[1])
+    shown = dict(re.findall(r"--([a-z0-9-]+) (?:(?!--[a-z]).)*?\[default: (\S+?), or the preset's\]", text))
+    config = cagan.Config()
+    expected = {}
+    for setting in cagan._cagan.settings():
+        value = getattr(config, setting["name"])
+        value = "none" if value is None else "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        expected[setting["name"].replace("_", "-")] = value
+        assert flat(setting["help"])[1:] in text
+    assert shown == expected
+    assert len(shown) > 20
+    assert f"[default: {config.preset}]" in text
+
+
+def test_help_of_the_others_shows_the_cores_defaults(call, tmp_path):
+    assert f"[default: {cagan.Config().device}]" in flat(call("swap", "--help")[1])
+    text = flat(call("dolls", "--help")[1])
+    size, seed = re.search(r"\[default: (\d+x\d+)\]", text)[1], re.search(r"\[default: (\d+)\]", text)[1]
+    height, width = map(int, size.split("x"))
+    cagan.dolls(tmp_path / "default", count=1)
+    cagan.dolls(tmp_path / "shown", count=1, seed=int(seed), size=(height, width))
+    assert contents(tmp_path / "default") == contents(tmp_path / "shown")
+
+
+# Mistakes
+
+
+def one_line(err, *parts):
+    """Whether the errors are one line that begins with `error: ` and has all the parts."""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    for part in parts:
+        assert str(part) in err, f"{part!r} is not in {err!r}"
+    return True
+
+
+def test_mistakes_in_train(call, pairs_dir, run, tmp_path):
+    out = tmp_path / "run"
+    before = contents(run.path)
+    missing, train = tmp_path / "none", ("train", pairs_dir, out, "--preset", "smoke", "--quiet")
+    (tmp_path / "file").write_text("mine")
+    for arguments, parts in (
+        (("train", missing, out), [missing, "no such folder"]),
+        ((*train, "--image-size", "70"), ["image_size: expected multiples of 32", "64 and 96", "got 70"]),
+        ((*train, "--learning-rate", "nan"), ["learning_rate: expected", "nan"]),
+        ((*train, "--learning-rate=-1"), ["learning_rate: expected above 0", "got -1"]),
+        ((*train, "--batch-size", "9"), ["batch_size: expected at most the number of pairs (8)", "got 9"]),
+        ((*train, "--device", "gpu"), ["device: expected", "`gpu`"]),
+        ((*train, "--device", "cuda:64"), ["device: expected a CUDA device"]),
+        (("train", pairs_dir, tmp_path / "file", "--preset", "smoke", "--quiet"), [tmp_path / "file"]),
+        (("train", pairs_dir, run.path, "--preset", "smoke", "--width", "32"), ["width (16 there, 32 here)"]),
+    ):
+        code, output, err = call(*arguments)
+        assert (code, output) == (1, "")
+        assert one_line(err, *parts)
+    assert not out.exists()
+    assert contents(run.path) == before
+
+
+def test_mistakes_in_other_commands(call, run, pairs, tmp_path):
+    photo, missing = pairs[0].human_path, tmp_path / "none.jpg"
+    text = tmp_path / "text.jpg"
+    text.write_text("no picture")
+
+    def swap(model, human, out):
+        return ("swap", model, "--human", human, "--worn", photo, "--target", photo, "--out", out)
+
+    listed = ("swap", run.path, "--pairs", pairs.folder, "--out", tmp_path / "out", "--list")
+    for arguments, parts in (
+        (swap(tmp_path / "none", photo, tmp_path / "a.png"), [tmp_path / "none", "no such file"]),
+        (swap(tmp_path, photo, tmp_path / "a.png"), [tmp_path, "expected a run folder with snapshots"]),
+        (swap(text, photo, tmp_path / "a.png"), [text, "expected a whole safetensors file"]),
+        (swap(run.path, missing, tmp_path / "a.png"), [missing, "no such file"]),
+        (swap(run.path, text, tmp_path / "a.png"), [text, "cannot be decoded"]),
+        (swap(run.path, photo, tmp_path / "nowhere" / "a.png"), [tmp_path / "nowhere"]),
+        ((*listed, tmp_path / "none.csv"), [tmp_path / "none.csv"]),
+        (("dolls", tmp_path / "d", "--count", "0"), ["count: expected 1 to 1000000", "got 0"]),
+        (("dolls", tmp_path / "d", "--count=-1"), ["count: expected 1 to 1000000", "got -1"]),
+        (("dolls", tmp_path / "d", "--count", "1", "--size", "8"), ["size: expected sides of 16 to 1024", "got 8"]),
+        (("dolls", text, "--count", "1"), [text]),
+    ):
+        code, output, err = call(*arguments)
+        assert (code, output) == (1, "")
+        assert one_line(err, *parts)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["text.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["train", "p", "r", "--lerning-rate", "3"], ["--lerning-rate", "--learning-rate"]),
+        (["train", "p", "r", "--preset", "papr"], ["papr", "paper"]),
+        (["train", "p", "r", "--precision", "fp16"], ["fp16", "fp32"]),
+        (["train", "p", "r", "--epochs", "many"], ["--epochs", "many"]),
+        (["train", "p", "r", "--image-size", "64x"], ["128x96", "got 64x"]),
+        (["train", "p", "r", "--image-size", "1x2x3"], ["128x96", "got 1x2x3"]),
+        (["train", "p"], ["RUN_DIR"]),
+        (["swap", "m"], ["--out"]),
+        (["dolls", "d"], ["--count"]),
+        (["info", "papr"], ["papr", "paper"]),
+        (["tarin"], ["tarin"]),
+    ],
+)
+def test_mistakes_in_the_words(call, arguments, parts, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(*arguments)
+    assert (code, out) == (2, "")
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("Error: ")
+    for part in parts:
+        assert part in last
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_diverging_run_is_one_line(call, pairs_dir, tmp_path):
+    options = ("--learning-rate", 1, "--adam-beta1", 0.99, "--adam-beta2", 0, "--adam-epsilon", 2.0**-100)
+    options = (*options, "--steps", 40, "--log-every", 1)
+    code, _, err = call("train", pairs_dir, tmp_path, "--preset", "smoke", "--quiet", *options)
+    assert code == 1
+    assert one_line(err, " at step ")
