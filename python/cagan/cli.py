@@ -179,7 +179,7 @@ def info(preset: str | None) -> None:
 def main() -> None:
     """Run the command line; a mistake of the user's is one line, not a traceback."""
     try:
-        cli(standalone_mode=False)
+        cli(standalone_mode=False, prog_name="cagan")
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

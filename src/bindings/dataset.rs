@@ -125,9 +125,14 @@ impl PyPairs {
         Ok(PyPair(pair.clone()))
     }
 
-    /// Whether there is a pair with that id.
-    fn __contains__(&self, id: &str) -> bool {
-        self.0.find(id).is_ok()
+    /// Whether there is that pair, or one with that id.
+    fn __contains__(&self, key: &Bound<'_, PyAny>) -> bool {
+        match key.extract::<String>() {
+            Ok(id) => self.0.find(&id).is_ok(),
+            Err(_) => key
+                .cast::<PyPair>()
+                .is_ok_and(|pair| self.0.pairs.contains(&pair.get().0)),
+        }
     }
 
     fn __repr__(&self) -> String {

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use numpy::PyArrayDyn;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyList, PyTuple};
 use rayon::prelude::*;
 
 use super::arrays::{Picture, bytes_to_numpy};
@@ -137,11 +137,12 @@ impl PySwapper {
         let mut lists = Vec::new();
         let mut length = None;
         for (name, object) in arguments {
-            if let Ok(list) = object.cast::<PyList>() {
+            if object.is_instance_of::<PyList>() || object.is_instance_of::<PyTuple>() {
+                let list = object.try_iter()?.collect::<PyResult<Vec<_>>>()?;
                 let pictures: PyResult<Vec<Picture>> = list
                     .iter()
                     .enumerate()
-                    .map(|(i, item)| Picture::from_python(&format!("{name}[{i}]"), &item))
+                    .map(|(i, item)| Picture::from_python(&format!("{name}[{i}]"), item))
                     .collect();
                 let (first, count) = *length.get_or_insert((name, list.len()));
                 if count != list.len() {

@@ -24,7 +24,8 @@ def read_tensors(path):
     data = Path(path).read_bytes()
     (length,) = struct.unpack_from("<Q", data)
     header = json.loads(data[8 : 8 + length])
-    entries = header.pop("__metadata__")
+    # One metadata entry, since safetensors writes several in no fixed order.
+    entries = json.loads(header.pop("__metadata__")["cagan"])
     arrays = {}
     for name, about in header.items():
         assert about["dtype"] == "F32"
@@ -36,7 +37,7 @@ def read_tensors(path):
 
 def write_tensors(path, entries, arrays):
     """The counterpart of `read_tensors`."""
-    header, start = {"__metadata__": entries}, 0
+    header, start = {"__metadata__": {"cagan": json.dumps(entries)}}, 0
     for name, array in arrays.items():
         end = start + array.nbytes
         header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [start, end]}

@@ -496,7 +496,7 @@ def test_swap_lists_and_files(run, pairs, tmp_path):
     [
         ({"count": 0}, ["count: expected 1 to 1000000", "got 0"]),
         ({"count": 10**12}, ["count: expected 1 to 1000000", "got 1000000000000"]),
-        ({"count": -3}, ["count: expected 1 to 1000000", "got -3"]),
+        ({"count": -3}, ["count: expected zero or more", "got -3"]),
         ({"count": 2, "seed": -1}, ["seed: expected", "got -1"]),
         ({"count": 2, "size": (8, 64)}, ["size: expected sides of 16 to 1024", "got 8"]),
         ({"count": 2, "size": (64, 5000)}, ["size: expected sides of 16 to 1024", "got 5000"]),
