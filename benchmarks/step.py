@@ -3,9 +3,9 @@
     python benchmarks/step.py [--rounds N] [--quick]
 
 The twin (tests/python/reference) runs in every form that makes PyTorch fast on a CPU: eager or compiled, contiguous or
-channels_last, float32 or bfloat16, with fused Adam. A short race picks the fastest of each number format; then cagan and that
-form take turns, and what is printed are medians of the turns' times, their spread, and the ratio twin / cagan. Both draw
-their own noise, and both take their batch from memory; cagan's also gathers, crops and mirrors it.
+channels_last, float32 or bfloat16, with fused Adam. A short race picks the fastest of each number format; then cagan
+and that form take turns, and what is printed are medians of the turns' times, their spread, and the ratio twin / cagan.
+Both draw their own noise, and both take their batch from memory; cagan's also gathers, crops and mirrors it.
 
 Peak memory is that of a fresh process each which takes five steps, less that of importing.
 """
@@ -151,7 +151,11 @@ def main():
         row["cagan_peak_bytes"], row["twin_peak_bytes"] = memory
         print(f"{row['case']:36} {row['precision']:6} peak MB: cagan {memory[0] / 1e6:.0f}, twin {memory[1] / 1e6:.0f}")
     if arguments.json:
-        system = {"machine": platform.processor() or platform.machine(), "date": time.strftime("%Y-%m-%d"), **cagan.info()}
+        system = {
+            "machine": platform.processor() or platform.machine(),
+            "date": time.strftime("%Y-%m-%d"),
+            **cagan.info(),
+        }
         arguments.json.write_text(json.dumps({"system": system, "rows": rows}, indent=2) + "\n")
 
 

@@ -1,6 +1,7 @@
 """Train cagan or the plain PyTorch twin on the same pairs in the same order, and write swaps of other people.
 
-    python benchmarks/swaps.py TRAIN_PAIRS USE_PAIRS OUT [--preset vasily] [--twin] [--set width=128 ...] [--steps N] [--seed N]
+    python benchmarks/swaps.py TRAIN_PAIRS USE_PAIRS OUT [--preset vasily] [--twin] [--set width=128 ...]
+                               [--steps N] [--seed N]
 
 Writes OUT/swaps/<human>__<target>.png and .alpha.png, each human with three other articles, and OUT/grid.png.
 Needs Pillow.

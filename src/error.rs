@@ -47,9 +47,6 @@ pub enum Error {
     /// An index past the end.
     #[error("index {index} is out of range for {len} pairs")]
     Index { index: i64, len: usize },
-    /// The user asked to stop; what was done is saved.
-    #[error("interrupted")]
-    Interrupted,
     /// libtorch refused.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),

@@ -2,8 +2,7 @@
 
 use pyo3::PyErr;
 use pyo3::exceptions::{
-    PyFileNotFoundError, PyFloatingPointError, PyIndexError, PyKeyError, PyKeyboardInterrupt,
-    PyOSError, PyRuntimeError, PyTypeError, PyValueError,
+    PyFileNotFoundError, PyFloatingPointError, PyIndexError, PyKeyError, PyOSError, PyRuntimeError, PyTypeError, PyValueError,
 };
 
 use crate::error::Error;
@@ -34,7 +33,6 @@ impl From<Error> for PyErr {
             Error::Device(_) | Error::Torch(_) => PyRuntimeError::new_err(text),
             Error::NonFinite { .. } => PyFloatingPointError::new_err(text),
             Error::Index { .. } => PyIndexError::new_err(text),
-            Error::Interrupted => PyKeyboardInterrupt::new_err(text),
         }
     }
 }

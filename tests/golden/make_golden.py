@@ -51,7 +51,10 @@ def record(preset, overrides):
             "generator": generator,
             "cycle": cycle,
         }
-    return {"overrides": overrides, **{k: [round(x, 7) for x in v.reshape(-1)[::97].tolist()] for k, v in values.items()}}
+    return {
+        "overrides": overrides,
+        **{k: [round(x, 7) for x in v.reshape(-1)[::97].tolist()] for k, v in values.items()},
+    }
 
 
 def main():

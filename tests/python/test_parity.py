@@ -104,7 +104,7 @@ def distance(state, other):
 
 
 def test_ten_steps_stay_as_near_to_float64_as_the_twin(both):
-    """Adam turns the rounding of near-zero gradients into steps, so two float32 runs part; a float64 one says how far."""
+    """Adam turns the rounding of near-zero gradients into steps: two float32 runs part; a float64 one says how far."""
     trainer, twin = both
     exact = Twin(twin.config)
     names = ("generator", "discriminator")
