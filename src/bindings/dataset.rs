@@ -1,6 +1,6 @@
 //! `cagan.Pairs` and `cagan.Pair`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use numpy::PyArrayDyn;
 use pyo3::exceptions::PyTypeError;
@@ -50,7 +50,7 @@ impl PyPair {
     }
 }
 
-fn decoded<'py>(py: Python<'py>, path: &PathBuf) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
+fn decoded<'py>(py: Python<'py>, path: &Path) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
     let picture = py.detach(|| read_rgb(path))?;
     let shape = [picture.height() as usize, picture.width() as usize, 3];
     bytes_to_numpy(py, picture.into_raw(), &shape)

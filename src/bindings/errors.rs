@@ -2,7 +2,8 @@
 
 use pyo3::PyErr;
 use pyo3::exceptions::{
-    PyFileNotFoundError, PyFloatingPointError, PyIndexError, PyKeyError, PyOSError, PyRuntimeError, PyTypeError, PyValueError,
+    PyFileNotFoundError, PyFloatingPointError, PyIndexError, PyKeyError, PyOSError, PyRuntimeError,
+    PyTypeError, PyValueError,
 };
 
 use crate::error::Error;

@@ -142,7 +142,7 @@ mod tests {
         let gradient = leaf.grad().reshape([-1]);
         let h = 1e-5;
         for i in 0..xs.numel() as i64 {
-            let mut bump = Tensor::zeros([xs.numel() as i64], options);
+            let bump = Tensor::zeros([xs.numel() as i64], options);
             let _ = bump.get(i).fill_(h);
             let bump = bump.reshape(xs.size());
             let slope =

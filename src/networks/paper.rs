@@ -120,7 +120,7 @@ impl Discriminator {
         for (k, block) in self.down.iter().enumerate() {
             xs = block.forward(&xs);
             if let Some(noise) = noise {
-                xs = xs + &noise[k + 1];
+                xs += &noise[k + 1];
             }
             xs = leaky_relu(&xs, 0.2);
             if self.copies {

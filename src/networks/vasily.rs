@@ -97,12 +97,12 @@ impl Discriminator {
     pub fn forward(&self, human: &Tensor, article: &Tensor, noise: Option<&[Tensor]>) -> Tensor {
         let mut xs = Tensor::cat(&[human, article], 1).to_kind(self.kind); // [N, 6, H, W]
         if let Some(noise) = noise {
-            xs = xs + &noise[0];
+            xs += &noise[0];
         }
         for (k, block) in self.down.iter().enumerate() {
             xs = block.forward(&xs);
             if let Some(noise) = noise {
-                xs = xs + &noise[k + 1];
+                xs += &noise[k + 1];
             }
             xs = leaky_relu(&xs, 0.2);
         }
