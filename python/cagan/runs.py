@@ -4,14 +4,20 @@ import json
 import os
 import platform
 import sys
+import warnings
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tqdm.auto import tqdm
+from tqdm import TqdmWarning
 
 from . import _cagan
+
+with warnings.catch_warnings():
+    # Jupyter without ipywidgets gets a text bar, which is worth no warning at each import.
+    warnings.simplefilter("ignore", TqdmWarning)
+    from tqdm.auto import tqdm
 
 __all__ = ["Run", "info", "train"]
 
