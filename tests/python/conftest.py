@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import signal
 import struct
 from pathlib import Path
 
@@ -13,6 +14,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import cagan
 import numpy as np
 import pytest
+
+# A job in the background starts with SIGINT ignored, and its children inherit that: the tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Largest differences between the core and its PyTorch twin: of what the networks return, and of gradients.
 FORWARD = 1e-5
