@@ -8,7 +8,7 @@ use tch::{Device, Tensor};
 use crate::config::{Config, torch_device};
 use crate::error::{Error, Result};
 use crate::networks::{Generator, Parameters};
-use crate::pixels::{ValueRange, planes, resize, to_vec};
+use crate::pixels::{Placement, ValueRange, paste, place, planes, resize_part, to_vec};
 use crate::storage::{Snapshot, latest};
 
 /// Triplets that go through the generator at once; more are cut, so that memory stays bounded.
@@ -92,10 +92,11 @@ impl Swapper {
     fn swap_batch(&self, requests: &[Request]) -> Vec<Swapped> {
         let range = ValueRange::of(self.config.architecture);
         let [height, width] = self.config.image_size;
-        let batch = |pick: fn(&Request) -> &RgbImage| {
+        let (human_fit, article_fit) = (self.config.human_fit, self.config.article_fit);
+        let batch = |pick: fn(&Request) -> &RgbImage, fit| {
             let bytes: Vec<u8> = requests
                 .iter()
-                .flat_map(|request| planes(pick(request), self.config.image_size))
+                .flat_map(|request| planes(pick(request), self.config.image_size, fit))
                 .collect();
             let shape = [requests.len() as i64, 3, height, width];
             range.from_bytes(
@@ -105,19 +106,28 @@ impl Swapper {
             )
         };
         let (human, worn, target) = (
-            batch(|r| &r.human),
-            batch(|r| &r.worn),
-            batch(|r| &r.target),
+            batch(|r| &r.human, human_fit),
+            batch(|r| &r.worn, article_fit),
+            batch(|r| &r.target, article_fit),
         );
         let swap = tch::no_grad(|| self.generator.swap(&human, &worn, &target));
         let masks = ValueRange::Unit.to_bytes(&swap.mask);
         let paints = range.to_bytes(&swap.paint).permute([0, 2, 3, 1]); // [N, H, W, 3]
-        let small = [height as usize, width as usize];
+        let sides = [height as usize, width as usize];
         let finish = |(i, request): (usize, &Request)| {
             let photo = &request.human;
             let size = [photo.height() as usize, photo.width() as usize];
-            let mask = resize(&to_vec(&masks.get(i as i64)), small, size, 1);
-            let paint = resize(&to_vec(&paints.get(i as i64)), small, size, 3);
+            let placement = place(human_fit, size, sides);
+            // What a crop left outside stays as it is.
+            let (mut mask, mut paint) = (vec![0; size[0] * size[1]], photo.as_raw().clone());
+            for (small, whole, channels) in [
+                (to_vec(&masks.get(i as i64)), &mut mask, 1),
+                (to_vec(&paints.get(i as i64)), &mut paint, 3),
+            ] {
+                let Placement { source, target } = placement;
+                let inner = resize_part(&small, sides, target, source.size(), channels);
+                paste(&inner, whole, size[1], source, channels);
+            }
             let image = composite(photo.as_raw(), &paint, &mask);
             Swapped {
                 size,

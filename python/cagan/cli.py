@@ -2,9 +2,10 @@
 
 import csv
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -67,12 +68,27 @@ def cli() -> None:
 @click.option(
     "--preset", type=click.Choice(_cagan.presets()), help=f"Row of settings [default: {_cagan.Config().preset}]"
 )
+@click.option("--split", help="Split to train on, where the pairs have several")
+@click.option("--on-error", type=click.Choice(["raise", "skip"]), help="Files that cannot be used [default: raise]")
+@click.option("--extra-articles", is_flag=True, help="Articles without a human join as targets")
 @click.option("--quiet", is_flag=True, help="No progress bar")
 @_settings
-def train(pairs: Path, run_dir: Path, preset: str | None, quiet: bool, **settings: Any) -> None:
+def train(
+    pairs: Path,
+    run_dir: Path,
+    preset: str | None,
+    split: str | None,
+    on_error: Literal["raise", "skip"] | None,
+    extra_articles: bool,
+    quiet: bool,
+    **settings: Any,
+) -> None:
     """Train on the pairs in the folder PAIRS, or go on with the run in RUN_DIR."""
     given = {name: value for name, value in settings.items() if value is not None}
-    run = run_train(pairs, run_dir, _cagan.Config(preset, **given), progress=False if quiet else None)
+    found = _cagan.Pairs(pairs, on_error=on_error, extra_articles=extra_articles)
+    if split is not None:
+        found = found.of_split(split)
+    run = run_train(found, run_dir, _cagan.Config(preset, **given), progress=False if quiet else None)
     click.echo(f"{run.snapshots[-1]}\n{run.samples[-1]}")
 
 
@@ -178,6 +194,7 @@ def info(preset: str | None) -> None:
 
 def main() -> None:
     """Run the command line; a mistake of the user's is one line, not a traceback."""
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
         cli(standalone_mode=False, prog_name="cagan")
     except click.ClickException as error:

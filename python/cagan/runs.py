@@ -86,17 +86,21 @@ def train(
         run_dir: The run's folder, made where it is not there.
         config: A config, or a preset's name.
         progress: Whether to show a progress bar; where it is not given, in a terminal and in Jupyter.
-        on_event: Called with an event's name and value: "start" (dict), "step" (int), "report" (dict: a line of
-            stats.jsonl), "sample", "snapshot", "checkpoint" (Path). An exception in it stops the run like Ctrl-C.
+        on_event: Called with an event's name and value: "load" (dict: what the pictures will take, and how many are
+            looked at), "start" (dict), "step" (int), "report" (dict: a line of stats.jsonl), "sample", "snapshot",
+            "checkpoint" (Path). An exception in it stops the run like Ctrl-C.
         **overrides: Settings in place of the config's.
 
     Returns:
         The run.
 
+    Warns:
+        UserWarning: Pairs were skipped; `skipped.csv` in the run's folder lists them.
+
     Raises:
         FileNotFoundError: For pairs that are not there.
-        ValueError: For bad settings, too few pairs, a picture that cannot be decoded, or a run with other settings in
-            `run_dir`.
+        ValueError: For bad settings, too few pairs, pairs of several splits, a picture that cannot be decoded, or a run
+            with other settings in `run_dir`.
         TypeError: For a name that is no setting.
         RuntimeError: For a device that is not there.
         FloatingPointError: For a loss that stopped being a number; the message names the term and the step.
@@ -118,6 +122,13 @@ def train(
 
     def observe(event: str, value: Any) -> None:
         bar.show(event, value)
+        if event == "start" and value["skipped"]:
+            skipped, _, reason = value["skipped"][0]
+            warnings.warn(
+                f"{len(value['skipped'])} skipped, {value['pairs']} pairs left; the first: {skipped}: {reason}; "
+                f"all are in {Path(run_dir) / 'skipped.csv'}",
+                stacklevel=3,
+            )
         if on_event is not None:
             on_event(event, value)
 
@@ -146,7 +157,15 @@ class _Bar:
         self._batch = 1
 
     def show(self, event: str, value: Any) -> None:
-        if event == "start":
+        if event == "load":
+            if self._bar is None:
+                self._bar = tqdm(total=value["files"], disable=self._disable, unit=" pictures", dynamic_ncols=True)
+                if not self._disable:
+                    where = "kept on the device" if value["loader"] == "resident" else "streamed, ahead"
+                    self._bar.write(f"{value['pairs']} pairs, pictures {where}: {value['bytes'] / 2**20:.0f} MiB")
+            self._bar.update(value["done"] - self._bar.n)
+        elif event == "start":
+            self.close()
             self._batch = value["batch_size"]
             self._bar = tqdm(
                 total=value["total"] * self._batch,
@@ -155,8 +174,6 @@ class _Bar:
                 unit=" images",
                 dynamic_ncols=True,
             )
-            if not self._bar.disable and value["data_bytes"] > 1 << 30:
-                self._bar.write(f"decoded pictures take {value['data_bytes'] / 2**30:.1f} GiB")
         elif self._bar is not None and event == "step":
             self._bar.update(self._batch)
         elif self._bar is not None and event == "report":

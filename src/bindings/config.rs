@@ -175,6 +175,16 @@ impl PyConfig {
     }
 
     #[getter]
+    fn human_fit(&self) -> String {
+        self.text("human_fit")
+    }
+
+    #[getter]
+    fn article_fit(&self) -> String {
+        self.text("article_fit")
+    }
+
+    #[getter]
     fn crop_margin(&self) -> i64 {
         self.0.crop_margin
     }
@@ -182,6 +192,11 @@ impl PyConfig {
     #[getter]
     fn flip(&self) -> bool {
         self.0.flip
+    }
+
+    #[getter]
+    fn colour_jitter(&self) -> f64 {
+        self.0.colour_jitter
     }
 
     #[getter]
@@ -282,6 +297,21 @@ impl PyConfig {
     #[getter]
     fn generator_copies(&self) -> String {
         self.text("generator_copies")
+    }
+
+    #[getter]
+    fn loader(&self) -> String {
+        self.text("loader")
+    }
+
+    #[getter]
+    fn loader_workers(&self) -> usize {
+        self.0.loader_workers
+    }
+
+    #[getter]
+    fn loader_prefetch(&self) -> usize {
+        self.0.loader_prefetch
     }
 
     #[getter]

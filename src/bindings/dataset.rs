@@ -1,5 +1,6 @@
 //! `cagan.Pairs` and `cagan.Pair`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use numpy::PyArrayDyn;
@@ -7,7 +8,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use super::arrays::bytes_to_numpy;
-use crate::data::{Pair, Pairs};
+use crate::data::{LeftOut, OnError, Options, Pair, Pairs};
 use crate::error::Error;
 use crate::pixels::read_rgb;
 
@@ -33,6 +34,18 @@ impl PyPair {
         self.0.article.clone()
     }
 
+    /// Pairs of one group share a person or an article: a split never parts them, and none is another's target.
+    #[getter]
+    fn group(&self) -> Option<&str> {
+        self.0.group.as_deref()
+    }
+
+    /// The part of the set that `pairs.csv` or the folder puts it in, as "train".
+    #[getter]
+    fn split(&self) -> Option<&str> {
+        self.0.split.as_deref()
+    }
+
     /// The photo: uint8, [H, W, 3].
     #[getter]
     fn human<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
@@ -56,23 +69,43 @@ fn decoded<'py>(py: Python<'py>, path: &Path) -> PyResult<Bound<'py, PyArrayDyn<
     bytes_to_numpy(py, picture.into_raw(), &shape)
 }
 
-/// The pairs of a folder: `pairs.csv` (columns id, human, article; paths relative to the folder) if it is there, else `human/` and
-/// `article/` matched by file stem.
+/// The pairs of a folder, in the first of these that is there: `pairs.csv` (columns id, human, article and optionally group, split,
+/// exclude, reason; paths relative to the folder); `human/` and `article/` matched by file stem; `image/` and `cloth/`, as the
+/// try-on sets have them, with or without a pairs text file; files `<id>_1` (human) and `<id>_5` (article). All but the first may also
+/// stand in folders `train`, `val`, `valid`, `validation`, `test`. No picture is opened yet.
 ///
 /// Args:
 ///     folder: The folder.
+///     on_error: "raise" (where none is given), or "skip" to leave out pairs whose files are missing, alone or, once they are
+///         trained on, cannot be decoded; `skipped` and the run's folder list them.
+///     extra_articles: Whether articles without a human join as targets. Where they don't, each is an error.
 ///
 /// Raises:
-///     FileNotFoundError: For a folder that is not there, or that has neither `pairs.csv` nor both sub-folders.
-///     ValueError: For an empty folder, a picture without its partner, an id that comes twice, or a broken CSV.
+///     FileNotFoundError: For a folder that is not there, or that has none of these layouts.
+///     ValueError: For a folder without pairs, a picture without its partner, an id that comes twice, or a broken CSV.
 #[pyclass(name = "Pairs", module = "cagan", frozen, sequence)]
 pub struct PyPairs(pub Pairs);
 
 #[pymethods]
 impl PyPairs {
     #[new]
-    fn new(py: Python<'_>, folder: PathBuf) -> PyResult<Self> {
-        Ok(PyPairs(py.detach(|| Pairs::open(folder))?))
+    #[pyo3(signature = (folder, *, on_error=None, extra_articles=None))]
+    fn new(
+        py: Python<'_>,
+        folder: PathBuf,
+        on_error: Option<&str>,
+        extra_articles: Option<bool>,
+    ) -> PyResult<Self> {
+        let mut options = Options::default();
+        if let Some(on_error) = on_error {
+            options.on_error = match on_error {
+                "raise" => OnError::Raise,
+                "skip" => OnError::Skip,
+                other => return Err(Error::setting("on_error", "raise or skip", other).into()),
+            };
+        }
+        options.extra_articles = extra_articles.unwrap_or(options.extra_articles);
+        Ok(PyPairs(py.detach(|| Pairs::open(folder, &options))?))
     }
 
     #[getter]
@@ -86,7 +119,44 @@ impl PyPairs {
         self.0.pairs.iter().map(|pair| pair.id.as_str()).collect()
     }
 
-    /// Splits off a share of the pairs, drawn by `seed` (0 where none is given).
+    /// The named splits and how many pairs each has.
+    #[getter]
+    fn splits(&self) -> BTreeMap<&str, usize> {
+        self.0.splits()
+    }
+
+    /// Articles without a human, which can be targets: (id, path).
+    #[getter]
+    fn extra_articles(&self) -> Vec<(String, PathBuf)> {
+        let articles = self.0.extra.iter();
+        articles
+            .map(|article| (article.id.clone(), article.path.clone()))
+            .collect()
+    }
+
+    /// What `pairs.csv` excludes: (id, path, reason).
+    #[getter]
+    fn excluded(&self) -> Vec<(String, PathBuf, String)> {
+        left_out(&self.0.excluded)
+    }
+
+    /// What was skipped when the folder was read: (id, path, reason). Pictures are decoded later: a run lists what it skipped then in
+    /// its `skipped.csv`.
+    #[getter]
+    fn skipped(&self) -> Vec<(String, PathBuf, String)> {
+        left_out(&self.0.skipped)
+    }
+
+    /// The pairs of one named split, as "train".
+    ///
+    /// Raises:
+    ///     ValueError: For a split without pairs.
+    fn of_split(&self, name: &str) -> PyResult<PyPairs> {
+        Ok(PyPairs(self.0.of_split(name)?))
+    }
+
+    /// Splits off a share of the pairs, drawn by `seed` (0 where none is given). Pairs of one group, and pairs that share a human's or
+    /// an article's file or its exact bytes, stay on one side.
     ///
     /// Args:
     ///     share: The part to split off, between 0 and 1.
@@ -97,9 +167,10 @@ impl PyPairs {
     ///
     /// Raises:
     ///     ValueError: For a share that leaves a side empty.
+    ///     OSError: For a file that cannot be read.
     #[pyo3(signature = (share, seed=None))]
-    fn split(&self, share: f64, seed: Option<u64>) -> PyResult<(PyPairs, PyPairs)> {
-        let (rest, share) = self.0.split(share, seed.unwrap_or_default())?;
+    fn split(&self, py: Python<'_>, share: f64, seed: Option<u64>) -> PyResult<(PyPairs, PyPairs)> {
+        let (rest, share) = py.detach(|| self.0.split(share, seed.unwrap_or_default()))?;
         Ok((PyPairs(rest), PyPairs(share)))
     }
 
@@ -136,12 +207,32 @@ impl PyPairs {
     }
 
     fn __repr__(&self) -> String {
-        format!(
-            "Pairs({:?}, {} pairs)",
+        let Pairs {
+            extra,
+            excluded,
+            skipped,
+            ..
+        } = &self.0;
+        let mut text = format!(
+            "Pairs({:?}, {} pairs",
             self.0.folder.display().to_string(),
             self.0.len()
-        )
+        );
+        let counts = [
+            ("articles without a human", extra.len()),
+            ("excluded", excluded.len()),
+            ("skipped", skipped.len()),
+        ];
+        for (what, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+            text += &format!(", {count} {what}");
+        }
+        text + ")"
     }
+}
+
+fn left_out(list: &[LeftOut]) -> Vec<(String, PathBuf, String)> {
+    let parts = |one: &LeftOut| (one.id.clone(), one.path.clone(), one.reason.clone());
+    list.iter().map(parts).collect()
 }
 
 /// Draws synthetic pairs: paper dolls and the garments that they wear, as an ordinary pairs folder of PNG files.
@@ -183,7 +274,7 @@ pub fn dolls(
     let size = [side(height)?, side(width)?];
     let pairs = py.detach(|| {
         crate::dolls::write(&out, count, seed, size)?;
-        Pairs::open(&out)
+        Pairs::open(&out, &Options::default())
     })?;
     Ok(PyPairs(pairs))
 }

@@ -10,7 +10,7 @@ use pyo3::types::PyDict;
 use super::arrays::{from_dict, from_numpy, to_dict, to_numpy, to_python};
 use super::config::PyConfig;
 use super::dataset::PyPairs;
-use crate::data::Triplet;
+use crate::data::{LeftOut, Triplet};
 use crate::error::Error;
 use crate::networks::Parameters;
 use crate::training::{Event, Pass, TERMS, Trainer, train};
@@ -25,7 +25,8 @@ type Array<'py> = Bound<'py, PyArrayDyn<f32>>;
 ///     config: The settings.
 ///
 /// Raises:
-///     ValueError: For fewer than two pairs, fewer than a batch, or a picture that cannot be decoded.
+///     ValueError: For fewer than two pairs, fewer than a batch, pairs of several splits, a pair without any target, or a picture
+///         that cannot be decoded.
 ///     RuntimeError: For a device that is not there.
 #[pyclass(name = "Trainer", module = "cagan", frozen)]
 pub struct PyTrainer(Mutex<Trainer>);
@@ -50,8 +51,17 @@ fn parameters<'a>(trainer: &'a mut Trainer, network: &str) -> PyResult<&'a mut P
 impl PyTrainer {
     #[new]
     fn new(py: Python<'_>, pairs: &PyPairs, config: &PyConfig) -> PyResult<Self> {
-        let trainer = py.detach(|| Trainer::new(&pairs.0, config.0.clone()))?;
-        Ok(PyTrainer(Mutex::new(trainer)))
+        let mut raised = Ok(());
+        let trainer = py.detach(|| {
+            Trainer::watched(&pairs.0, config.0.clone(), &mut |_, _| {
+                raised = Python::attach(|py| py.check_signals());
+                raised.is_ok()
+            })
+        })?;
+        raised?;
+        Ok(PyTrainer(Mutex::new(
+            trainer.expect("only a signal stops it"),
+        )))
     }
 
     #[getter]
@@ -75,10 +85,10 @@ impl PyTrainer {
         }
         let mut trainer = self.lock(py);
         let trainer = &mut *trainer;
-        let mut terms = py.detach(|| trainer.step());
+        let mut terms = py.detach(|| trainer.step())?;
         for _ in 1..steps {
             py.check_signals()?;
-            terms = py.detach(|| trainer.step());
+            terms = py.detach(|| trainer.step())?;
         }
         let dict = PyDict::new(py);
         for (i, name) in TERMS.iter().enumerate() {
@@ -88,12 +98,19 @@ impl PyTrainer {
     }
 
     /// The pictures that a step takes: human, worn, target, each float32 [N, 3, H, W] in the networks' value range.
+    ///
+    /// Raises:
+    ///     ValueError, OSError: Where pictures stream, for one that cannot be decoded any more.
     fn triplet<'py>(&self, py: Python<'py>, step: u64) -> PyResult<[Array<'py>; 3]> {
         let Triplet {
             human,
             worn,
             target,
-        } = self.lock(py).triplet(step);
+        } = {
+            let mut trainer = self.lock(py);
+            let trainer = &mut *trainer;
+            py.detach(move || trainer.triplet(step))?
+        };
         Ok([
             to_numpy(py, &human)?,
             to_numpy(py, &worn)?,
@@ -229,7 +246,7 @@ fn same_count(others: &[(&str, &tch::Tensor)], human: &tch::Tensor) -> PyResult<
     Ok(())
 }
 
-/// Trains in a run folder, or goes on there. `observer(event, value)` is called for "start" (a dictionary), "step" (a number),
+/// Trains in a run folder, or goes on there. `observer(event, value)` is called for "load" and "start" (dictionaries), "step" (a number),
 /// "report" (a dictionary), and "sample", "snapshot" and "checkpoint" (paths).
 ///
 /// When a signal or the observer raises, the step is finished and a checkpoint written before the exception goes on.
@@ -266,14 +283,27 @@ pub fn run(
 
 fn tell(py: Python<'_>, observer: &Py<PyAny>, event: &Event) -> PyResult<()> {
     match event {
+        Event::Load { plan, done } => {
+            let load = serde_json::json!({
+                "done": done, "files": plan.files, "pairs": plan.pairs, "loader": plan.mode, "bytes": plan.bytes,
+                "workers": plan.workers,
+            });
+            observer.call1(py, ("load", to_python(py, &load)?))?
+        }
         Event::Start {
             step,
             total,
             batch_size,
-            data_bytes,
+            pairs,
+            articles,
+            skipped,
         } => {
+            let skipped: Vec<_> = (skipped.iter())
+                .map(|LeftOut { id, path, reason }| (id, path.display().to_string(), reason))
+                .collect();
             let start = serde_json::json!({
-                "step": step, "total": total, "batch_size": batch_size, "data_bytes": data_bytes,
+                "step": step, "total": total, "batch_size": batch_size, "pairs": pairs, "articles": articles,
+                "skipped": skipped,
             });
             observer.call1(py, ("start", to_python(py, &start)?))?
         }

@@ -66,6 +66,14 @@ pub(super) fn check(config: &Config) -> Result<()> {
             config.crop_margin,
         ));
     }
+    // Above a half, white articles would turn grey and grey ones white.
+    if !(0.0..=0.5).contains(&config.colour_jitter) {
+        return Err(Error::setting(
+            "colour_jitter",
+            "0 to 0.5",
+            config.colour_jitter,
+        ));
+    }
     for (name, value) in [
         ("discriminator_noise", config.discriminator_noise),
         ("identity_weight", config.identity_weight),
@@ -117,8 +125,14 @@ pub(super) fn check(config: &Config) -> Result<()> {
             return Err(Error::setting(name, rule, value));
         }
     }
-    if config.threads > 1024 {
-        return Err(Error::setting("threads", "0 to 1024", config.threads));
+    for (name, value, least) in [
+        ("threads", config.threads, 0),
+        ("loader_workers", config.loader_workers, 0),
+        ("loader_prefetch", config.loader_prefetch, 1),
+    ] {
+        if value < least || value > 1024 {
+            return Err(Error::setting(name, format!("{least} to 1024"), value));
+        }
     }
     // Only the name is judged here: a config made on a laptop may name the device of another machine.
     match torch_device(&config.device) {
@@ -156,6 +170,9 @@ mod tests {
                 paper(json!({"learning_rate": -1e-4})),
                 paper(json!({"learning_rate": "fast"})),
                 paper(json!({"adam_beta1": 1.0})),
+                paper(json!({"colour_jitter": 0.6})),
+                paper(json!({"human_fit": "fill"})),
+                paper(json!({"loader_prefetch": 0})),
                 paper(json!({"batch_size": 0})),
                 paper(json!({"batch_size": -3})),
                 paper(json!({"batch_size": 2.5})),

@@ -53,6 +53,8 @@ const fn harmless(name: &'static str, kind: Kind, help: &'static str) -> Field {
     }
 }
 
+const FIT: Kind = Kind::Choice(&["crop", "pad", "stretch"]);
+
 /// Every setting but the preset, in the order of the struct.
 #[rustfmt::skip]
 pub const FIELDS: &[Field] = &[
@@ -62,8 +64,11 @@ pub const FIELDS: &[Field] = &[
     field("generator_copies", Kind::Choice(&["none", "worn", "target"]), "the pair that the paper's generator sees again at every layer: (human, worn) or (human, target)", "[P] the last 6 channels of any intermediate layer"),
     field("discriminator_copies", Kind::Flag, "the same copies of its input in the paper's discriminator", "[we]"),
     field("discriminator_noise", Kind::Number, "sigma of the gaussian noise on the discriminator's input and before its activations", "[P] none is mentioned"),
+    field("human_fit", FIT, "how photos come to image_size: their middle, all of them with bars, or out of shape", "[we]"),
+    field("article_fit", FIT, "the same for product pictures; bars take the colour of the picture's border", "[we]"),
     field("crop_margin", Kind::Count, "pixels that pictures are loaded larger by and cropped at random", "[we] 132 x 100, as the public implementations"),
     field("flip", Kind::Flag, "mirror human and worn article together, and the target on its own, at random", "[we]"),
+    field("colour_jitter", Kind::Number, "brightness, contrast and saturation times 1 - this to 1 + this, one draw for a triplet's three pictures", "[we] off"),
     field("identity_weight", Kind::Number, "weight of the mean mask area", "[A, P] 0.1"),
     field("cycle_weight", Kind::Number, "weight of mean |human - restored|", "[A, P] 1"),
     field("learning_rate", Kind::Number, "Adam's rate for both networks", "[P] 2e-4"),
@@ -82,6 +87,9 @@ pub const FIELDS: &[Field] = &[
     harmless("sample_articles", Kind::Count, "articles down the left of a sample grid"),
     harmless("device", Kind::Text, "auto, cpu, cuda or cuda:N"),
     harmless("threads", Kind::Count, "CPU threads of libtorch; 0 leaves them as they are"),
+    harmless("loader", Kind::Choice(&["auto", "resident", "streaming"]), "decoded pictures: kept on the device, or read anew for each batch; auto keeps them where they fit"),
+    harmless("loader_workers", Kind::Count, "threads that decode; 0 means as many as there are cores"),
+    harmless("loader_prefetch", Kind::Count, "batches that a streaming loader decodes ahead"),
     field("precision", Kind::Choice(&["fp32", "bf16"]), "number format of the convolutions", "[we]"),
 ];
 

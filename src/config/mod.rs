@@ -45,6 +45,30 @@ pub enum Copies {
     Target,
 }
 
+/// How a picture of another aspect comes to the networks' size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fit {
+    /// Its middle, as large as has the aspect.
+    Crop,
+    /// All of it, with bars in the colour of its border.
+    Pad,
+    /// All of it, out of shape.
+    Stretch,
+}
+
+/// Where the pictures of the pairs wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LoaderMode {
+    /// Resident where they fit, streaming otherwise.
+    Auto,
+    /// Decoded once and kept on the training device.
+    Resident,
+    /// Decoded anew for each batch, ahead of the training, by threads of their own.
+    Streaming,
+}
+
 /// Number format of the convolutions; parameters, norms' statistics and losses are float32 in all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -71,8 +95,11 @@ pub struct Config {
     pub generator_copies: Copies,
     pub discriminator_copies: bool,
     pub discriminator_noise: f64,
+    pub human_fit: Fit,
+    pub article_fit: Fit,
     pub crop_margin: i64,
     pub flip: bool,
+    pub colour_jitter: f64,
     pub identity_weight: f64,
     pub cycle_weight: f64,
     pub learning_rate: f64,
@@ -91,6 +118,9 @@ pub struct Config {
     pub sample_articles: usize,
     pub device: String,
     pub threads: usize,
+    pub loader: LoaderMode,
+    pub loader_workers: usize,
+    pub loader_prefetch: usize,
     pub precision: Precision,
 }
 
@@ -104,8 +134,11 @@ impl Default for Config {
             generator_copies: Copies::Worn,
             discriminator_copies: false,
             discriminator_noise: 0.0,
+            human_fit: Fit::Crop,
+            article_fit: Fit::Pad,
             crop_margin: 4,
             flip: true,
+            colour_jitter: 0.0,
             identity_weight: 0.1,
             cycle_weight: 1.0,
             learning_rate: 2e-4,
@@ -124,6 +157,9 @@ impl Default for Config {
             sample_articles: 4,
             device: "auto".into(),
             threads: 0,
+            loader: LoaderMode::Auto,
+            loader_workers: 0,
+            loader_prefetch: 4,
             precision: Precision::Fp32,
         }
     }

@@ -1,6 +1,9 @@
 //! What a step takes: which pairs, which targets, which flips and crops. A pure function of (seed, step), so that a resumed run
 //! repeats an uninterrupted one.
 
+use std::collections::HashMap;
+use std::hash::Hash;
+
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
@@ -10,39 +13,55 @@ use crate::random::rng;
 /// How one picture of a batch is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PictureDraw {
-    /// Which pair it belongs to.
-    pub index: i64,
+    /// Which pair it belongs to; for a target, which article: the pairs' own first, then those without a human.
+    pub index: usize,
     pub flip: bool,
     /// Upper left corner of the crop: (row, column).
     pub corner: [i64; 2],
 }
 
+/// Factors of brightness, contrast and saturation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ColourDraw {
+    pub brightness: f64,
+    pub contrast: f64,
+    pub saturation: f64,
+}
+
 /// How the pictures of one step are taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Draw {
     pub human: Vec<PictureDraw>,
     pub worn: Vec<PictureDraw>,
     pub target: Vec<PictureDraw>,
+    /// One for each triplet, or none at all.
+    pub colours: Vec<ColourDraw>,
 }
 
 impl Draw {
-    /// The draw of a step: pairs from shuffled passes over the set, targets uniform among the other pairs.
+    /// The draw of a step: pairs from shuffled passes over the set, targets uniform among the articles that the human's pair may
+    /// meet.
     ///
-    /// Human and worn article are mirrored together, the target on its own; every picture has its own crop.
-    pub fn of_step(config: &Config, count: usize, step: u64) -> Draw {
+    /// Human and worn article are mirrored together, the target on its own; every picture has its own crop; a triplet's three
+    /// pictures have one draw of colours, so that an article still looks as it does on the body.
+    pub fn of_step(config: &Config, targets: &Targets, step: u64) -> Draw {
         let batch = config.batch_size as u64;
-        let mut order = Shuffled::new(config.seed, count);
+        let mut order = Shuffled::new(config.seed, targets.pairs());
         let mut rng = rng(config.seed, "triplets", step);
         let mut draw = Draw {
             human: Vec::new(),
             worn: Vec::new(),
             target: Vec::new(),
+            colours: colours(config, step),
         };
         for place in step * batch..(step + 1) * batch {
             let index = order.at(place);
-            // Uniform over the others: the numbers from the own one on move up by one.
-            let other = rng.random_range(0..count as i64 - 1);
-            let other = other + i64::from(other >= index);
+            let other = loop {
+                let other = rng.random_range(0..targets.articles());
+                if targets.may_meet(index, other) {
+                    break other;
+                }
+            };
             let mut flip = || config.flip && rng.random::<bool>();
             let (flip_pair, flip_target) = (flip(), flip());
             let mut picture = |index, flip| PictureDraw {
@@ -58,12 +77,103 @@ impl Draw {
     }
 }
 
+fn colours(config: &Config, step: u64) -> Vec<ColourDraw> {
+    let strength = config.colour_jitter;
+    if strength == 0.0 {
+        return Vec::new();
+    }
+    let mut rng = rng(config.seed, "colours", step);
+    let mut factor = || rng.random_range(1.0 - strength..=1.0 + strength);
+    let mut draw = || ColourDraw {
+        brightness: factor(),
+        contrast: factor(),
+        saturation: factor(),
+    };
+    (0..config.batch_size).map(|_| draw()).collect()
+}
+
+/// Which articles a pair may meet as targets: never its own, one of the same content, or one of its group.
+#[derive(Clone, Debug)]
+pub struct Targets {
+    pairs: usize,
+    /// Of each article its content, equal where it is the same.
+    contents: Vec<u32>,
+    /// Of each article its group; one without is alone.
+    groups: Vec<u32>,
+}
+
+impl Targets {
+    /// `contents` of all articles, the pairs' first; `groups` of the pairs.
+    ///
+    /// # Errors
+    /// The number of a pair that may meet no article.
+    pub fn new<C: Eq + Hash, G: Eq + Hash>(
+        contents: &[C],
+        groups: &[Option<G>],
+    ) -> std::result::Result<Targets, usize> {
+        let contents: Vec<u32> = numbered(contents.iter().map(Some));
+        let mut groups: Vec<u32> = numbered(groups.iter().map(Option::as_ref));
+        let pairs = groups.len();
+        let alone = groups.iter().max().map_or(0, |most| most + 1);
+        groups.extend((alone..).take(contents.len() - pairs));
+        let mut sizes: [HashMap<(u32, u32), usize>; 3] = Default::default();
+        let keys = |i: usize| {
+            let (content, group) = (contents[i], groups[i]);
+            [(content, u32::MAX), (u32::MAX, group), (content, group)]
+        };
+        for i in 0..contents.len() {
+            (sizes.iter_mut().zip(keys(i)))
+                .for_each(|(sizes, key)| *sizes.entry(key).or_default() += 1);
+        }
+        for i in 0..pairs {
+            let [content, group, both] = [0, 1, 2].map(|k| sizes[k][&keys(i)[k]]);
+            if content + group - both == contents.len() {
+                return Err(i);
+            }
+        }
+        Ok(Targets {
+            pairs,
+            contents,
+            groups,
+        })
+    }
+
+    pub fn pairs(&self) -> usize {
+        self.pairs
+    }
+
+    /// The pairs' articles and those without a human.
+    pub fn articles(&self) -> usize {
+        self.contents.len()
+    }
+
+    pub fn may_meet(&self, pair: usize, article: usize) -> bool {
+        self.contents[pair] != self.contents[article] && self.groups[pair] != self.groups[article]
+    }
+}
+
+/// Numbers values by their first appearance; each `None` has a number of its own.
+fn numbered<T: Eq + Hash>(values: impl Iterator<Item = Option<T>>) -> Vec<u32> {
+    let mut known = HashMap::new();
+    let mut next = 0;
+    let mut fresh = || {
+        next += 1;
+        next - 1
+    };
+    values
+        .map(|value| match value {
+            None => fresh(),
+            Some(value) => *known.entry(value).or_insert_with(&mut fresh),
+        })
+        .collect()
+}
+
 /// An endless row of shuffled passes over the set.
 struct Shuffled {
     seed: u64,
     count: usize,
     pass: Option<u64>,
-    order: Vec<i64>,
+    order: Vec<usize>,
 }
 
 impl Shuffled {
@@ -72,14 +182,14 @@ impl Shuffled {
             seed,
             count,
             pass: None,
-            order: (0..count as i64).collect(),
+            order: (0..count).collect(),
         }
     }
 
-    fn at(&mut self, place: u64) -> i64 {
+    fn at(&mut self, place: u64) -> usize {
         let pass = place / self.count as u64;
         if self.pass != Some(pass) {
-            self.order = (0..self.count as i64).collect();
+            self.order = (0..self.count).collect();
             self.order.shuffle(&mut rng(self.seed, "order", pass));
             self.pass = Some(pass);
         }
@@ -97,13 +207,19 @@ mod tests {
         Config::with(Preset::Paper, json!({"batch_size": 3, "seed": 5})).unwrap()
     }
 
+    /// All articles differ, and no pair has a group.
+    fn targets(pairs: usize) -> Targets {
+        let contents: Vec<usize> = (0..pairs).collect();
+        Targets::new(&contents, &vec![None::<u8>; pairs]).unwrap()
+    }
+
     #[test]
     fn each_pass_takes_every_pair_once_and_the_target_is_never_worn() {
         let draws: Vec<Draw> = (0..7)
-            .map(|step| Draw::of_step(&config(), 7, step))
+            .map(|step| Draw::of_step(&config(), &targets(7), step))
             .collect();
         // 7 steps of 3 are 3 passes over 7.
-        let humans: Vec<i64> = draws
+        let humans: Vec<usize> = draws
             .iter()
             .flat_map(|d| &d.human)
             .map(|p| p.index)
@@ -114,25 +230,41 @@ mod tests {
             assert_eq!(pass, [0, 1, 2, 3, 4, 5, 6]);
         }
         assert_ne!(humans[..7], humans[7..14]);
-        let mut targets = [0; 7];
+        let mut met = [0; 7];
         for draw in &draws {
             for ((human, worn), target) in draw.human.iter().zip(&draw.worn).zip(&draw.target) {
                 assert_eq!((human.index, human.flip), (worn.index, worn.flip));
                 assert_ne!(human.index, target.index);
-                targets[target.index as usize] += 1;
+                met[target.index] += 1;
             }
         }
-        assert!(targets.iter().filter(|n| **n > 0).count() > 4);
+        assert!(met.iter().filter(|n| **n > 0).count() > 4);
     }
 
     #[test]
     fn a_draw_depends_on_seed_and_step_alone() {
-        let config = config();
-        let draw = Draw::of_step(&config, 9, 4);
-        assert_eq!(draw, Draw::of_step(&config, 9, 4));
-        assert_ne!(draw, Draw::of_step(&config, 9, 5));
-        let other = Config { seed: 6, ..config };
-        assert_ne!(draw, Draw::of_step(&other, 9, 4));
+        let config = Config {
+            colour_jitter: 0.2,
+            ..config()
+        };
+        let draw = Draw::of_step(&config, &targets(9), 4);
+        assert_eq!(draw, Draw::of_step(&config, &targets(9), 4));
+        assert_ne!(draw, Draw::of_step(&config, &targets(9), 5));
+        let other = Config {
+            seed: 6,
+            ..config.clone()
+        };
+        assert_ne!(draw, Draw::of_step(&other, &targets(9), 4));
+        // Colours have a stream of their own: without them the rest of the draw stays.
+        let plain = Config {
+            colour_jitter: 0.0,
+            ..config
+        };
+        let without = Draw {
+            colours: vec![],
+            ..draw
+        };
+        assert_eq!(without, Draw::of_step(&plain, &targets(9), 4));
     }
 
     #[test]
@@ -142,10 +274,43 @@ mod tests {
             ..config()
         };
         for step in 0..20 {
-            let draw = Draw::of_step(&config, 2, step);
+            let draw = Draw::of_step(&config, &targets(2), step);
             for (human, target) in draw.human.iter().zip(&draw.target) {
                 assert_eq!(target.index, 1 - human.index);
             }
         }
+    }
+
+    #[test]
+    fn a_target_is_of_another_content_and_another_group_and_may_have_no_human() {
+        // Pairs 0 and 2 wear the same, 1 and 3 are one group, article 4 has no human and is what pair 3 wears.
+        let contents = ["red", "blue", "red", "green", "green", "white"];
+        let groups = [None, Some("anna"), None, Some("anna")];
+        let targets = Targets::new(&contents, &groups).unwrap();
+        let mut met = vec![vec![false; 6]; 4];
+        for step in 0..200 {
+            let draw = Draw::of_step(&config(), &targets, step);
+            for (human, target) in draw.human.iter().zip(&draw.target) {
+                met[human.index][target.index] = true;
+            }
+        }
+        let expected = [
+            [false, true, false, true, true, true],
+            [true, false, true, false, true, true],
+            [false, true, false, true, true, true],
+            [true, false, true, false, false, true],
+        ];
+        assert_eq!(met, expected.map(Vec::from));
+    }
+
+    #[test]
+    fn a_pair_without_any_target_is_found() {
+        let none = [None::<u8>; 3];
+        assert_eq!(Targets::new(&["a", "a", "a"], &none).unwrap_err(), 0);
+        assert!(Targets::new(&["a", "a", "b"], &none).is_ok());
+        // Pair 1 shares its content with 0 and its group with 2.
+        let groups = [None, Some(1), Some(1)];
+        assert_eq!(Targets::new(&["a", "a", "b"], &groups).unwrap_err(), 1);
+        assert!(Targets::new(&["a", "a", "b", "c"], &groups).is_ok());
     }
 }

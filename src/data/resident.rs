@@ -1,148 +1,104 @@
-//! All pictures decoded once, in parallel, and kept as bytes on the training device; a batch is one gather there.
+//! All pictures decoded once and kept as bytes on the training device; a batch is one gather there.
 
 use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
-use super::draw::{Draw, PictureDraw};
-use super::pairs::Pairs;
-use crate::config::Config;
-use crate::error::{Error, Result};
-use crate::pixels::{ValueRange, planes, read_rgb};
+use super::draw::PictureDraw;
+use super::set::Set;
+use crate::error::Result;
+use crate::pixels::ValueRange;
 
-/// One batch in the networks' value range.
+/// Decoded files.
 ///
 /// # Shapes
-/// All three: `[N, 3, H, W]`, float32.
-#[derive(Debug)]
-pub struct Triplet {
-    pub human: Tensor,
-    pub worn: Tensor,
-    pub target: Tensor,
-}
-
-/// Decoded pairs.
-///
-/// # Shapes
-/// `humans`, `articles`: `[pairs, 3, H + margin, W + margin]`, uint8.
+/// `[files, 3, H + margin, W + margin]`, uint8.
 #[derive(Debug)]
 pub struct Resident {
-    humans: Tensor,
-    articles: Tensor,
-    image_size: [i64; 2],
-    range: ValueRange,
+    pictures: Tensor,
 }
 
 impl Resident {
-    /// Decodes all pictures at the config's size and its crop margin, on all cores.
+    /// Room for so many pictures of `[3, height, width]`.
     ///
     /// # Errors
-    /// [`Error::Setting`] for fewer than two pairs (there is no target) or fewer than a batch; [`Error::Content`] with the path
-    /// for the first picture, in the pairs' order, that cannot be decoded.
-    pub fn load(pairs: &Pairs, config: &Config, device: Device) -> Result<Resident> {
-        if pairs.len() < 2 {
-            return Err(Error::setting(
-                "pairs",
-                "at least 2, since the target is another pair's article",
-                pairs.len(),
-            ));
+    /// [`crate::Error::Torch`] where the device has not so much memory.
+    pub fn allocate(files: usize, [height, width]: [i64; 2], device: Device) -> Result<Resident> {
+        let size = [files as i64, 3, height, width];
+        let pictures = Tensor::f_empty(size, (Kind::Uint8, device))?;
+        Ok(Resident { pictures })
+    }
+
+    /// Puts pictures one after the other to where the first belongs.
+    pub fn fill(&mut self, first: usize, pictures: &[&[u8]]) {
+        let mut size = self.pictures.size();
+        size[0] = pictures.len() as i64;
+        let bytes = Tensor::from_slice(&pictures.concat()).reshape(size);
+        let mut place = self.pictures.narrow(0, first as i64, pictures.len() as i64);
+        place.copy_(&bytes);
+    }
+
+    /// Gathers, crops, mirrors: `[N, 3, H, W]`, float32 in the range.
+    pub fn values(
+        &self,
+        set: &Set,
+        pictures: &[(usize, &PictureDraw)],
+        range: ValueRange,
+    ) -> Tensor {
+        if self.pictures.device() != Device::Cpu {
+            return range.from_bytes(&self.bytes(set, pictures));
         }
-        if config.batch_size > pairs.len() {
-            return Err(Error::setting(
-                "batch_size",
-                format!("at most the number of pairs ({})", pairs.len()),
-                config.batch_size,
-            ));
-        }
-        let size = config.image_size.map(|side| side + config.crop_margin);
-        let decode = |path: &std::path::PathBuf| Ok(planes(&read_rgb(path)?, size));
-        let stack = |pictures: Vec<Result<Vec<u8>>>| -> Result<Tensor> {
-            let pictures = pictures.into_iter().collect::<Result<Vec<_>>>()?;
-            let bytes = pictures.concat();
-            Ok(Tensor::from_slice(&bytes)
-                .reshape([pictures.len() as i64, 3, size[0], size[1]])
-                .to_device(device))
+        let [h, w] = set.config.image_size;
+        let values = Tensor::empty([pictures.len() as i64, 3, h, w], (Kind::Float, Device::Cpu));
+        let stride = self.pictures.size()[1..].iter().product::<i64>() as usize;
+        // SAFETY: both are contiguous tensors on the CPU that live to the end of this function, of bytes and of float32;
+        // the second is not shared with anyone yet.
+        let (from, to) = unsafe {
+            (
+                std::slice::from_raw_parts(
+                    self.pictures.data_ptr().cast::<u8>(),
+                    self.pictures.numel(),
+                ),
+                std::slice::from_raw_parts_mut(values.data_ptr().cast::<f32>(), values.numel()),
+            )
         };
-        let (humans, articles): (Vec<_>, Vec<_>) = (pairs.pairs.par_iter())
-            .map(|pair| (decode(&pair.human), decode(&pair.article)))
-            .unzip();
-        Ok(Resident {
-            humans: stack(humans)?,
-            articles: stack(articles)?,
-            image_size: config.image_size,
-            range: ValueRange::of(config.architecture),
-        })
+        to.par_chunks_exact_mut((3 * h * w) as usize)
+            .zip(pictures)
+            .for_each(|(to, (file, draw))| {
+                let picture = &from[file * stride..(file + 1) * stride];
+                set.cut(picture, draw, to, |byte| range.from_byte(byte));
+            });
+        values
     }
 
-    pub fn len(&self) -> usize {
-        self.humans.size()[0] as usize
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// What the pictures take, in bytes.
-    pub fn bytes(&self) -> usize {
-        self.humans.numel() + self.articles.numel()
-    }
-
-    /// The pictures of a draw.
-    pub fn triplet(&self, draw: &Draw) -> Triplet {
-        Triplet {
-            human: self.take(&self.humans, &draw.human),
-            worn: self.take(&self.articles, &draw.worn),
-            target: self.take(&self.articles, &draw.target),
-        }
-    }
-
-    /// The middle of the pictures of these pairs, unmirrored, as in use.
-    pub fn plain(&self, humans: &[i64], targets: &[i64]) -> Triplet {
-        let size = self.humans.size();
-        let corner = [
-            (size[2] - self.image_size[0]) / 2,
-            (size[3] - self.image_size[1]) / 2,
-        ];
-        let draw = |indices: &[i64]| -> Vec<PictureDraw> {
-            let picture = |&index| PictureDraw {
-                index,
-                flip: false,
-                corner,
-            };
-            indices.iter().map(picture).collect()
-        };
-        self.triplet(&Draw {
-            human: draw(humans),
-            worn: draw(humans),
-            target: draw(targets),
-        })
-    }
-
-    /// Gathers, crops, mirrors and scales: `[N, 3, H, W]`.
-    fn take(&self, pictures: &Tensor, draws: &[PictureDraw]) -> Tensor {
-        let n = draws.len() as i64;
-        let [h, w] = self.image_size;
-        let device = pictures.device();
+    /// Gathers, crops, mirrors: `[N, 3, H, W]`, uint8.
+    pub fn bytes(&self, set: &Set, pictures: &[(usize, &PictureDraw)]) -> Tensor {
+        let n = pictures.len() as i64;
+        let [h, w] = set.config.image_size;
+        let device = self.pictures.device();
         let to = |values: Vec<i64>, shape: [i64; 4]| {
             Some(Tensor::from_slice(&values).to_device(device).reshape(shape))
         };
-        let rows = draws.iter().flat_map(|d| (0..h).map(|y| d.corner[0] + y));
-        let columns = draws
-            .iter()
-            .flat_map(|d| (0..w).map(|x| d.corner[1] + if d.flip { w - 1 - x } else { x }));
-        let gathered = pictures.index::<Tensor>(&[
-            to(draws.iter().map(|d| d.index).collect(), [n, 1, 1, 1]),
+        let draws = pictures.iter().map(|(_, draw)| draw);
+        let rows = draws.clone().flat_map(|d| (0..h).map(|y| d.corner[0] + y));
+        let columns =
+            draws.flat_map(|d| (0..w).map(|x| d.corner[1] + if d.flip { w - 1 - x } else { x }));
+        self.pictures.index::<Tensor>(&[
+            to(
+                pictures.iter().map(|(file, _)| *file as i64).collect(),
+                [n, 1, 1, 1],
+            ),
             to(vec![0, 1, 2], [1, 3, 1, 1]),
             to(rows.collect(), [n, 1, h, 1]),
             to(columns.collect(), [n, 1, 1, w]),
-        ]);
-        debug_assert_eq!(gathered.kind(), Kind::Uint8);
-        self.range.from_bytes(&gathered)
+        ])
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Architecture, Config};
+    use crate::data::draw::Targets;
 
     #[test]
     fn a_picture_is_cropped_and_mirrored_where_the_draw_says() {
@@ -150,20 +106,33 @@ mod tests {
         let values: Vec<u8> = (0..3)
             .flat_map(|y| (0..4).map(move |x| 10 * y + x))
             .collect();
-        let picture = Tensor::from_slice(&values.repeat(3)).reshape([1, 3, 3, 4]);
-        let resident = Resident {
-            humans: picture.copy(),
-            articles: picture.copy(),
+        let mut resident = Resident::allocate(2, [3, 4], Device::Cpu).unwrap();
+        resident.fill(1, &[&values.repeat(3)]);
+        let config = Config {
+            architecture: Architecture::Vasily,
             image_size: [2, 3],
-            range: ValueRange::Unit,
+            crop_margin: 1,
+            ..Config::default()
+        };
+        let set = Set {
+            config,
+            files: Vec::new(),
+            humans: vec![1],
+            articles: vec![1],
+            targets: Targets::new(&[0, 1], &[None::<u8>]).unwrap(),
         };
         let draw = |flip| PictureDraw {
             index: 0,
             flip,
             corner: [1, 1],
         };
-        let taken = resident.take(&picture, &[draw(false), draw(true)]);
-        let taken = ValueRange::Unit.to_bytes(&taken);
+        let (straight, mirrored) = (draw(false), draw(true));
+        let pictures = [(1, &straight), (1, &mirrored)];
+        let range = ValueRange::Unit;
+        // The path of the CPU and that of all devices.
+        let taken = resident.values(&set, &pictures, range);
+        assert_eq!(taken, range.from_bytes(&resident.bytes(&set, &pictures)));
+        let taken = range.to_bytes(&taken);
         let rows = |n: i64| crate::pixels::to_vec(&taken.get(n).get(2));
         assert_eq!(rows(0), [11, 12, 13, 21, 22, 23]);
         assert_eq!(rows(1), [13, 12, 11, 23, 22, 21]);

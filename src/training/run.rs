@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! run_dir/config.json            the resolved config
+//! run_dir/skipped.csv            pairs that could not be read, where there are any
 //! run_dir/stats.jsonl            a line of means every `log_every` steps
 //! run_dir/samples/step_*.png     grids of fixed triplets
 //! run_dir/snapshots/step_*.safetensors    generators, for use
@@ -17,19 +18,26 @@ use super::log::Log;
 use super::trainer::Trainer;
 use super::{checkpoint, samples};
 use crate::config::Config;
-use crate::data::Pairs;
+use crate::data::{LeftOut, Pairs, Plan};
 use crate::error::{AtPath, Result};
 use crate::storage::{Snapshot, latest, write_atomically};
 
 /// What happens in a run, as it happens.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// The run begins or goes on at `step` of `total`, with the bytes that the decoded pictures take.
+    /// So many files are looked at, first none: what loading takes is known before it is taken.
+    Load {
+        plan: &'a Plan,
+        done: usize,
+    },
+    /// The run begins or goes on at `step` of `total`, with what could not be read.
     Start {
         step: u64,
         total: u64,
         batch_size: usize,
-        data_bytes: usize,
+        pairs: usize,
+        articles: usize,
+        skipped: &'a [LeftOut],
     },
     /// A step is done.
     Step {
@@ -46,7 +54,7 @@ pub enum Event<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Finished,
-    /// The observer asked to stop; a checkpoint was written.
+    /// The observer asked to stop; a checkpoint was written where a step had been made.
     Stopped,
 }
 
@@ -61,20 +69,25 @@ pub fn train(
     config: Config,
     observer: &mut dyn FnMut(Event) -> bool,
 ) -> Result<Outcome> {
-    let mut trainer = Trainer::new(pairs, config)?;
+    let mut load = |plan: &Plan, done| observer(Event::Load { plan, done });
+    let Some(mut trainer) = Trainer::watched(pairs, config, &mut load)? else {
+        return Ok(Outcome::Stopped);
+    };
     let run = Folder(run_dir.into());
     let last = latest(&run.0.join("checkpoints"))?;
     if let Some((path, _)) = &last {
         checkpoint::read(path, &mut trainer)?;
     }
-    run.create(&trainer.config)?;
+    run.create(&trainer.config, &trainer.data.skipped)?;
     let mut log = Log::open(&run.0.join("stats.jsonl"), trainer.step)?;
     let (start, total) = (trainer.step, trainer.total_steps());
     let mut go_on = observer(Event::Start {
         step: start,
         total,
         batch_size: trainer.config.batch_size,
-        data_bytes: trainer.data.bytes(),
+        pairs: trainer.data.len(),
+        articles: trainer.data.articles(),
+        skipped: &trainer.data.skipped,
     });
     loop {
         let done = trainer.step >= total;
@@ -122,7 +135,18 @@ pub fn train(
             continue; // an event asked to stop: once round to save
         }
         let began = Instant::now();
-        let terms = trainer.step();
+        let terms = match trainer.step() {
+            Ok(terms) => terms,
+            Err(error) => {
+                // Pictures that went away cost no steps: what was learnt is kept. A failing disk must not hide the reason.
+                if trainer.step > start && log.checked(trainer.step).is_ok() {
+                    let path = run.path("checkpoints", trainer.step, "safetensors");
+                    let saved = checkpoint::write(&path, &trainer);
+                    let _ = saved.and_then(|()| run.drop_older("checkpoints", &path));
+                }
+                return Err(error);
+            }
+        };
         log.note(terms, began.elapsed());
         go_on = observer(Event::Step { step: trainer.step });
     }
@@ -131,10 +155,23 @@ pub fn train(
 struct Folder(PathBuf);
 
 impl Folder {
-    fn create(&self, config: &Config) -> Result<()> {
+    fn create(&self, config: &Config, skipped: &[LeftOut]) -> Result<()> {
         for name in ["samples", "snapshots", "checkpoints"] {
             let folder = self.0.join(name);
             std::fs::create_dir_all(&folder).at(&folder)?;
+        }
+        if !skipped.is_empty() {
+            let mut rows = csv::Writer::from_writer(Vec::new());
+            let line = |rows: &mut csv::Writer<_>, cells: [&str; 3]| {
+                rows.write_record(cells)
+                    .expect("writing to memory does not fail");
+            };
+            line(&mut rows, ["id", "path", "reason"]);
+            for LeftOut { id, path, reason } in skipped {
+                line(&mut rows, [id, &path.to_string_lossy(), reason]);
+            }
+            let rows = rows.into_inner().expect("writing to memory does not fail");
+            write_atomically(&self.0.join("skipped.csv"), &rows)?;
         }
         write_atomically(&self.0.join("config.json"), config.to_json().as_bytes())
     }

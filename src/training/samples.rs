@@ -16,7 +16,7 @@ use crate::storage::write_atomically;
 /// mask beside it.
 ///
 /// # Errors
-/// [`crate::Error::Io`] with the path.
+/// [`crate::Error::Io`] with the path; a picture that cannot be decoded any more.
 pub fn write(path: &Path, trainer: &Trainer) -> Result<()> {
     let (humans, targets) = fixed(trainer);
     let range = ValueRange::of(trainer.config.architecture);
@@ -24,7 +24,7 @@ pub fn write(path: &Path, trainer: &Trainer) -> Result<()> {
     let picture = |batch: &Tensor, i: i64| Some(range.to_bytes(&batch.get(i)));
     let mut rows = Vec::new();
     for (row, &target) in targets.iter().enumerate() {
-        let triplet: Triplet = trainer.data.plain(&humans, &vec![target; humans.len()]);
+        let triplet: Triplet = trainer.data.plain(&humans, &vec![target; humans.len()])?;
         let swap = trainer.swap(&triplet);
         let masks = ValueRange::Unit
             .to_bytes(&swap.mask)
@@ -47,9 +47,9 @@ pub fn write(path: &Path, trainer: &Trainer) -> Result<()> {
 }
 
 /// The pairs of the grid: people first, then articles of others as far as there are others.
-fn fixed(trainer: &Trainer) -> (Vec<i64>, Vec<i64>) {
+fn fixed(trainer: &Trainer) -> (Vec<usize>, Vec<usize>) {
     let count = trainer.data.len();
-    let mut order: Vec<i64> = (0..count as i64).collect();
+    let mut order: Vec<usize> = (0..count).collect();
     order.shuffle(&mut rng(trainer.config.seed, "samples", 0));
     let (humans, articles) = (trainer.config.sample_humans, trainer.config.sample_articles);
     let people = order.iter().copied().take(humans).collect();

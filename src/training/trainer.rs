@@ -7,7 +7,7 @@ use tch::{Device, Tensor};
 use super::adam::Adam;
 use super::step::{Models, Noise, Pass};
 use crate::config::Config;
-use crate::data::{Draw, Pairs, Resident, Triplet};
+use crate::data::{Loader, Pairs, Plan, Triplet};
 use crate::error::Result;
 use crate::networks::{Parameters, Swap};
 
@@ -16,7 +16,7 @@ use crate::networks::{Parameters, Swap};
 pub struct Trainer {
     pub config: Config,
     pub device: Device,
-    pub data: Resident,
+    pub data: Loader,
     pub models: Models,
     /// Updates done so far.
     pub step: u64,
@@ -27,20 +27,36 @@ impl Trainer {
     /// Decodes the pairs and initialises the networks.
     ///
     /// # Errors
-    /// A device that is not there, too few pairs, or a picture that cannot be decoded.
+    /// A device that is not there, and what [`Loader::open`] refuses.
     pub fn new(pairs: &Pairs, config: Config) -> Result<Trainer> {
+        let trainer = Self::watched(pairs, config, &mut |_, _| true)?;
+        Ok(trainer.expect("nobody stops it"))
+    }
+
+    /// As [`Trainer::new`], with `progress` told of the pictures that are decoded, as [`Loader::open`] does; none after it said no.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`].
+    pub fn watched(
+        pairs: &Pairs,
+        config: Config,
+        progress: &mut dyn FnMut(&Plan, usize) -> bool,
+    ) -> Result<Option<Trainer>> {
         let device = config.torch_device()?;
         if config.threads > 0 {
             tch::set_num_threads(config.threads as i32);
         }
-        Ok(Trainer {
-            data: Resident::load(pairs, &config, device)?,
+        let Some(data) = Loader::open(pairs, &config, device, progress)? else {
+            return Ok(None);
+        };
+        Ok(Some(Trainer {
+            data,
             models: Models::new(&config, device),
             noise: Noise::new(&config, device),
             step: 0,
             config,
             device,
-        })
+        }))
     }
 
     pub fn images_seen(&self) -> u64 {
@@ -52,9 +68,11 @@ impl Trainer {
     }
 
     /// The pictures that a step takes.
-    pub fn triplet(&self, step: u64) -> Triplet {
-        self.data
-            .triplet(&Draw::of_step(&self.config, self.data.len(), step))
+    ///
+    /// # Errors
+    /// Where pictures stream, one that cannot be decoded any more.
+    pub fn triplet(&self, step: u64) -> Result<Triplet> {
+        self.data.triplet(step)
     }
 
     /// A copy of the discriminator's noise in a pass of a step, empty where the config has none.
@@ -66,13 +84,16 @@ impl Trainer {
     }
 
     /// One update of both networks. Returns the step's [`super::TERMS`] as a tensor on the device.
-    pub fn step(&mut self) -> Tensor {
-        let triplet = self.triplet(self.step);
+    ///
+    /// # Errors
+    /// As [`Trainer::triplet`]; nothing has changed then.
+    pub fn step(&mut self) -> Result<Tensor> {
+        let triplet = self.triplet(self.step)?;
         let terms = self
             .models
             .step(&self.config, &triplet, &mut self.noise, self.step);
         self.step += 1;
-        terms
+        Ok(terms)
     }
 
     /// The generator's swaps of pictures in its value range, without gradients.

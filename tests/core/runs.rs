@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cagan::config::{Config, Preset};
-use cagan::data::Pairs;
+use cagan::data::{Options, Pairs};
 use cagan::training::{Event, Outcome, train};
 use serde_json::json;
 
@@ -15,7 +15,7 @@ fn config(steps: u64) -> Config {
 fn dolls(folder: &Path) -> Pairs {
     let folder = folder.join("dolls");
     cagan::dolls::write(&folder, 5, 1, [64, 32]).unwrap();
-    Pairs::open(folder).unwrap()
+    Pairs::open(folder, &Options::default()).unwrap()
 }
 
 fn bytes(run: &Path, folder: &str, step: u64) -> Vec<u8> {

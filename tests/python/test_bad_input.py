@@ -57,18 +57,18 @@ def test_a_folder_that_is_not_there(tmp_path):
 
 
 def test_a_folder_without_pictures(tmp_path):
-    parts = (tmp_path / "human", "human/", "article/", "pairs.csv")
+    parts = (tmp_path, "human/", "article/", "image/", "cloth/", "<id>_1", "<id>_5", "pairs.csv")
     refusal(FileNotFoundError, lambda: cagan.Pairs(tmp_path), *parts)
     (tmp_path / "human").mkdir()
     refusal(FileNotFoundError, lambda: cagan.Pairs(tmp_path), tmp_path / "article")
     (tmp_path / "article").mkdir()
-    refusal(ValueError, lambda: cagan.Pairs(tmp_path), tmp_path, "expected pictures in human/ and article/", "got none")
+    refusal(ValueError, lambda: cagan.Pairs(tmp_path), tmp_path, "expected pairs of a human and an article", "got none")
 
 
 def test_a_picture_without_its_partner(copied):
     (copied / "human" / "00003.png").unlink()
     (copied / "article" / "00005.png").unlink()
-    refusal(ValueError, lambda: cagan.Pairs(copied), copied, "article/00003.png", "human/00005.png", "partner")
+    refusal(ValueError, lambda: cagan.Pairs(copied), copied, "article/00003.png: an article without its", "human/00005.png: a human without its")
 
 
 def test_many_pictures_without_partners_are_counted(copied):
@@ -143,13 +143,13 @@ ROW = "{0},human/{0}.png,article/{0}.png"
     [
         ([], ["expected the columns id, human, article"]),
         (["id,human", "00000,human/00000.png"], ["expected the columns id, human, article", "got id, human"]),
-        (["id,human,article"], ["expected rows", "got none"]),
+        (["id,human,article"], ["expected pairs", "got none"]),
         (
             ["id,human,article", ROW.format("00000"), "b,human/00001.png,article/none.png"],
             ["line 3", "article/none.png", "no such file"],
         ),
         (["id,human,article", ROW.format("00000"), ROW.format("00000")], ["line 3", "`00000`", "line 2"]),
-        (["id,human,article", "00000,human/00000.png,"], ["line 2", "article", "got none"]),
+        (["id,human,article", "00000,human/00000.png,"], ["line 2", "human/00000.png", "without its article"]),
         (["id,human,article", ROW.format("00000"), "00001,human/00001.png"], ["line: 3", "2 fields", "3 fields"]),
     ],
     ids=["empty", "no column", "no rows", "no such file", "id twice", "empty cell", "ragged row"],

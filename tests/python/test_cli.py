@@ -77,8 +77,11 @@ def test_train_takes_every_setting(call, pairs_dir, tmp_path):
         "generator_copies": "target",
         "discriminator_copies": "true",
         "discriminator_noise": 0.125,
+        "human_fit": "stretch",
+        "article_fit": "crop",
         "crop_margin": 2,
         "flip": "false",
+        "colour_jitter": 0.125,
         "identity_weight": 0.25,
         "cycle_weight": 0.5,
         "learning_rate": 0.125,
@@ -97,6 +100,9 @@ def test_train_takes_every_setting(call, pairs_dir, tmp_path):
         "sample_articles": 1,
         "device": "cpu",
         "threads": 1,
+        "loader": "streaming",
+        "loader_workers": 1,
+        "loader_prefetch": 2,
         "precision": "fp32",
     }
     assert sorted(settings) == sorted(setting["name"] for setting in cagan._cagan.settings())

@@ -306,17 +306,22 @@ def with_mask(run, path, bias, gain=1.0):
     return cagan.Swapper(path)
 
 
-@pytest.mark.parametrize("size", [(64, 64), (75, 121)])
-def test_the_mask_decides_between_photo_and_paint(run, pairs, tmp_path, size):
+@pytest.mark.parametrize(("size", "cut"), [((64, 64), 0), ((75, 121), 23)])
+def test_the_mask_decides_between_photo_and_paint(run, pairs, tmp_path, size, cut):
     photo = random_picture(*size)
+    # The networks see the middle square.
+    inside = np.zeros(size, dtype=bool)
+    inside[:, cut : size[1] - cut] = True
     arguments = (photo, pairs[0].article, pairs[1].article)
     nothing = with_mask(run, tmp_path / "nothing.safetensors", -1e4).swap(*arguments)
     assert not nothing.mask.any()
     assert np.array_equal(nothing.image, photo)
     assert not np.array_equal(nothing.paint, photo)
     everything = with_mask(run, tmp_path / "everything.safetensors", 1e4).swap(*arguments)
-    assert (everything.mask == 255).all()
+    assert np.array_equal(everything.mask == 255, inside)
+    assert np.array_equal(everything.mask == 0, ~inside)
     assert np.array_equal(everything.image, everything.paint)
+    assert np.array_equal(everything.image[~inside], photo[~inside])
     assert np.array_equal(everything.paint, nothing.paint)
 
     mixed = with_mask(run, tmp_path / "mixed.safetensors", 0, gain=1e5).swap(*arguments)

@@ -117,8 +117,8 @@ def test_the_table_has_every_module_and_no_gap_at_the_ends():
         ("inference.rs", "use super::training::Trainer;", "inference: floor 6 uses training on floor 6"),
         ("data/mod.rs", "use super::dolls::pair;", "data/mod: floor 3 uses dolls on floor 3"),
         ("data/draw.rs", "use super::super::dolls;", "data/draw: floor 3 uses dolls on floor 3"),
-        ("pixels.rs", "fn f() { crate::storage::latest(); }", "pixels: floor 2 uses storage on floor 2"),
-        ("pixels.rs", "use crate::{config, data::{Pair, Pairs}};", "pixels: floor 2 uses data on floor 3"),
+        ("pixels/mod.rs", "fn f() { crate::storage::latest(); }", "pixels/mod: floor 2 uses storage on floor 2"),
+        ("pixels/mod.rs", "use crate::{config, data::{Pair, Pairs}};", "pixels/mod: floor 2 uses data on floor 3"),
         ("error.rs", "use crate::Config;", "error: floor 0 uses config on floor 1"),
         ("losses/cycle.rs", "use crate::networks::Swap;", "losses/cycle: losses take tensors, never networks"),
         ("networks/paper.rs", "use crate::losses::cycle;", "networks/paper: floor 3 uses losses on floor 4"),
@@ -139,6 +139,6 @@ def test_a_broken_copy_is_found(tmp_path, file, line, expected):
 
 def test_comments_and_texts_are_no_uses(tmp_path):
     copy = shutil.copytree(SOURCE, tmp_path / "src")
-    path = copy / "pixels.rs"
+    path = copy / "pixels" / "mod.rs"
     path.write_text(path.read_text() + '\n/// crate::training\n// use pyo3;\nconst A: &str = "crate::training pyo3";\n')
     assert violations(copy)[0] == []

@@ -169,13 +169,16 @@ def test_events_arrive_in_order(pairs, tmp_path):
         *(("step", k) for k in (1, 2, 3, 4)),
     ]
     assert [name for name, _ in events] == [
-        *("start", "sample"),
+        *("load", "load", "start", "sample"),
         "step",
         *("step", "report", "checkpoint"),
         *("step", "sample", "snapshot"),
         *("step", "report", "sample", "snapshot", "checkpoint"),
     ]
-    assert events[0][1] == {"step": 0, "total": 4, "batch_size": 4, "data_bytes": 2 * 8 * 3 * 64 * 64}
+    load = {"files": 16, "pairs": 8, "loader": "resident", "bytes": 16 * 3 * 64 * 64, "workers": os.cpu_count()}
+    assert [value for name, value in events if name == "load"] == [load | {"done": 0}, load | {"done": 16}]
+    start = {"step": 0, "total": 4, "batch_size": 4, "pairs": 8, "articles": 8, "skipped": []}
+    assert events[2] == ("start", start)
     assert [list(value) for name, value in events if name == "report"] == [KEYS, KEYS]
     files = [value for name, value in events if name in ("sample", "snapshot", "checkpoint")]
     assert all(isinstance(path, Path) for path in files)
@@ -349,6 +352,7 @@ def test_every_setting_that_is_not_harmless_is_refused(pairs, run, tmp_path):
     old = cagan.Config("smoke", steps=6).to_dict()
     other = {"architecture": "paper", "image_size": 96, "width": 24, "generator_copies": "worn", "flip": False}
     other |= {"discriminator_copies": True, "precision": "bf16", "adam_beta2": 0.5}
+    other |= {"human_fit": "pad", "article_fit": "crop"}
     checked = 0
     for setting in cagan._cagan.settings():
         name = setting["name"]
@@ -380,7 +384,7 @@ def test_a_finished_run_is_left_alone(pairs, run, tmp_path):
     used = shutil.copytree(run.path, tmp_path / "used")
     events = []
     again = train(pairs, used, steps=4, on_event=lambda name, _: events.append(name))
-    assert events == ["start"]
+    assert events == ["load", "load", "start"]
     assert again.stats == run.stats
     assert contents(used) == contents(run.path)
     # Fewer steps than were done: there is nothing to do either.

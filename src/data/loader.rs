@@ -1,0 +1,372 @@
+//! From pairs to triplets: every picture is looked at once, then batches come from the device's memory or from decoding threads.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rayon::ThreadPoolBuilder;
+use rayon::prelude::*;
+use tch::{Device, Kind, Tensor};
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::colour::jitter;
+use super::draw::{Draw, Targets};
+use super::pairs::{LeftOut, OnError, Pairs};
+use super::resident::Resident;
+use super::set::{File, Set, Side, loaded_size};
+use super::streaming::Streaming;
+use crate::config::{Config, LoaderMode};
+use crate::error::{Error, Result};
+use crate::pixels::ValueRange;
+
+/// Pictures between two looks at whether to go on.
+const PART: usize = 256;
+
+/// One batch in the networks' value range.
+///
+/// # Shapes
+/// All three: `[N, 3, H, W]`, float32.
+#[derive(Debug)]
+pub struct Triplet {
+    pub human: Tensor,
+    pub worn: Tensor,
+    pub target: Tensor,
+}
+
+/// What loading will take, known before it is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Resident or streaming.
+    pub mode: LoaderMode,
+    /// Decoded pictures: all of them on the device where they are resident, the batches ahead where they stream.
+    pub bytes: u64,
+    pub pairs: usize,
+    /// Picture files, each counted once.
+    pub files: usize,
+    /// Threads that decode.
+    pub workers: usize,
+}
+
+#[derive(Debug)]
+enum Store {
+    Resident(Resident),
+    Streaming(Streaming),
+}
+
+/// Triplets of a set of pairs.
+#[derive(Debug)]
+pub struct Loader {
+    pub plan: Plan,
+    /// Pairs that were left out because a picture could not be decoded, after those that [`Pairs`] lists.
+    pub skipped: Vec<LeftOut>,
+    set: Arc<Set>,
+    store: Store,
+    range: ValueRange,
+    device: Device,
+}
+
+impl Loader {
+    /// Decodes every picture once: to keep it, or to know that it can be decoded and which articles are the same.
+    ///
+    /// `progress` is told the plan and how many files are done, first of all none, and answers whether to go on; after a no there
+    /// is no loader.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for fewer than two pairs, fewer than a batch, pairs of several splits, a pair that may meet no target, or
+    /// `loader` resident where memory is short; [`Error::Content`] with the path for the first picture, in the pairs' order, that
+    /// cannot be decoded, unless the pairs skip errors.
+    pub fn open(
+        pairs: &Pairs,
+        config: &Config,
+        device: Device,
+        progress: &mut dyn FnMut(&Plan, usize) -> bool,
+    ) -> Result<Option<Loader>> {
+        check_splits(pairs)?;
+        let mut listed = Listed::default();
+        for pair in &pairs.pairs {
+            let human = listed.number(File::new(pair.human.clone(), Side::Human, config));
+            let article = listed.number(File::new(pair.article.clone(), Side::Article, config));
+            listed.humans.push(human);
+            listed.articles.push(article);
+        }
+        for article in &pairs.extra {
+            let article = listed.number(File::new(article.path.clone(), Side::Article, config));
+            listed.articles.push(article);
+        }
+        let plan = Plan::new(pairs.len(), listed.files.len(), config, device)?;
+        if !progress(&plan, 0) {
+            return Ok(None);
+        }
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(plan.workers)
+            .thread_name(|i| format!("cagan-decode-{i}"))
+            // A batch whose thread panicked never comes, which its receiver notices.
+            .panic_handler(|_| {})
+            .build()
+            .map_err(|error| Error::Device(format!("no threads to decode with: {error}")))?;
+        let size = loaded_size(config);
+        let mut resident = match plan.mode {
+            LoaderMode::Streaming => None,
+            _ => Some(Resident::allocate(listed.files.len(), size, device)?),
+        };
+        let mut looked: Vec<Result<u128>> = Vec::with_capacity(listed.files.len());
+        for (part, files) in listed.files.chunks(PART).enumerate() {
+            let decode = |file: &File| file.decode(config).map(|bytes| (xxh3_128(&bytes), bytes));
+            let decoded: Vec<Result<(u128, Vec<u8>)>> =
+                pool.install(|| files.par_iter().map(decode).collect());
+            if let Some(resident) = &mut resident {
+                // A broken picture's place stays, and is never read.
+                let blank = vec![0; 3 * (size[0] * size[1]) as usize];
+                let pictures: Vec<&[u8]> = (decoded.iter())
+                    .map(|picture| {
+                        picture
+                            .as_ref()
+                            .map_or(blank.as_slice(), |(_, bytes)| bytes)
+                    })
+                    .collect();
+                resident.fill(part * PART, &pictures);
+            }
+            for picture in decoded {
+                match picture {
+                    Err(error) if pairs.on_error == OnError::Raise => return Err(error),
+                    picture => looked.push(picture.map(|(hash, _)| hash)),
+                }
+            }
+            if !progress(&plan, looked.len()) {
+                return Ok(None);
+            }
+        }
+        let (set, skipped) = listed.sound(pairs, &looked, config)?;
+        let set = Arc::new(set);
+        let store = match resident {
+            Some(resident) => Store::Resident(resident),
+            None => Store::Streaming(Streaming::new(set.clone(), pool, device)),
+        };
+        Ok(Some(Loader {
+            plan,
+            skipped,
+            set,
+            store,
+            range: ValueRange::of(config.architecture),
+            device,
+        }))
+    }
+
+    /// The pairs that can be drawn.
+    pub fn len(&self) -> usize {
+        self.set.humans.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The articles that can be targets: the pairs' own first.
+    pub fn articles(&self) -> usize {
+        self.set.articles.len()
+    }
+
+    /// The pictures that a step takes.
+    ///
+    /// # Errors
+    /// Where pictures stream, one that cannot be decoded any more.
+    pub fn triplet(&self, step: u64) -> Result<Triplet> {
+        let draw = self.set.draw(step);
+        match &self.store {
+            Store::Resident(_) => self.of_draw(&draw),
+            Store::Streaming(streaming) => Ok(self.finished(streaming.of_step(step)?, &draw)),
+        }
+    }
+
+    /// The middle of the pictures of these pairs and articles, unmirrored, as in use.
+    ///
+    /// # Errors
+    /// As [`Loader::triplet`].
+    pub fn plain(&self, humans: &[usize], targets: &[usize]) -> Result<Triplet> {
+        self.of_draw(&self.set.plain(humans, targets))
+    }
+
+    fn of_draw(&self, draw: &Draw) -> Result<Triplet> {
+        match &self.store {
+            Store::Streaming(streaming) => Ok(self.finished(streaming.of_draw(draw)?, draw)),
+            Store::Resident(resident) if draw.colours.is_empty() => {
+                let pictures = self.set.pictures(draw);
+                let [human, worn, target] =
+                    pictures.map(|p| resident.values(&self.set, &p, self.range));
+                Ok(Triplet {
+                    human,
+                    worn,
+                    target,
+                })
+            }
+            Store::Resident(resident) => {
+                let pictures = self.set.pictures(draw);
+                Ok(self.finished(pictures.map(|p| resident.bytes(&self.set, &p)), draw))
+            }
+        }
+    }
+
+    /// Bytes on any device to values on the loader's; values are finished.
+    fn finished(&self, pictures: [Tensor; 3], draw: &Draw) -> Triplet {
+        let [human, worn, target] = pictures.map(|pictures| {
+            if pictures.kind() == Kind::Float {
+                return pictures;
+            }
+            let bytes = pictures.to_device_(self.device, Kind::Uint8, true, false);
+            match draw.colours.is_empty() {
+                true => self.range.from_bytes(&bytes),
+                false => self.range.from_bytes(&jitter(&bytes, &draw.colours)),
+            }
+        });
+        Triplet {
+            human,
+            worn,
+            target,
+        }
+    }
+}
+
+fn check_splits(pairs: &Pairs) -> Result<()> {
+    let splits = pairs.splits();
+    if splits.len() < 2 {
+        return Ok(());
+    }
+    let got: Vec<String> = (splits.iter())
+        .map(|(name, count)| format!("{name} ({count})"))
+        .collect();
+    let rule = "one split, so that what tests is not trained on; Pairs.of_split(name) takes one";
+    Err(Error::setting("pairs", rule, got.join(", ")))
+}
+
+impl Plan {
+    fn new(pairs: usize, files: usize, config: &Config, device: Device) -> Result<Plan> {
+        let [height, width] = loaded_size(config).map(|side| side as u64);
+        let all = files as u64 * 3 * height * width;
+        let [h, w] = config.image_size.map(|side| side as u64);
+        // On a CPU batches wait as float32, else as bytes.
+        let size = if device == Device::Cpu { 4 } else { 1 };
+        let batch = 9 * h * w * size * config.batch_size as u64;
+        let mode = match config.loader {
+            LoaderMode::Auto if fits(all, device) => LoaderMode::Resident,
+            LoaderMode::Auto => LoaderMode::Streaming,
+            LoaderMode::Resident if device == Device::Cpu && all > available() => {
+                let rule = format!(
+                    "`auto` or `streaming` for pictures of {all} bytes with {} free",
+                    available()
+                );
+                return Err(Error::setting("loader", rule, "resident"));
+            }
+            mode => mode,
+        };
+        Ok(Plan {
+            bytes: match mode {
+                LoaderMode::Streaming => batch * (config.loader_prefetch as u64 + 1),
+                _ => all,
+            },
+            mode,
+            pairs,
+            files,
+            workers: match config.loader_workers {
+                0 => std::thread::available_parallelism().map_or(1, usize::from),
+                workers => workers,
+            },
+        })
+    }
+}
+
+/// Whether the pictures may stay on the device: they may take half of what is free, as training wants its share.
+fn fits(bytes: u64, device: Device) -> bool {
+    match device {
+        Device::Cpu => bytes <= available() / 2,
+        // libtorch tells of no free memory; it can be asked for it.
+        _ => Tensor::f_empty([2 * bytes as i64], (Kind::Uint8, device)).is_ok(),
+    }
+}
+
+/// Memory that this process can still take, in bytes.
+fn available() -> u64 {
+    let mut system = sysinfo::System::new();
+    system.refresh_memory();
+    let free = system.available_memory();
+    // In a container the limit counts, not the machine.
+    system
+        .cgroup_limits()
+        .map_or(free, |limits| free.min(limits.free_memory))
+}
+
+/// The files of the pairs, numbered.
+#[derive(Default)]
+struct Listed {
+    files: Vec<File>,
+    numbers: HashMap<File, usize>,
+    humans: Vec<usize>,
+    articles: Vec<usize>,
+}
+
+impl Listed {
+    fn number(&mut self, file: File) -> usize {
+        *self.numbers.entry(file).or_insert_with_key(|file| {
+            self.files.push(file.clone());
+            self.files.len() - 1
+        })
+    }
+
+    /// The pairs whose pictures could be decoded, and those that are left out.
+    fn sound(
+        self,
+        pairs: &Pairs,
+        looked: &[Result<u128>],
+        config: &Config,
+    ) -> Result<(Set, Vec<LeftOut>)> {
+        let mut skipped = pairs.skipped.clone();
+        let mut sound = |id: &str, files: &[usize]| {
+            let broken = files
+                .iter()
+                .find_map(|&file| looked[file].as_ref().err().map(|e| (file, e)));
+            if let Some((file, error)) = broken {
+                skipped.push(LeftOut {
+                    id: id.to_owned(),
+                    path: self.files[file].path.clone(),
+                    reason: error.to_string(),
+                });
+            }
+            broken.is_none()
+        };
+        let (mut humans, mut articles, mut groups, mut ids) = (vec![], vec![], vec![], vec![]);
+        for (i, pair) in pairs.pairs.iter().enumerate() {
+            if sound(&pair.id, &[self.humans[i], self.articles[i]]) {
+                humans.push(self.humans[i]);
+                articles.push(self.articles[i]);
+                groups.push(pair.group.as_deref());
+                ids.push(&pair.id);
+            }
+        }
+        for (article, &file) in pairs.extra.iter().zip(&self.articles[pairs.len()..]) {
+            if sound(&article.id, &[file]) {
+                articles.push(file);
+            }
+        }
+        if humans.is_empty() || articles.len() < 2 {
+            let rule = "at least 2, since the target is another pair's article";
+            return Err(Error::setting("pairs", rule, humans.len()));
+        }
+        if config.batch_size > humans.len() {
+            let rule = format!("at most the number of pairs ({})", humans.len());
+            return Err(Error::setting("batch_size", rule, config.batch_size));
+        }
+        let content = |&file: &usize| *looked[file].as_ref().expect("broken ones are left out");
+        let contents: Vec<u128> = articles.iter().map(content).collect();
+        let targets = Targets::new(&contents, &groups).map_err(|pair| {
+            let rule =
+                "for each pair an article of other content and of another group, to be its target";
+            Error::setting("pairs", rule, format!("none for `{}`", ids[pair]))
+        })?;
+        let set = Set {
+            config: config.clone(),
+            files: self.files,
+            humans,
+            articles,
+            targets,
+        };
+        Ok((set, skipped))
+    }
+}

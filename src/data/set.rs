@@ -1,0 +1,132 @@
+//! The files of a set and how each is read: what the loaders share.
+
+use std::path::PathBuf;
+
+use super::draw::{Draw, PictureDraw, Targets};
+use crate::config::{Config, Fit};
+use crate::error::Result;
+use crate::pixels::{planes, read_rgb};
+
+/// Humans or articles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Human,
+    Article,
+}
+
+/// One picture file of a set.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct File {
+    pub path: PathBuf,
+    fit: Fit,
+}
+
+impl File {
+    pub fn new(path: PathBuf, side: Side, config: &Config) -> File {
+        let fit = match side {
+            Side::Human => config.human_fit,
+            Side::Article => config.article_fit,
+        };
+        File { path, fit }
+    }
+
+    /// The picture at the config's size and its crop margin.
+    ///
+    /// # Shapes
+    /// `[3, H + margin, W + margin]`.
+    pub fn decode(&self, config: &Config) -> Result<Vec<u8>> {
+        Ok(planes(
+            &read_rgb(&self.path)?,
+            loaded_size(config),
+            self.fit,
+        ))
+    }
+}
+
+/// Height and width that pictures are kept at.
+pub fn loaded_size(config: &Config) -> [i64; 2] {
+    config.image_size.map(|side| side + config.crop_margin)
+}
+
+/// Pairs whose pictures can all be decoded.
+#[derive(Debug)]
+pub struct Set {
+    pub config: Config,
+    /// Each file once, whatever number of pairs it is in.
+    pub files: Vec<File>,
+    /// Of each pair the number of its human's file.
+    pub humans: Vec<usize>,
+    /// Of each article, the pairs' first, the number of its file.
+    pub articles: Vec<usize>,
+    pub targets: Targets,
+}
+
+impl Set {
+    pub fn draw(&self, step: u64) -> Draw {
+        Draw::of_step(&self.config, &self.targets, step)
+    }
+
+    /// The middle of the pictures of these pairs, unmirrored, as in use.
+    pub fn plain(&self, humans: &[usize], targets: &[usize]) -> Draw {
+        let corner = [self.config.crop_margin / 2; 2];
+        let draw = |indices: &[usize]| {
+            let picture = |&index| PictureDraw {
+                index,
+                flip: false,
+                corner,
+            };
+            indices.iter().map(picture).collect()
+        };
+        Draw {
+            human: draw(humans),
+            worn: draw(humans),
+            target: draw(targets),
+            colours: Vec::new(),
+        }
+    }
+
+    /// The file of each picture of a draw, with how it is taken: humans, worn articles, targets.
+    pub fn pictures<'a>(&'a self, draw: &'a Draw) -> [Vec<(usize, &'a PictureDraw)>; 3] {
+        let of = |files: &[usize], draws: &'a [PictureDraw]| -> Vec<(usize, &'a PictureDraw)> {
+            draws.iter().map(|draw| (files[draw.index], draw)).collect()
+        };
+        [
+            of(&self.humans, &draw.human),
+            of(&self.articles, &draw.worn),
+            of(&self.articles, &draw.target),
+        ]
+    }
+
+    /// Crops and mirrors a picture that was loaded with its margin, value by value.
+    ///
+    /// # Shapes
+    /// `picture`: `[3, H + margin, W + margin]`, `out`: `[3, H, W]`.
+    pub fn cut<T>(
+        &self,
+        picture: &[u8],
+        draw: &PictureDraw,
+        out: &mut [T],
+        value: impl Fn(u8) -> T,
+    ) {
+        let [height, width] = loaded_size(&self.config).map(|side| side as usize);
+        let [h, w] = self.config.image_size.map(|side| side as usize);
+        let [top, left] = draw.corner.map(|at| at as usize);
+        let planes = picture
+            .chunks_exact(height * width)
+            .zip(out.chunks_exact_mut(h * w));
+        for (from, to) in planes {
+            let rows = from
+                .chunks_exact(width)
+                .skip(top)
+                .zip(to.chunks_exact_mut(w));
+            for (from, to) in rows {
+                let from = &from[left..left + w];
+                match draw.flip {
+                    false => (to.iter_mut().zip(from)).for_each(|(to, from)| *to = value(*from)),
+                    true => (to.iter_mut().zip(from.iter().rev()))
+                        .for_each(|(to, from)| *to = value(*from)),
+                }
+            }
+        }
+    }
+}

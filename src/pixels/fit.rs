@@ -1,0 +1,234 @@
+//! Pictures of any size and aspect brought to the networks' size.
+
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{InnerPixel, U8, U8x3};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
+use image::{Rgb, RgbImage};
+
+use crate::config::Fit;
+
+/// A part of a picture, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rect {
+    pub top: usize,
+    pub left: usize,
+    pub height: usize,
+    pub width: usize,
+}
+
+impl Rect {
+    fn middle([height, width]: [usize; 2], of: [usize; 2]) -> Rect {
+        Rect {
+            top: (of[0] - height) / 2,
+            left: (of[1] - width) / 2,
+            height,
+            width,
+        }
+    }
+
+    pub fn size(self) -> [usize; 2] {
+        [self.height, self.width]
+    }
+}
+
+/// Which part of a picture goes to which part of its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// In the picture; all of it but for [`Fit::Crop`].
+    pub source: Rect,
+    /// In the place; all of it but for [`Fit::Pad`].
+    pub target: Rect,
+}
+
+/// How a picture of the size `from` lies in a place of the size `to`, both [height, width].
+///
+/// ```
+/// use cagan::config::Fit;
+/// use cagan::pixels::place;
+/// // A square in a place of 3 : 4 loses its sides, or gets bars above and below.
+/// let crop = place(Fit::Crop, [200, 200], [128, 96]);
+/// assert_eq!((crop.source.left, crop.source.size(), crop.target.size()), (25, [200, 150], [128, 96]));
+/// let pad = place(Fit::Pad, [200, 200], [128, 96]);
+/// assert_eq!((pad.source.size(), pad.target.top, pad.target.size()), ([200, 200], 16, [96, 96]));
+/// ```
+pub fn place(fit: Fit, from: [usize; 2], to: [usize; 2]) -> Placement {
+    let whole = |size| Rect::middle(size, size);
+    // The share of `inner` that has the aspect of `outer`; sides are rounded, and at least one pixel.
+    let within = |inner: [usize; 2], outer: [usize; 2]| {
+        let scale = [0, 1].map(|i| inner[i] as f64 / outer[i] as f64);
+        let scale = scale[0].min(scale[1]);
+        let side = |i: usize| ((outer[i] as f64 * scale).round() as usize).clamp(1, inner[i]);
+        Rect::middle([side(0), side(1)], inner)
+    };
+    match fit {
+        Fit::Stretch => Placement {
+            source: whole(from),
+            target: whole(to),
+        },
+        Fit::Crop => Placement {
+            source: within(from, to),
+            target: whole(to),
+        },
+        Fit::Pad => Placement {
+            source: whole(from),
+            target: within(to, from),
+        },
+    }
+}
+
+/// A picture fitted to `size` as planes; where it is padded, with the colour of its own border.
+///
+/// # Shapes
+/// Returns `3 * height * width` bytes, channel by channel.
+pub fn planes(picture: &RgbImage, size: [i64; 2], fit: Fit) -> Vec<u8> {
+    let to = size.map(|side| side as usize);
+    let from = [picture.height() as usize, picture.width() as usize];
+    let Placement { source, target } = place(fit, from, to);
+    let pixels = resize_part(picture.as_raw(), from, source, target.size(), 3);
+    let area = to[0] * to[1];
+    let mut planes = vec![0; 3 * area];
+    if target.size() != to {
+        let background = border_colour(picture);
+        for (plane, value) in planes.chunks_exact_mut(area).zip(background.0) {
+            plane.fill(value);
+        }
+    }
+    let (red, rest) = planes.split_at_mut(area);
+    let (green, blue) = rest.split_at_mut(area);
+    for (y, row) in pixels.chunks_exact(3 * target.width).enumerate() {
+        let start = (target.top + y) * to[1] + target.left;
+        let place = start..start + target.width;
+        let rgb = (red[place.clone()].iter_mut())
+            .zip(&mut green[place.clone()])
+            .zip(&mut blue[place]);
+        for (((r, g), b), pixel) in rgb.zip(row.chunks_exact(3)) {
+            (*r, *g, *b) = (pixel[0], pixel[1], pixel[2]);
+        }
+    }
+    planes
+}
+
+/// Puts interleaved pixels in their place in a wider picture.
+pub(crate) fn paste(inner: &[u8], pixels: &mut [u8], width: usize, rect: Rect, channels: usize) {
+    let rows = pixels.chunks_exact_mut(width * channels).skip(rect.top);
+    for (row, inner) in rows.zip(inner.chunks_exact(rect.width * channels)) {
+        row[rect.left * channels..(rect.left + rect.width) * channels].copy_from_slice(inner);
+    }
+}
+
+/// The median of the border's pixels, channel by channel: a packshot's background.
+fn border_colour(picture: &RgbImage) -> Rgb<u8> {
+    let (width, height) = picture.dimensions();
+    let rows = [0, height - 1]
+        .into_iter()
+        .flat_map(|y| (0..width).map(move |x| (x, y)));
+    let columns = [0, width - 1]
+        .into_iter()
+        .flat_map(|x| (0..height).map(move |y| (x, y)));
+    let border: Vec<[u8; 3]> = rows
+        .chain(columns)
+        .map(|(x, y)| picture.get_pixel(x, y).0)
+        .collect();
+    Rgb([0, 1, 2].map(|c| {
+        let mut values: Vec<u8> = border.iter().map(|pixel| pixel[c]).collect();
+        let middle = values.len() / 2;
+        *values.select_nth_unstable(middle).1
+    }))
+}
+
+/// Stretches interleaved 8-bit pixels (1 or 3 channels) to another size: averaged when it shrinks, bilinear when it grows.
+///
+/// # Shapes
+/// `pixels`: `height * width * channels` bytes. Returns `to_height * to_width * channels` bytes.
+pub fn resize(pixels: &[u8], from: [usize; 2], to: [usize; 2], channels: usize) -> Vec<u8> {
+    resize_part(pixels, from, Rect::middle(from, from), to, channels)
+}
+
+/// Resizes a part of a picture as [`resize`] does a whole one.
+pub fn resize_part(
+    pixels: &[u8],
+    from: [usize; 2],
+    part: Rect,
+    to: [usize; 2],
+    channels: usize,
+) -> Vec<u8> {
+    match channels {
+        _ if part.size() == from && from == to => pixels.to_vec(),
+        1 => resize_typed::<U8>(pixels, from, part, to),
+        3 => resize_typed::<U8x3>(pixels, from, part, to),
+        _ => unreachable!("pictures have 1 or 3 channels"),
+    }
+}
+
+/// One kind of pixel at a time: the library's untyped call compiles all sixteen into this crate.
+fn resize_typed<P: PixelTrait + InnerPixel<Component = u8>>(
+    pixels: &[u8],
+    from: [usize; 2],
+    part: Rect,
+    to: [usize; 2],
+) -> Vec<u8> {
+    let [from, to] = [from, to].map(|sides| sides.map(|side| side as u32));
+    let source = TypedImageRef::<P>::from_buffer(from[1], from[0], pixels)
+        .expect("the caller's size fits its bytes");
+    let mut target = TypedImage::<P>::new(to[1], to[0]);
+    let [left, top, width, height] =
+        [part.left, part.top, part.width, part.height].map(|side| side as f64);
+    let options = ResizeOptions::new()
+        .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
+        .crop(left, top, width, height);
+    Resizer::new()
+        .resize_typed(&source, &mut target, &options)
+        .expect("a convolution of whole pictures");
+    P::components(target.pixels()).to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halving_averages_and_planes_are_channel_by_channel() {
+        // Columns 0 and 100, 100 and 200: a bilinear halving weighs 1 : 3 : 3 : 1 inside; a constant row stays constant.
+        let picture = RgbImage::from_fn(4, 2, |x, _| Rgb([(x / 2 * 100) as u8, 7, 9]));
+        let planes = planes(&picture, [1, 2], Fit::Stretch);
+        assert_eq!(planes[2..], [7, 7, 9, 9]);
+        // Left: (3*0 + 3*0 + 1*100) / 7 = 14.3; right mirrors it: 85.7.
+        assert_eq!(planes[..2], [14, 86]);
+    }
+
+    #[test]
+    fn a_crop_keeps_the_middle_and_a_pad_adds_the_border_colour() {
+        // 2 x 6, columns 0 10 20 30 40 50 in red; green tells rows apart.
+        let picture = RgbImage::from_fn(6, 2, |x, y| Rgb([x as u8 * 10, y as u8, 5]));
+        let cropped = planes(&picture, [2, 2], Fit::Crop);
+        assert_eq!(cropped[..4], [20, 30, 20, 30]);
+        assert_eq!(cropped[4..8], [0, 0, 1, 1]);
+        // 6 x 6: rows 2 and 3 are the picture; above and below stands the border's median: of the reds
+        // 0 10 20 30 40 50 twice and 0 0 50 50 it is 30, of the blues 5.
+        let padded = planes(&picture, [6, 6], Fit::Pad);
+        assert_eq!(padded[..6], [30; 6]);
+        assert_eq!(padded[12..18], [0, 10, 20, 30, 40, 50]);
+        assert_eq!(padded[24..36], [30; 12]);
+        assert_eq!(padded[72..], [5; 36]);
+    }
+
+    #[test]
+    fn extreme_aspects_keep_a_pixel() {
+        for (from, to) in [
+            ([1, 10_000], [64, 48]),
+            ([10_000, 1], [64, 48]),
+            ([1, 1], [64, 48]),
+        ] {
+            for fit in [Fit::Crop, Fit::Pad, Fit::Stretch] {
+                let Placement { source, target } = place(fit, from, to);
+                assert!(source.height * source.width * target.height * target.width > 0);
+                assert!(
+                    source.top + source.height <= from[0] && source.left + source.width <= from[1]
+                );
+                assert!(target.top + target.height <= to[0] && target.left + target.width <= to[1]);
+            }
+        }
+        let picture = RgbImage::from_pixel(10_000, 1, Rgb([9, 9, 9]));
+        assert_eq!(planes(&picture, [64, 48], Fit::Pad), vec![9; 3 * 64 * 48]);
+    }
+}
