@@ -48,8 +48,9 @@ types: build ## types of the package, and its stubs against the built module
 python: build ## tests of the Python package
 	$(BIN)/pytest
 
-bench: build ## time a training step
+bench: build ## time a training step and the data path
 	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/data.py
 
 golden: build ## rewrite the recorded values
 	$(BIN)/python tests/golden/make_golden.py

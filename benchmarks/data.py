@@ -2,9 +2,10 @@
 
     python benchmarks/data.py [PAIRS] [--rounds N] [--many N]
 
-Both give triplets of float32 [16, 3, 128, 96] from JPEG files: decoded, fitted to 132 x 100, cropped, mirrored, in [-1, 1]. PAIRS
-is a folder of pairs; without it, dolls are drawn and saved as JPEG. Printed are medians of the turns' triplets/s and the ratio to the
-DataLoader. Then a fresh process streams from `--many` pairs (the same files under other names) and tells its peak memory on the way.
+Both give triplets of float32 [16, 3, 128, 96] from JPEG files: decoded, fitted to 132 x 100, cropped, mirrored, in
+[-1, 1]. PAIRS is a folder of pairs; without it, dolls are drawn and saved as JPEG. Printed are medians of the turns'
+triplets/s and the ratio to the DataLoader. Then a fresh process streams from `--many` pairs (the same files under other
+names) and tells its peak memory on the way.
 """
 
 import argparse
@@ -135,7 +136,7 @@ def repeated(pairs, count, folder):
         for i in range(count):
             pair = pairs[i % len(pairs)]
             path = (pair.human_path if side == "human" else pair.article_path).resolve()
-            os.symlink(path, folder / side / f"{i:06}{path.suffix}")
+            (folder / side / f"{i:06}{path.suffix}").symlink_to(path)
     return folder
 
 

@@ -68,7 +68,13 @@ def test_a_folder_without_pictures(tmp_path):
 def test_a_picture_without_its_partner(copied):
     (copied / "human" / "00003.png").unlink()
     (copied / "article" / "00005.png").unlink()
-    refusal(ValueError, lambda: cagan.Pairs(copied), copied, "article/00003.png: an article without its", "human/00005.png: a human without its")
+    refusal(
+        ValueError,
+        lambda: cagan.Pairs(copied),
+        copied,
+        "article/00003.png: an article without its",
+        "human/00005.png: a human without its",
+    )
 
 
 def test_many_pictures_without_partners_are_counted(copied):

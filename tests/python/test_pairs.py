@@ -1,0 +1,162 @@
+"""Pairs from the layouts that people have, and from `pairs.csv` with all its columns."""
+
+import shutil
+
+import cagan
+import numpy as np
+import pytest
+from PIL import Image
+from test_bad_input import refusal
+
+
+def picture(path, colour=(200, 30, 30), size=(24, 32)):
+    """A picture file with detail, so that no two of other colours are alike."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.full((*size[::-1], 3), 255, np.uint8)
+    pixels[4:-4, 4:-4] = colour
+    Image.fromarray(pixels).save(path)
+
+
+def listed(pairs, folder):
+    """Id, human and article of each pair, relative to the folder."""
+    return [
+        (pair.id, pair.human_path.relative_to(folder).as_posix(), pair.article_path.relative_to(folder).as_posix())
+        for pair in (pairs[i] for i in range(len(pairs)))
+    ]
+
+
+def write_all(folder, *names):
+    for k, name in enumerate(names):
+        picture(folder / name, colour=(10 * k, 250 - 10 * k, 77))
+
+
+def test_human_and_article(tmp_path):
+    write_all(tmp_path, "human/b.jpg", "human/a.png", "article/a.webp", "article/b.PNG", "article/.hidden.png")
+    (tmp_path / "human" / "notes.txt").write_text("not a picture")
+    expected = [("a", "human/a.png", "article/a.webp"), ("b", "human/b.jpg", "article/b.PNG")]
+    assert listed(cagan.Pairs(tmp_path), tmp_path) == expected
+
+
+def test_image_and_cloth_by_stem_and_by_endings(tmp_path):
+    write_all(tmp_path / "hd", "image/1_00.jpg", "cloth/1_00.jpg")
+    assert listed(cagan.Pairs(tmp_path / "hd"), tmp_path / "hd") == [("1_00", "image/1_00.jpg", "cloth/1_00.jpg")]
+    write_all(tmp_path / "cp", "image/1_0.jpg", "cloth/1_1.jpg", "image/2_0.jpg", "cloth/2_1.jpg")
+    expected = [("1_0", "image/1_0.jpg", "cloth/1_1.jpg"), ("2_0", "image/2_0.jpg", "cloth/2_1.jpg")]
+    assert listed(cagan.Pairs(tmp_path / "cp"), tmp_path / "cp") == expected
+
+
+def test_a_try_on_set_with_its_texts(tmp_path):
+    names = [f"{split}/{side}/{k}.jpg" for split, k in (("train", 1), ("train", 2), ("test", 3), ("test", 4))
+             for side in ("image", "cloth")]  # fmt: skip
+    write_all(tmp_path, *names)
+    (tmp_path / "train_pairs.txt").write_text("1.jpg 1.jpg\n2.jpg 2.jpg\n")
+    # What to try on in the test, not what is worn there.
+    (tmp_path / "test_pairs.txt").write_text("3.jpg 4.jpg\n4.jpg 3.jpg\n")
+    pairs = cagan.Pairs(tmp_path)
+    assert listed(pairs, tmp_path) == [
+        *((f"{k}", f"train/image/{k}.jpg", f"train/cloth/{k}.jpg") for k in (1, 2)),
+        *((f"{k}", f"test/image/{k}.jpg", f"test/cloth/{k}.jpg") for k in (3, 4)),
+    ]
+    assert pairs.splits == {"train": 2, "test": 2}
+    assert pairs.of_split("test").ids == ["3", "4"]
+    assert pairs["3"].split == "test"
+
+
+def test_a_text_that_names_unlike_files(tmp_path):
+    write_all(tmp_path, "image/anna.jpg", "image/eva.jpg", "cloth/red.jpg", "cloth/blue.jpg", "cloth/green.jpg")
+    (tmp_path / "pairs.txt").write_text("anna.jpg red.jpg\n\neva.jpg blue.jpg\n")
+    expected = [("anna", "image/anna.jpg", "cloth/red.jpg"), ("eva", "image/eva.jpg", "cloth/blue.jpg")]
+    assert listed(cagan.Pairs(tmp_path), tmp_path) == expected
+    (tmp_path / "pairs.txt").write_text("anna.jpg red.jpg\nanna.jpg blue.jpg\n")
+    refusal(ValueError, lambda: cagan.Pairs(tmp_path), tmp_path / "pairs.txt", "line 2", "`anna`")
+    (tmp_path / "pairs.txt").write_text("anna.jpg\n")
+    refusal(ValueError, lambda: cagan.Pairs(tmp_path), tmp_path / "pairs.txt", "line 1", "`anna.jpg`")
+
+
+def test_one_folder_with_endings(tmp_path):
+    write_all(tmp_path, "100_1.jpg", "100_2.jpg", "100_5.jpg", "200_1.jpg", "200_5.png")
+    expected = [("100", "100_1.jpg", "100_5.jpg"), ("200", "200_1.jpg", "200_5.png")]
+    assert listed(cagan.Pairs(tmp_path), tmp_path) == expected
+    picture(tmp_path / "300_1.jpg")
+    refusal(ValueError, lambda: cagan.Pairs(tmp_path), "300_1.jpg: a human without its article")
+
+
+def test_one_number_in_two_splits_names_two_pairs(tmp_path):
+    write_all(tmp_path, *(f"{s}/{side}/7.png" for s in ("train", "val") for side in ("human", "article")))
+    assert cagan.Pairs(tmp_path).ids == ["train_7", "val_7"]
+
+
+def test_a_split_is_trained_on_only_by_name(tmp_path, pairs_dir):
+    for split in ("train", "test"):
+        shutil.copytree(pairs_dir, tmp_path / "pairs" / split)
+    pairs = cagan.Pairs(tmp_path / "pairs")
+    call = lambda: cagan.train(pairs, tmp_path / "run", "smoke", steps=1, progress=False)  # noqa: E731
+    refusal(ValueError, call, "pairs: expected one split", "test (8), train (8)", "of_split")
+    run = cagan.train(pairs.of_split("train"), tmp_path / "run", "smoke", steps=1, progress=False)
+    assert run.stats[-1]["step"] == 1
+    refusal(ValueError, lambda: pairs.of_split("trian"), "unknown split `trian`", "did you mean `train`?")
+
+
+def test_a_csv_with_all_its_columns(tmp_path):
+    write_all(tmp_path, *(f"{side}/{k}.png" for k in range(5) for side in ("h", "a")))
+    (tmp_path / "pairs.csv").write_text(
+        "id,human,article,note,group,split,exclude,reason\n"
+        "one,h/0.png,a/0.png,hello,anna,train,,\n"
+        "two,h/1.png,a/1.png,,anna,train,0,\n"
+        "three,h/2.png,a/2.png,,,val,no,\n"
+        "four,h/3.png,a/none.png,,,val,1,from_behind\n"
+        "five,,a/4.png,,,,,\n"
+    )
+    refusal(ValueError, lambda: cagan.Pairs(tmp_path), "line 6: a/4.png: an article without its human")
+    pairs = cagan.Pairs(tmp_path, extra_articles=True)
+    assert pairs.ids == ["one", "two", "three"]
+    assert (pairs["one"].group, pairs["three"].group, pairs["three"].split) == ("anna", None, "val")
+    assert pairs.extra_articles == [("five", tmp_path / "a" / "4.png")]
+    assert pairs.excluded == [("four", tmp_path / "h" / "3.png", "from_behind")]
+    assert "3 pairs, 1 articles without a human, 1 excluded" in repr(pairs)
+
+
+@pytest.mark.parametrize("listing", [False, True])
+def test_what_is_alone_or_missing_can_be_skipped(tmp_path, listing):
+    write_all(tmp_path, "human/a.png", "human/b.png", "human/c.png", "article/a.png", "article/b.png", "article/d.png")
+    if listing:
+        rows = ["a,human/a.png,article/a.png", "b,human/b.png,article/b.png", "c,human/c.png,", "d,,article/d.png"]
+        rows.append("e,human/e.png,article/a.png")
+        (tmp_path / "pairs.csv").write_text("\n".join(["id,human,article", *rows]))
+    refusal(ValueError, lambda: cagan.Pairs(tmp_path), "human/c.png: a human without", "article/d.png: an article")
+    pairs = cagan.Pairs(tmp_path, on_error="skip")
+    assert pairs.ids == ["a", "b"]
+    skipped = [("c", tmp_path / "human" / "c.png"), ("d", tmp_path / "article" / "d.png")]
+    if listing:
+        skipped.append(("e", tmp_path / "human" / "e.png"))
+        assert pairs.skipped[-1][2] == "no such file"
+    assert [(name, path) for name, path, _ in pairs.skipped] == skipped
+    with_extra = cagan.Pairs(tmp_path, on_error="skip", extra_articles=True)
+    assert [name for name, _ in with_extra.extra_articles] == ["d"]
+    refusal(ValueError, lambda: cagan.Pairs(tmp_path, on_error="ignore"), "on_error: expected raise or skip", "ignore")
+
+
+def test_nothing_left_is_no_set(tmp_path):
+    write_all(tmp_path, "human/a.png", "article/b.png")
+    call = lambda: cagan.Pairs(tmp_path, on_error="skip")  # noqa: E731
+    refusal(ValueError, call, tmp_path, "expected pairs", "0 excluded, 2 skipped")
+
+
+def test_a_split_keeps_groups_and_same_files_together(tmp_path):
+    for k in range(10):
+        picture(tmp_path / "human" / f"{k}.png", colour=(20 * k, 0, 99))
+        picture(tmp_path / "article" / f"{k}.png", colour=(0, 20 * k, 99))
+    # 1 and 4 wear the same article under two names; 4 and 8 are one person.
+    shutil.copy(tmp_path / "article" / "1.png", tmp_path / "article" / "4.png")
+    rows = [f"{k},human/{k}.png,article/{k}.png,{'eva' if k in (4, 8) else ''}" for k in range(10)]
+    (tmp_path / "pairs.csv").write_text("\n".join(["id,human,article,group", *rows]))
+    pairs = cagan.Pairs(tmp_path)
+    inside = set()
+    for seed in range(30):
+        rest, share = pairs.split(0.4, seed)
+        assert sorted(rest.ids + share.ids) == pairs.ids
+        assert len(share) <= 4
+        tied = {"1", "4", "8"} & set(share.ids)
+        assert tied in (set(), {"1", "4", "8"})
+        inside.add(len(tied))
+    assert inside == {0, 3}
