@@ -1,6 +1,6 @@
 """The command line: the same face as the Python package, with defaults asked from the core."""
 
-import csv
+import json
 import sys
 import warnings
 from collections.abc import Callable
@@ -11,6 +11,8 @@ import click
 
 from . import _cagan
 from .demo import demo as run_demo
+from .evaluation import evaluate as run_evaluate
+from .evaluation import listed
 from .runs import info as gather_info
 from .runs import train as run_train
 
@@ -124,7 +126,7 @@ def swap(
         return
     if any(one) or pairs is None or listing is None:
         raise click.UsageError("expected --human, --worn and --target, or --pairs and --list")
-    wanted = _read_list(listing, _cagan.Pairs(pairs))
+    wanted = listed(listing, _cagan.Pairs(pairs))
     swapper = _cagan.Swapper(model, device)
     out.mkdir(parents=True, exist_ok=True)
     part = 64
@@ -141,26 +143,19 @@ def swap(
     click.echo(f"{len(wanted)} swaps in {out}")
 
 
-def _read_list(listing: Path, pairs: _cagan.Pairs) -> list[tuple[_cagan.Pair, _cagan.Pair]]:
-    """The people and the articles of a CSV, all looked up before anything is computed."""
-    with listing.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        missing = {"human", "target"} - set(rows.fieldnames or ())
-        if missing:
-            got = ", ".join(rows.fieldnames or ()) or "none"
-            raise ValueError(f"{listing}: expected the columns human, target, got {got}")
-        found = []
-        for row in rows:
-            for name in ("human", "target"):
-                if not row[name]:
-                    raise ValueError(f"{listing}: line {rows.line_num}: expected a value for {name}, got none")
-            try:
-                found.append((pairs[row["human"]], pairs[row["target"]]))
-            except KeyError as error:
-                raise ValueError(f"{listing}: line {rows.line_num}: {error.args[0]}") from None
-    if not found:
-        raise ValueError(f"{listing}: expected rows under the header, got none")
-    return found
+@cli.command()
+@click.argument("model", type=_FOLDER)
+@click.argument("dolls", type=_FOLDER)
+@click.option("--device", help=f"auto, cpu, cuda or cuda:N [default: {_cagan.Config().device}]")
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON")
+def evaluate(model: Path, dolls: Path, device: str | None, as_json: bool) -> None:
+    """Score MODEL, a run folder or a snapshot, on the true swaps of the dolls in the folder DOLLS."""
+    scores = run_evaluate(model, dolls, device)
+    if as_json:
+        click.echo(json.dumps(scores))
+        return
+    for name, value in scores.items():
+        click.echo(f"{name:15} {value:.4g}")
 
 
 @cli.command()

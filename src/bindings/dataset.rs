@@ -235,6 +235,16 @@ fn left_out(list: &[LeftOut]) -> Vec<(String, PathBuf, String)> {
     list.iter().map(parts).collect()
 }
 
+/// Decodes a picture file as training does: upright, sRGB, transparency laid on white; uint8, [H, W, 3].
+///
+/// Raises:
+///     FileNotFoundError: For a path that is not there.
+///     ValueError: For a file that is no whole picture, or too large.
+#[pyfunction]
+pub fn read_picture(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyArrayDyn<u8>>> {
+    decoded(py, &path)
+}
+
 /// Draws synthetic pairs: paper dolls and the garments that they wear, as an ordinary pairs folder of PNG files.
 ///
 /// Args:

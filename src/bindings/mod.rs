@@ -42,6 +42,7 @@ fn _cagan(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(config::presets, module)?)?;
     module.add_function(wrap_pyfunction!(config::settings, module)?)?;
     module.add_function(wrap_pyfunction!(dataset::dolls, module)?)?;
+    module.add_function(wrap_pyfunction!(dataset::read_picture, module)?)?;
     module.add_function(wrap_pyfunction!(trainer::run, module)?)?;
     module.add_function(wrap_pyfunction!(system, module)?)
 }

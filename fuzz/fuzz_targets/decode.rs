@@ -1,0 +1,19 @@
+//! Any bytes decode to a picture within the limits or are refused in one line; what decodes can be fitted.
+#![no_main]
+
+use cagan::config::Fit;
+use cagan::pixels::{MAX_PIXELS, decode_rgb, planes};
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    // A panic of a decoder is caught in `decode_rgb`; libFuzzer's own hook ends the process before that, and so finds it.
+    match decode_rgb(bytes) {
+        Ok(picture) => {
+            let (width, height) = picture.dimensions();
+            assert!(u64::from(width) * u64::from(height) <= MAX_PIXELS);
+            for fit in [Fit::Crop, Fit::Pad, Fit::Stretch] {
+                assert_eq!(planes(&picture, [32, 24], fit).len(), 3 * 32 * 24);
+            }
+        }
+        Err(text) => assert!(!text.is_empty() && !text.contains('\n'), "{text:?}"),
+    }
+});

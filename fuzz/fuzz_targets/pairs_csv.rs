@@ -1,0 +1,18 @@
+//! Any bytes are rows with distinct ids or are refused with words.
+#![no_main]
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use cagan::data::parse_csv;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    match parse_csv(bytes, Path::new("folder")) {
+        Ok(rows) => {
+            let ids: HashSet<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+            assert_eq!(ids.len(), rows.len());
+            assert!(rows.iter().all(|row| !row.id.is_empty() && row.line > 1));
+        }
+        Err(text) => assert!(!text.is_empty()),
+    }
+});
