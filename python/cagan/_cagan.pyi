@@ -17,6 +17,7 @@ __all__ = [
     "Trainer",
     "dolls",
     "presets",
+    "read_picture",
     "run",
     "settings",
     "system",
