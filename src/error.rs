@@ -44,6 +44,9 @@ pub enum Error {
     /// A loss that stopped being a number.
     #[error("{term} is {value} at step {step}: training has diverged, nothing was saved after it")]
     NonFinite { term: String, value: f64, step: u64 },
+    /// A run folder that another process trains in.
+    #[error("{}: another process is training in this folder", .path.display())]
+    Busy { path: PathBuf },
     /// An index past the end.
     #[error("index {index} is out of range for {len} pairs")]
     Index { index: i64, len: usize },

@@ -73,6 +73,11 @@ def cli() -> None:
 @click.option("--split", help="Split to train on, where the pairs have several")
 @click.option("--on-error", type=click.Choice(["raise", "skip"]), help="Files that cannot be used [default: raise]")
 @click.option("--extra-articles", is_flag=True, help="Articles without a human join as targets")
+@click.option(
+    "--resume",
+    type=click.Choice(["auto", "never", "must"]),
+    help="Go on with the run in RUN_DIR: where there is one, never, or fail without one [default: auto]",
+)
 @click.option("--quiet", is_flag=True, help="No progress bar")
 @_settings
 def train(
@@ -82,6 +87,7 @@ def train(
     split: str | None,
     on_error: Literal["raise", "skip"] | None,
     extra_articles: bool,
+    resume: Literal["auto", "never", "must"] | None,
     quiet: bool,
     **settings: Any,
 ) -> None:
@@ -90,7 +96,7 @@ def train(
     found = _cagan.Pairs(pairs, on_error=on_error, extra_articles=extra_articles)
     if split is not None:
         found = found.of_split(split)
-    run = run_train(found, run_dir, _cagan.Config(preset, **given), progress=False if quiet else None)
+    run = run_train(found, run_dir, _cagan.Config(preset, **given), resume=resume, progress=False if quiet else None)
     click.echo(f"{run.snapshots[-1]}\n{run.samples[-1]}")
 
 

@@ -1,14 +1,17 @@
 """Training runs from Python: `train` with its progress bar, and a run folder read back."""
 
+import contextlib
 import json
 import os
 import platform
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tqdm import TqdmWarning
 
@@ -72,37 +75,41 @@ def train(
     run_dir: str | os.PathLike[str],
     config: _cagan.Config | str | None = None,
     *,
+    resume: Literal["auto", "never", "must"] | None = None,
     progress: bool | None = None,
     on_event: Callable[[str, Any], None] | None = None,
     **overrides: Any,
 ) -> Run:
     """Train on pairs, or go on with the run in `run_dir`.
 
-    Ctrl-C and the kernel's interrupt button finish the step and write a checkpoint; the same call then goes on from
-    there.
+    Ctrl-C, SIGTERM and the kernel's interrupt button finish the step and write a checkpoint; the same call then goes on
+    from there. On a CPU a run that was stopped or killed ends with the same bytes as one that was not.
 
     Args:
         pairs: The pairs, or their folder.
         run_dir: The run's folder, made where it is not there.
         config: A config, or a preset's name.
+        resume: "auto" (where none is given) goes on where `run_dir` holds a checkpoint and begins where not; "never"
+            refuses a folder with checkpoints, "must" one without.
         progress: Whether to show a progress bar; where it is not given, in a terminal and in Jupyter.
         on_event: Called with an event's name and value: "load" (dict: what the pictures will take, and how many are
-            looked at), "start" (dict), "step" (int), "report" (dict: a line of stats.jsonl), "sample", "snapshot",
-            "checkpoint" (Path). An exception in it stops the run like Ctrl-C.
+            looked at), "start" (dict), "step" (int), "report" (dict: a line of stats.jsonl), "warning" (str), "sample",
+            "snapshot", "checkpoint" (Path). An exception in it stops the run like Ctrl-C.
         **overrides: Settings in place of the config's.
 
     Returns:
         The run.
 
     Warns:
-        UserWarning: Pairs were skipped; `skipped.csv` in the run's folder lists them.
+        UserWarning: Pairs were skipped; `skipped.csv` in the run's folder lists them. A damaged checkpoint was passed
+            over. A file could not be written in the middle of the run, which goes on and tries again.
 
     Raises:
         FileNotFoundError: For pairs that are not there.
         ValueError: For bad settings, too few pairs, pairs of several splits, a picture that cannot be decoded, or a run
             with other settings in `run_dir`.
         TypeError: For a name that is no setting.
-        RuntimeError: For a device that is not there.
+        RuntimeError: For a device that is not there, and for a folder that another process is training in.
         FloatingPointError: For a loss that stopped being a number; the message names the term and the step.
 
     Example:
@@ -129,14 +136,34 @@ def train(
                 f"all are in {Path(run_dir) / 'skipped.csv'}",
                 stacklevel=3,
             )
+        if event == "warning":
+            warnings.warn(value, stacklevel=3)
         if on_event is not None:
             on_event(event, value)
 
     try:
-        _cagan.run(pairs, Path(run_dir), config, observe)
+        with _terminable():
+            _cagan.run(pairs, Path(run_dir), config, resume, observe)
     finally:
         bar.close()
     return Run(run_dir)
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM raises SystemExit, with the usual exit code, in place of killing; where nobody else handles it."""
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+    def stop(number: int, _: object) -> None:
+        sys.exit(128 + number)
+
+    if ours:
+        signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class _Bar:

@@ -245,6 +245,16 @@ impl PyConfig {
     }
 
     #[getter]
+    fn images(&self) -> Option<u64> {
+        self.0.images
+    }
+
+    #[getter]
+    fn time_limit_s(&self) -> Option<f64> {
+        self.0.time_limit_s
+    }
+
+    #[getter]
     fn seed(&self) -> u64 {
         self.0.seed
     }
@@ -267,6 +277,11 @@ impl PyConfig {
     #[getter]
     fn checkpoint_every(&self) -> u64 {
         self.0.checkpoint_every
+    }
+
+    #[getter]
+    fn keep_checkpoints(&self) -> usize {
+        self.0.keep_checkpoints
     }
 
     #[getter]
@@ -345,7 +360,7 @@ pub fn settings(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
         .map(|field| {
             let (kind, choices): (&str, &[&str]) = match field.kind {
                 Kind::Count | Kind::OptionalCount => ("count", &[]),
-                Kind::Number => ("number", &[]),
+                Kind::Number | Kind::OptionalNumber => ("number", &[]),
                 Kind::Flag => ("flag", &[]),
                 Kind::Text => ("text", &[]),
                 Kind::Choice(names) => ("choice", names),

@@ -31,7 +31,9 @@ impl From<Error> for PyErr {
                 }
                 None => PyOSError::new_err(text),
             },
-            Error::Device(_) | Error::Torch(_) => PyRuntimeError::new_err(text),
+            Error::Device(_) | Error::Torch(_) | Error::Busy { .. } => {
+                PyRuntimeError::new_err(text)
+            }
             Error::NonFinite { .. } => PyFloatingPointError::new_err(text),
             Error::Index { .. } => PyIndexError::new_err(text),
         }

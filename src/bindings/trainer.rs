@@ -13,7 +13,7 @@ use super::dataset::PyPairs;
 use crate::data::{LeftOut, Triplet};
 use crate::error::Error;
 use crate::networks::Parameters;
-use crate::training::{Event, Pass, TERMS, Trainer, train};
+use crate::training::{Event, Pass, Resume, TERMS, Trainer, train};
 
 type Array<'py> = Bound<'py, PyArrayDyn<f32>>;
 
@@ -247,7 +247,7 @@ fn same_count(others: &[(&str, &tch::Tensor)], human: &tch::Tensor) -> PyResult<
 }
 
 /// Trains in a run folder, or goes on there. `observer(event, value)` is called for "load" and "start" (dictionaries), "step" (a number),
-/// "report" (a dictionary), and "sample", "snapshot" and "checkpoint" (paths).
+/// "report" (a dictionary), "warning" (a text), and "sample", "snapshot" and "checkpoint" (paths). `resume` is "auto", "never" or "must".
 ///
 /// When a signal or the observer raises, the step is finished and a checkpoint written before the exception goes on.
 #[pyfunction]
@@ -256,11 +256,19 @@ pub fn run(
     pairs: &PyPairs,
     run_dir: PathBuf,
     config: &PyConfig,
+    resume: Option<&str>,
     observer: Py<PyAny>,
 ) -> PyResult<()> {
+    let resume = match resume {
+        None => Resume::default(),
+        Some("auto") => Resume::Auto,
+        Some("never") => Resume::Never,
+        Some("must") => Resume::Must,
+        Some(other) => return Err(Error::setting("resume", "auto, never or must", other).into()),
+    };
     let mut raised: Option<PyErr> = None;
     let result = py.detach(|| {
-        train(&pairs.0, &run_dir, config.0.clone(), &mut |event| {
+        train(&pairs.0, &run_dir, config.0.clone(), resume, &mut |event| {
             Python::attach(|py| {
                 let told = tell(py, &observer, &event).and_then(|()| py.check_signals());
                 match told {
@@ -297,16 +305,18 @@ fn tell(py: Python<'_>, observer: &Py<PyAny>, event: &Event) -> PyResult<()> {
             pairs,
             articles,
             skipped,
+            checkpoint_bytes,
         } => {
             let skipped: Vec<_> = (skipped.iter())
                 .map(|LeftOut { id, path, reason }| (id, path.display().to_string(), reason))
                 .collect();
             let start = serde_json::json!({
                 "step": step, "total": total, "batch_size": batch_size, "pairs": pairs, "articles": articles,
-                "skipped": skipped,
+                "skipped": skipped, "checkpoint_bytes": checkpoint_bytes,
             });
             observer.call1(py, ("start", to_python(py, &start)?))?
         }
+        Event::Warning(text) => observer.call1(py, ("warning", *text))?,
         Event::Step { step } => observer.call1(py, ("step", *step))?,
         Event::Report(line) => observer.call1(py, ("report", to_python(py, line)?))?,
         Event::Sample(path) => observer.call1(py, ("sample", path.to_path_buf()))?,

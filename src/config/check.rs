@@ -109,6 +109,7 @@ pub(super) fn check(config: &Config) -> Result<()> {
         ("batch_size", config.batch_size as u64, 65_536),
         ("epochs", config.epochs, 1_000_000_000),
         ("steps", config.steps.unwrap_or(1), 1_000_000_000_000),
+        ("images", config.images.unwrap_or(1), 1_000_000_000_000),
         ("log_every", config.log_every, 1_000_000),
         ("sample_every", config.sample_every, u64::MAX),
         ("snapshot_every", config.snapshot_every, u64::MAX),
@@ -125,10 +126,27 @@ pub(super) fn check(config: &Config) -> Result<()> {
             return Err(Error::setting(name, rule, value));
         }
     }
+    if let (Some(_), Some(images)) = (config.steps, config.images) {
+        return Err(Error::setting(
+            "images",
+            "null where steps is given",
+            images,
+        ));
+    }
+    if let Some(limit) = config.time_limit_s
+        && !(limit > 0.0 && limit <= 1e9)
+    {
+        return Err(Error::setting(
+            "time_limit_s",
+            "above 0 and at most 1e9",
+            limit,
+        ));
+    }
     for (name, value, least) in [
         ("threads", config.threads, 0),
         ("loader_workers", config.loader_workers, 0),
         ("loader_prefetch", config.loader_prefetch, 1),
+        ("keep_checkpoints", config.keep_checkpoints, 1),
     ] {
         if value < least || value > 1024 {
             return Err(Error::setting(name, format!("{least} to 1024"), value));
@@ -178,6 +196,9 @@ mod tests {
                 paper(json!({"batch_size": 2.5})),
                 paper(json!({"epochs": 0})),
                 paper(json!({"steps": 0})),
+                paper(json!({"steps": 5, "images": 80})),
+                paper(json!({"time_limit_s": 0})),
+                paper(json!({"keep_checkpoints": 0})),
                 paper(json!({"identity_weight": -0.1})),
                 paper(json!({"precision": "fp16"})),
                 paper(json!({"device": "tpu"})),

@@ -12,6 +12,8 @@ pub enum Kind {
     /// A whole number or nothing.
     OptionalCount,
     Number,
+    /// A number or nothing.
+    OptionalNumber,
     Flag,
     Text,
     /// One of these names.
@@ -78,11 +80,14 @@ pub const FIELDS: &[Field] = &[
     field("batch_size", Kind::Count, "triplets in a step", "[P] 16"),
     Field { harmless: true, ..field("epochs", Kind::Count, "passes over the pairs", "[A] 50") },
     harmless("steps", Kind::OptionalCount, "length in steps, in place of epochs"),
+    harmless("images", Kind::OptionalCount, "length in images seen, in place of epochs"),
+    harmless("time_limit_s", Kind::OptionalNumber, "seconds after which the run saves and ends; the same call goes on"),
     field("seed", Kind::Count, "what all randomness comes from, with the step", "[we]"),
     harmless("log_every", Kind::Count, "steps between lines of stats.jsonl"),
     harmless("sample_every", Kind::Count, "steps between sample grids"),
     harmless("snapshot_every", Kind::Count, "steps between snapshots"),
     harmless("checkpoint_every", Kind::Count, "steps between checkpoints"),
+    harmless("keep_checkpoints", Kind::Count, "newest checkpoints that are kept"),
     harmless("sample_humans", Kind::Count, "people along the top of a sample grid"),
     harmless("sample_articles", Kind::Count, "articles down the left of a sample grid"),
     harmless("device", Kind::Text, "auto, cpu, cuda or cuda:N"),
@@ -108,6 +113,7 @@ impl Field {
             Kind::Count => "a whole number, zero or more".into(),
             Kind::OptionalCount => "a whole number or null".into(),
             Kind::Number => "a finite number".into(),
+            Kind::OptionalNumber => "a finite number or null".into(),
             Kind::Flag => "true or false".into(),
             Kind::Text => "a text".into(),
             Kind::Choice(names) => format!("one of {}", names.join(", ")),
@@ -129,7 +135,8 @@ impl Field {
             (Kind::Count, v) => whole(v).map(Value::from),
             (Kind::OptionalCount, Value::Null) => Some(Value::Null),
             (Kind::OptionalCount, v) => whole(v).map(Value::from),
-            (Kind::Number, Value::Number(n)) => n.as_f64().map(Value::from),
+            (Kind::OptionalNumber, Value::Null) => Some(Value::Null),
+            (Kind::Number | Kind::OptionalNumber, Value::Number(n)) => n.as_f64().map(Value::from),
             (Kind::Flag, Value::Bool(_)) => Some(value.clone()),
             (Kind::Text, Value::String(_)) => Some(value.clone()),
             (Kind::Choice(names), Value::String(name)) if names.contains(&name.as_str()) => {

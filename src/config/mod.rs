@@ -109,11 +109,14 @@ pub struct Config {
     pub batch_size: usize,
     pub epochs: u64,
     pub steps: Option<u64>,
+    pub images: Option<u64>,
+    pub time_limit_s: Option<f64>,
     pub seed: u64,
     pub log_every: u64,
     pub sample_every: u64,
     pub snapshot_every: u64,
     pub checkpoint_every: u64,
+    pub keep_checkpoints: usize,
     pub sample_humans: usize,
     pub sample_articles: usize,
     pub device: String,
@@ -148,11 +151,14 @@ impl Default for Config {
             batch_size: 16,
             epochs: 50,
             steps: None,
+            images: None,
+            time_limit_s: None,
             seed: 0,
             log_every: 50,
             sample_every: 500,
             snapshot_every: 1000,
             checkpoint_every: 500,
+            keep_checkpoints: 2,
             sample_humans: 8,
             sample_articles: 4,
             device: "auto".into(),
@@ -270,7 +276,7 @@ impl Config {
             .collect()
     }
 
-    /// How many steps the run takes for that many pairs: `steps`, or `epochs` passes of whole batches.
+    /// How many steps the run takes for that many pairs: `steps`, or as many as show `images`, or `epochs` passes of whole batches.
     ///
     /// ```
     /// // The article's experiment: 940 pairs, batch 16, 50 epochs.
@@ -278,8 +284,12 @@ impl Config {
     /// assert_eq!(Config::preset(Preset::Vasily).total_steps(940), 2950);
     /// ```
     pub fn total_steps(&self, pairs: usize) -> u64 {
-        self.steps
-            .unwrap_or(self.epochs * pairs.div_ceil(self.batch_size) as u64)
+        let batch = self.batch_size as u64;
+        match (self.steps, self.images) {
+            (Some(steps), _) => steps,
+            (None, Some(images)) => images.div_ceil(batch),
+            (None, None) => self.epochs * (pairs as u64).div_ceil(batch),
+        }
     }
 
     /// The device to compute on.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_128};
 
 use super::colour::jitter;
 use super::draw::{Draw, Targets};
@@ -158,6 +158,11 @@ impl Loader {
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// A sum over all pictures as they are loaded, in the pairs' order, and over their groups: equal where a run may go on.
+    pub fn fingerprint(&self) -> &str {
+        &self.set.fingerprint
     }
 
     /// The articles that can be targets: the pairs' own first.
@@ -360,8 +365,21 @@ impl Listed {
                 "for each pair an article of other content and of another group, to be its target";
             Error::setting("pairs", rule, format!("none for `{}`", ids[pair]))
         })?;
+        let mut sum = Xxh3Default::new();
+        for file in humans.iter().chain(&articles) {
+            sum.update(&content(file).to_le_bytes());
+        }
+        for group in &groups {
+            sum.update(
+                &group
+                    .map_or(u64::MAX, |name| name.len() as u64)
+                    .to_le_bytes(),
+            );
+            sum.update(group.unwrap_or_default().as_bytes());
+        }
         let set = Set {
             config: config.clone(),
+            fingerprint: format!("{:032x}", sum.digest128()),
             files: self.files,
             humans,
             articles,

@@ -120,6 +120,7 @@ mod tests {
             humans: vec![1],
             articles: vec![1],
             targets: Targets::new(&[0, 1], &[None::<u8>]).unwrap(),
+            fingerprint: String::new(),
         };
         let draw = |flip| PictureDraw {
             index: 0,

@@ -59,6 +59,8 @@ pub struct Set {
     /// Of each article, the pairs' first, the number of its file.
     pub articles: Vec<usize>,
     pub targets: Targets,
+    /// A sum over the pictures' contents and the groups.
+    pub fingerprint: String,
 }
 
 impl Set {

@@ -11,6 +11,23 @@ pub use tensors::{TensorFile, read_tensors, write_tensors};
 
 use crate::error::{AtPath, Error, Result};
 
+/// What the names of files begin with that are not whole yet.
+const UNFINISHED: &str = ".writing-";
+
+/// Removes what a killed process left of [`write_atomically`] in a folder that nobody else writes to.
+///
+/// # Errors
+/// [`Error::Io`] with the path.
+pub fn remove_leftovers(folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder).at(folder)? {
+        let entry = entry.at(folder)?;
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            std::fs::remove_file(entry.path()).at(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes a file so that a reader sees the old content or the new one, never a part: a temporary file in the same folder,
 /// synced, then renamed.
 ///
@@ -19,7 +36,7 @@ use crate::error::{AtPath, Error, Result};
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
-        .prefix(".writing-")
+        .prefix(UNFINISHED)
         .tempfile_in(folder)
         .at(path)?;
     file.write_all(bytes).at(path)?;

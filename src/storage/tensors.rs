@@ -8,15 +8,18 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use tch::{Kind, Tensor};
+use xxhash_rust::xxh3::Xxh3Default;
 
 use super::write_atomically;
 use crate::error::{AtPath, Error, Result};
 
 /// The version of the layout of snapshots and checkpoints; a file of another one is refused.
-pub const FORMAT_VERSION: &str = "1";
+pub const FORMAT_VERSION: &str = "2";
 
 /// The metadata key that holds the header.
 const KEY: &str = "cagan";
+/// The header entry that holds the sum over the rest.
+const CHECKSUM: &str = "checksum";
 
 /// What a file holds: tensors by name, on the CPU, in float32, and header entries.
 #[derive(Debug)]
@@ -37,21 +40,22 @@ pub fn write_tensors(
 ) -> Result<()> {
     header.insert("format".into(), format.into());
     header.insert("format_version".into(), FORMAT_VERSION.into());
-    let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
+    let bytes: Vec<(&String, Vec<usize>, Vec<u8>)> = tensors
         .iter()
         .map(|(name, tensor)| {
-            let tensor = tensor
-                .detach()
-                .to_device(tch::Device::Cpu)
+            let tensor = (tensor.detach().to_device(tch::Device::Cpu))
                 .to_kind(Kind::Float)
                 .contiguous();
-            let mut values = vec![0f32; tensor.numel()];
-            tensor.copy_data(&mut values, tensor.numel());
-            let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            let mut bytes = vec![0; 4 * tensor.numel()];
+            tensor.copy_data_u8(&mut bytes, tensor.numel());
             let shape = tensor.size().iter().map(|&n| n as usize).collect();
-            (name.clone(), shape, bytes)
+            (name, shape, bytes)
         })
         .collect();
+    let data = bytes
+        .iter()
+        .map(|(name, _, bytes)| (name.as_str(), bytes.as_slice()));
+    header.insert(CHECKSUM.into(), checksum(&header, data));
     let views = bytes.iter().map(|(name, shape, bytes)| {
         let view = TensorView::new(Dtype::F32, shape.clone(), bytes).expect("bytes fit the shape");
         (name, view)
@@ -62,10 +66,32 @@ pub fn write_tensors(
     write_atomically(path, &file)
 }
 
+/// A sum over all that a file says: its header but for the sum itself, and each tensor's name and bytes, by name.
+fn checksum<'a>(
+    header: &BTreeMap<String, String>,
+    tensors: impl Iterator<Item = (&'a str, &'a [u8])>,
+) -> String {
+    let mut sum = Xxh3Default::new();
+    for (key, value) in header.iter().filter(|(key, _)| *key != CHECKSUM) {
+        [key, value].into_iter().for_each(|text| {
+            sum.update(&(text.len() as u64).to_le_bytes());
+            sum.update(text.as_bytes());
+        });
+    }
+    let mut tensors: Vec<_> = tensors.collect();
+    tensors.sort();
+    for (name, bytes) in tensors {
+        sum.update(&(name.len() as u64).to_le_bytes());
+        sum.update(name.as_bytes());
+        sum.update(bytes);
+    }
+    format!("{:032x}", sum.digest128())
+}
+
 /// Reads a file that [`write_tensors`] wrote under the same `format`.
 ///
 /// # Errors
-/// [`Error::NotFound`]; [`Error::Content`] for a truncated file, another format or another version.
+/// [`Error::NotFound`]; [`Error::Content`] for a truncated or changed file, another format or another version.
 pub fn read_tensors(path: &Path, format: &str) -> Result<TensorFile> {
     let bytes = std::fs::read(path).at(path)?;
     let bad = |e| Error::content(path, format!("expected a whole safetensors file: {e}"));
@@ -83,6 +109,12 @@ pub fn read_tensors(path: &Path, format: &str) -> Result<TensorFile> {
         }
     }
     let file = SafeTensors::deserialize(&bytes).map_err(bad)?;
+    let views = file.iter();
+    let data: Vec<(&str, &[u8])> = views.map(|(name, view)| (name, view.data())).collect();
+    if entry(CHECKSUM) != checksum(&header, data.into_iter()) {
+        let text = "expected the bytes that were written, got others: the file is damaged";
+        return Err(Error::content(path, text));
+    }
     let mut tensors = Vec::new();
     for (name, view) in file.iter() {
         if view.dtype() != Dtype::F32 {
@@ -155,6 +187,14 @@ mod tests {
             std::fs::write(&path, &whole[..cut]).unwrap();
             let error = read_tensors(&path, "test").unwrap_err().to_string();
             assert!(error.contains("a.safetensors: expected a whole"), "{error}");
+        }
+        for at in (8..whole.len()).step_by(7) {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1;
+            std::fs::write(&path, &flipped).unwrap();
+            // A space for another in the header's padding says the same.
+            let read = read_tensors(&path, "test").map(|file| file.part("x.")["y"].copy());
+            assert!(read.is_err() || whole[at] == b' ', "byte {at}");
         }
         let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
         assert_eq!(names.len(), 1, "no temporary file is left");

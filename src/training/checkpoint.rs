@@ -6,19 +6,28 @@ use std::path::Path;
 use super::trainer::Trainer;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::storage::{read_tensors, write_tensors};
+use crate::storage::{TensorFile, read_tensors, write_tensors};
 
 const FORMAT: &str = "cagan.checkpoint";
 
-/// Writes both networks, the moments, the step, the config and the number of pairs.
+/// What [`write()`] will take on disk, within a few kilobytes.
+pub fn bytes(trainer: &Trainer) -> u64 {
+    let buffers = trainer.buffers().into_iter();
+    buffers
+        .map(|(_, parameters, _)| 4 * parameters.count() as u64)
+        .sum()
+}
+
+/// Writes both networks, the moments, the step, the config and what the pairs were.
 ///
 /// # Errors
-/// [`Error::Io`] with the path.
+/// [`Error::Io`] with the path; an older file of the name is then as it was.
 pub fn write(path: &Path, trainer: &Trainer) -> Result<()> {
     let header = BTreeMap::from([
         ("config".to_owned(), trainer.config.to_json()),
         ("step".to_owned(), trainer.step.to_string()),
         ("pairs".to_owned(), trainer.data.len().to_string()),
+        ("data".to_owned(), trainer.data.fingerprint().to_owned()),
     ]);
     let tensors: Vec<_> = trainer
         .buffers()
@@ -31,12 +40,19 @@ pub fn write(path: &Path, trainer: &Trainer) -> Result<()> {
     write_tensors(path, FORMAT, header, &tensors)
 }
 
+/// Reads a file that [`write()`] wrote.
+///
+/// # Errors
+/// [`Error::Content`] for a truncated or damaged file, or one of another version.
+pub fn read(path: &Path) -> Result<TensorFile> {
+    read_tensors(path, FORMAT)
+}
+
 /// Brings a trainer to a checkpoint's state.
 ///
 /// # Errors
-/// [`Error::Content`] for a broken file, and for one of a run with other settings or other pairs, which it lists.
-pub fn read(path: &Path, trainer: &mut Trainer) -> Result<()> {
-    let file = read_tensors(path, FORMAT)?;
+/// [`Error::Content`] for a checkpoint of a run with other settings or other pairs, which it lists.
+pub fn restore(path: &Path, file: &TensorFile, trainer: &mut Trainer) -> Result<()> {
     let saved = Config::from_json(file.entry(path, "config")?)
         .map_err(|e| Error::content(path, e.to_string()))?;
     let mut differences = trainer.config.differences(&saved);
@@ -46,6 +62,8 @@ pub fn read(path: &Path, trainer: &mut Trainer) -> Result<()> {
             "pairs ({pairs} there, {} here)",
             trainer.data.len()
         ));
+    } else if differences.is_empty() && file.entry(path, "data")? != trainer.data.fingerprint() {
+        differences.push("pairs (other pictures or groups than there)".into());
     }
     if !differences.is_empty() {
         return Err(Error::content(

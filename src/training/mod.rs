@@ -9,6 +9,6 @@ mod step;
 mod trainer;
 
 pub use adam::Adam;
-pub use run::{Event, Outcome, train};
+pub use run::{Event, Outcome, Resume, train};
 pub use step::{Models, Noise, Pass, TERMS};
 pub use trainer::Trainer;

@@ -9,8 +9,9 @@
 //! run_dir/checkpoints/step_*.safetensors  the state to go on from
 //! ```
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
@@ -19,8 +20,8 @@ use super::trainer::Trainer;
 use super::{checkpoint, samples};
 use crate::config::Config;
 use crate::data::{LeftOut, Pairs, Plan};
-use crate::error::{AtPath, Result};
-use crate::storage::{Snapshot, latest, write_atomically};
+use crate::error::{AtPath, Error, Result};
+use crate::storage::{Snapshot, numbered, remove_leftovers, write_atomically};
 
 /// What happens in a run, as it happens.
 #[derive(Debug)]
@@ -38,7 +39,11 @@ pub enum Event<'a> {
         pairs: usize,
         articles: usize,
         skipped: &'a [LeftOut],
+        /// What each checkpoint will take on disk.
+        checkpoint_bytes: u64,
     },
+    /// Something that the run survives and its owner should know.
+    Warning(&'a str),
     /// A step is done.
     Step {
         step: u64,
@@ -54,32 +59,49 @@ pub enum Event<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Finished,
+    /// The time limit was reached; a checkpoint was written.
+    OutOfTime,
     /// The observer asked to stop; a checkpoint was written where a step had been made.
     Stopped,
+}
+
+/// What to do where the run's folder holds a run already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resume {
+    /// Go on where there is a checkpoint, begin where there is none.
+    #[default]
+    Auto,
+    /// Begin; a folder with checkpoints is an error.
+    Never,
+    /// Go on; a folder without checkpoints is an error.
+    Must,
 }
 
 /// Trains in `run_dir`, or goes on from the checkpoint there. `observer` sees every event and answers whether to go on; a no is
 /// obeyed after the step.
 ///
+/// A damaged checkpoint is passed over with a warning, where an older one is whole. A disk that refuses a file in the middle of a
+/// run is a warning too: the run goes on and tries again at the next interval.
+///
 /// # Errors
-/// All that [`Trainer::new`] refuses; a checkpoint with other settings; a loss that is no number; a disk that refuses.
+/// All that [`Trainer::new`] refuses; a folder in use; a checkpoint with other settings; a loss that is no number; a disk that
+/// refuses at the start or the end.
 pub fn train(
     pairs: &Pairs,
     run_dir: &Path,
     config: Config,
+    resume: Resume,
     observer: &mut dyn FnMut(Event) -> bool,
 ) -> Result<Outcome> {
+    let began = Instant::now();
     let mut load = |plan: &Plan, done| observer(Event::Load { plan, done });
     let Some(mut trainer) = Trainer::watched(pairs, config, &mut load)? else {
         return Ok(Outcome::Stopped);
     };
-    let run = Folder(run_dir.into());
-    let last = latest(&run.0.join("checkpoints"))?;
-    if let Some((path, _)) = &last {
-        checkpoint::read(path, &mut trainer)?;
-    }
+    let run = Folder::open(run_dir)?;
+    let resumed = run.restore(&mut trainer, resume, observer)?;
     run.create(&trainer.config, &trainer.data.skipped)?;
-    let mut log = Log::open(&run.0.join("stats.jsonl"), trainer.step)?;
+    let mut log = Log::open(&run.path.join("stats.jsonl"), trainer.step)?;
     let (start, total) = (trainer.step, trainer.total_steps());
     let mut go_on = observer(Event::Start {
         step: start,
@@ -88,47 +110,65 @@ pub fn train(
         pairs: trainer.data.len(),
         articles: trainer.data.articles(),
         skipped: &trainer.data.skipped,
+        checkpoint_bytes: checkpoint::bytes(&trainer),
     });
+    let limit = trainer.config.time_limit_s.map(Duration::from_secs_f64);
     loop {
         let done = trainer.step >= total;
-        let end = done || !go_on;
-        let fresh = trainer.step > start || last.is_none();
+        let late = limit.is_some_and(|limit| began.elapsed() >= limit);
+        let end = done || late || !go_on;
+        let fresh = trainer.step > start || !resumed;
         let due = |every: u64| fresh && (end || trainer.step.is_multiple_of(every));
-        let saves = [
-            trainer.config.sample_every,
-            trainer.config.snapshot_every,
-            trainer.config.checkpoint_every,
-        ];
-        if saves.into_iter().any(due) {
+        let config = &trainer.config;
+        let [sample, snapshot, checkpoint] = [
+            config.sample_every,
+            config.snapshot_every,
+            config.checkpoint_every,
+        ]
+        .map(due);
+        if sample || snapshot || checkpoint {
             drop(log.checked(trainer.step)?);
         }
-        if !log.is_empty() && due(trainer.config.log_every) {
+        // What refuses in the middle may work at the next interval; at the end it is lost.
+        let tried = |result: Result<()>, observer: &mut dyn FnMut(Event) -> bool| match result {
+            Err(error) if !end => Ok(observer(Event::Warning(&error.to_string()))),
+            Err(error) => Err(error),
+            Ok(()) => Ok(true),
+        };
+        if !log.is_empty() && due(config.log_every) {
             let line = log.report(&trainer)?;
             go_on &= observer(Event::Report(&line));
         }
-        if due(trainer.config.sample_every) {
-            let path = run.path("samples", trainer.step, "png");
-            samples::write(&path, &trainer)?;
-            go_on &= observer(Event::Sample(&path));
+        if sample {
+            let path = run.file("samples", trainer.step, "png");
+            let saved = samples::write(&path, &trainer);
+            go_on &= match saved {
+                Ok(()) => observer(Event::Sample(&path)),
+                failed => tried(failed, observer)?,
+            };
         }
-        if trainer.step > 0 && due(trainer.config.snapshot_every) {
-            let path = run.path("snapshots", trainer.step, "safetensors");
+        if trainer.step > 0 && snapshot {
+            let path = run.file("snapshots", trainer.step, "safetensors");
             let parameters = &trainer.models.generator_parameters;
             let generator = parameters.named(&parameters.values);
-            Snapshot::write(&path, &trainer.config, trainer.step, &generator)?;
-            go_on &= observer(Event::Snapshot(&path));
+            go_on &= match Snapshot::write(&path, config, trainer.step, &generator) {
+                Ok(()) => observer(Event::Snapshot(&path)),
+                failed => tried(failed, observer)?,
+            };
         }
-        if trainer.step > 0 && due(trainer.config.checkpoint_every) {
-            let path = run.path("checkpoints", trainer.step, "safetensors");
-            checkpoint::write(&path, &trainer)?;
-            run.drop_older("checkpoints", &path)?;
-            go_on &= observer(Event::Checkpoint(&path));
+        if trainer.step > 0 && checkpoint {
+            let path = run.file("checkpoints", trainer.step, "safetensors");
+            let saved = checkpoint::write(&path, &trainer);
+            go_on &= match saved.and_then(|()| run.drop_older(config.keep_checkpoints)) {
+                Ok(()) => observer(Event::Checkpoint(&path)),
+                failed => tried(failed, observer)?,
+            };
         }
         if end {
-            return Ok(if done {
-                Outcome::Finished
-            } else {
-                Outcome::Stopped
+            return Ok(match (done, late) {
+                (true, _) => Outcome::Finished,
+                (_, true) => Outcome::OutOfTime,
+                _ => Outcome::Stopped,
             });
         }
         if !go_on {
@@ -140,9 +180,8 @@ pub fn train(
             Err(error) => {
                 // Pictures that went away cost no steps: what was learnt is kept. A failing disk must not hide the reason.
                 if trainer.step > start && log.checked(trainer.step).is_ok() {
-                    let path = run.path("checkpoints", trainer.step, "safetensors");
-                    let saved = checkpoint::write(&path, &trainer);
-                    let _ = saved.and_then(|()| run.drop_older("checkpoints", &path));
+                    let path = run.file("checkpoints", trainer.step, "safetensors");
+                    let _ = checkpoint::write(&path, &trainer);
                 }
                 return Err(error);
             }
@@ -152,14 +191,72 @@ pub fn train(
     }
 }
 
-struct Folder(PathBuf);
+/// A run's folder, held by this process until it is dropped.
+struct Folder {
+    path: PathBuf,
+    _lock: File,
+}
 
 impl Folder {
+    /// Makes the folder and takes its lock, which the system gives back however the process ends.
+    fn open(path: &Path) -> Result<Folder> {
+        std::fs::create_dir_all(path).at(path)?;
+        let file = path.join(".lock");
+        let lock = File::create(&file).at(&file)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Folder {
+                path: path.into(),
+                _lock: lock,
+            }),
+            Err(TryLockError::WouldBlock) => Err(Error::Busy { path: path.into() }),
+            Err(TryLockError::Error(error)) => Err(error).at(&file),
+        }
+    }
+
+    /// Goes on from the newest whole checkpoint. Returns whether there was one.
+    fn restore(
+        &self,
+        trainer: &mut Trainer,
+        resume: Resume,
+        observer: &mut dyn FnMut(Event) -> bool,
+    ) -> Result<bool> {
+        let mut checkpoints = numbered(&self.path.join("checkpoints"))?;
+        match (resume, checkpoints.last()) {
+            (Resume::Never, Some((path, _))) => {
+                let text = "expected no checkpoint, as resume is never";
+                return Err(Error::content(path, text));
+            }
+            (Resume::Must, None) => {
+                let text = "expected a checkpoint to go on from, as resume is must, got none";
+                return Err(Error::content(&self.path, text));
+            }
+            _ => {}
+        }
+        let mut damaged = Vec::new();
+        while let Some((path, _)) = checkpoints.pop() {
+            match checkpoint::read(&path) {
+                Ok(file) => {
+                    checkpoint::restore(&path, &file, trainer)?;
+                    for error in damaged {
+                        let text = format!("{error}; going on from step {}", trainer.step);
+                        // A no is heard at the next event.
+                        observer(Event::Warning(&text));
+                    }
+                    return Ok(true);
+                }
+                Err(error) => damaged.push(error),
+            }
+        }
+        damaged.into_iter().next().map_or(Ok(false), Err)
+    }
+
     fn create(&self, config: &Config, skipped: &[LeftOut]) -> Result<()> {
         for name in ["samples", "snapshots", "checkpoints"] {
-            let folder = self.0.join(name);
+            let folder = self.path.join(name);
             std::fs::create_dir_all(&folder).at(&folder)?;
+            remove_leftovers(&folder)?;
         }
+        remove_leftovers(&self.path)?;
         if !skipped.is_empty() {
             let mut rows = csv::Writer::from_writer(Vec::new());
             let line = |rows: &mut csv::Writer<_>, cells: [&str; 3]| {
@@ -171,21 +268,21 @@ impl Folder {
                 line(&mut rows, [id, &path.to_string_lossy(), reason]);
             }
             let rows = rows.into_inner().expect("writing to memory does not fail");
-            write_atomically(&self.0.join("skipped.csv"), &rows)?;
+            write_atomically(&self.path.join("skipped.csv"), &rows)?;
         }
-        write_atomically(&self.0.join("config.json"), config.to_json().as_bytes())
+        write_atomically(&self.path.join("config.json"), config.to_json().as_bytes())
     }
 
-    fn path(&self, folder: &str, step: u64, ending: &str) -> PathBuf {
-        self.0.join(folder).join(format!("step_{step:08}.{ending}"))
+    fn file(&self, folder: &str, step: u64, ending: &str) -> PathBuf {
+        self.path
+            .join(folder)
+            .join(format!("step_{step:08}.{ending}"))
     }
 
-    fn drop_older(&self, folder: &str, newest: &Path) -> Result<()> {
-        let folder = self.0.join(folder);
-        for (path, _) in crate::storage::numbered(&folder)? {
-            if path != newest {
-                std::fs::remove_file(&path).at(&path)?;
-            }
+    fn drop_older(&self, keep: usize) -> Result<()> {
+        let checkpoints = numbered(&self.path.join("checkpoints"))?;
+        for (path, _) in checkpoints.iter().rev().skip(keep) {
+            std::fs::remove_file(path).at(path)?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use cagan::config::{Config, Preset};
 use cagan::data::{Options, Pairs};
-use cagan::training::{Event, Outcome, train};
+use cagan::training::{Event, Outcome, Resume, train};
 use serde_json::json;
 
 fn config(steps: u64) -> Config {
@@ -27,18 +27,18 @@ fn two_steps_and_two_steps_are_four() {
     let folder = tempfile::tempdir().unwrap();
     let pairs = dolls(folder.path());
     let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
-    let ends = train(&pairs, &whole, config(4), &mut |_| true).unwrap();
+    let ends = train(&pairs, &whole, config(4), Resume::Auto, &mut |_| true).unwrap();
     assert_eq!(ends, Outcome::Finished);
 
     let mut stop_at_two = |event: Event| !matches!(event, Event::Step { step: 2 });
-    let ends = train(&pairs, &parts, config(4), &mut stop_at_two).unwrap();
+    let ends = train(&pairs, &parts, config(4), Resume::Auto, &mut stop_at_two).unwrap();
     assert_eq!(ends, Outcome::Stopped);
     assert!(
         parts
             .join("checkpoints/step_00000002.safetensors")
             .is_file()
     );
-    let ends = train(&pairs, &parts, config(4), &mut |_| true).unwrap();
+    let ends = train(&pairs, &parts, config(4), Resume::Auto, &mut |_| true).unwrap();
     assert_eq!(ends, Outcome::Finished);
 
     assert!(bytes(&whole, "checkpoints", 4) == bytes(&parts, "checkpoints", 4));
@@ -61,13 +61,13 @@ fn another_setting_is_refused_and_named_and_a_longer_run_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let pairs = dolls(folder.path());
     let run = folder.path().join("run");
-    train(&pairs, &run, config(2), &mut |_| true).unwrap();
+    train(&pairs, &run, config(2), Resume::Auto, &mut |_| true).unwrap();
     let before = bytes(&run, "checkpoints", 2);
     let other = Config {
         learning_rate: 1e-3,
         ..config(3)
     };
-    let error = train(&pairs, &run, other, &mut |_| true)
+    let error = train(&pairs, &run, other, Resume::Auto, &mut |_| true)
         .unwrap_err()
         .to_string();
     assert!(
@@ -76,7 +76,9 @@ fn another_setting_is_refused_and_named_and_a_longer_run_is_not() {
     );
     assert!(!error.contains("steps"), "{error}");
     assert!(bytes(&run, "checkpoints", 2) == before);
-    train(&pairs, &run, config(3), &mut |_| true).unwrap();
+    train(&pairs, &run, config(3), Resume::Auto, &mut |_| true).unwrap();
+    // Two are kept.
+    train(&pairs, &run, config(4), Resume::Must, &mut |_| true).unwrap();
     assert!(!run.join("checkpoints/step_00000002.safetensors").exists());
     assert!(run.join("snapshots/step_00000002.safetensors").exists());
     bytes(&run, "checkpoints", 3);
