@@ -148,16 +148,16 @@ impl PyPairs {
 /// Draws synthetic pairs: paper dolls and the garments that they wear, as an ordinary pairs folder of PNG files; and true swaps,
 /// for evaluation.
 ///
-/// A true swap is the same person in the article of another pair: `swaps/<human id>__<target id>.png`, beside it as `.alpha.png` the
-/// mask of what changes (8 bit grey: how much of a pixel either article covers, above 0 wherever the two pictures may differ), and all
-/// of them in `swaps/list.csv` with the columns human and target, as `cagan swap --list` takes it.
+/// A true swap is the same person in the article of another pair: `swaps/<human id>__<target id>.png`, beside it as `.alpha.png`
+/// the mask of what changes (8 bit grey: how much of a pixel either article covers, above 0 wherever the two pictures may differ),
+/// and all of them in `swaps/list.csv` with the columns human and target, as `cagan swap --list` takes it.
 ///
 /// Args:
 ///     out: The folder, made where it is not there.
 ///     count: How many pairs, 1 to 1,000,000.
 ///     seed: What the drawing comes from; 0 where none is given. The same seed gives the same bytes.
 ///     size: (height, width), or one number for a square, 16 to 1024 each; 128 x 96 where none is given.
-///     swaps: How many true swaps of each person, fewer than pairs; 1 where no number is given and there is another article. 0: none.
+///     swaps: How many true swaps of each person, fewer than pairs. Where no number is given 1, if there is another article.
 ///
 /// Returns:
 ///     The pairs.

@@ -1,8 +1,8 @@
 //! How a body stands: the map from the doll's own measures to pixels. A garment is cut in the same measures, so one map dresses a
 //! person and another one lays the garment flat.
 //!
-//! The measures: the spine at x = 0, the base of the neck at y = 0, the crotch near y = 1. Arms have their own: how far along the arm,
-//! and how far to its outer side.
+//! The measures: the spine at x = 0, the base of the neck at y = 0, the crotch near y = 1. Arms have their own: how far to the
+//! outer side of the arm, and how far along it.
 
 use super::shapes::{Point, lerp, quadratic, unit};
 
@@ -96,7 +96,7 @@ impl Frame {
         }
     }
 
-    /// A point of an arm in pixels. `out`: to its outer side; `along`: 0 at the shoulder, [`ARM`] at the wrist, the elbow between them.
+    /// A point of an arm in pixels. `out`: to its outer side; `along`: 0 at the shoulder, [`ARM`] at the wrist.
     pub fn arm(&self, side: Side, [out, along]: Point) -> Point {
         /// How far from the elbow the arm is round.
         const ROUND: f32 = 0.2;

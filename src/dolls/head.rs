@@ -216,13 +216,10 @@ impl Head {
         } else {
             1.1
         };
-        let over = arc(0, 24)
-            .into_iter()
-            .filter(|[_, y]| *y <= 0.0)
-            .map(|[x, y]| [x * 0.192 * bulge.min(1.08), y * 0.262 * bulge]);
-        let mut over: Vec<Point> = over.collect();
-        over.sort_by(|a, b| b[0].total_cmp(&a[0]));
-        let cap = [hairline.0, over].concat();
+        // Back over the top of the head.
+        let over = arc(12, 24).into_iter().rev();
+        let over = over.map(|[x, y]| [x * 0.192 * bulge.min(1.08), y * 0.262 * bulge]);
+        let cap = hairline.0.into_iter().chain(over).collect();
         let strand = |end: f32, wide: f32| {
             let right = Line::from([0.1, -0.22])
                 .curve([0.22, -0.17], [0.218, 0.02])

@@ -1,7 +1,8 @@
 //! Paper dolls: synthetic people in synthetic garments, for demos, tests and evaluation, with the true picture of every swap.
 //!
-//! Every picture is a pure function of the seed and of numbers: the same bytes on any number of threads. Shapes are computed with sums,
-//! products, quotients and square roots, and colours are mixed in whole numbers, so machines that follow IEEE 754 agree too.
+//! Every picture is a pure function of the seed and of numbers: the same bytes on any number of threads. Shapes are computed with
+//! sums, products, quotients and square roots only, whose results IEEE 754 fixes, and colours are mixed in whole numbers, so other
+//! machines should agree too; recorded hashes check it wherever the tests run.
 
 mod canvas;
 mod cut;

@@ -128,7 +128,8 @@ impl Print {
         }
     }
 
-    /// Paints the pattern between two corners in the cloth's measures. `chest`: where a motif goes, if this piece has room for one.
+    /// Paints the pattern between two corners in the cloth's measures. `chest`: where a motif goes, if this piece has room for
+    /// one.
     pub fn paint(
         &self,
         canvas: &mut Canvas,
@@ -174,7 +175,7 @@ impl Print {
             Pattern::Flowers => {
                 let size = self.period * 0.3;
                 let places: Vec<Point> = self.lattice(low, high, 1.6).collect();
-                // Five petals on a circle, at 0.31 + 0.95i and so on; the leaf below.
+                // Five petals, the first one upwards.
                 let petals = [
                     [0.0, -1.0],
                     [0.951, -0.309],

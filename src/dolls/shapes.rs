@@ -1,5 +1,5 @@
-//! Outlines as lists of points. Sums, products, quotients and square roots only: these are the same on every machine, which sines and
-//! cosines are not.
+//! Outlines as lists of points. Sums, products, quotients and square roots only: these are the same on every machine, which
+//! sines and cosines are not.
 
 /// (x, y): to the right, and down.
 pub type Point = [f32; 2];

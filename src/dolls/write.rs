@@ -23,8 +23,8 @@ pub const SIZE: [u32; 2] = [128, 96];
 pub const SWAPS: u64 = 1;
 
 /// Draws `count` pairs into `folder` as `human/<id>.png` and `article/<id>.png`, and `swaps` true swaps of each person into
-/// other people's articles: `swaps/<human id>__<target id>.png`, its mask (see [`super::swap`]) as `.alpha.png`, and all of them in
-/// `swaps/list.csv` with the columns human and target.
+/// other people's articles: `swaps/<human id>__<target id>.png`, its mask (see [`super::swap`]) as `.alpha.png`, and all of
+/// them in `swaps/list.csv` with the columns human and target.
 ///
 /// # Errors
 /// [`Error::Setting`] for a count outside 1 to 1,000,000, a side outside 16 to 1024, or more swaps than there are other articles;
