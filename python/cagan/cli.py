@@ -169,10 +169,11 @@ def evaluate(model: Path, dolls: Path, device: str | None, as_json: bool) -> Non
 @click.option("--count", type=int, required=True, help="Number of pairs")
 @click.option("--seed", type=int, help="What the drawing comes from [default: 0]")
 @click.option("--size", type=_Size(), help="Height x width [default: 128x96]")
-def dolls(out: Path, count: int, seed: int | None, size: Any) -> None:
-    """Draw synthetic pairs into the folder OUT."""
+@click.option("--swaps", type=int, help="True swaps of each person; 0 for none [default: 1]")
+def dolls(out: Path, count: int, seed: int | None, size: Any, swaps: int | None) -> None:
+    """Draw synthetic pairs into the folder OUT, true swaps and their masks into OUT/swaps."""
     size = (size, size) if isinstance(size, int) else size
-    click.echo(_cagan.dolls(out, count, seed, size))
+    click.echo(_cagan.dolls(out, count, seed, size, swaps))
 
 
 @cli.command()

@@ -17,7 +17,7 @@ def demo(folder: Path) -> Path:
     Returns:
         The last grid of swaps: people along the top, articles down the left, beside each swap its mask.
     """
-    pairs = _cagan.dolls(folder / "dolls", count=600, size=64)
-    config = _cagan.Config("vasily", image_size=64, width=128, steps=1500, sample_every=250, snapshot_every=500)
+    pairs = _cagan.dolls(folder / "dolls", count=600, size=64, swaps=0)
+    config = _cagan.Config("vasily", image_size=64, width=128, steps=3000, sample_every=500, snapshot_every=1000)
     run = train(pairs, folder / "run", config)
     return run.samples[-1]

@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 
 use super::arrays::bytes_to_numpy;
 use crate::data::{LeftOut, OnError, Options, Pair, Pairs};
+use crate::dolls::{SEED, SIZE, SWAPS};
 use crate::error::Error;
 use crate::pixels::read_rgb;
 
@@ -245,45 +246,55 @@ pub fn read_picture(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyArray
     decoded(py, &path)
 }
 
-/// Draws synthetic pairs: paper dolls and the garments that they wear, as an ordinary pairs folder of PNG files.
+/// Draws synthetic pairs: paper dolls and the garments that they wear, as an ordinary pairs folder of PNG files; and true swaps,
+/// for evaluation.
+///
+/// A true swap is the same person in the article of another pair: `swaps/<human id>__<target id>.png`, beside it as `.alpha.png`
+/// the mask of what changes (8 bit grey: how much of a pixel either article covers, above 0 wherever the two pictures may differ),
+/// and all of them in `swaps/list.csv` with the columns human and target, as `cagan swap --list` takes it.
 ///
 /// Args:
 ///     out: The folder, made where it is not there.
-///     count: How many pairs.
+///     count: How many pairs, 1 to 1,000,000.
 ///     seed: What the drawing comes from; 0 where none is given. The same seed gives the same bytes.
 ///     size: (height, width), or one number for a square, 16 to 1024 each; 128 x 96 where none is given.
+///     swaps: How many true swaps of each person, fewer than pairs. Where no number is given 1, if there is another article.
 ///
 /// Returns:
 ///     The pairs.
 ///
 /// Raises:
-///     ValueError: For no pairs, or a size outside the limits.
+///     ValueError: For a count, a size or a number of swaps outside the limits.
 ///     OSError: Where the folder cannot be written.
 #[pyfunction]
-#[pyo3(signature = (out, count, seed=None, size=None))]
+#[pyo3(signature = (out, count, seed=None, size=None, swaps=None))]
 pub fn dolls(
     py: Python<'_>,
     out: PathBuf,
     count: i64,
     seed: Option<i64>,
     size: Option<Size>,
+    swaps: Option<i64>,
 ) -> PyResult<PyPairs> {
     let positive = |name: &str, value: i64| {
         u64::try_from(value).map_err(|_| Error::setting(name, "zero or more", value))
     };
     let count = positive("count", count)?;
-    let seed = positive("seed", seed.unwrap_or_default())?;
-    let [height, width] = match size {
-        None => [128, 96],
-        Some(Size::Square(side)) => [side; 2],
-        Some(Size::Sides(height, width)) => [height, width],
-    };
+    let seed = seed.map_or(Ok(SEED), |seed| positive("seed", seed))?;
     let side = |value| {
         u32::try_from(value).map_err(|_| Error::setting("size", "sides of 16 to 1024", value))
     };
-    let size = [side(height)?, side(width)?];
+    let size = match size {
+        None => SIZE,
+        Some(Size::Square(length)) => [side(length)?; 2],
+        Some(Size::Sides(height, width)) => [side(height)?, side(width)?],
+    };
+    let swaps = match swaps {
+        None => SWAPS.min(count.saturating_sub(1)),
+        Some(swaps) => positive("swaps", swaps)?,
+    };
     let pairs = py.detach(|| {
-        crate::dolls::write(&out, count, seed, size)?;
+        crate::dolls::write(&out, count, seed, size, swaps)?;
         Pairs::open(&out, &Options::default())
     })?;
     Ok(PyPairs(pairs))

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 pub use snapshot::Snapshot;
-pub use tensors::{TensorFile, read_tensors, write_tensors};
+pub use tensors::{CHECKSUM, TensorFile, read_tensors, write_tensors};
 
 use crate::error::{AtPath, Error, Result};
 
@@ -34,13 +34,28 @@ pub fn remove_leftovers(folder: &Path) -> Result<()> {
 /// # Errors
 /// [`Error::Io`] with the path; the old file is then still there.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_renamed(path, bytes, true)
+}
+
+/// Writes a file that can be made again: whole or not there, as [`write_atomically`], but not synced, which takes longer than drawing
+/// a picture. After a power cut the file may be empty.
+///
+/// # Errors
+/// [`Error::Io`] with the path; the old file is then still there.
+pub fn write_unsynced(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_renamed(path, bytes, false)
+}
+
+fn write_renamed(path: &Path, bytes: &[u8], sync: bool) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
         .prefix(UNFINISHED)
         .tempfile_in(folder)
         .at(path)?;
     file.write_all(bytes).at(path)?;
-    file.as_file().sync_all().at(path)?;
+    if sync {
+        file.as_file().sync_all().at(path)?;
+    }
     // A temporary file is private by default; a run folder's files are as readable as any other.
     #[cfg(unix)]
     {
@@ -53,7 +68,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         source: e.error,
     })?;
     // The rename itself must reach the disk too.
-    if let Ok(folder) = std::fs::File::open(folder) {
+    if sync && let Ok(folder) = std::fs::File::open(folder) {
         folder.sync_all().at(path)?;
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::trainer::Trainer;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::storage::{TensorFile, read_tensors, write_tensors};
+use crate::storage::{CHECKSUM, TensorFile, read_tensors, write_tensors};
 
 const FORMAT: &str = "cagan.checkpoint";
 
@@ -45,7 +45,9 @@ pub fn write(path: &Path, trainer: &Trainer) -> Result<()> {
 /// # Errors
 /// [`Error::Content`] for a truncated or damaged file, or one of another version.
 pub fn read(path: &Path) -> Result<TensorFile> {
-    read_tensors(path, FORMAT)
+    let file = read_tensors(path, FORMAT)?;
+    file.entry(path, CHECKSUM)?;
+    Ok(file)
 }
 
 /// Brings a trainer to a checkpoint's state.

@@ -14,7 +14,7 @@ fn config(steps: u64) -> Config {
 
 fn dolls(folder: &Path) -> Pairs {
     let folder = folder.join("dolls");
-    cagan::dolls::write(&folder, 5, 1, [64, 32]).unwrap();
+    cagan::dolls::write(&folder, 5, 1, [64, 32], 0).unwrap();
     Pairs::open(folder, &Options::default()).unwrap()
 }
 

@@ -40,7 +40,8 @@ def read_tensors(path):
 
 
 def write_tensors(path, entries, arrays):
-    """The counterpart of `read_tensors`."""
+    """The counterpart of `read_tensors`, for other contents than the checksum is of."""
+    entries = {key: value for key, value in entries.items() if key != "checksum"}
     header, start = {"__metadata__": {"cagan": json.dumps(entries)}}, 0
     for name, array in arrays.items():
         end = start + array.nbytes

@@ -383,8 +383,8 @@ def test_a_header_that_promises_the_moon(snapshot):
 @pytest.mark.parametrize(
     ("changes", "parts"),
     [
-        ({"format_version": "999"}, ["format_version: expected 1", "got 999"]),
-        ({"format_version": None}, ["format_version: expected 1", "got none"]),
+        ({"format_version": "999"}, ["format_version: expected 2", "got 999"]),
+        ({"format_version": None}, ["format_version: expected 2", "got none"]),
         ({"format": "pt"}, ["format: expected cagan.snapshot", "got pt"]),
         ({"format": None}, ["format: expected cagan.snapshot", "got none"]),
         ({"step": "soon"}, ["step: expected a whole number", "got soon"]),

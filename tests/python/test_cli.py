@@ -91,11 +91,14 @@ def test_train_takes_every_setting(call, pairs_dir, tmp_path):
         "batch_size": 2,
         "epochs": 3,
         "steps": 1,
+        "images": None,
+        "time_limit_s": 1000.0,
         "seed": 9,
         "log_every": 3,
         "sample_every": 4,
         "snapshot_every": 5,
         "checkpoint_every": 6,
+        "keep_checkpoints": 3,
         "sample_humans": 2,
         "sample_articles": 1,
         "device": "cpu",
@@ -106,7 +109,9 @@ def test_train_takes_every_setting(call, pairs_dir, tmp_path):
         "precision": "fp32",
     }
     assert sorted(settings) == sorted(setting["name"] for setting in cagan._cagan.settings())
-    options = [text for name, value in settings.items() for text in ("--" + name.replace("_", "-"), value)]
+    options = [
+        text for name, value in settings.items() if value is not None for text in ("--" + name.replace("_", "-"), value)
+    ]
     code, _, err = call("train", pairs_dir, tmp_path, "--preset", "smoke", "--quiet", *options)
     assert code == 0, err
     expected = settings | {"image_size": (64, 48), "discriminator_copies": True, "flip": False}

@@ -86,6 +86,7 @@ def assert_same_end(run_dir, whole):
 def test_the_folder_of_a_run(run):
     names = {path.relative_to(run.path).as_posix() for path in run.path.rglob("*") if path.is_file()}
     assert names == {
+        ".lock",
         "config.json",
         "stats.jsonl",
         "samples/step_00000000.png",
@@ -177,7 +178,15 @@ def test_events_arrive_in_order(pairs, tmp_path):
     ]
     load = {"files": 16, "pairs": 8, "loader": "resident", "bytes": 16 * 3 * 64 * 64, "workers": os.cpu_count()}
     assert [value for name, value in events if name == "load"] == [load | {"done": 0}, load | {"done": 16}]
-    start = {"step": 0, "total": 4, "batch_size": 4, "pairs": 8, "articles": 8, "skipped": []}
+    start = {
+        "step": 0,
+        "total": 4,
+        "batch_size": 4,
+        "pairs": 8,
+        "articles": 8,
+        "skipped": [],
+        "checkpoint_bytes": 157188,
+    }
     assert events[2] == ("start", start)
     assert [list(value) for name, value in events if name == "report"] == [KEYS, KEYS]
     files = [value for name, value in events if name in ("sample", "snapshot", "checkpoint")]
@@ -187,8 +196,8 @@ def test_events_arrive_in_order(pairs, tmp_path):
         "snapshots/step_00000004.safetensors",
         "checkpoints/step_00000004.safetensors",
     ]
-    # Only the newest checkpoint is kept, and every snapshot.
-    assert only(tmp_path / "checkpoints") == files[-1]
+    # The two newest checkpoints are kept, and every snapshot.
+    assert sorted((tmp_path / "checkpoints").iterdir()) == [files[1], files[-1]]
     assert len(cagan.Run(tmp_path).snapshots) == 2
 
 
@@ -441,8 +450,9 @@ def test_what_diverged_can_be_called_again(pairs, tmp_path):
 
 def test_the_checkpoint_says_what_it_is_of(run):
     entries, arrays = read_tensors(only(run.path / "checkpoints"))
+    assert all(len(entries.pop(name)) == 32 for name in ("checksum", "data"))
     assert cagan.Config.from_json(entries.pop("config")) == run.config
-    assert entries == {"format": "cagan.checkpoint", "format_version": "1", "step": "4", "pairs": "8"}
+    assert entries == {"format": "cagan.checkpoint", "format_version": "2", "step": "4", "pairs": "8"}
     parts = {"generator", "discriminator", "generator_adam", "discriminator_adam"}
     assert {name.split(".")[0] for name in arrays} == parts
     _, generator = read_tensors(run.snapshots[-1])

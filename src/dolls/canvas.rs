@@ -1,0 +1,276 @@
+//! What is drawn on. tiny-skia says how much of each pixel a shape covers; mixing the colours is ours, in whole numbers, so that a
+//! pixel that a shape does not cover keeps its exact bytes and one that it covers wholly takes the shape's.
+
+use image::{GrayImage, RgbImage};
+use tiny_skia::{FillRule, LineCap, LineJoin, Mask, Path, PathBuilder, Stroke, Transform};
+
+use super::shapes::Point;
+
+pub type Colour = [u8; 3];
+
+/// A colour lightened (`by` > 1) towards white or darkened (`by` < 1) towards black.
+pub fn shade(colour: Colour, by: f32) -> Colour {
+    colour.map(|value| {
+        let value = f32::from(value);
+        let shaded = if by <= 1.0 {
+            value * by
+        } else {
+            255.0 - (255.0 - value) * (2.0 - by)
+        };
+        shaded.clamp(0.0, 255.0).round() as u8
+    })
+}
+
+/// The colour a share of the way from `a` to `b`.
+pub fn between(a: Colour, b: Colour, share: f32) -> Colour {
+    [0, 1, 2].map(|c| (f32::from(a[c]) + (f32::from(b[c]) - f32::from(a[c])) * share).round() as u8)
+}
+
+fn mix(below: u8, over: u8, coverage: u8) -> u8 {
+    let (below, over, coverage) = (u32::from(below), u32::from(over), u32::from(coverage));
+    ((over * coverage + below * (255 - coverage) + 127) / 255) as u8
+}
+
+/// A picture under construction, and how much of each of its pixels shows a garment.
+pub struct Canvas {
+    width: usize,
+    height: usize,
+    pixels: Vec<u8>,
+    /// Per pixel: 0 where no garment has a part in the colour, else how much of the pixel is garment.
+    garment: Vec<u8>,
+    /// Zero between two shapes.
+    coverage: Mask,
+}
+
+/// Columns and rows that a shape can reach.
+struct Reach {
+    columns: std::ops::Range<usize>,
+    rows: std::ops::Range<usize>,
+}
+
+impl Canvas {
+    /// A canvas of one colour. `size`: height and width.
+    pub fn new([height, width]: [u32; 2], colour: Colour) -> Self {
+        let (rows, columns) = (height as usize, width as usize);
+        Canvas {
+            width: columns,
+            height: rows,
+            pixels: colour.repeat(rows * columns),
+            garment: vec![0; rows * columns],
+            coverage: Mask::new(width, height).expect("the size was checked"),
+        }
+    }
+
+    /// [height, width] in pixels.
+    pub fn size(&self) -> [f32; 2] {
+        [self.height as f32, self.width as f32]
+    }
+
+    /// Paints everything in one colour.
+    pub fn flood(&mut self, colour: Colour) {
+        for pixel in self.pixels.chunks_exact_mut(3) {
+            pixel.copy_from_slice(&colour);
+        }
+    }
+
+    /// Paints each row in the colour of its height, 0 at the top to 1 at the bottom.
+    pub fn rows(&mut self, colour: impl Fn(f32) -> Colour) {
+        let last = (self.height - 1) as f32;
+        for (y, row) in self.pixels.chunks_exact_mut(3 * self.width).enumerate() {
+            let colour = colour(y as f32 / last);
+            row.chunks_exact_mut(3)
+                .for_each(|pixel| pixel.copy_from_slice(&colour));
+        }
+    }
+
+    /// Fills closed outlines, which may overlap.
+    pub fn fill(&mut self, outlines: &[Vec<Point>], colour: Colour) {
+        self.tint(outlines, colour, 1.0);
+    }
+
+    /// Fills closed outlines with a colour of which the share `alpha` hides what is below.
+    pub fn tint(&mut self, outlines: &[Vec<Point>], colour: Colour, alpha: f32) {
+        self.paint(path(outlines), colour, alpha);
+    }
+
+    /// Draws a line of a width in pixels.
+    pub fn line(&mut self, points: &[Point], width: f32, colour: Colour, alpha: f32) {
+        self.paint(stroke(&[points], false, width), colour, alpha);
+    }
+
+    /// Draws along closed outlines.
+    pub fn edge(&mut self, outlines: &[Vec<Point>], width: f32, colour: Colour, alpha: f32) {
+        self.paint(stroke(outlines, true, width), colour, alpha);
+    }
+
+    fn paint(&mut self, path: Option<Path>, colour: Colour, alpha: f32) {
+        let alpha = (alpha * 255.0).round() as u32;
+        self.cover(path, |pixel, garment, coverage, _| {
+            let coverage = ((u32::from(coverage) * alpha + 127) / 255) as u8;
+            (0..3).for_each(|c| pixel[c] = mix(pixel[c], colour[c], coverage));
+            // What lies over a garment hides it; as long as any of it shines through, some garment is left.
+            if *garment > 0 {
+                *garment = match coverage {
+                    255 => 0,
+                    _ => mix(*garment, 0, coverage).max(1),
+                };
+            }
+        });
+    }
+
+    /// Lays a piece of cloth: the part of `cloth` inside the outlines, which from here on is garment.
+    pub fn lay(&mut self, outlines: &[Vec<Point>], cloth: &Canvas) {
+        self.cover(path(outlines), |pixel, garment, coverage, at| {
+            let cloth = &cloth.pixels[3 * at..3 * at + 3];
+            (0..3).for_each(|c| pixel[c] = mix(pixel[c], cloth[c], coverage));
+            *garment = mix(*garment, 255, coverage).max(u8::from(coverage > 0));
+        });
+    }
+
+    /// Calls `each(pixel, garment, coverage, index)` for every pixel that the path touches.
+    fn cover(&mut self, path: Option<Path>, mut each: impl FnMut(&mut [u8], &mut u8, u8, usize)) {
+        let Some(path) = path else { return };
+        let Some(reach) = self.reach(&path) else {
+            return;
+        };
+        self.coverage
+            .fill_path(&path, FillRule::Winding, true, Transform::identity());
+        for row in reach.rows {
+            let places =
+                row * self.width + reach.columns.start..row * self.width + reach.columns.end;
+            let coverage = &mut self.coverage.data_mut()[places.clone()];
+            let pixels = self.pixels[3 * places.start..3 * places.end].chunks_exact_mut(3);
+            let garments = &mut self.garment[places.clone()];
+            for (((pixel, garment), coverage), at) in pixels.zip(garments).zip(coverage).zip(places)
+            {
+                if *coverage > 0 {
+                    each(pixel, garment, *coverage, at);
+                    *coverage = 0;
+                }
+            }
+        }
+    }
+
+    fn reach(&self, path: &Path) -> Option<Reach> {
+        let bounds = path.bounds();
+        // One pixel more on each side than the outline needs; numbers below zero saturate.
+        let range = |low: f32, high: f32, len: usize| {
+            let range = (low - 1.0) as usize..((high + 2.0) as usize).min(len);
+            (range.start < range.end).then_some(range)
+        };
+        Some(Reach {
+            columns: range(bounds.left(), bounds.right(), self.width)?,
+            rows: range(bounds.top(), bounds.bottom(), self.height)?,
+        })
+    }
+
+    /// The picture.
+    pub fn picture(&self) -> RgbImage {
+        let pixels = self.pixels.clone();
+        RgbImage::from_raw(self.width as u32, self.height as u32, pixels)
+            .expect("three bytes a pixel")
+    }
+
+    /// How much of each pixel shows a garment, never 0 where one has a part in the colour.
+    pub fn garment(&self) -> GrayImage {
+        let garment = self.garment.clone();
+        GrayImage::from_raw(self.width as u32, self.height as u32, garment)
+            .expect("one byte a pixel")
+    }
+}
+
+fn path(outlines: &[Vec<Point>]) -> Option<Path> {
+    let mut builder = PathBuilder::new();
+    for outline in outlines {
+        // All in one sense of rotation: opposite ones would cut holes where they overlap.
+        let corners = outline.iter().zip(outline.iter().cycle().skip(1));
+        let area: f32 = corners.map(|(a, b)| a[0] * b[1] - b[0] * a[1]).sum();
+        match area < 0.0 {
+            true => push(&mut builder, outline.iter().rev()),
+            false => push(&mut builder, outline.iter()),
+        }
+        builder.close();
+    }
+    builder.finish()
+}
+
+fn stroke(lines: &[impl AsRef<[Point]>], closed: bool, width: f32) -> Option<Path> {
+    let mut builder = PathBuilder::new();
+    for line in lines {
+        push(&mut builder, line.as_ref().iter());
+        if closed {
+            builder.close();
+        }
+    }
+    let stroke = Stroke {
+        width,
+        line_cap: LineCap::Round,
+        line_join: LineJoin::Round,
+        ..Stroke::default()
+    };
+    builder.finish()?.stroke(&stroke, 1.0)
+}
+
+fn push<'a>(builder: &mut PathBuilder, points: impl Iterator<Item = &'a Point>) {
+    for (i, [x, y]) in points.enumerate() {
+        match i {
+            0 => builder.move_to(*x, *y),
+            _ => builder.line_to(*x, *y),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn square(side: f32) -> Vec<Vec<Point>> {
+        vec![vec![[0.0, 0.0], [side, 0.0], [side, side], [0.0, side]]]
+    }
+
+    #[test]
+    fn what_covers_a_garment_wholly_leaves_none_of_it() {
+        let mut canvas = Canvas::new([4, 4], [10; 3]);
+        canvas.lay(&square(3.0), &Canvas::new([4, 4], [200; 3]));
+        assert_eq!(canvas.picture().get_pixel(2, 2).0, [200; 3]);
+        assert_eq!(canvas.picture().get_pixel(3, 3).0, [10; 3]);
+        let count = |canvas: &Canvas| canvas.garment().iter().filter(|g| **g > 0).count();
+        assert_eq!(count(&canvas), 9);
+        canvas.tint(&square(2.0), [0; 3], 0.99);
+        assert_eq!(count(&canvas), 9);
+        canvas.fill(&square(2.0), [0; 3]);
+        assert_eq!(count(&canvas), 9 - 4);
+        // Half a column of a pixel: half covered, half garment.
+        canvas.fill(
+            &[vec![[2.0, 0.0], [2.5, 0.0], [2.5, 3.0], [2.0, 3.0]]],
+            [0; 3],
+        );
+        assert_eq!(count(&canvas), 9 - 4);
+        assert!((120..=135).contains(&canvas.garment().get_pixel(2, 1).0[0]));
+    }
+
+    #[test]
+    fn shapes_outside_are_no_trouble() {
+        let mut canvas = Canvas::new([16, 16], [9; 3]);
+        for [x, y] in [[-90.0, 2.0], [90.0, 2.0], [2.0, -90.0], [2.0, 90.0]] {
+            canvas.fill(&[vec![[x, y], [x + 5.0, y], [x, y + 5.0]]], [0; 3]);
+        }
+        canvas.fill(
+            &[vec![], vec![[1.0, 1.0]], vec![[1.0, 1.0], [8.0, 8.0]]],
+            [0; 3],
+        );
+        assert!(canvas.picture().iter().all(|value| *value == 9));
+        canvas.fill(&square(900.0), [7; 3]);
+        assert!(canvas.picture().iter().all(|value| *value == 7));
+    }
+
+    #[test]
+    fn shades_and_mixtures() {
+        assert_eq!(shade([100, 0, 255], 0.5), [50, 0, 128]);
+        assert_eq!(shade([100, 0, 255], 1.2), [131, 51, 255]);
+        assert_eq!(
+            between([0, 100, 200], [100, 100, 100], 0.25),
+            [25, 100, 175]
+        );
+    }
+}

@@ -1,0 +1,139 @@
+//! A folder of dolls: an ordinary folder of pairs, with true swaps beside them.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use image::{GrayImage, RgbImage};
+use rand::RngExt;
+use rayon::prelude::*;
+
+use super::{changes, dressed, garment};
+use crate::error::{AtPath, Error, Result};
+use crate::pixels::png;
+use crate::random::rng;
+use crate::storage::{write_atomically, write_unsynced};
+
+/// The seed where none is given.
+pub const SEED: u64 = 0;
+
+/// Height and width where none are given: the paper's.
+pub const SIZE: [u32; 2] = [128, 96];
+
+/// True swaps of each person where no number is given; a single pair has none.
+pub const SWAPS: u64 = 1;
+
+/// Draws `count` pairs into `folder` as `human/<id>.png` and `article/<id>.png`, and `swaps` true swaps of each person into
+/// other people's articles: `swaps/<human id>__<target id>.png`, its mask (see [`super::swap`]) as `.alpha.png`, and all of
+/// them in `swaps/list.csv` with the columns human and target.
+///
+/// # Errors
+/// [`Error::Setting`] for a count outside 1 to 1,000,000, a side outside 16 to 1024, or more swaps than there are other articles;
+/// [`Error::Io`]. Settings are checked before anything is written.
+///
+/// ```
+/// let folder = tempfile::tempdir().unwrap();
+/// cagan::dolls::write(folder.path(), 3, 7, [32, 24], 1).unwrap();
+/// let list = std::fs::read_to_string(folder.path().join("swaps/list.csv")).unwrap();
+/// let (human, target) = list.lines().nth(1).unwrap().split_once(',').unwrap();
+/// assert!(folder.path().join(format!("swaps/{human}__{target}.alpha.png")).is_file());
+/// let error = cagan::dolls::write(folder.path(), 3, 7, [32, 24], 3).unwrap_err();
+/// assert_eq!(error.to_string(), "swaps: expected at most 2, the other articles of 3 pairs, got 3");
+/// ```
+pub fn write(folder: &Path, count: u64, seed: u64, size: [u32; 2], swaps: u64) -> Result<()> {
+    if !(1..=1_000_000).contains(&count) {
+        return Err(Error::setting("count", "1 to 1000000", count));
+    }
+    if let Some(side) = size.into_iter().find(|side| !(16..=1024).contains(side)) {
+        return Err(Error::setting("size", "sides of 16 to 1024", side));
+    }
+    if swaps >= count && swaps > 0 {
+        let expected = match count {
+            1 => "0, there being no other article".to_owned(),
+            _ => format!("at most {}, the other articles of {count} pairs", count - 1),
+        };
+        return Err(Error::setting("swaps", expected, swaps));
+    }
+    let names: &[&str] = match swaps {
+        0 => &["human", "article"],
+        _ => &["human", "article", "swaps"],
+    };
+    for name in names {
+        let folder = folder.join(name);
+        std::fs::create_dir_all(&folder).at(&folder)?;
+    }
+    let colours = |path: &str, picture: &RgbImage| {
+        let bytes = png(picture.as_raw(), size.map(|side| side as usize), 3);
+        write_unsynced(&folder.join(path), &bytes)
+    };
+    let grey = |path: &str, picture: &GrayImage| {
+        let bytes = png(picture.as_raw(), size.map(|side| side as usize), 1);
+        write_unsynced(&folder.join(path), &bytes)
+    };
+    (0..count).into_par_iter().try_for_each(|number| {
+        let own = garment(seed, number);
+        let worn = dressed(seed, number, &own, size);
+        colours(&format!("human/{number:05}.png"), &worn.picture())?;
+        colours(
+            &format!("article/{number:05}.png"),
+            &own.lie(size).picture(),
+        )?;
+        for target in targets(seed, number, count, swaps) {
+            let new = dressed(seed, number, &garment(seed, target), size);
+            let name = format!("swaps/{number:05}__{target:05}");
+            colours(&format!("{name}.png"), &new.picture())?;
+            grey(&format!("{name}.alpha.png"), &changes(&worn, &new))?;
+        }
+        Ok::<(), Error>(())
+    })?;
+    if swaps == 0 {
+        return Ok(());
+    }
+    let mut list = "human,target\n".to_owned();
+    for number in 0..count {
+        for target in targets(seed, number, count, swaps) {
+            list.push_str(&format!("{number:05},{target:05}\n"));
+        }
+    }
+    write_atomically(&folder.join("swaps/list.csv"), list.as_bytes())
+}
+
+/// Different pairs, never `number` itself, whose articles person `number` tries on; all equally likely.
+fn targets(seed: u64, number: u64, count: u64, swaps: u64) -> Vec<u64> {
+    let mut rng = rng(seed, "doll/swaps", number);
+    // Floyd's way of drawing without repeats.
+    let mut drawn = BTreeSet::new();
+    for last in count - 1 - swaps..count - 1 {
+        let other = rng.random_range(0..=last);
+        if !drawn.insert(other) {
+            drawn.insert(last);
+        }
+    }
+    // The numbers from the own one on move up by one.
+    let others = drawn.into_iter();
+    others
+        .map(|other| other + u64::from(other >= number))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_others_without_repeats() {
+        let mut seen = BTreeSet::new();
+        for seed in 0..60 {
+            for swaps in 0..5 {
+                let targets = targets(seed, 2, 5, swaps);
+                assert_eq!(targets.len() as u64, swaps);
+                assert!(targets.windows(2).all(|pair| pair[0] < pair[1]));
+                assert!(targets.iter().all(|target| *target < 5 && *target != 2));
+                if swaps == 1 {
+                    seen.extend(targets);
+                }
+            }
+        }
+        assert_eq!(seen, BTreeSet::from([0, 1, 3, 4]));
+        assert!(targets(9, 0, 1, 0).is_empty());
+    }
+}
