@@ -1,4 +1,4 @@
-"""Measure curation on real pairs: planted duplicates, false alarms, wrong pairs, packshots, and the time of 15,000 pairs.
+"""Measure curation on real pairs: planted duplicates, false alarms, wrong pairs, packshots, time.
 
     python benchmarks/curation.py PAIRS_FOLDER [PAIRS_FOLDER ...] [--time 15000] [--look OUT]
 
