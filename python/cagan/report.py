@@ -9,12 +9,12 @@ from .listing import Listing, Row, flag, reasons, write_whole
 
 __all__ = ["write_report"]
 
-# Rows with pictures in a section, and groups with pictures: a browser stays quick, and the file below some 50 MB.
-_SHOWN = 1000
-# Pixels along a thumbnail's longer side: twice what the page shows, for fine screens.
-_SIDE = 192
+# Rows with pictures in a section, and groups with pictures: a browser stays quick, and the file small.
+_SHOWN = 500
+# Pixels along a thumbnail's longer side: half as many again as the page shows, for fine screens.
+_SIDE = 144
 # Articles shown of one group.
-_MEMBERS = 8
+_MEMBERS = 6
 
 
 def write_report(path: Path, listing: Listing, findings: list[dict[str, Any]]) -> None:

@@ -127,7 +127,8 @@ fn with_earlier(
                 true => mirror.get_or_insert_with(|| mirrored(&picture.thumbnail)),
             };
             let enough = |d: &Difference| likeness.clearly(d);
-            let difference = difference(own, &other.thumbnail, likeness.light, enough);
+            let difference =
+                difference(own, &other.thumbnail, likeness.light, likeness.mean, enough);
             if likeness.accepts(&difference) && best.is_none_or(|b| difference.mean < b.difference)
             {
                 best = Some(Link {
