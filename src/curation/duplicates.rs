@@ -59,6 +59,8 @@ impl Likeness {
 pub struct Link {
     pub earlier: usize,
     pub later: usize,
+    /// The pixels are equal.
+    pub equal: bool,
     pub mirrored: bool,
     /// Mean difference in grey levels after alignment.
     pub difference: f32,
@@ -82,6 +84,7 @@ pub fn links<E>(
             Some(&earlier) => found.push(Link {
                 earlier,
                 later,
+                equal: true,
                 mirrored: false,
                 difference: 0.0,
             }),
@@ -134,6 +137,7 @@ fn with_earlier(
                 best = Some(Link {
                     earlier,
                     later,
+                    equal: false,
                     mirrored: flip,
                     difference: difference.mean,
                 });

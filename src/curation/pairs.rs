@@ -94,7 +94,9 @@ pub fn inspect<'a, E>(
         });
     }
 
-    let mut alike = HashMap::new();
+    let mut alike = Alike::new();
+    // Each picture's stand-in: the first with the same pixels, which has all their links.
+    let mut first: Vec<usize> = (0..jobs.len()).collect();
     let mut compared = 0;
     for kind in [Kind::Human, Kind::Article] {
         let chosen: Vec<usize> = (0..jobs.len())
@@ -110,14 +112,22 @@ pub fn inspect<'a, E>(
         compared += chosen.len();
         for link in found {
             let (a, b) = (chosen[link.earlier], chosen[link.later]);
-            alike.entry(a).or_insert_with(Vec::new).push((b, link));
-            alike.entry(b).or_insert_with(Vec::new).push((a, link));
+            if link.equal {
+                first[b] = a;
+                continue;
+            }
+            alike.entry(a).or_default().push((b, link));
+            alike.entry(b).or_default().push((a, link));
         }
     }
     observe("compare", jobs.len(), jobs.len())?;
 
-    doubles(rows, &places, &pictures, &alike, &mut findings);
-    group(&places, &alike, &mut findings);
+    doubles(rows, &places, &pictures, &first, &alike, &mut findings);
+    let shown: Vec<_> = places
+        .iter()
+        .map(|sides| sides.map(|p| p.map(|p| first[p])))
+        .collect();
+    group(&shown, &alike, &mut findings);
     Ok(findings)
 }
 
@@ -211,6 +221,7 @@ fn doubles(
     rows: &[Row],
     places: &[[Option<usize>; 2]],
     pictures: &[Picture],
+    first: &[usize],
     alike: &Alike,
     findings: &mut [Finding],
 ) {
@@ -230,14 +241,14 @@ fn doubles(
     order.sort_by_key(|&row| (rank(row), std::cmp::Reverse(pixels(row)), row));
     let stays: Vec<bool> = (0..rows.len()).map(|row| rank(row) < 2).collect();
 
-    // Photo -> the pair that keeps it.
+    // Photo (its stand-in) -> the pair that keeps it.
     let mut kept: HashMap<usize, usize> = HashMap::new();
     for row in order {
-        let own = photo(row).expect("only pairs with photos are in the order");
+        let own = first[photo(row).expect("only pairs with photos are in the order")];
         let near = alike.get(&own).into_iter().flatten();
         let same = kept
             .get(&own)
-            .map(|&keeper| (keeper, "the same picture".to_owned()));
+            .map(|&keeper| (keeper, "the same pixels".to_owned()));
         let found = same.or_else(|| {
             let linked = near.filter_map(|(other, link)| Some((*kept.get(other)?, link)));
             let nearest = linked.min_by(|a, b| {
@@ -267,11 +278,8 @@ fn doubles(
 }
 
 fn describe(link: &Link) -> String {
-    match (link.mirrored, link.difference) {
-        (false, 0.0) => "the same pixels".into(),
-        (false, d) => format!("differs by {d:.1} grey levels"),
-        (true, d) => format!("mirrored, differs by {d:.1} grey levels"),
-    }
+    let mirrored = if link.mirrored { "mirrored, " } else { "" };
+    format!("{mirrored}differs by {:.1} grey levels", link.difference)
 }
 
 /// Connects the pairs that share a photo or an article.
@@ -361,6 +369,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let save = |name: &str, picture: RgbImage| picture.save(folder.path().join(name)).unwrap();
         save("red.png", photo(1, RED, 120));
+        save("red_copy.png", photo(1, RED, 120));
         save("red_large.png", photo(1, RED, 160));
         save("blue.png", photo(3, BLUE, 120));
         save("red_article.png", packshot(1, RED));
@@ -424,8 +433,12 @@ mod tests {
         );
         rows[0].standing = Standing::Kept;
         assert_eq!(of(&found(&rows)), [None, Some(0), None]);
-        // Of a pair that is left out nothing is a duplicate.
+        // A copy has its original's links.
         rows[0].standing = Standing::Open;
+        let mut more = rows.clone();
+        more.push(row(folder.path(), "red_copy.png", "red_article.png"));
+        assert_eq!(of(&found(&more)), [Some(1), None, None, Some(1)]);
+        // Of a pair that is left out nothing is a duplicate.
         rows[1].standing = Standing::Excluded;
         assert_eq!(of(&found(&rows)), [None, Some(0), None]);
     }
