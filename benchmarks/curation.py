@@ -130,7 +130,7 @@ def wrong_pairs(pairs, folder, look):
         hits += [row for row, hit in zip(rows, found) if hit]
     print(f"shuffled pairs called wrong: {flagged} of {3 * count} ({flagged / 3 / count:.1%})")
     if look:
-        paste(look / "shuffled.png", [hits[k : k + 6][j] for k in range(0, 12, 6) for j in range(6)])
+        paste(look / "shuffled.png", hits[:12])
     for name, gains in LIGHT.items():
         rows = []
         for pair in pairs:
@@ -157,10 +157,11 @@ def timing(pairs, folder, count):
             # Another quality each time: no two files have the same pixels.
             Image.open(path).convert("RGB").save(out, quality=40 + k // len(pairs) * 3)
     files = sum(1 for _ in (folder / "time").rglob("*.jpg"))
-    began = time.perf_counter()
+    began, busy = time.perf_counter(), time.process_time()
     curation = cagan.curate(folder / "time", progress=False)
-    took = time.perf_counter() - began
-    print(f"\n{count} pairs ({files} files) curated in {took:.1f} s, report included: {curation.counts}")
+    took, busy = time.perf_counter() - began, time.process_time() - busy
+    print(f"\n{count} pairs ({files} files) curated in {took:.1f} s, {busy:.1f} s of CPU, report included")
+    print(curation.counts, len(curation.groups), "groups of", len(pairs), "pictures")
 
 
 def main():

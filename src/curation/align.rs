@@ -11,7 +11,7 @@ const STEPS: usize = 8;
 /// Stretches to start from: fine patterns lead astray from far off. The later ones only where the first finds something.
 const STARTS: [f32; 3] = [0.0, 0.05, -0.05];
 /// Times the limit: what differs by more after some steps is given up.
-const FAR: f32 = 2.5;
+const FAR: f32 = 1.8;
 /// The most that the stretching may be off 1, and the shift off 0 as a part of the side: crops of up to about 5 % on each side.
 const MOST_STRETCH: f32 = 0.12;
 const MOST_SHIFT: f32 = 0.06;
@@ -267,7 +267,7 @@ fn improved(warp: Warp, cells: &Cells<1>, target: &[[f32; 1]]) -> Option<Warp> {
 fn solve(mut m: [[f64; 5]; 4]) -> Option<[f64; 4]> {
     for k in 0..4 {
         let pivot = m[k];
-        if !(pivot[k] > 1e-9) {
+        if pivot[k].is_nan() || pivot[k] <= 1e-9 {
             return None;
         }
         for line in m.iter_mut().skip(k + 1) {

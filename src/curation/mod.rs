@@ -7,6 +7,7 @@ mod duplicates;
 mod measure;
 mod options;
 mod pairs;
+mod repeats;
 mod show;
 
 pub use duplicates::{Likeness, Link, links};
