@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUST := Cargo.toml Cargo.lock build.rs .cargo/config.toml $(shell find src -name '*.rs')
-PACKAGE := $(shell find python -name '*.py*' -not -name '*.pyc')
+PACKAGE := $(shell find python -name '*.py*' -not -name '*.pyc' -o -name '*.html')
 
 # torch-sys asks the python on PATH for torch; maturin installs into VIRTUAL_ENV. Nobody has to activate anything.
 export PATH := $(CURDIR)/$(BIN):$(PATH)

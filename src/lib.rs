@@ -19,6 +19,7 @@
 //! | --- | --- |
 //! | 7 | `bindings` (Python, behind the feature `python`) |
 //! | 6 | [`training`], [`inference`] |
+//! | 5 | [`curation`] |
 //! | 4 | [`losses`] |
 //! | 3 | [`data`], [`networks`], [`dolls`] |
 //! | 2 | [`pixels`], [`random`], [`storage`] |
@@ -26,6 +27,7 @@
 //! | 0 | `error` |
 
 pub mod config;
+pub mod curation;
 pub mod data;
 pub mod dolls;
 mod error;

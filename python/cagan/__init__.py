@@ -56,22 +56,27 @@ _load_libtorch(_find_torch())
 
 # ruff: noqa: E402  # libtorch comes first
 from ._cagan import Config, Pair, Pairs, Swap, Swapper, Trainer, dolls, presets
+from .curation import Curation, curate
 from .evaluation import evaluate
+from .reviewing import review
 from .runs import Run, info, train
 
 __version__: str = info()["cagan"]
 
 __all__ = [
     "Config",
+    "Curation",
     "Pair",
     "Pairs",
     "Run",
     "Swap",
     "Swapper",
     "Trainer",
+    "curate",
     "dolls",
     "evaluate",
     "info",
     "presets",
+    "review",
     "train",
 ]

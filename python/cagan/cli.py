@@ -10,9 +10,11 @@ from typing import Any, Literal
 import click
 
 from . import _cagan
+from .curation import curate as run_curate
 from .demo import demo as run_demo
 from .evaluation import evaluate as run_evaluate
 from .evaluation import listed
+from .reviewing import review as run_review
 from .runs import info as gather_info
 from .runs import train as run_train
 
@@ -176,6 +178,51 @@ def dolls(out: Path, count: int, seed: int | None, size: Any, swaps: int | None)
     click.echo(_cagan.dolls(out, count, seed, size, swaps))
 
 
+def _thresholds(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds every threshold of curation as an option."""
+    for option in reversed(_cagan.curation_options()):
+        name, default = "--" + option["name"].replace("_", "-"), option["default"]
+        text = option["help"][0].upper() + option["help"][1:]
+        command = click.option(name, type=type(default), help=f"{text} [default: {default}]")(command)
+    return command
+
+
+@cli.command()
+@click.argument("folder", type=_FOLDER)
+@click.option("--report", type=_FOLDER, help="Page to write [default: curation.html in FOLDER]")
+@click.option("--no-report", is_flag=True, help="Write no page")
+@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON")
+@click.option("--quiet", is_flag=True, help="No progress bar")
+@_thresholds
+def curate(
+    folder: Path, report: Path | None, no_report: bool, as_json: bool, quiet: bool, **thresholds: float | None
+) -> None:
+    """Find unreadable, doubled and wrong pairs in FOLDER, and write pairs.csv and a page that shows them."""
+    given = {name: value for name, value in thresholds.items() if value is not None}
+    found = run_curate(
+        folder, report=False if no_report else report or True, progress=False if quiet else None, **given
+    )
+    if as_json:
+        counts = {"pairs": len(found.rows), "kept": found.kept, "excluded": found.excluded, "reasons": found.counts}
+        more = {"groups": len(found.groups), "csv": str(found.csv), "report": found.report and str(found.report)}
+        click.echo(json.dumps({**counts, **more}))
+        return
+    for word, count in {"kept": found.kept, "left out": found.excluded, **found.counts}.items():
+        click.echo(f"{count:7} {word}")
+    click.echo(f"{len(found.groups):7} groups\n{found.csv}")
+    if found.report:
+        click.echo(found.report)
+
+
+@cli.command()
+@click.argument("folder", type=_FOLDER)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of 127.0.0.1 [default: a free one]")
+@click.option("--no-browser", is_flag=True, help="Print the address and open nothing")
+def review(folder: Path, port: int, no_browser: bool) -> None:
+    """Go through the pairs in FOLDER with the keyboard on a local page; each decision is saved at once."""
+    run_review(folder, port=port, browser=not no_browser)
+
+
 @cli.command()
 @click.argument("folder", type=_FOLDER, default=Path("runs/demo"))
 def demo(folder: Path) -> None:
@@ -205,7 +252,7 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped; what was done is saved, the same command goes on", err=True)
         sys.exit(130)
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, ArithmeticError) as error:
+    except (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError, ArithmeticError) as error:
         text = error.args[0] if isinstance(error, KeyError) else error
         click.echo(f"error: {text}", err=True)
         sys.exit(1)

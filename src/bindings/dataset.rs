@@ -8,7 +8,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use super::arrays::bytes_to_numpy;
-use crate::data::{LeftOut, OnError, Options, Pair, Pairs};
+use crate::data::{LeftOut, OnError, Options, Pair, Pairs, Row, layouts};
 use crate::dolls::{SEED, SIZE, SWAPS};
 use crate::error::Error;
 use crate::pixels::read_rgb;
@@ -234,6 +234,22 @@ impl PyPairs {
 fn left_out(list: &[LeftOut]) -> Vec<(String, PathBuf, String)> {
     let parts = |one: &LeftOut| (one.id.clone(), one.path.clone(), one.reason.clone());
     list.iter().map(parts).collect()
+}
+
+/// A picture's place in a listing: id, human, article, split.
+type ListedRow = (String, Option<PathBuf>, Option<PathBuf>, Option<String>);
+
+/// The pictures of a folder without `pairs.csv` in one of the layouts that `Pairs` knows: (id, human, article, split), None where there is
+/// none.
+///
+/// Raises:
+///     FileNotFoundError: For a folder that is not there or of none of the layouts.
+///     ValueError: For two pictures of one stem.
+#[pyfunction]
+pub fn list_folder(py: Python<'_>, folder: PathBuf) -> PyResult<Vec<ListedRow>> {
+    let rows = py.detach(|| layouts::list(&folder))?;
+    let parts = |row: Row| (row.id, row.human, row.article, row.split);
+    Ok(rows.into_iter().map(parts).collect())
 }
 
 /// Decodes a picture file as training does: upright, sRGB, transparency laid on white; uint8, [H, W, 3].

@@ -2,6 +2,7 @@
 
 mod arrays;
 mod config;
+mod curation;
 mod dataset;
 mod errors;
 mod swapper;
@@ -41,7 +42,13 @@ fn _cagan(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<trainer::PyTrainer>()?;
     module.add_function(wrap_pyfunction!(config::presets, module)?)?;
     module.add_function(wrap_pyfunction!(config::settings, module)?)?;
+    module.add_function(wrap_pyfunction!(curation::curation_options, module)?)?;
+    module.add_function(wrap_pyfunction!(curation::curation_reasons, module)?)?;
+    module.add_function(wrap_pyfunction!(curation::inspect, module)?)?;
+    module.add_function(wrap_pyfunction!(curation::thumbnails, module)?)?;
+    module.add_function(wrap_pyfunction!(curation::to_png, module)?)?;
     module.add_function(wrap_pyfunction!(dataset::dolls, module)?)?;
+    module.add_function(wrap_pyfunction!(dataset::list_folder, module)?)?;
     module.add_function(wrap_pyfunction!(dataset::read_picture, module)?)?;
     module.add_function(wrap_pyfunction!(trainer::run, module)?)?;
     module.add_function(wrap_pyfunction!(system, module)?)

@@ -119,6 +119,7 @@ def test_wheel_fits_every_python_and_carries_what_it_should(wheel):
     assert wheel.stat().st_size < 10e6
     names = zipfile.ZipFile(wheel).namelist()
     assert {"cagan/__init__.py", "cagan/_cagan.abi3.so", "cagan/_cagan.pyi", "cagan/py.typed"} <= set(names)
+    assert {"cagan/templates/curation.html", "cagan/templates/review.html"} <= set(names)
     assert {Path(name).name for name in names if "/licenses/" in name} == {"LICENSE-APACHE", "LICENSE-MIT"}
     assert all(name.startswith(("cagan/", "cagan-")) for name in names)
 

@@ -1,0 +1,234 @@
+//! Which pictures are one picture: equal pixels, then alike hashes (of the picture or of its mirror image), then alike pictures.
+
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+
+use super::align::{Difference, difference};
+use super::measure::{COARSE, Kind, Measured, mirrored};
+use super::options::Options;
+
+/// Pictures that are compared with all earlier ones between two reports.
+const PART: usize = 256;
+/// Candidates whose coarse thumbnails differ by more are not aligned: 3 % off every side makes up to 15.
+const MOST_COARSE: u32 = 20;
+/// The worst block may differ by this many times what the whole may.
+const WORST: f32 = 3.0;
+/// What differs may be this share of what there is to see: two white shirts on white differ by little, but by all of it.
+const MOST_SHARE: f32 = 0.25;
+
+/// How alike two pictures must be.
+#[derive(Clone, Copy, Debug)]
+pub struct Likeness {
+    /// Bits of the hash that may differ.
+    pub hash_distance: u32,
+    /// Mean difference in grey levels that is allowed.
+    pub mean: f32,
+    /// Whether exposure and white balance may differ.
+    pub light: bool,
+}
+
+impl Likeness {
+    /// A photo stays the same photo when it is developed anew; a garment in another shade is another garment.
+    pub fn of(kind: Kind, options: &Options) -> Self {
+        let (mean, light) = match kind {
+            Kind::Human => (options.human_difference, true),
+            Kind::Article => (options.article_difference, false),
+        };
+        Likeness {
+            hash_distance: options.hash_distance,
+            mean: mean as f32,
+            light,
+        }
+    }
+
+    fn accepts(&self, d: &Difference) -> bool {
+        d.mean <= self.mean && d.worst <= WORST * self.mean && d.share <= MOST_SHARE
+    }
+
+    /// Whether further alignment could change nothing.
+    fn clearly(&self, d: &Difference) -> bool {
+        d.mean <= self.mean / 2.0
+            && d.worst <= WORST * self.mean / 2.0
+            && d.share <= MOST_SHARE / 2.0
+    }
+}
+
+/// Two pictures that are one; `earlier < later`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Link {
+    pub earlier: usize,
+    pub later: usize,
+    /// The pixels are equal.
+    pub equal: bool,
+    pub mirrored: bool,
+    /// Mean difference in grey levels after alignment.
+    pub difference: f32,
+}
+
+/// Finds the pictures that are one. Of pictures with equal pixels each is linked to the first, which alone is compared further.
+///
+/// # Errors
+/// What `observe` says; it is called with the pictures compared so far and with all.
+pub fn links<E>(
+    pictures: &[&Measured],
+    likeness: Likeness,
+    mut observe: impl FnMut(usize, usize) -> Result<(), E>,
+) -> Result<Vec<Link>, E> {
+    let mut found = Vec::new();
+    let mut first = HashMap::new();
+    let mut distinct = Vec::new();
+    for (later, picture) in pictures.iter().enumerate() {
+        let key = (picture.content, picture.width, picture.height);
+        match first.get(&key) {
+            Some(&earlier) => found.push(Link {
+                earlier,
+                later,
+                equal: true,
+                mirrored: false,
+                difference: 0.0,
+            }),
+            None => {
+                first.insert(key, later);
+                distinct.push(later);
+            }
+        }
+    }
+    for start in (0..distinct.len()).step_by(PART) {
+        observe(start, distinct.len())?;
+        let part = start..(start + PART).min(distinct.len());
+        let new: Vec<Vec<Link>> = part
+            .into_par_iter()
+            .map(|k| with_earlier(pictures, &distinct[..k], distinct[k], likeness))
+            .collect();
+        found.extend(new.into_iter().flatten());
+    }
+    observe(distinct.len(), distinct.len())?;
+    Ok(found)
+}
+
+fn with_earlier(
+    pictures: &[&Measured],
+    earlier: &[usize],
+    later: usize,
+    likeness: Likeness,
+) -> Vec<Link> {
+    let picture = pictures[later];
+    let mut mirror = None;
+    let mut found = Vec::new();
+    for &earlier in earlier {
+        let other = pictures[earlier];
+        let near = |hash: u64| (hash ^ picture.hash).count_ones() <= likeness.hash_distance;
+        let mut best: Option<Link> = None;
+        for flip in [false, true] {
+            let hash = if flip { other.mirror_hash } else { other.hash };
+            if !near(hash) || coarse_difference(picture, other, flip) > MOST_COARSE {
+                continue;
+            }
+            let own = match flip {
+                false => &*picture.thumbnail,
+                true => mirror.get_or_insert_with(|| mirrored(&picture.thumbnail)),
+            };
+            let enough = |d: &Difference| likeness.clearly(d);
+            let difference =
+                difference(own, &other.thumbnail, likeness.light, likeness.mean, enough);
+            if likeness.accepts(&difference) && best.is_none_or(|b| difference.mean < b.difference)
+            {
+                best = Some(Link {
+                    earlier,
+                    later,
+                    equal: false,
+                    mirrored: flip,
+                    difference: difference.mean,
+                });
+            }
+        }
+        found.extend(best);
+    }
+    found
+}
+
+/// Mean difference of the coarse thumbnails, the first one mirrored or not.
+fn coarse_difference(one: &Measured, other: &Measured, flip: bool) -> u32 {
+    let (own, others) = (
+        one.coarse.as_chunks::<3>().0,
+        other.coarse.as_chunks::<3>().0,
+    );
+    let sum: u32 = (0..COARSE * COARSE)
+        .map(|i| {
+            let (row, column) = (i / COARSE, i % COARSE);
+            let column = if flip { COARSE - 1 - column } else { column };
+            let (a, b) = (own[row * COARSE + column], others[i]);
+            (0..3).map(|c| u32::from(a[c].abs_diff(b[c]))).sum::<u32>()
+        })
+        .sum();
+    sum / (3 * COARSE * COARSE) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::measure::measured;
+    use super::*;
+    use image::{Rgb, RgbImage, imageops};
+
+    /// Colours that wave; each seed its own picture.
+    fn scene(seed: u32) -> RgbImage {
+        RgbImage::from_fn(120, 160, |x, y| {
+            let (x, y, s) = (x as f32 / 20.0, y as f32 / 20.0, seed as f32);
+            let wave = |a: f32| {
+                (128.0 + 100.0 * (x * (1.0 + s * a)).sin() * (y * (1.3 - a) + s).cos()) as u8
+            };
+            Rgb([wave(0.31), wave(0.17), wave(0.53)])
+        })
+    }
+
+    fn of(pictures: &[RgbImage], kind: Kind) -> Vec<(usize, usize, bool)> {
+        let all: Vec<Measured> = pictures.iter().map(|p| measured(p, kind)).collect();
+        let likeness = Likeness::of(kind, &Options::default());
+        let observe = |_, _| Ok::<(), ()>(());
+        let links = links(&all.iter().collect::<Vec<_>>(), likeness, observe).unwrap();
+        links
+            .iter()
+            .map(|l| (l.earlier, l.later, l.mirrored))
+            .collect()
+    }
+
+    #[test]
+    fn copies_crops_and_mirror_images_are_found_and_others_are_not() {
+        let one = scene(1);
+        let crop = imageops::crop_imm(&one, 4, 5, 112, 150).to_image();
+        let small = imageops::resize(&one, 70, 93, imageops::FilterType::Lanczos3);
+        let mirror = imageops::flip_horizontal(&one);
+        let pictures = [one.clone(), scene(2), one, scene(3), crop, small, mirror];
+        for kind in [Kind::Human, Kind::Article] {
+            let found = of(&pictures, kind);
+            for expected in [(0, 2, false), (0, 4, false), (0, 5, false), (0, 6, true)] {
+                assert!(
+                    found.contains(&expected),
+                    "{kind:?}: {expected:?} in {found:?}"
+                );
+            }
+            let others = found
+                .iter()
+                .filter(|l| [1, 3].contains(&l.0) || [1, 3].contains(&l.1));
+            assert_eq!(others.count(), 0, "{kind:?}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn another_exposure_is_the_same_photo_but_another_article() {
+        let one = scene(1);
+        let mut bright = one.clone();
+        bright.iter_mut().for_each(|v| *v = v.saturating_add(18));
+        let pictures = [one, bright];
+        assert_eq!(of(&pictures, Kind::Human), [(0, 1, false)]);
+        assert_eq!(of(&pictures, Kind::Article), []);
+    }
+
+    #[test]
+    fn an_observer_can_stop_it() {
+        let found = measured(&scene(1), Kind::Human);
+        let likeness = Likeness::of(Kind::Human, &Options::default());
+        assert_eq!(links(&[&found], likeness, |_, _| Err("stop")), Err("stop"));
+    }
+}

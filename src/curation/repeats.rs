@@ -1,0 +1,110 @@
+//! What one pair has of another: photos that repeat, and the groups that share a photo or an article.
+
+use std::collections::HashMap;
+
+use super::Reason;
+use super::duplicates::Link;
+use super::measure::Measured;
+use super::pairs::{Finding, Row, Standing};
+
+/// Pictures by place, with the places and the links of what they are alike to.
+pub(super) type Alike = HashMap<usize, Vec<(usize, Link)>>;
+
+/// Marks the photos that repeat another pair's. What was kept by hand stays, then the photo with most pixels, then the first.
+pub(super) fn doubles(
+    rows: &[Row],
+    places: &[[Option<usize>; 2]],
+    pictures: &[Result<Measured, String>],
+    first: &[usize],
+    alike: &Alike,
+    findings: &mut [Finding],
+) {
+    let photo = |row: usize| places[row][0].filter(|&p| pictures[p].is_ok());
+    let mut order: Vec<usize> = (0..rows.len())
+        .filter(|&row| photo(row).is_some())
+        .collect();
+    let pixels = |row: usize| {
+        let picture = photo(row).and_then(|p| pictures[p].as_ref().ok());
+        picture.map_or(0, |p| u64::from(p.width) * u64::from(p.height))
+    };
+    let rank = |row: usize| match rows[row].standing {
+        Standing::Kept => 0,
+        Standing::Open if findings[row].reasons.is_empty() => 1,
+        Standing::Open | Standing::Excluded => 2,
+    };
+    order.sort_by_key(|&row| (rank(row), std::cmp::Reverse(pixels(row)), row));
+    let stays: Vec<bool> = (0..rows.len()).map(|row| rank(row) < 2).collect();
+
+    // Photo (its stand-in) -> the pair that keeps it.
+    let mut kept: HashMap<usize, usize> = HashMap::new();
+    for row in order {
+        let own = first[photo(row).expect("only pairs with photos are in the order")];
+        let near = alike.get(&own).into_iter().flatten();
+        let same = kept
+            .get(&own)
+            .map(|&keeper| (keeper, "the same pixels".to_owned()));
+        let found = same.or_else(|| {
+            let linked = near.filter_map(|(other, link)| Some((*kept.get(other)?, link)));
+            let nearest = linked.min_by(|a, b| {
+                a.1.difference
+                    .total_cmp(&b.1.difference)
+                    .then(a.0.cmp(&b.0))
+            });
+            nearest.map(|(keeper, link)| (keeper, describe(link)))
+        });
+        match found {
+            Some((keeper, text)) => {
+                let finding = &mut findings[row];
+                finding.duplicate_of = Some(keeper);
+                finding.reasons.push((Reason::Duplicate, text));
+                finding.reasons.sort_by_key(|(reason, _)| *reason);
+                // Kept by hand although it repeats another: it may have repeats of its own.
+                if rows[row].standing == Standing::Kept {
+                    kept.entry(own).or_insert(row);
+                }
+            }
+            None if stays[row] => {
+                kept.insert(own, row);
+            }
+            None => {}
+        }
+    }
+}
+
+fn describe(link: &Link) -> String {
+    let mirrored = if link.mirrored { "mirrored, " } else { "" };
+    format!("{mirrored}differs by {:.1} grey levels", link.difference)
+}
+
+/// Connects the pairs that share a photo or an article.
+pub(super) fn group(places: &[[Option<usize>; 2]], alike: &Alike, findings: &mut [Finding]) {
+    fn root(parents: &mut [usize], mut at: usize) -> usize {
+        while parents[at] != at {
+            parents[at] = parents[parents[at]];
+            at = parents[at];
+        }
+        at
+    }
+    // Pairs first, then pictures.
+    let count = places.len();
+    let most = places.iter().flatten().flatten().max().map_or(0, |p| p + 1);
+    let mut parents: Vec<usize> = (0..count + most).collect();
+    let mut join = |a: usize, b: usize| {
+        let (a, b) = (root(&mut parents, a), root(&mut parents, b));
+        // The smaller is the root, so a group's root is its first pair.
+        parents[a.max(b)] = a.min(b);
+    };
+    for (row, sides) in places.iter().enumerate() {
+        for &picture in sides.iter().flatten() {
+            join(row, count + picture);
+        }
+    }
+    for (&picture, near) in alike {
+        for (other, _) in near {
+            join(count + picture, count + other);
+        }
+    }
+    for (row, finding) in findings.iter_mut().enumerate() {
+        finding.group = root(&mut parents, row);
+    }
+}
