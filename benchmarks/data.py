@@ -89,16 +89,18 @@ def compare(pairs, rounds):
         return batches(cagan.Trainer(pairs, cagan.Config("paper", **CONFIG, **settings)))
 
     contenders = {
-        "DataLoader, 2 workers": (torch_batches(pairs), 12),
+        "DataLoader, 2 workers": (torch_batches(pairs), 40),
         "cagan streaming": (ours(loader="streaming", loader_workers=2, loader_prefetch=8), 24),
-        "cagan resident": (ours(loader="resident"), 200),
+        "cagan resident": (ours(loader="resident"), 1000),
     }
     for source, _ in contenders.values():
         rate(source, 10)
     rates = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, (source, count) in contenders.items():
-            # What was decoded ahead while the others had their turn is not this turn's work.
+            # Everybody decodes ahead until its queue is full: wait for that, so that the others stand still in this turn,
+            # and take away what this one has in store, which is not this turn's work.
+            time.sleep(0.5)
             rate(source, 9)
             rates[name].append(rate(source, count))
     base = rates["DataLoader, 2 workers"]

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use image::RgbImage;
+use numpy::ndarray::ArrayViewD;
 use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -136,6 +138,25 @@ pub fn to_numpy<'py>(py: Python<'py>, tensor: &Tensor) -> PyResult<Bound<'py, Py
     tensor.copy_data(&mut values, tensor.numel());
     let shape: Vec<usize> = tensor.size().iter().map(|&n| n as usize).collect();
     PyArray1::from_vec(py, values).reshape(shape)
+}
+
+/// Keeps a tensor's memory for the array that shows it.
+#[pyclass(frozen)]
+struct Memory(#[allow(dead_code, reason = "it is held, not read")] Mutex<Tensor>);
+
+/// A tensor that nobody else keeps as a float32 array, without a copy where it is one on the CPU already.
+pub fn into_numpy(py: Python<'_>, tensor: Tensor) -> PyResult<Bound<'_, PyArrayDyn<f32>>> {
+    let tensor = (tensor.detach().to_device(Device::Cpu))
+        .to_kind(Kind::Float)
+        .contiguous();
+    let shape: Vec<usize> = tensor.size().iter().map(|&n| n as usize).collect();
+    // SAFETY: contiguous float32 memory of that shape on the CPU, as just made sure. It lives as long as the tensor, which the
+    // array's base object holds and never reallocates.
+    unsafe {
+        let view = ArrayViewD::from_shape_ptr(shape, tensor.data_ptr().cast::<f32>());
+        let memory = Bound::new(py, Memory(Mutex::new(tensor)))?;
+        Ok(PyArrayDyn::borrow_from_array(&view, memory.into_any()))
+    }
 }
 
 /// A float32 array as a tensor on the CPU.

@@ -7,7 +7,7 @@ use numpy::PyArrayDyn;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::arrays::{from_dict, from_numpy, to_dict, to_numpy, to_python};
+use super::arrays::{from_dict, from_numpy, into_numpy, to_dict, to_numpy, to_python};
 use super::config::PyConfig;
 use super::dataset::PyPairs;
 use crate::data::{LeftOut, Triplet};
@@ -112,9 +112,9 @@ impl PyTrainer {
             py.detach(move || trainer.triplet(step))?
         };
         Ok([
-            to_numpy(py, &human)?,
-            to_numpy(py, &worn)?,
-            to_numpy(py, &target)?,
+            into_numpy(py, human)?,
+            into_numpy(py, worn)?,
+            into_numpy(py, target)?,
         ])
     }
 
@@ -182,9 +182,9 @@ impl PyTrainer {
             target,
         });
         Ok([
-            to_numpy(py, &swap.composite)?,
-            to_numpy(py, &swap.paint)?,
-            to_numpy(py, &swap.mask)?,
+            into_numpy(py, swap.composite)?,
+            into_numpy(py, swap.paint)?,
+            into_numpy(py, swap.mask)?,
         ])
     }
 
