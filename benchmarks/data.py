@@ -98,8 +98,8 @@ def compare(pairs, rounds):
     rates = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, (source, count) in contenders.items():
-            # Everybody decodes ahead until its queue is full: wait for that, so that the others stand still in this turn,
-            # and take away what this one has in store, which is not this turn's work.
+            # Everybody decodes ahead until its queue is full: wait for that, so that the others stand still in this
+            # turn, and take away what this one has in store, which is not this turn's work.
             time.sleep(0.5)
             rate(source, 9)
             rates[name].append(rate(source, count))

@@ -42,7 +42,9 @@ pub enum Error {
         got: String,
     },
     /// A loss that stopped being a number.
-    #[error("{term} is {value} at step {step}: training has diverged, nothing was saved after it")]
+    #[error(
+        "{term} is {value} at step {step}: training has diverged; its last good checkpoint is as it was"
+    )]
     NonFinite { term: String, value: f64, step: u64 },
     /// A run folder that another process trains in.
     #[error("{}: another process is training in this folder", .path.display())]

@@ -5,7 +5,7 @@ use cagan::config::Fit;
 use cagan::pixels::{MAX_PIXELS, decode_rgb, planes};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    // A panic of a decoder is caught in `decode_rgb`; libFuzzer's own hook ends the process before that, and so finds it.
+    // `decode_rgb` makes an error of a decoder's panic and keeps it from libFuzzer's hook; one anywhere else ends the process here.
     match decode_rgb(bytes) {
         Ok(picture) => {
             let (width, height) = picture.dimensions();

@@ -215,6 +215,31 @@ impl PyConfig {
     }
 
     #[getter]
+    fn discriminator_learning_rate(&self) -> Option<f64> {
+        self.0.discriminator_learning_rate
+    }
+
+    #[getter]
+    fn schedule(&self) -> String {
+        self.text("schedule")
+    }
+
+    #[getter]
+    fn schedule_start(&self) -> u64 {
+        self.0.schedule_start
+    }
+
+    #[getter]
+    fn schedule_end(&self) -> u64 {
+        self.0.schedule_end
+    }
+
+    #[getter]
+    fn gradient_clip(&self) -> f64 {
+        self.0.gradient_clip
+    }
+
+    #[getter]
     fn adam_beta1(&self) -> f64 {
         self.0.adam_beta1
     }
@@ -227,6 +252,16 @@ impl PyConfig {
     #[getter]
     fn adam_epsilon(&self) -> f64 {
         self.0.adam_epsilon
+    }
+
+    #[getter]
+    fn ema_images(&self) -> u64 {
+        self.0.ema_images
+    }
+
+    #[getter]
+    fn ema_rampup(&self) -> f64 {
+        self.0.ema_rampup
     }
 
     #[getter]
@@ -282,6 +317,11 @@ impl PyConfig {
     #[getter]
     fn keep_checkpoints(&self) -> usize {
         self.0.keep_checkpoints
+    }
+
+    #[getter]
+    fn on_non_finite(&self) -> String {
+        self.text("on_non_finite")
     }
 
     #[getter]

@@ -1,6 +1,6 @@
 //! The one validation of a config. Upper floors receive configs that passed it.
 
-use super::{Architecture, Config, Copies, torch_device};
+use super::{Architecture, Config, Copies, Schedule, torch_device};
 use crate::error::{Error, Result};
 
 /// Pictures above this side are refused: a wrong digit should not take the machine's memory.
@@ -78,6 +78,7 @@ pub(super) fn check(config: &Config) -> Result<()> {
         ("discriminator_noise", config.discriminator_noise),
         ("identity_weight", config.identity_weight),
         ("cycle_weight", config.cycle_weight),
+        ("gradient_clip", config.gradient_clip),
     ] {
         if !(0.0..=1e6).contains(&value) {
             return Err(Error::setting(name, "0 to 1e6", value));
@@ -89,6 +90,27 @@ pub(super) fn check(config: &Config) -> Result<()> {
             "above 0 and at most 1",
             config.learning_rate,
         ));
+    }
+    if let Some(rate) = config.discriminator_learning_rate
+        && !(rate > 0.0 && rate <= 1.0)
+    {
+        let rule = "above 0 and at most 1, or null";
+        return Err(Error::setting("discriminator_learning_rate", rule, rate));
+    }
+    let span = (config.schedule_start, config.schedule_end);
+    match config.schedule {
+        Schedule::Constant if span != (0, 0) => {
+            let rule = "linear or cosine where schedule_start or schedule_end is given";
+            return Err(Error::setting("schedule", rule, "constant"));
+        }
+        Schedule::Linear | Schedule::Cosine if span.0 >= span.1 => {
+            let rule = format!("more than schedule_start ({})", span.0);
+            return Err(Error::setting("schedule_end", rule, span.1));
+        }
+        _ => {}
+    }
+    if !(0.0..=1.0).contains(&config.ema_rampup) {
+        return Err(Error::setting("ema_rampup", "0 to 1", config.ema_rampup));
     }
     for (name, value) in [
         ("adam_beta1", config.adam_beta1),
@@ -187,6 +209,10 @@ mod tests {
                 paper(json!({"width": 100})),
                 paper(json!({"learning_rate": -1e-4})),
                 paper(json!({"learning_rate": "fast"})),
+                paper(json!({"discriminator_learning_rate": 0})),
+                paper(json!({"schedule_end": 100})),
+                paper(json!({"schedule": "linear", "schedule_start": 5, "schedule_end": 5})),
+                paper(json!({"ema_rampup": 2})),
                 paper(json!({"adam_beta1": 1.0})),
                 paper(json!({"colour_jitter": 0.6})),
                 paper(json!({"human_fit": "fill"})),

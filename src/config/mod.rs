@@ -69,6 +69,24 @@ pub enum LoaderMode {
     Streaming,
 }
 
+/// How the learning rates go down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    Constant,
+    Linear,
+    Cosine,
+}
+
+/// What a run does when a loss or a weight is no number any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnNonFinite {
+    Stop,
+    /// Go back to the last checkpoint and on at half the rate.
+    Rollback,
+}
+
 /// Number format of the convolutions; parameters, norms' statistics and losses are float32 in all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -103,9 +121,16 @@ pub struct Config {
     pub identity_weight: f64,
     pub cycle_weight: f64,
     pub learning_rate: f64,
+    pub discriminator_learning_rate: Option<f64>,
+    pub schedule: Schedule,
+    pub schedule_start: u64,
+    pub schedule_end: u64,
+    pub gradient_clip: f64,
     pub adam_beta1: f64,
     pub adam_beta2: f64,
     pub adam_epsilon: f64,
+    pub ema_images: u64,
+    pub ema_rampup: f64,
     pub batch_size: usize,
     pub epochs: u64,
     pub steps: Option<u64>,
@@ -117,6 +142,7 @@ pub struct Config {
     pub snapshot_every: u64,
     pub checkpoint_every: u64,
     pub keep_checkpoints: usize,
+    pub on_non_finite: OnNonFinite,
     pub sample_humans: usize,
     pub sample_articles: usize,
     pub device: String,
@@ -145,9 +171,16 @@ impl Default for Config {
             identity_weight: 0.1,
             cycle_weight: 1.0,
             learning_rate: 2e-4,
+            discriminator_learning_rate: None,
+            schedule: Schedule::Constant,
+            schedule_start: 0,
+            schedule_end: 0,
+            gradient_clip: 0.0,
             adam_beta1: 0.5,
             adam_beta2: 0.999,
             adam_epsilon: 1e-8,
+            ema_images: 0,
+            ema_rampup: 0.05,
             batch_size: 16,
             epochs: 50,
             steps: None,
@@ -159,6 +192,7 @@ impl Default for Config {
             snapshot_every: 1000,
             checkpoint_every: 500,
             keep_checkpoints: 2,
+            on_non_finite: OnNonFinite::Stop,
             sample_humans: 8,
             sample_articles: 4,
             device: "auto".into(),

@@ -1,9 +1,10 @@
 //! From a file's bytes to upright sRGB pixels, within limits.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{Cursor, Read};
+use std::panic::UnwindSafe;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use image::metadata::Orientation;
 use image::{
@@ -54,8 +55,7 @@ pub fn read_rgb(path: &Path) -> Result<RgbImage> {
 /// # Errors
 /// What is wrong, without the file's name.
 pub fn decode_rgb(bytes: &[u8]) -> std::result::Result<RgbImage, String> {
-    // The decoders are fuzzed, and still others' code: a panic in one is one bad file, not the end of a run.
-    let decoded = std::panic::catch_unwind(|| match bytes {
+    let decoded = quietly(|| match bytes {
         [0xff, 0xd8, ..] => decode_jpeg(bytes),
         _ => decode_other(bytes),
     });
@@ -77,6 +77,28 @@ pub fn decode_rgb(bytes: &[u8]) -> std::result::Result<RgbImage, String> {
     }))
 }
 
+thread_local! {
+    static DECODING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Calls a decoder. They are others' code, and fuzzing found panics in it: one is one bad file, not the end of a run, and nothing to
+/// print a trace of.
+fn quietly<T>(decode: impl FnOnce() -> T + UnwindSafe) -> std::thread::Result<T> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let others = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !DECODING.get() {
+                others(info);
+            }
+        }));
+    });
+    DECODING.set(true);
+    let result = std::panic::catch_unwind(decode);
+    DECODING.set(false);
+    result
+}
+
 /// What a decoder tells of a file.
 struct Raw {
     pixels: DynamicImage,
@@ -87,11 +109,12 @@ struct Raw {
 type Decoded = std::result::Result<Raw, Box<dyn std::error::Error>>;
 
 fn check_pixels(width: usize, height: usize) -> std::result::Result<(), String> {
-    match width as u64 * height as u64 > MAX_PIXELS {
-        true => Err(format!(
+    match width as u64 * height as u64 {
+        1..=MAX_PIXELS => Ok(()),
+        0 => Err(format!("expected pixels, got {width} x {height}")),
+        _ => Err(format!(
             "expected at most {MAX_PIXELS} pixels, got {width} x {height}"
         )),
-        false => Ok(()),
     }
 }
 

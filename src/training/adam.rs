@@ -18,13 +18,13 @@ pub struct Adam {
 }
 
 impl Adam {
-    /// For a buffer like `values`.
-    pub fn new(values: &Tensor, config: &Config) -> Self {
+    /// For a buffer like `values`, at the full rate `rate`.
+    pub fn new(values: &Tensor, config: &Config, rate: f64) -> Self {
         Adam {
             first: values.zeros_like(),
             second: values.zeros_like(),
             steps: Tensor::zeros([], (Kind::Double, values.device())),
-            rate: config.learning_rate,
+            rate,
             beta1: config.adam_beta1,
             beta2: config.adam_beta2,
             epsilon: config.adam_epsilon,
@@ -36,20 +36,20 @@ impl Adam {
         let _ = self.steps.fill_(steps as f64);
     }
 
-    /// One update of `values` by `gradient`, both flat float32.
-    pub fn step(&mut self, values: &mut Tensor, gradient: &Tensor) {
+    /// One update of `values` by `gradient`, both flat float32, at `factor` times the full rate.
+    pub fn step(&mut self, values: &mut Tensor, gradient: &Tensor, factor: f64) {
         tch::no_grad(|| {
             let _ = self.steps.g_add_scalar_(1.0);
             if values.device() == Device::Cpu {
-                self.step_on_cpu(values, gradient);
+                self.step_on_cpu(values, gradient, factor);
             } else {
-                self.step_on_device(values, gradient);
+                self.step_on_device(values, gradient, factor);
             }
         });
     }
 
     /// The update in tensor operations alone.
-    fn step_on_device(&mut self, values: &mut Tensor, gradient: &Tensor) {
+    fn step_on_device(&mut self, values: &mut Tensor, gradient: &Tensor, factor: f64) {
         let correction1: Tensor = 1.0 - Tensor::pow_scalar(self.beta1, &self.steps);
         let correction2: Tensor = 1.0 - Tensor::pow_scalar(self.beta2, &self.steps);
         let _ = self.first.lerp_(gradient, 1.0 - self.beta1);
@@ -57,15 +57,15 @@ impl Adam {
         let mut denominator = self.second.sqrt();
         let _ = denominator.g_div_(&correction2.sqrt());
         let _ = denominator.g_add_scalar_(self.epsilon);
-        let rate = -self.rate / correction1;
+        let rate = -self.rate * factor / correction1;
         let _ = values.addcdiv_(&(&self.first * rate), &denominator);
     }
 
     /// The same in one pass over memory: on a CPU a dozen passes over the buffers cost as much as a network's layer.
-    fn step_on_cpu(&mut self, values: &mut Tensor, gradient: &Tensor) {
+    fn step_on_cpu(&mut self, values: &mut Tensor, gradient: &Tensor, factor: f64) {
         const CHUNK: usize = 1 << 14;
         let t = self.steps.double_value(&[]);
-        let rate = (self.rate / (1.0 - self.beta1.powf(t))) as f32;
+        let rate = (self.rate * factor / (1.0 - self.beta1.powf(t))) as f32;
         let root = (1.0 - self.beta2.powf(t)).sqrt() as f32;
         let keep2 = self.beta2 as f32;
         let (take1, take2) = ((1.0 - self.beta1) as f32, (1.0 - self.beta2) as f32);
@@ -112,20 +112,21 @@ mod tests {
     #[test]
     fn the_first_step_is_the_rate_and_the_second_is_worked_by_hand() {
         let config = Config {
-            learning_rate: 0.1,
             adam_epsilon: 1e-8,
             ..Config::default()
         };
         let mut values = flat(&[1.0, 1.0]);
-        let mut adam = Adam::new(&values, &config);
-        adam.step(&mut values, &flat(&[0.5, -3.0]));
+        let mut adam = Adam::new(&values, &config, 0.1);
+        adam.step(&mut values, &flat(&[0.5, -3.0]), 1.0);
         // Bias correction makes the first step rate * sign(gradient).
         let first = Vec::<f32>::try_from(&values).unwrap();
         assert!(
             (first[0] - 0.9).abs() < 1e-6 && (first[1] - 1.1).abs() < 1e-6,
             "{first:?}"
         );
-        adam.step(&mut values, &flat(&[1.5, -3.0]));
+        // Half of twice the rate is the rate.
+        adam.rate = 0.2;
+        adam.step(&mut values, &flat(&[1.5, -3.0]), 0.5);
         // m = 0.5 * 0.25 + 0.5 * 1.5 = 0.875, corrected / 0.75 = 1.1666667;
         // v = 0.999 * 0.00025 + 0.001 * 2.25 = 0.00249975, corrected / 0.001999 = 1.2505; root 1.1182576.
         // 0.9 - 0.1 * 1.1666667 / 1.1182576 = 0.7956710
@@ -142,12 +143,12 @@ mod tests {
             t
         };
         let (mut a, mut b) = (draw(0), draw(0));
-        let (mut fast, mut plain) = (Adam::new(&a, &config), Adam::new(&b, &config));
+        let (mut fast, mut plain) = (Adam::new(&a, &config, 2e-4), Adam::new(&b, &config, 2e-4));
         for number in 1..20 {
             let gradient = draw(number);
-            fast.step(&mut a, &gradient);
+            fast.step(&mut a, &gradient, 0.75);
             let _ = plain.steps.g_add_scalar_(1.0);
-            plain.step_on_device(&mut b, &gradient);
+            plain.step_on_device(&mut b, &gradient, 0.75);
         }
         let moved = (&a - draw(0)).abs().mean(Kind::Float).double_value(&[]);
         let apart = (a - b).abs().max().double_value(&[]);

@@ -26,6 +26,7 @@ pub fn write(path: &Path, trainer: &Trainer) -> Result<()> {
     let header = BTreeMap::from([
         ("config".to_owned(), trainer.config.to_json()),
         ("step".to_owned(), trainer.step.to_string()),
+        ("slowdown".to_owned(), trainer.models.slowdown.to_string()),
         ("pairs".to_owned(), trainer.data.len().to_string()),
         ("data".to_owned(), trainer.data.fingerprint().to_owned()),
     ]);
@@ -77,6 +78,10 @@ pub fn restore(path: &Path, file: &TensorFile, trainer: &mut Trainer) -> Result<
             ),
         ));
     }
+    let slowdown = file.entry(path, "slowdown")?;
+    trainer.models.slowdown = slowdown.parse().map_err(|_| {
+        Error::content(path, format!("slowdown: expected a number, got {slowdown}"))
+    })?;
     trainer
         .restore(file.number(path, "step")?, |prefix| file.part(prefix))
         .map_err(|e| Error::content(path, e.to_string()))

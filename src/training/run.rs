@@ -6,6 +6,7 @@
 //! run_dir/stats.jsonl            a line of means every `log_every` steps
 //! run_dir/samples/step_*.png     grids of fixed triplets
 //! run_dir/snapshots/step_*.safetensors    generators, for use
+//! run_dir/failed.safetensors     the state of a run that diverged, in a checkpoint's format
 //! run_dir/checkpoints/step_*.safetensors  the state to go on from
 //! ```
 
@@ -18,7 +19,7 @@ use serde_json::{Map, Value};
 use super::log::Log;
 use super::trainer::Trainer;
 use super::{checkpoint, samples};
-use crate::config::Config;
+use crate::config::{Config, OnNonFinite};
 use crate::data::{LeftOut, Pairs, Plan};
 use crate::error::{AtPath, Error, Result};
 use crate::storage::{Snapshot, numbered, remove_leftovers, write_atomically};
@@ -119,15 +120,26 @@ pub fn train(
         let end = done || late || !go_on;
         let fresh = trainer.step > start || !resumed;
         let due = |every: u64| fresh && (end || trainer.step.is_multiple_of(every));
-        let config = &trainer.config;
-        let [sample, snapshot, checkpoint] = [
-            config.sample_every,
-            config.snapshot_every,
-            config.checkpoint_every,
-        ]
-        .map(due);
-        if sample || snapshot || checkpoint {
-            drop(log.checked(trainer.step)?);
+        let [report, sample, snapshot, checkpoint] = {
+            let c = &trainer.config;
+            [
+                c.log_every,
+                c.sample_every,
+                c.snapshot_every,
+                c.checkpoint_every,
+            ]
+            .map(due)
+        };
+        if report || sample || snapshot || checkpoint {
+            match healthy(&log, &trainer, snapshot || checkpoint) {
+                Ok(()) => {}
+                Err(error) => {
+                    let text = run.go_back(error, &mut trainer)?;
+                    log = Log::open(&run.path.join("stats.jsonl"), trainer.step)?;
+                    go_on &= observer(Event::Warning(&text));
+                    continue;
+                }
+            }
         }
         // What refuses in the middle may work at the next interval; at the end it is lost.
         let tried = |result: Result<()>, observer: &mut dyn FnMut(Event) -> bool| match result {
@@ -135,13 +147,13 @@ pub fn train(
             Err(error) => Err(error),
             Ok(()) => Ok(true),
         };
-        if !log.is_empty() && due(config.log_every) {
+        if !log.is_empty() && report {
             let line = log.report(&trainer)?;
             go_on &= observer(Event::Report(&line));
         }
         if sample {
             let path = run.file("samples", trainer.step, "png");
-            let saved = samples::write(&path, &trainer);
+            let saved = trainer.with_averaged(|trainer| samples::write(&path, trainer));
             go_on &= match saved {
                 Ok(()) => observer(Event::Sample(&path)),
                 failed => tried(failed, observer)?,
@@ -150,8 +162,8 @@ pub fn train(
         if trainer.step > 0 && snapshot {
             let path = run.file("snapshots", trainer.step, "safetensors");
             let parameters = &trainer.models.generator_parameters;
-            let generator = parameters.named(&parameters.values);
-            go_on &= match Snapshot::write(&path, config, trainer.step, &generator) {
+            let generator = parameters.named(&trainer.averaged());
+            go_on &= match Snapshot::write(&path, &trainer.config, trainer.step, &generator) {
                 Ok(()) => observer(Event::Snapshot(&path)),
                 failed => tried(failed, observer)?,
             };
@@ -159,7 +171,7 @@ pub fn train(
         if trainer.step > 0 && checkpoint {
             let path = run.file("checkpoints", trainer.step, "safetensors");
             let saved = checkpoint::write(&path, &trainer);
-            go_on &= match saved.and_then(|()| run.drop_older(config.keep_checkpoints)) {
+            go_on &= match saved.and_then(|()| run.drop_older(trainer.config.keep_checkpoints)) {
                 Ok(()) => observer(Event::Checkpoint(&path)),
                 failed => tried(failed, observer)?,
             };
@@ -188,6 +200,19 @@ pub fn train(
         };
         log.note(terms, began.elapsed());
         go_on = observer(Event::Step { step: trainer.step });
+    }
+}
+
+/// Whether all terms since the last report, and where something is to be saved the weights, are numbers.
+fn healthy(log: &Log, trainer: &Trainer, saves: bool) -> Result<()> {
+    drop(log.checked(trainer.step)?);
+    match saves.then(|| trainer.broken()).flatten() {
+        None => Ok(()),
+        Some(term) => Err(Error::NonFinite {
+            term: term.into(),
+            value: f64::NAN,
+            step: trainer.step,
+        }),
     }
 }
 
@@ -248,6 +273,30 @@ impl Folder {
             }
         }
         damaged.into_iter().next().map_or(Ok(false), Err)
+    }
+
+    /// Keeps the state of a run that diverged for inspection, and where the config wants it goes back to the last checkpoint at half
+    /// the rate. Returns what happened.
+    fn go_back(&self, error: Error, trainer: &mut Trainer) -> Result<String> {
+        /// A run that diverges at an eighth of its rate has another trouble than its rate.
+        const LEAST: f64 = 1.0 / 8.0;
+        let kept = self.path.join("failed.safetensors");
+        checkpoint::write(&kept, trainer)?;
+        let slowdown = trainer.models.slowdown / 2.0;
+        let last = numbered(&self.path.join("checkpoints"))?.pop();
+        match last {
+            Some((path, _))
+                if trainer.config.on_non_finite == OnNonFinite::Rollback && slowdown >= LEAST =>
+            {
+                checkpoint::restore(&path, &checkpoint::read(&path)?, trainer)?;
+                trainer.models.slowdown = slowdown;
+                let step = trainer.step;
+                Ok(format!(
+                    "{error}; going back to step {step} and on at {slowdown} of the rate"
+                ))
+            }
+            _ => Err(error),
+        }
     }
 
     fn create(&self, config: &Config, skipped: &[LeftOut]) -> Result<()> {

@@ -3,6 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::adam::Adam;
+use super::schedule::rate_factor;
 use crate::config::{Config, Precision};
 use crate::data::Triplet;
 use crate::losses;
@@ -31,6 +32,8 @@ pub struct Models {
     pub discriminator_parameters: Parameters,
     pub generator_adam: Adam,
     pub discriminator_adam: Adam,
+    /// What both rates are multiplied by after a run went back.
+    pub slowdown: f64,
 }
 
 impl Models {
@@ -50,9 +53,16 @@ impl Models {
             config.seed,
             "init/discriminator",
         );
+        let rate = config.learning_rate;
+        let discriminator_rate = config.discriminator_learning_rate.unwrap_or(rate);
         Models {
-            generator_adam: Adam::new(&generator_parameters.values, config),
-            discriminator_adam: Adam::new(&discriminator_parameters.values, config),
+            generator_adam: Adam::new(&generator_parameters.values, config, rate),
+            discriminator_adam: Adam::new(
+                &discriminator_parameters.values,
+                config,
+                discriminator_rate,
+            ),
+            slowdown: 1.0,
             generator,
             discriminator,
             generator_parameters,
@@ -87,25 +97,27 @@ impl Models {
         let parts = logits.split(batch, 0);
         let [matched, swapped, mismatched] = [&parts[0], &parts[1], &parts[2]];
         let discriminator_loss = losses::discriminator(matched, swapped, mismatched);
-        self.discriminator_parameters
-            .differentiate(&discriminator_loss);
-        self.discriminator_adam.step(
-            &mut self.discriminator_parameters.values,
-            &self.discriminator_parameters.gradient,
+        let factor = self.slowdown * rate_factor(config, step * batch as u64);
+        update(
+            &mut self.discriminator_parameters,
+            &mut self.discriminator_adam,
+            &discriminator_loss,
+            config,
+            factor,
         );
-        self.discriminator_parameters.changed();
 
         // The generator's update: fool the discriminator, repaint little, and be able to dress the person back.
         let restored = self.generator.swap(&swap.composite, target, worn).composite;
         let draw = noise.as_mut().map(|n| n.draw(Pass::Generator, step));
         let logits = self.discriminator.score(&swap.composite, target, draw);
         let objective = losses::objective(config, &logits, &swap.mask, human, &restored);
-        self.generator_parameters.differentiate(&objective.total);
-        self.generator_adam.step(
-            &mut self.generator_parameters.values,
-            &self.generator_parameters.gradient,
+        update(
+            &mut self.generator_parameters,
+            &mut self.generator_adam,
+            &objective.total,
+            config,
+            factor,
         );
-        self.generator_parameters.changed();
 
         tch::no_grad(|| {
             let mean = |t: &Tensor| t.mean(Kind::Float);
@@ -125,6 +137,30 @@ impl Models {
             )
         })
     }
+}
+
+/// Differentiates, shortens the gradient where it is too long, and steps.
+fn update(
+    parameters: &mut Parameters,
+    adam: &mut Adam,
+    loss: &Tensor,
+    config: &Config,
+    factor: f64,
+) {
+    parameters.differentiate(loss);
+    if config.gradient_clip > 0.0 {
+        clip(&mut parameters.gradient, config.gradient_clip);
+    }
+    adam.step(&mut parameters.values, &parameters.gradient, factor);
+    parameters.changed();
+}
+
+/// Shortens a network's gradient to a norm of `most` (Pascanu et al., arXiv 1211.5063, algorithm 1, as torch.nn.utils.clip_grad_norm_).
+fn clip(gradient: &mut Tensor, most: f64) {
+    tch::no_grad(|| {
+        let shorter: Tensor = most / (gradient.norm() + 1e-6);
+        let _ = gradient.g_mul_(&shorter.clamp_max(1.0));
+    });
 }
 
 /// Which of a step's two discriminator passes.
@@ -186,5 +222,24 @@ impl Noise {
         };
         fill_normal(filled, self.sigma, self.seed, purpose, step);
         views
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_gradient_is_shortened_and_a_short_one_stays() {
+        let mut long = Tensor::from_slice(&[3f32, -4.0]);
+        clip(&mut long, 1.0);
+        let long = Vec::<f32>::try_from(long).unwrap();
+        assert!(
+            (long[0] - 0.6).abs() < 1e-6 && (long[1] + 0.8).abs() < 1e-6,
+            "{long:?}"
+        );
+        let mut short = Tensor::from_slice(&[0.3f32, -0.4]);
+        clip(&mut short, 1.0);
+        assert_eq!(Vec::<f32>::try_from(short).unwrap(), [0.3, -0.4]);
     }
 }

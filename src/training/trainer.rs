@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::adam::Adam;
+use super::ema::Ema;
 use super::step::{Models, Noise, Pass};
 use crate::config::Config;
 use crate::data::{Loader, Pairs, Plan, Triplet};
@@ -20,6 +21,7 @@ pub struct Trainer {
     pub models: Models,
     /// Updates done so far.
     pub step: u64,
+    pub ema: Option<Ema>,
     noise: Option<Noise>,
 }
 
@@ -49,9 +51,11 @@ impl Trainer {
         let Some(data) = Loader::open(pairs, &config, device, progress)? else {
             return Ok(None);
         };
+        let models = Models::new(&config, device);
         Ok(Some(Trainer {
             data,
-            models: Models::new(&config, device),
+            ema: Ema::new(&models.generator_parameters.values, &config),
+            models,
             noise: Noise::new(&config, device),
             step: 0,
             config,
@@ -93,7 +97,52 @@ impl Trainer {
             .models
             .step(&self.config, &triplet, &mut self.noise, self.step);
         self.step += 1;
+        if let Some(ema) = &mut self.ema {
+            ema.update(&self.models.generator_parameters.values, self.step);
+        }
         Ok(terms)
+    }
+
+    /// The generator's flat buffer that snapshots and samples are of: its average, or itself where the config has none.
+    pub fn averaged(&self) -> Tensor {
+        let values = &self.models.generator_parameters.values;
+        match &self.ema {
+            Some(ema) => ema.current(values, self.step),
+            None => values.shallow_clone(),
+        }
+    }
+
+    /// Calls `look` while the generator has the weights of [`Trainer::averaged`].
+    pub fn with_averaged<T>(&mut self, look: impl FnOnce(&Trainer) -> T) -> T {
+        if self.ema.is_none() {
+            return look(self);
+        }
+        let average = self.averaged();
+        let own = self.models.generator_parameters.values.copy();
+        let put = |parameters: &mut Parameters, values: &Tensor| {
+            tch::no_grad(|| parameters.values.copy_(values));
+            parameters.changed();
+        };
+        put(&mut self.models.generator_parameters, &average);
+        let seen = look(self);
+        put(&mut self.models.generator_parameters, &own);
+        seen
+    }
+
+    /// The first network whose weights are no finite numbers any more.
+    pub fn broken(&self) -> Option<&'static str> {
+        let finite = |values: &Tensor| values.sum(Kind::Double).double_value(&[]).is_finite();
+        let networks = [
+            ("parameters/generator", &self.models.generator_parameters),
+            (
+                "parameters/discriminator",
+                &self.models.discriminator_parameters,
+            ),
+        ];
+        let mut broken = networks
+            .into_iter()
+            .filter(|(_, network)| !finite(&network.values));
+        broken.next().map(|(name, _)| name)
     }
 
     /// The generator's swaps of pictures in its value range, without gradients.
@@ -107,7 +156,7 @@ impl Trainer {
     }
 
     /// All state but the counter: name in a checkpoint, layout, flat buffer.
-    pub(super) fn buffers(&self) -> [(&'static str, &Parameters, &Tensor); 6] {
+    pub(super) fn buffers(&self) -> Vec<(&'static str, &Parameters, &Tensor)> {
         let Models {
             generator_parameters: g,
             discriminator_parameters: d,
@@ -115,6 +164,10 @@ impl Trainer {
             discriminator_adam,
             ..
         } = &self.models;
+        let average = self
+            .ema
+            .iter()
+            .map(|ema| ("generator_ema.", g, &ema.values));
         [
             ("generator.", g, &g.values),
             ("discriminator.", d, &d.values),
@@ -123,6 +176,9 @@ impl Trainer {
             ("discriminator_adam.first.", d, &discriminator_adam.first),
             ("discriminator_adam.second.", d, &discriminator_adam.second),
         ]
+        .into_iter()
+        .chain(average)
+        .collect()
     }
 
     /// Goes on from another state at `step`: `part` gives the tensors under each of the checkpoint's names.

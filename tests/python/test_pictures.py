@@ -157,6 +157,16 @@ def jpeg_of_size(width, height):
     return bytes(data)
 
 
+def test_a_palette_that_ends_within_a_colour(decoded, tmp_path, capfd):
+    """Found by fuzzing: the decoder panics, which is an error as any other, without a trace."""
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 8, 3, 0, 0, 0))
+    colours = png_chunk(b"PLTE", bytes(4)) + png_chunk(b"tRNS", b"\xff")
+    data = png_chunk(b"IDAT", zlib.compress(bytes([0, 1, 1, 1, 1]) * 4)) + png_chunk(b"IEND", b"")
+    call = lambda: decoded(b"\x89PNG\r\n\x1a\n" + header + colours + data)  # noqa: E731
+    refusal(ValueError, call, tmp_path / "odd.jpg", "cannot be decoded")
+    assert capfd.readouterr().err == ""
+
+
 BOMBS = {
     "png": png_of_size(100_000, 100_000),
     "long png": png_of_size(2**31 - 1, 1),
@@ -164,6 +174,10 @@ BOMBS = {
     "gif": with_size("gif", 6, "<HH", 65_535, 65_535),
     "jpeg": jpeg_of_size(65_500, 65_500),
 }
+
+
+def test_a_picture_without_pixels_is_none(decoded, tmp_path):
+    refusal(ValueError, lambda: decoded(with_size("gif", 6, "<HH", 48, 0)), tmp_path / "odd.jpg", "got 48 x 0")
 
 
 @pytest.mark.parametrize("name", BOMBS)
