@@ -162,6 +162,10 @@ def evaluate(model: Path, dolls: Path, device: str | None, as_json: bool) -> Non
     if as_json:
         click.echo(json.dumps(scores))
         return
+    _show(scores)
+
+
+def _show(scores: dict[str, float]) -> None:
     for name, value in scores.items():
         click.echo(f"{name:15} {value:.4g}")
 
@@ -226,8 +230,13 @@ def review(folder: Path, port: int, no_browser: bool) -> None:
 @cli.command()
 @click.argument("folder", type=_FOLDER, default=Path("runs/demo"))
 def demo(folder: Path) -> None:
-    """Draw dolls, train on them for a few minutes, and write a grid of swaps, all in FOLDER."""
-    click.echo(run_demo(folder))
+    """Draw dolls, train on them for two minutes, write a grid of swaps and score them, all in FOLDER."""
+    grid, scores = run_demo(folder)
+    _show(scores)
+    click.echo(
+        f"Inside the true masks the swaps are {scores['error']:.0f} grey levels off the true ones; "
+        f"the photos left alone are {scores['error_untouched']:.0f} off.\n{grid}"
+    )
 
 
 @cli.command()
