@@ -59,7 +59,7 @@ from ._cagan import Config, Pair, Pairs, Swap, Swapper, Trainer, dolls, presets
 from .curation import Curation, curate
 from .evaluation import evaluate
 from .reviewing import review
-from .runs import Run, info, train
+from .runs import Run, info, runs, train
 
 __version__: str = info()["cagan"]
 
@@ -78,5 +78,6 @@ __all__ = [
     "info",
     "presets",
     "review",
+    "runs",
     "train",
 ]

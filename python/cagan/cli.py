@@ -16,6 +16,7 @@ from .evaluation import evaluate as run_evaluate
 from .evaluation import listed
 from .reviewing import review as run_review
 from .runs import info as gather_info
+from .runs import runs as list_runs
 from .runs import train as run_train
 
 _FOLDER = click.Path(path_type=Path)
@@ -80,6 +81,7 @@ def cli() -> None:
     type=click.Choice(["auto", "never", "must"]),
     help="Go on with the run in RUN_DIR: where there is one, never, or fail without one [default: auto]",
 )
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard's event files to RUN_DIR/tensorboard")
 @click.option("--quiet", is_flag=True, help="No progress bar")
 @_settings
 def train(
@@ -90,6 +92,7 @@ def train(
     on_error: Literal["raise", "skip"] | None,
     extra_articles: bool,
     resume: Literal["auto", "never", "must"] | None,
+    tensorboard: bool,
     quiet: bool,
     **settings: Any,
 ) -> None:
@@ -98,7 +101,14 @@ def train(
     found = _cagan.Pairs(pairs, on_error=on_error, extra_articles=extra_articles)
     if split is not None:
         found = found.of_split(split)
-    run = run_train(found, run_dir, _cagan.Config(preset, **given), resume=resume, progress=False if quiet else None)
+    run = run_train(
+        found,
+        run_dir,
+        _cagan.Config(preset, **given),
+        resume=resume,
+        progress=False if quiet else None,
+        tensorboard=tensorboard,
+    )
     click.echo(f"{run.snapshots[-1]}\n{run.samples[-1]}")
 
 
@@ -237,6 +247,41 @@ def demo(folder: Path) -> None:
         f"Inside the true masks the swaps are {scores['error']:.0f} grey levels off the true ones; "
         f"the photos left alone are {scores['error_untouched']:.0f} off.\n{grid}"
     )
+
+
+@cli.command()
+@click.argument("folder", type=_FOLDER, default=Path("runs"))
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON for each run")
+def runs(folder: Path, as_json: bool) -> None:
+    """List the runs in FOLDER and below it: preset, length, and the last line of the log."""
+    rows = []
+    for run in list_runs(folder):
+        stats = run.stats
+        last = stats[-1] if stats else {}
+        rows.append({"run": str(run.path), "preset": run.config.preset, "snapshots": len(run.snapshots), **last})
+    if as_json:
+        for row in rows:
+            click.echo(json.dumps(row))
+        return
+    columns = {
+        "run": "run",
+        "preset": "preset",
+        "step": "step",
+        "epoch": "epoch",
+        "D": "loss/discriminator",
+        "G": "loss/generator",
+        "cycle": "loss/generator/cycle",
+        "mask": "mask/area",
+        "snapshots": "snapshots",
+    }
+    table = [list(columns)] + [[_short(row.get(key, "-")) for key in columns.values()] for row in rows]
+    widths = [max(len(line[k]) for line in table) for k in range(len(columns))]
+    for line in table:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 @cli.command()

@@ -17,10 +17,11 @@ _SETTINGS = {
     "identity_weight": 0.02,
     "discriminator_noise": 0.05,
     "learning_rate": 5e-4,
+    "ema_images": 1000,
 }
 
 
-def demo(folder: Path, steps: int = 3000) -> tuple[Path, dict[str, float]]:
+def demo(folder: Path, steps: int = 3500) -> tuple[Path, dict[str, float]]:
     """Train a small model on dolls in `folder`, and score it on other dolls.
 
     Args:
@@ -31,7 +32,7 @@ def demo(folder: Path, steps: int = 3000) -> tuple[Path, dict[str, float]]:
         The last grid of swaps: people along the top, articles down the left, beside each swap its mask; and the scores
         of `cagan.evaluate` on dolls that were not trained on.
     """
-    pairs = _cagan.dolls(folder / "dolls", count=600, size=64, swaps=0)
+    pairs = _cagan.dolls(folder / "dolls", count=1200, size=64, swaps=0)
     _cagan.dolls(folder / "test", count=64, seed=1, size=64, swaps=1)
     config = _cagan.Config("vasily", steps=steps, sample_every=500, snapshot_every=1000, **_SETTINGS)
     run = train(pairs, folder / "run", config)

@@ -22,7 +22,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", TqdmWarning)
     from tqdm.auto import tqdm
 
-__all__ = ["Run", "info", "train"]
+__all__ = ["Run", "info", "runs", "train"]
 
 
 class Run:
@@ -77,6 +77,7 @@ def train(
     *,
     resume: Literal["auto", "never", "must"] | None = None,
     progress: bool | None = None,
+    tensorboard: bool = False,
     on_event: Callable[[str, Any], None] | None = None,
     **overrides: Any,
 ) -> Run:
@@ -92,6 +93,8 @@ def train(
         resume: "auto" (where none is given) goes on where `run_dir` holds a checkpoint and begins where not; "never"
             refuses a folder with checkpoints, "must" one without.
         progress: Whether to show a progress bar; where it is not given, in a terminal and in Jupyter.
+        tensorboard: Whether to write TensorBoard's event files, curves and sample grids, to `run_dir`/tensorboard;
+            needs `pip install cagan[tensorboard]`.
         on_event: Called with an event's name and value: "load" (dict: what the pictures will take, and how many are
             looked at), "start" (dict), "step" (int), "report" (dict: a line of stats.jsonl), "warning" (str), "sample",
             "snapshot", "checkpoint" (Path). An exception in it stops the run like Ctrl-C.
@@ -126,9 +129,12 @@ def train(
     if overrides:
         config = config.replace(**overrides)
     bar = _Bar(progress)
+    board = _Board(Path(run_dir) / "tensorboard") if tensorboard else None
 
     def observe(event: str, value: Any) -> None:
         bar.show(event, value)
+        if board is not None:
+            board.show(event, value)
         if event == "start" and value["skipped"]:
             skipped, _, reason = value["skipped"][0]
             warnings.warn(
@@ -146,6 +152,8 @@ def train(
             _cagan.run(pairs, Path(run_dir), config, resume, observe)
     finally:
         bar.close()
+        if board is not None:
+            board.close()
     return Run(run_dir)
 
 
@@ -209,6 +217,56 @@ class _Bar:
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+class _Board:
+    """The log as TensorBoard's event files: each key a curve over the steps, the sample grids as images."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise ImportError("tensorboard: expected it to be installed; pip install 'cagan[tensorboard]'") from None
+        self._open = lambda step: SummaryWriter(str(folder), purge_step=step)  # type: ignore[no-untyped-call]
+        self._writer: Any = None
+
+    def show(self, event: str, value: Any) -> None:
+        if event == "start":
+            # What a killed run wrote after its last checkpoint comes again.
+            self._writer = self._open(value["step"] + 1)
+        elif event == "report":
+            for key, number in value.items():
+                if key != "step":
+                    self._writer.add_scalar(key, number, value["step"])
+            self._writer.flush()
+        elif event == "sample":
+            step = int(value.stem.split("_")[1])
+            self._writer.add_image("samples", _cagan.read_picture(value), step, dataformats="HWC")
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+def runs(folder: str | os.PathLike[str]) -> list[Run]:
+    """The runs in a folder and below it, by path.
+
+    Raises:
+        FileNotFoundError: For a folder that is not there.
+
+    Example:
+        >>> import cagan
+        >>> pairs = cagan.dolls("data/dolls", count=8)
+        >>> run = cagan.train(pairs, "runs/first", "smoke", steps=4, progress=False)
+        >>> cagan.runs("runs")
+        [Run('runs/first')]
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root}: no such folder")
+    # A run's log lies beside its config: other folders have files of that name too.
+    found = (path.parent for path in root.rglob("config.json") if (path.parent / "stats.jsonl").is_file())
+    return [Run(path) for path in sorted(found)]
 
 
 def info() -> dict[str, Any]:
