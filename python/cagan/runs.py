@@ -227,7 +227,8 @@ class _Board:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise ImportError("tensorboard: expected it to be installed; pip install 'cagan[tensorboard]'") from None
-        self._open = lambda step: SummaryWriter(str(folder), purge_step=step)  # type: ignore[no-untyped-call]
+        # torch leaves it untyped.
+        self._open: Any = lambda step: SummaryWriter(str(folder), purge_step=step)
         self._writer: Any = None
 
     def show(self, event: str, value: Any) -> None:
