@@ -19,7 +19,7 @@
 //! | --- | --- |
 //! | 7 | `bindings` (Python, behind the feature `python`) |
 //! | 6 | [`training`], [`inference`] |
-//! | 5 | [`curation`] |
+//! | 5 | [`curation`], [`metrics`] |
 //! | 4 | [`losses`] |
 //! | 3 | [`data`], [`networks`], [`dolls`] |
 //! | 2 | [`pixels`], [`random`], [`storage`] |
@@ -33,6 +33,7 @@ pub mod dolls;
 mod error;
 pub mod inference;
 pub mod losses;
+pub mod metrics;
 pub mod networks;
 pub mod pixels;
 pub mod random;

@@ -13,7 +13,7 @@ from . import _cagan
 from .curation import curate as run_curate
 from .demo import demo as run_demo
 from .evaluation import evaluate as run_evaluate
-from .evaluation import listed
+from .evaluation import listed, swapped
 from .reviewing import review as run_review
 from .runs import info as gather_info
 from .runs import runs as list_runs
@@ -55,7 +55,7 @@ def _settings(command: Callable[..., None]) -> Callable[..., None]:
             "--" + setting["name"].replace("_", "-"),
             type=kind,
             default=None,
-            help=f"{text} [default: {'none' if shown is None else shown}, or the preset's]",
+            help=f"{text} [default: {'none' if shown in (None, '') else shown}, or the preset's]",
         )
         command = option(command)
     return command
@@ -147,17 +147,9 @@ def swap(
     wanted = listed(listing, _cagan.Pairs(pairs))
     swapper = _cagan.Swapper(model, device)
     out.mkdir(parents=True, exist_ok=True)
-    part = 64
-    for start in range(0, len(wanted), part):
-        rows = wanted[start : start + part]
-        swaps = swapper.swap(
-            [person.human_path for person, _ in rows],
-            [person.article_path for person, _ in rows],
-            [article.article_path for _, article in rows],
-        )
-        for (person, article), swapped in zip(rows, swaps):
-            name = f"{person.id}__{article.id}"
-            swapped.save(out / f"{name}.png", out / f"{name}.alpha.png")
+    for person, article, swap in swapped(swapper, wanted):
+        name = f"{person.id}__{article.id}"
+        swap.save(out / f"{name}.png", out / f"{name}.alpha.png")
     click.echo(f"{len(wanted)} swaps in {out}")
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +51,23 @@ def evaluate(
     swapper = model if isinstance(model, _cagan.Swapper) else _cagan.Swapper(model, device)
     folder = Path(dolls)
     rows = listed(folder / "swaps" / "list.csv", _cagan.Pairs(folder))
-    found = []
-    for start in range(0, len(rows), _PART):
-        part = rows[start : start + _PART]
-        swaps = swapper.swap(
-            [person.human_path for person, _ in part],
-            [person.article_path for person, _ in part],
-            [article.article_path for _, article in part],
-        )
-        found += [_scores(folder / "swaps", *row, swap) for row, swap in zip(part, swaps)]
+    found = [_scores(folder / "swaps", *row) for row in swapped(swapper, rows)]
     means = {name: float(np.mean([row[name] for row in found])) for name in found[0]}
     return {"swaps": len(found), **means}
+
+
+def swapped(
+    swapper: _cagan.Swapper, rows: list[tuple[_cagan.Pair, _cagan.Pair]]
+) -> Iterator[tuple[_cagan.Pair, _cagan.Pair, _cagan.Swap]]:
+    """Each person in the article of the other pair, a part of the rows at a time."""
+    for start in range(0, len(rows), _PART):
+        people, articles = zip(*rows[start : start + _PART])
+        swaps = swapper.swap(
+            [person.human_path for person in people],
+            [person.article_path for person in people],
+            [article.article_path for article in articles],
+        )
+        yield from zip(people, articles, swaps)
 
 
 def _scores(folder: Path, person: _cagan.Pair, article: _cagan.Pair, swap: _cagan.Swap) -> dict[str, float]:

@@ -52,6 +52,18 @@ class Run:
             return [json.loads(line) for line in lines]
 
     @property
+    def looks(self) -> list[dict[str, float]]:
+        """The lines of monitor.jsonl: what the monitor measured, by log key."""
+        path = self.path / "monitor.jsonl"
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+
+    @property
+    def best(self) -> Path | None:
+        """The snapshot of the monitor's lowest score, None before there is one."""
+        path = self.path / "snapshots" / "best.safetensors"
+        return path if path.is_file() else None
+
+    @property
     def samples(self) -> list[Path]:
         """The sample grids, oldest first."""
         return sorted((self.path / "samples").glob("step_*.png"))
@@ -96,8 +108,9 @@ def train(
         tensorboard: Whether to write TensorBoard's event files, curves and sample grids, to `run_dir`/tensorboard;
             needs `pip install cagan[tensorboard]`.
         on_event: Called with an event's name and value: "load" (dict: what the pictures will take, and how many are
-            looked at), "start" (dict), "step" (int), "report" (dict: a line of stats.jsonl), "warning" (str), "sample",
-            "snapshot", "checkpoint" (Path). An exception in it stops the run like Ctrl-C.
+            looked at), "start" (dict), "step" (int), "report" (dict: a line of stats.jsonl), "look" (dict: a line of
+            monitor.jsonl), "warning" (str), "sample", "snapshot", "checkpoint" (Path). An exception in it stops the run
+            like Ctrl-C.
         **overrides: Settings in place of the config's.
 
     Returns:
@@ -105,7 +118,8 @@ def train(
 
     Warns:
         UserWarning: Pairs were skipped; `skipped.csv` in the run's folder lists them. A damaged checkpoint was passed
-            over. A file could not be written in the middle of the run, which goes on and tries again.
+            over. A file could not be written in the middle of the run, which goes on and tries again. The monitor
+            sees a sign of collapse.
 
     Raises:
         FileNotFoundError: For pairs that are not there.
@@ -235,7 +249,7 @@ class _Board:
         if event == "start":
             # What a killed run wrote after its last checkpoint comes again.
             self._writer = self._open(value["step"] + 1)
-        elif event == "report":
+        elif event in ("report", "look"):
             for key, number in value.items():
                 if key != "step":
                     self._writer.add_scalar(key, number, value["step"])

@@ -295,6 +295,16 @@ impl PyConfig {
     }
 
     #[getter]
+    fn init_from(&self) -> &str {
+        &self.0.init_from
+    }
+
+    #[getter]
+    fn freeze_discriminator(&self) -> usize {
+        self.0.freeze_discriminator
+    }
+
+    #[getter]
     fn log_every(&self) -> u64 {
         self.0.log_every
     }
@@ -322,6 +332,16 @@ impl PyConfig {
     #[getter]
     fn on_non_finite(&self) -> String {
         self.text("on_non_finite")
+    }
+
+    #[getter]
+    fn monitor_every(&self) -> u64 {
+        self.0.monitor_every
+    }
+
+    #[getter]
+    fn early_stop(&self) -> u64 {
+        self.0.early_stop
     }
 
     #[getter]

@@ -247,7 +247,7 @@ fn same_count(others: &[(&str, &tch::Tensor)], human: &tch::Tensor) -> PyResult<
 }
 
 /// Trains in a run folder, or goes on there. `observer(event, value)` is called for "load" and "start" (dictionaries), "step" (a number),
-/// "report" (a dictionary), "warning" (a text), and "sample", "snapshot" and "checkpoint" (paths). `resume` is "auto", "never" or "must".
+/// "report" and "look" (dictionaries), "warning" (a text), and "sample", "snapshot" and "checkpoint" (paths). `resume` is "auto", "never" or "must".
 ///
 /// When a signal or the observer raises, the step is finished and a checkpoint written before the exception goes on.
 #[pyfunction]
@@ -318,6 +318,7 @@ fn tell(py: Python<'_>, observer: &Py<PyAny>, event: &Event) -> PyResult<()> {
         }
         Event::Warning(text) => observer.call1(py, ("warning", *text))?,
         Event::Step { step } => observer.call1(py, ("step", *step))?,
+        Event::Look(line) => observer.call1(py, ("look", to_python(py, line)?))?,
         Event::Report(line) => observer.call1(py, ("report", to_python(py, line)?))?,
         Event::Sample(path) => observer.call1(py, ("sample", path.to_path_buf()))?,
         Event::Snapshot(path) => observer.call1(py, ("snapshot", path.to_path_buf()))?,

@@ -164,6 +164,18 @@ pub(super) fn check(config: &Config) -> Result<()> {
             limit,
         ));
     }
+    if config.early_stop > 0 && config.monitor_every == 0 {
+        let rule = "0 where monitor_every is 0";
+        return Err(Error::setting("early_stop", rule, config.early_stop));
+    }
+    let layers = config.architecture.halvings() as usize;
+    if config.freeze_discriminator > layers {
+        return Err(Error::setting(
+            "freeze_discriminator",
+            format!("at most the {layers} layers that halve the picture"),
+            config.freeze_discriminator,
+        ));
+    }
     for (name, value, least) in [
         ("threads", config.threads, 0),
         ("loader_workers", config.loader_workers, 0),
@@ -213,6 +225,8 @@ mod tests {
                 paper(json!({"schedule_end": 100})),
                 paper(json!({"schedule": "linear", "schedule_start": 5, "schedule_end": 5})),
                 paper(json!({"ema_rampup": 2})),
+                paper(json!({"freeze_discriminator": 5})),
+                paper(json!({"early_stop": 3, "monitor_every": 0})),
                 paper(json!({"adam_beta1": 1.0})),
                 paper(json!({"colour_jitter": 0.6})),
                 paper(json!({"human_fit": "fill"})),

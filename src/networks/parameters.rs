@@ -33,6 +33,7 @@ struct Entry {
     init: Init,
     /// Norms' parameters stay float32 whatever the convolutions compute in.
     full_precision: bool,
+    frozen: bool,
     offset: i64,
 }
 
@@ -68,6 +69,7 @@ impl Path {
             shape: shape.to_vec(),
             init,
             full_precision,
+            frozen: false,
             offset: 0,
         });
         leaf
@@ -213,14 +215,22 @@ impl Parameters {
         }
     }
 
+    /// Keeps the parameters whose names begin with `prefix` as they are: their gradient stays zero, and so do Adam's moments.
+    pub fn freeze(&mut self, prefix: &str) {
+        let entries = self.entries.iter_mut();
+        entries
+            .filter(|e| e.name.starts_with(prefix))
+            .for_each(|e| e.frozen = true);
+    }
+
     /// Differentiates a scalar by these parameters alone and writes `gradient`.
     pub fn differentiate(&mut self, loss: &Tensor) {
-        let leaves: Vec<&Tensor> = self.entries.iter().map(|e| &e.leaf).collect();
+        let learning = || self.entries.iter().filter(|e| !e.frozen);
+        let leaves: Vec<&Tensor> = learning().map(|e| &e.leaf).collect();
         let gradients = Tensor::run_backward(&[loss], &leaves, false, false);
         tch::no_grad(|| {
-            for ((_, mut place), gradient) in self.named(&self.gradient).into_iter().zip(gradients)
-            {
-                place.copy_(&gradient);
+            for (entry, gradient) in learning().zip(gradients) {
+                view(&self.gradient, &entry.shape, entry.offset).copy_(&gradient);
             }
         });
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::trainer::Trainer;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::storage::{CHECKSUM, TensorFile, read_tensors, write_tensors};
+use crate::storage::{CHECKSUM, Snapshot, TensorFile, read_tensors, write_tensors};
 
 const FORMAT: &str = "cagan.checkpoint";
 
@@ -23,13 +23,17 @@ pub fn bytes(trainer: &Trainer) -> u64 {
 /// # Errors
 /// [`Error::Io`] with the path; an older file of the name is then as it was.
 pub fn write(path: &Path, trainer: &Trainer) -> Result<()> {
-    let header = BTreeMap::from([
+    let mut header = BTreeMap::from([
         ("config".to_owned(), trainer.config.to_json()),
         ("step".to_owned(), trainer.step.to_string()),
         ("slowdown".to_owned(), trainer.models.slowdown.to_string()),
         ("pairs".to_owned(), trainer.data.len().to_string()),
         ("data".to_owned(), trainer.data.fingerprint().to_owned()),
     ]);
+    if let Some(monitor) = &trainer.monitor {
+        let memory = serde_json::to_string(&monitor.memory).expect("plain values");
+        header.insert("monitor".into(), memory);
+    }
     let tensors: Vec<_> = trainer
         .buffers()
         .into_iter()
@@ -82,7 +86,45 @@ pub fn restore(path: &Path, file: &TensorFile, trainer: &mut Trainer) -> Result<
     trainer.models.slowdown = slowdown.parse().map_err(|_| {
         Error::content(path, format!("slowdown: expected a number, got {slowdown}"))
     })?;
+    // A run that was not watched so far begins to be.
+    if let (Some(monitor), Some(memory)) = (&mut trainer.monitor, file.header.get("monitor")) {
+        monitor.memory = serde_json::from_str(memory)
+            .map_err(|e| Error::content(path, format!("monitor: {e}")))?;
+    }
     trainer
         .restore(file.number(path, "step")?, |prefix| file.part(prefix))
         .map_err(|e| Error::content(path, e.to_string()))
+}
+
+/// Gives a fresh trainer the networks of another run: both of a checkpoint, the generator of a snapshot. Its optimisers start anew.
+///
+/// # Errors
+/// [`Error::NotFound`]; [`Error::Content`] for a file that is neither, or of networks of another shape.
+pub fn begin_from(path: &Path, trainer: &mut Trainer) -> Result<()> {
+    let models = &mut trainer.models;
+    let at_path = |error: Error| Error::content(path, error.to_string());
+    match read(path) {
+        Ok(file) => {
+            let (generator, discriminator) = (file.part("generator."), file.part("discriminator."));
+            models
+                .generator_parameters
+                .load(&generator)
+                .map_err(at_path)?;
+            models
+                .discriminator_parameters
+                .load(&discriminator)
+                .map_err(at_path)?;
+        }
+        // What is no checkpoint may be a snapshot; if it is none either, the words are the snapshot reader's.
+        Err(Error::Content { .. }) => {
+            let generator = Snapshot::read(path)?.generator;
+            models
+                .generator_parameters
+                .load(&generator)
+                .map_err(at_path)?;
+        }
+        Err(error) => return Err(error),
+    }
+    trainer.restart_average();
+    Ok(())
 }

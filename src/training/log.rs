@@ -26,20 +26,7 @@ impl Log {
     /// # Errors
     /// [`Error::Io`] with the path.
     pub fn open(path: &Path, step: u64) -> Result<Log> {
-        let old = match path.is_file() {
-            true => std::fs::read_to_string(path).at(path)?,
-            false => String::new(),
-        };
-        let kept: String = old
-            .lines()
-            .filter(|line| {
-                let line: Option<Value> = serde_json::from_str(line).ok();
-                line.and_then(|l| l["step"].as_u64())
-                    .is_some_and(|s| s <= step)
-            })
-            .flat_map(|line| [line, "\n"])
-            .collect();
-        write_atomically(path, kept.as_bytes())?;
+        drop_later(path, step)?;
         Ok(Log {
             path: path.into(),
             terms: Vec::new(),
@@ -111,20 +98,46 @@ impl Log {
         line.insert("time/step_s".into(), json!(rounded(step_s)));
         let rate = trainer.config.batch_size as f64 / step_s;
         line.insert("time/images_per_s".into(), json!(rounded(rate)));
-        let mut file = std::fs::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(&self.path)
-            .at(&self.path)?;
-        let text = serde_json::to_string(&line).expect("numbers and names");
-        writeln!(file, "{text}").at(&self.path)?;
+        append(&self.path, &line)?;
         self.terms.clear();
         self.elapsed = Duration::ZERO;
         Ok(line)
     }
 }
 
+/// Drops the lines of a log that are of later steps than `step`, and a torn one.
+///
+/// # Errors
+/// [`Error::Io`] with the path.
+pub(super) fn drop_later(path: &Path, step: u64) -> Result<()> {
+    let old = match path.is_file() {
+        true => std::fs::read_to_string(path).at(path)?,
+        false => String::new(),
+    };
+    let kept: String = old
+        .lines()
+        .filter(|line| {
+            let line: Option<Value> = serde_json::from_str(line).ok();
+            line.and_then(|l| l["step"].as_u64())
+                .is_some_and(|s| s <= step)
+        })
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    write_atomically(path, kept.as_bytes())
+}
+
+/// Adds a line to a log, at once.
+///
+/// # Errors
+/// [`Error::Io`] with the path.
+pub(super) fn append(path: &Path, line: &Map<String, Value>) -> Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.append(true).create(true).open(path).at(path)?;
+    let text = serde_json::to_string(line).expect("numbers and names");
+    writeln!(file, "{text}").at(path)
+}
+
 /// Six significant digits: what a float32 holds.
-fn rounded(value: f64) -> f64 {
+pub(super) fn rounded(value: f64) -> f64 {
     format!("{value:.5e}").parse().expect("a number")
 }

@@ -4,6 +4,7 @@ mod adam;
 mod checkpoint;
 mod ema;
 mod log;
+mod monitor;
 mod run;
 mod samples;
 mod schedule;

@@ -4,8 +4,10 @@
 //! run_dir/config.json            the resolved config
 //! run_dir/skipped.csv            pairs that could not be read, where there are any
 //! run_dir/stats.jsonl            a line of means every `log_every` steps
+//! run_dir/monitor.jsonl          a line every `monitor_every` steps
 //! run_dir/samples/step_*.png     grids of fixed triplets
 //! run_dir/snapshots/step_*.safetensors    generators, for use
+//! run_dir/snapshots/best.safetensors      the generator of the monitor's lowest score
 //! run_dir/failed.safetensors     the state of a run that diverged, in a checkpoint's format
 //! run_dir/checkpoints/step_*.safetensors  the state to go on from
 //! ```
@@ -16,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-use super::log::Log;
+use super::log::{Log, append, drop_later};
 use super::trainer::Trainer;
 use super::{checkpoint, samples};
 use crate::config::{Config, OnNonFinite};
@@ -51,6 +53,8 @@ pub enum Event<'a> {
     },
     /// A line was added to `stats.jsonl`.
     Report(&'a Map<String, Value>),
+    /// A line was added to `monitor.jsonl`.
+    Look(&'a Map<String, Value>),
     Sample(&'a Path),
     Snapshot(&'a Path),
     Checkpoint(&'a Path),
@@ -62,6 +66,8 @@ pub enum Outcome {
     Finished,
     /// The time limit was reached; a checkpoint was written.
     OutOfTime,
+    /// The monitor's score got no better for `early_stop` looks.
+    NoBetter,
     /// The observer asked to stop; a checkpoint was written where a step had been made.
     Stopped,
 }
@@ -101,9 +107,16 @@ pub fn train(
     };
     let run = Folder::open(run_dir)?;
     let resumed = run.restore(&mut trainer, resume, observer)?;
+    if !resumed && !trainer.config.init_from.is_empty() {
+        checkpoint::begin_from(&PathBuf::from(&trainer.config.init_from), &mut trainer)?;
+    }
     run.create(&trainer.config, &trainer.data.skipped)?;
     let mut log = Log::open(&run.path.join("stats.jsonl"), trainer.step)?;
+    let looks = run.path.join("monitor.jsonl");
+    drop_later(&looks, trainer.step)?;
     let (start, total) = (trainer.step, trainer.total_steps());
+    let mut no_better = false;
+    let mut looked = start;
     let mut go_on = observer(Event::Start {
         step: start,
         total,
@@ -117,7 +130,7 @@ pub fn train(
     loop {
         let done = trainer.step >= total;
         let late = limit.is_some_and(|limit| began.elapsed() >= limit);
-        let end = done || late || !go_on;
+        let end = done || late || no_better || !go_on;
         let fresh = trainer.step > start || !resumed;
         let due = |every: u64| fresh && (end || trainer.step.is_multiple_of(every));
         let [report, sample, snapshot, checkpoint] = {
@@ -130,12 +143,17 @@ pub fn train(
             ]
             .map(due)
         };
-        if report || sample || snapshot || checkpoint {
-            match healthy(&log, &trainer, snapshot || checkpoint) {
+        let every = trainer.config.monitor_every;
+        // Not at an end between two looks: a run in parts has the looks of a whole one.
+        let look = every > 0 && trainer.step > looked && trainer.step.is_multiple_of(every);
+        if report || sample || snapshot || checkpoint || look {
+            match healthy(&log, &trainer, snapshot || checkpoint || look) {
                 Ok(()) => {}
                 Err(error) => {
                     let text = run.go_back(error, &mut trainer)?;
                     log = Log::open(&run.path.join("stats.jsonl"), trainer.step)?;
+                    drop_later(&looks, trainer.step)?;
+                    looked = trainer.step;
                     go_on &= observer(Event::Warning(&text));
                     continue;
                 }
@@ -151,6 +169,31 @@ pub fn train(
             let line = log.report(&trainer)?;
             go_on &= observer(Event::Report(&line));
         }
+        if look && let Some(look) = trainer.look()? {
+            append(&looks, &look.line)?;
+            looked = trainer.step;
+            go_on &= observer(Event::Look(&look.line));
+            for text in &look.warnings {
+                go_on &= observer(Event::Warning(text));
+            }
+            if look.best {
+                let path = run.path.join("snapshots/best.safetensors");
+                go_on &= match run.snapshot(&path, &trainer) {
+                    Ok(()) => observer(Event::Snapshot(&path)),
+                    failed => tried(failed, observer)?,
+                };
+            }
+            let patience = trainer.config.early_stop;
+            let since = trainer.monitor.as_ref().map_or(0, |m| m.memory.since_best);
+            if patience > 0 && since >= patience {
+                no_better = true;
+                let text = format!(
+                    "step {}: no better score for {since} looks, the run ends",
+                    trainer.step
+                );
+                observer(Event::Warning(&text));
+            }
+        }
         if sample {
             let path = run.file("samples", trainer.step, "png");
             let saved = trainer.with_averaged(|trainer| samples::write(&path, trainer));
@@ -161,9 +204,7 @@ pub fn train(
         }
         if trainer.step > 0 && snapshot {
             let path = run.file("snapshots", trainer.step, "safetensors");
-            let parameters = &trainer.models.generator_parameters;
-            let generator = parameters.named(&trainer.averaged());
-            go_on &= match Snapshot::write(&path, &trainer.config, trainer.step, &generator) {
+            go_on &= match run.snapshot(&path, &trainer) {
                 Ok(()) => observer(Event::Snapshot(&path)),
                 failed => tried(failed, observer)?,
             };
@@ -177,14 +218,15 @@ pub fn train(
             };
         }
         if end {
-            return Ok(match (done, late) {
-                (true, _) => Outcome::Finished,
-                (_, true) => Outcome::OutOfTime,
+            return Ok(match (done, no_better, late) {
+                (true, ..) => Outcome::Finished,
+                (_, true, _) => Outcome::NoBetter,
+                (.., true) => Outcome::OutOfTime,
                 _ => Outcome::Stopped,
             });
         }
-        if !go_on {
-            continue; // an event asked to stop: once round to save
+        if !go_on || no_better {
+            continue; // once round to save
         }
         let began = Instant::now();
         let terms = match trainer.step() {
@@ -320,6 +362,12 @@ impl Folder {
             write_atomically(&self.path.join("skipped.csv"), &rows)?;
         }
         write_atomically(&self.path.join("config.json"), config.to_json().as_bytes())
+    }
+
+    fn snapshot(&self, path: &Path, trainer: &Trainer) -> Result<()> {
+        let parameters = &trainer.models.generator_parameters;
+        let generator = parameters.named(&trainer.averaged());
+        Snapshot::write(path, &trainer.config, trainer.step, &generator)
     }
 
     fn file(&self, folder: &str, step: u64, ending: &str) -> PathBuf {

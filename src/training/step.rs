@@ -46,13 +46,16 @@ impl Models {
             config.seed,
             "init/generator",
         );
-        let (discriminator, discriminator_parameters) = Parameters::build(
+        let (discriminator, mut discriminator_parameters) = Parameters::build(
             |path| Discriminator::new(path, config),
             device,
             config.precision,
             config.seed,
             "init/discriminator",
         );
+        for layer in 0..config.freeze_discriminator {
+            discriminator_parameters.freeze(&format!("down.{layer}."));
+        }
         let rate = config.learning_rate;
         let discriminator_rate = config.discriminator_learning_rate.unwrap_or(rate);
         Models {

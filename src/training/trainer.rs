@@ -6,6 +6,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::adam::Adam;
 use super::ema::Ema;
+use super::monitor::{Look, Monitor};
 use super::step::{Models, Noise, Pass};
 use crate::config::Config;
 use crate::data::{Loader, Pairs, Plan, Triplet};
@@ -22,6 +23,7 @@ pub struct Trainer {
     /// Updates done so far.
     pub step: u64,
     pub ema: Option<Ema>,
+    pub monitor: Option<Monitor>,
     noise: Option<Noise>,
 }
 
@@ -52,15 +54,20 @@ impl Trainer {
             return Ok(None);
         };
         let models = Models::new(&config, device);
-        Ok(Some(Trainer {
+        let mut trainer = Trainer {
             data,
+            monitor: None,
             ema: Ema::new(&models.generator_parameters.values, &config),
             models,
             noise: Noise::new(&config, device),
             step: 0,
             config,
             device,
-        }))
+        };
+        if trainer.config.monitor_every > 0 {
+            trainer.monitor = Some(Monitor::new(&trainer));
+        }
+        Ok(Some(trainer))
     }
 
     pub fn images_seen(&self) -> u64 {
@@ -112,6 +119,11 @@ impl Trainer {
         }
     }
 
+    /// Begins the average anew at the generator as it is.
+    pub(super) fn restart_average(&mut self) {
+        self.ema = Ema::new(&self.models.generator_parameters.values, &self.config);
+    }
+
     /// Calls `look` while the generator has the weights of [`Trainer::averaged`].
     pub fn with_averaged<T>(&mut self, look: impl FnOnce(&Trainer) -> T) -> T {
         if self.ema.is_none() {
@@ -127,6 +139,19 @@ impl Trainer {
         let seen = look(self);
         put(&mut self.models.generator_parameters, &own);
         seen
+    }
+
+    /// The monitor's look at the run, where there is a monitor.
+    ///
+    /// # Errors
+    /// As [`Monitor::look`].
+    pub fn look(&mut self) -> Result<Option<Look>> {
+        let Some(mut monitor) = self.monitor.take() else {
+            return Ok(None);
+        };
+        let look = monitor.look(self);
+        self.monitor = Some(monitor);
+        look.map(Some)
     }
 
     /// The first network whose weights are no finite numbers any more.

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import struct
 from pathlib import Path
@@ -70,6 +71,31 @@ def is_finite(path):
     """Whether all numbers of a safetensors file are finite."""
     _, arrays = read_tensors(path)
     return all(math.isfinite(array.sum(dtype=np.float64)) for array in arrays.values())
+
+
+def refusal(kind, call, *parts):
+    """Asserts that `call` raises exactly `kind` with all parts in one line of message."""
+    with pytest.raises(kind) as caught:
+        call()
+    text = caught.value.args[0] if isinstance(caught.value, KeyError) else str(caught.value)
+    assert caught.type is kind
+    assert "\n" not in text
+    assert "panic" not in text.lower()
+    for part in parts:
+        assert str(part) in text, f"{part!r} is not in {text!r}"
+    return text
+
+
+@pytest.fixture
+def copied(pairs_dir, tmp_path):
+    """The pairs, to be spoilt."""
+    return shutil.copytree(pairs_dir, tmp_path / "pairs")
+
+
+@pytest.fixture
+def used(run, tmp_path):
+    """A run folder, to be trained into."""
+    return shutil.copytree(run.path, tmp_path / "used")
 
 
 @pytest.fixture(scope="session")

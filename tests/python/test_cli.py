@@ -101,12 +101,16 @@ def test_train_takes_every_setting(call, pairs_dir, tmp_path):
         "images": None,
         "time_limit_s": 1000.0,
         "seed": 9,
+        "init_from": "",
+        "freeze_discriminator": 1,
         "log_every": 3,
         "sample_every": 4,
         "snapshot_every": 5,
         "checkpoint_every": 6,
         "keep_checkpoints": 3,
         "on_non_finite": "rollback",
+        "monitor_every": 7,
+        "early_stop": 5,
         "sample_humans": 2,
         "sample_articles": 1,
         "device": "cpu",
@@ -247,7 +251,7 @@ def test_help_of_train_shows_the_cores_defaults(call):
     expected = {}
     for setting in cagan._cagan.settings():
         value = getattr(config, setting["name"])
-        value = "none" if value is None else "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        value = "none" if value in (None, "") else "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
         expected[setting["name"].replace("_", "-")] = value
         assert flat(setting["help"])[1:] in text
     assert shown == expected

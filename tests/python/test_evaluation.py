@@ -8,8 +8,8 @@ import cagan
 import numpy as np
 import pytest
 from cagan.demo import demo
+from conftest import refusal
 from PIL import Image
-from test_bad_input import refusal
 from test_face import with_mask
 
 

@@ -5,7 +5,7 @@ import re
 import cagan
 import numpy as np
 import pytest
-from conftest import is_finite, read_tensors, write_tensors
+from conftest import is_finite, read_tensors, refusal, write_tensors
 from test_training import DIVERGING
 
 
@@ -113,3 +113,107 @@ def test_a_checkpoint_without_its_sum_is_not_believed(pairs, tmp_path):
     write_tensors(checkpoint, *read_tensors(checkpoint))
     with pytest.raises(ValueError, match="expected `checksum` in the header"):
         cagan.train(pairs, run.path, "smoke", steps=3, threads=1, progress=False)
+
+
+def weights(path, prefix=""):
+    _, arrays = read_tensors(path)
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def equal(some, others):
+    return list(some) == list(others) and all(np.abs(some[name] - others[name]).max() < 1e-20 for name in some)
+
+
+def test_a_run_begins_with_the_networks_of_another(pairs, run, tmp_path):
+    """From a snapshot the generator, from a checkpoint both; what is fresh is as in a run of its own."""
+    (checkpoint,) = (run.path / "checkpoints").iterdir()
+    # Rates so small that a step moves nothing but a zero, and that by next to nothing.
+    still = {"steps": 1, "learning_rate": 1e-30, "threads": 1, "progress": False}
+    fresh = cagan.train(pairs, tmp_path / "fresh", "smoke", **still)
+    for name, source in (("snapshot", run.snapshots[-1]), ("checkpoint", checkpoint)):
+        begun = cagan.train(pairs, tmp_path / name, "smoke", init_from=str(source), ema_images=50, **still)
+        assert begun.config.init_from == str(source)
+        (saved,) = (begun.path / "checkpoints").iterdir()
+        (other,) = (fresh.path / "checkpoints").iterdir()
+        for prefix in ("generator.", "generator_ema."):
+            assert equal(weights(saved, prefix), weights(checkpoint, "generator."))
+        assert not equal(weights(saved, "generator."), weights(other, "generator."))
+        expected = checkpoint if name == "checkpoint" else other
+        assert equal(weights(saved, "discriminator."), weights(expected, "discriminator."))
+    # It is where the run begins, not where it goes on.
+    again = cagan.train(pairs, tmp_path / "snapshot", "smoke", init_from="gone", ema_images=50, **still | {"steps": 2})
+    assert again.stats[-1]["step"] == 2
+
+
+def test_other_networks_are_no_beginning(pairs, run, tmp_path):
+    begin = {"steps": 1, "threads": 1, "progress": False}
+    parts = (run.snapshots[-1], "expected a tensor of shape")
+    refusal(
+        ValueError,
+        lambda: cagan.train(pairs, tmp_path, "smoke", width=32, init_from=str(run.snapshots[-1]), **begin),
+        *parts,
+    )
+    gone = str(tmp_path / "gone")
+    refusal(FileNotFoundError, lambda: cagan.train(pairs, tmp_path, "smoke", init_from=gone, **begin), gone)
+    (tmp_path / "text").write_text("no weights")
+    path = str(tmp_path / "text")
+    refusal(ValueError, lambda: cagan.train(pairs, tmp_path, "smoke", init_from=path, **begin), path, "safetensors")
+
+
+@pytest.mark.parametrize("architecture", ["vasily", "paper"])
+def test_frozen_layers_stay(pairs, architecture):
+    frozen = states(pairs, 3, "discriminator", architecture=architecture, freeze_discriminator=2)
+    moved = {name for name, value in frozen[0].items() if not np.array_equal(value, frozen[3][name])}
+    stays = {name for name in frozen[0] if name.startswith(("down.0.", "down.1."))}
+    assert len(stays) >= 4
+    # A bias before a norm has no gradient but noise, and may stay as well.
+    assert not moved & stays
+    assert {name for name in frozen[0] if name.endswith("weight")} - stays <= moved
+
+
+# The monitor
+
+
+def test_the_monitor_measures_what_it_says(pairs, tmp_path):
+    run = cagan.train(pairs, tmp_path, "smoke", steps=6, monitor_every=3, threads=1, progress=False)
+    assert [look["step"] for look in run.looks] == [3, 6]
+    look = run.looks[-1]
+    assert 0 < look["monitor/mask_area"] < 1
+    assert 0 < look["monitor/paint_spread"] < 2
+    assert look["monitor/score"] == pytest.approx(look["monitor/colour_left"] + look["monitor/realism"], rel=1e-4)
+    # All eight people are looked at, so the mean mask is that of their swaps; a mean over targets would differ.
+    swapper = run.swapper()
+    best = cagan.Swapper(run.best)
+    assert best.step == look["monitor/best_step"]
+    masks = [
+        swapper.swap(pairs[i].human, pairs[i].article, pairs[k].article).mask.mean() / 255
+        for i in range(8)
+        for k in range(8)
+        if i != k
+    ]
+    assert min(masks) - 0.01 < look["monitor/mask_area"] < max(masks) + 0.01
+
+
+def test_what_the_monitor_knows_survives_a_stop(pairs, tmp_path):
+    settings = {"monitor_every": 3, "snapshot_every": 10**6, "threads": 1, "progress": False}
+    whole = cagan.train(pairs, tmp_path / "whole", "smoke", steps=14, **settings)
+    for steps in (4, 7, 14):
+        parts = cagan.train(pairs, tmp_path / "parts", "smoke", steps=steps, **settings)
+    assert parts.looks == whole.looks
+    assert len(parts.looks) == 4
+    assert whole.best.read_bytes() == parts.best.read_bytes()
+    newest = [sorted((run.path / "checkpoints").iterdir())[-1] for run in (whole, parts)]
+    assert read_tensors(newest[0])[0]["monitor"] == read_tensors(newest[1])[0]["monitor"]
+
+
+def test_a_run_that_gets_no_better_ends(pairs, tmp_path):
+    """Nothing learns at this rate, so the first look stays the best one."""
+    warned = []
+    note = lambda name, value: warned.append(value) if name == "warning" else None  # noqa: E731
+    settings = {"learning_rate": 1e-30, "monitor_every": 2, "early_stop": 3, "steps": 100, "threads": 1}
+    with pytest.warns(UserWarning, match="no better score for 3 looks"):
+        run = cagan.train(pairs, tmp_path, "smoke", on_event=note, progress=False, **settings)
+    assert [look["step"] for look in run.looks] == [2, 4, 6, 8]
+    assert run.stats[-1]["step"] == 8
+    assert cagan.Swapper(run.best).step == 2
+    assert len(warned) == 1

@@ -12,9 +12,8 @@ from pathlib import Path
 import cagan
 import numpy as np
 import pytest
-from conftest import contents, read_tensors
+from conftest import contents, read_tensors, refusal
 from PIL import Image
-from test_bad_input import refusal
 
 
 def config(**overrides):

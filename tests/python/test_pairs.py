@@ -1,12 +1,13 @@
 """Pairs from the layouts that people have, and from `pairs.csv` with all its columns."""
 
 import shutil
+from functools import partial
 
 import cagan
 import numpy as np
 import pytest
+from conftest import contents, refusal
 from PIL import Image
-from test_bad_input import refusal
 
 
 def picture(path, colour=(200, 30, 30), size=(24, 32)):
@@ -160,3 +161,116 @@ def test_a_split_keeps_groups_and_same_files_together(tmp_path):
         assert tied in (set(), {"1", "4", "8"})
         inside.add(len(tied))
     assert inside == {0, 3}
+
+
+# What is wrong with a folder
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    refusal(FileNotFoundError, lambda: cagan.Pairs(tmp_path / "nowhere"), tmp_path / "nowhere", "no such folder")
+    train = partial(cagan.train, tmp_path / "nowhere", tmp_path / "run", "smoke", progress=False)
+    refusal(FileNotFoundError, train, tmp_path / "nowhere")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_without_pictures(tmp_path):
+    parts = (tmp_path, "human/", "article/", "image/", "cloth/", "<id>_1", "<id>_5", "pairs.csv")
+    refusal(FileNotFoundError, lambda: cagan.Pairs(tmp_path), *parts)
+    (tmp_path / "human").mkdir()
+    refusal(FileNotFoundError, lambda: cagan.Pairs(tmp_path), tmp_path / "article")
+    (tmp_path / "article").mkdir()
+    refusal(ValueError, lambda: cagan.Pairs(tmp_path), tmp_path, "expected pairs of a human and an article", "got none")
+
+
+def test_a_picture_without_its_partner(copied):
+    (copied / "human" / "00003.png").unlink()
+    (copied / "article" / "00005.png").unlink()
+    refusal(
+        ValueError,
+        lambda: cagan.Pairs(copied),
+        copied,
+        "article/00003.png: an article without its",
+        "human/00005.png: a human without its",
+    )
+
+
+def test_many_pictures_without_partners_are_counted(copied):
+    for path in (copied / "human").iterdir():
+        path.unlink()
+    refusal(ValueError, lambda: cagan.Pairs(copied), "article/00000.png", "and 3 more")
+
+
+def test_one_stem_twice(copied):
+    shutil.copy(copied / "human" / "00002.png", copied / "human" / "00002.jpg")
+    refusal(ValueError, lambda: cagan.Pairs(copied), copied / "human", "`00002`", "00002.png", "00002.jpg")
+
+
+def test_a_single_pair_has_no_target(tmp_path):
+    one = cagan.dolls(tmp_path / "pairs", count=1, size=(64, 64))
+    call = partial(cagan.train, one, tmp_path / "run", "smoke", batch_size=1, progress=False)
+    refusal(ValueError, call, "pairs: expected at least 2", "got 1")
+    refusal(ValueError, lambda: cagan.Trainer(one, cagan.Config("smoke", batch_size=1)), "pairs: expected at least 2")
+
+
+def broken_text(path):
+    path.write_text("<html>404 not found</html>")
+
+
+def broken_empty(path):
+    path.write_bytes(b"")
+
+
+def broken_truncated(path):
+    path.write_bytes(path.read_bytes()[:200])
+
+
+BROKEN = (broken_text, broken_empty, broken_truncated)
+
+
+@pytest.mark.parametrize("spoil", BROKEN)
+@pytest.mark.parametrize("side", ["human", "article"])
+def test_a_file_that_is_no_whole_picture(copied, used, tmp_path, side, spoil):
+    old = copied / side / "00006.png"
+    path = old.with_suffix(".jpg")
+    old.rename(path)
+    spoil(path)
+    before = contents(used)
+    for run_dir in (used, tmp_path / "new"):
+        call = partial(cagan.train, copied, run_dir, "smoke", steps=6, progress=False)
+        refusal(ValueError, call, path, "cannot be decoded")
+    assert contents(used) == before
+    assert not (tmp_path / "new" / "checkpoints").exists()
+    refusal(ValueError, lambda: getattr(cagan.Pairs(copied)["00006"], side), path, "cannot be decoded")
+
+
+def write_csv(folder, *lines):
+    (folder / "pairs.csv").write_text("\n".join(lines))
+
+
+ROW = "{0},human/{0}.png,article/{0}.png"
+
+
+@pytest.mark.parametrize(
+    ("lines", "parts"),
+    [
+        ([], ["expected the columns id, human, article"]),
+        (["id,human", "00000,human/00000.png"], ["expected the columns id, human, article", "got id, human"]),
+        (["id,human,article"], ["expected pairs", "got none"]),
+        (
+            ["id,human,article", ROW.format("00000"), "b,human/00001.png,article/none.png"],
+            ["line 3", "article/none.png", "no such file"],
+        ),
+        (["id,human,article", ROW.format("00000"), ROW.format("00000")], ["line 3", "`00000`", "line 2"]),
+        (["id,human,article", "00000,human/00000.png,"], ["line 2", "human/00000.png", "without its article"]),
+        (["id,human,article", ROW.format("00000"), "00001,human/00001.png"], ["line: 3", "2 fields", "3 fields"]),
+    ],
+    ids=["empty", "no column", "no rows", "no such file", "id twice", "empty cell", "ragged row"],
+)
+def test_a_broken_csv(copied, lines, parts):
+    write_csv(copied, *lines)
+    refusal(ValueError, lambda: cagan.Pairs(copied), copied / "pairs.csv", *parts)
+
+
+def test_a_csv_is_believed_where_there_are_folders_too(copied):
+    write_csv(copied, "\ufeffarticle , id,human", "article/00001.png,b,human/00001.png")
+    assert cagan.Pairs(copied).ids == ["b"]

@@ -7,8 +7,8 @@ import zlib
 import cagan
 import numpy as np
 import pytest
+from conftest import refusal
 from PIL import Image
-from test_bad_input import refusal
 
 RNG = np.random.default_rng(0)
 SMOOTH = Image.fromarray(RNG.integers(0, 256, (5, 4, 3), dtype=np.uint8)).resize((48, 60), Image.Resampling.BICUBIC)

@@ -10,8 +10,7 @@ import time
 
 import cagan
 import pytest
-from conftest import contents, same_tensors
-from test_bad_input import refusal
+from conftest import contents, refusal, same_tensors
 
 SETTINGS = {"threads": 1, "checkpoint_every": 2, "snapshot_every": 3, "sample_every": 5, "log_every": 1}
 

@@ -88,6 +88,7 @@ def test_the_folder_of_a_run(run):
     assert names == {
         ".lock",
         "config.json",
+        "monitor.jsonl",
         "stats.jsonl",
         "samples/step_00000000.png",
         "samples/step_00000004.png",
@@ -458,6 +459,7 @@ def test_what_diverged_can_be_called_again(pairs, tmp_path):
 def test_the_checkpoint_says_what_it_is_of(run):
     entries, arrays = read_tensors(only(run.path / "checkpoints"))
     assert all(len(entries.pop(name)) == 32 for name in ("checksum", "data"))
+    assert json.loads(entries.pop("monitor"))["best"] is None
     assert cagan.Config.from_json(entries.pop("config")) == run.config
     assert entries == {"format": "cagan.checkpoint", "format_version": "2", "step": "4", "pairs": "8", "slowdown": "1"}
     parts = {"generator", "discriminator", "generator_adam", "discriminator_adam"}
