@@ -210,6 +210,46 @@ impl PyConfig {
     }
 
     #[getter]
+    fn adversarial_loss(&self) -> String {
+        self.text("adversarial_loss")
+    }
+
+    #[getter]
+    fn reverse(&self) -> String {
+        self.text("reverse")
+    }
+
+    #[getter]
+    fn reverse_noise(&self) -> f64 {
+        self.0.reverse_noise
+    }
+
+    #[getter]
+    fn self_swap_weight(&self) -> f64 {
+        self.0.self_swap_weight
+    }
+
+    #[getter]
+    fn mask_tv_weight(&self) -> f64 {
+        self.0.mask_tv_weight
+    }
+
+    #[getter]
+    fn mask_binary_weight(&self) -> f64 {
+        self.0.mask_binary_weight
+    }
+
+    #[getter]
+    fn feature_weight(&self) -> f64 {
+        self.0.feature_weight
+    }
+
+    #[getter]
+    fn perceptual_weight(&self) -> f64 {
+        self.0.perceptual_weight
+    }
+
+    #[getter]
     fn learning_rate(&self) -> f64 {
         self.0.learning_rate
     }

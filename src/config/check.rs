@@ -1,6 +1,6 @@
 //! The one validation of a config. Upper floors receive configs that passed it.
 
-use super::{Architecture, Config, Copies, torch_device};
+use super::{Architecture, Config, Copies, Reverse, torch_device};
 use crate::error::{Error, Result};
 
 /// Pictures above this side are refused: a wrong digit should not take the machine's memory.
@@ -78,10 +78,29 @@ pub(super) fn check(config: &Config) -> Result<()> {
         ("discriminator_noise", config.discriminator_noise),
         ("identity_weight", config.identity_weight),
         ("cycle_weight", config.cycle_weight),
+        ("self_swap_weight", config.self_swap_weight),
+        ("mask_tv_weight", config.mask_tv_weight),
+        ("mask_binary_weight", config.mask_binary_weight),
+        ("feature_weight", config.feature_weight),
+        ("perceptual_weight", config.perceptual_weight),
     ] {
         if !(0.0..=1e6).contains(&value) {
             return Err(Error::setting(name, "0 to 1e6", value));
         }
+    }
+    if !(0.0..=1.0).contains(&config.reverse_noise) {
+        return Err(Error::setting(
+            "reverse_noise",
+            "0 to 1",
+            config.reverse_noise,
+        ));
+    }
+    if config.reverse == Reverse::Through && config.reverse_noise > 0.0 {
+        return Err(Error::setting(
+            "reverse_noise",
+            "0 where reverse is through: only the detached swap back has noise",
+            config.reverse_noise,
+        ));
     }
     if !(config.learning_rate > 0.0 && config.learning_rate <= 1.0) {
         return Err(Error::setting(
@@ -200,6 +219,10 @@ mod tests {
                 paper(json!({"time_limit_s": 0})),
                 paper(json!({"keep_checkpoints": 0})),
                 paper(json!({"identity_weight": -0.1})),
+                paper(json!({"self_swap_weight": -1})),
+                paper(json!({"adversarial_loss": "wasserstein"})),
+                paper(json!({"reverse": "detached", "reverse_noise": 2})),
+                paper(json!({"reverse_noise": 0.1})),
                 paper(json!({"precision": "fp16"})),
                 paper(json!({"device": "tpu"})),
                 paper(json!({"device": "cuda:x"})),

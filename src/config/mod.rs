@@ -3,6 +3,7 @@
 
 mod check;
 mod fields;
+mod objectives;
 mod presets;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use serde_json::{Map, Value};
 use tch::Device;
 
 pub use fields::{FIELDS, Field, Kind};
+pub use objectives::{AdversarialLoss, Reverse};
 pub use presets::Preset;
 
 use crate::error::{Error, Result};
@@ -102,6 +104,14 @@ pub struct Config {
     pub colour_jitter: f64,
     pub identity_weight: f64,
     pub cycle_weight: f64,
+    pub adversarial_loss: AdversarialLoss,
+    pub reverse: Reverse,
+    pub reverse_noise: f64,
+    pub self_swap_weight: f64,
+    pub mask_tv_weight: f64,
+    pub mask_binary_weight: f64,
+    pub feature_weight: f64,
+    pub perceptual_weight: f64,
     pub learning_rate: f64,
     pub adam_beta1: f64,
     pub adam_beta2: f64,
@@ -144,6 +154,14 @@ impl Default for Config {
             colour_jitter: 0.0,
             identity_weight: 0.1,
             cycle_weight: 1.0,
+            adversarial_loss: AdversarialLoss::Logistic,
+            reverse: Reverse::Through,
+            reverse_noise: 0.0,
+            self_swap_weight: 0.0,
+            mask_tv_weight: 0.0,
+            mask_binary_weight: 0.0,
+            feature_weight: 0.0,
+            perceptual_weight: 0.0,
             learning_rate: 2e-4,
             adam_beta1: 0.5,
             adam_beta2: 0.999,

@@ -3,12 +3,14 @@
 mod blocks;
 mod paper;
 mod parameters;
+mod pyramid;
 mod vasily;
 
 use tch::Tensor;
 
 pub use blocks::{Block, Direction, InstanceNorm, leaky_relu};
 pub use parameters::{Parameters, Path};
+pub use pyramid::Pyramid;
 
 use crate::config::{Architecture, Config};
 
@@ -73,6 +75,14 @@ impl Generator {
     }
 }
 
+/// What a discriminator says of pairs.
+#[derive(Debug)]
+pub struct Judgement {
+    pub logits: Tensor,
+    /// Every layer after its activation, `[N, C, H / 2^k, W / 2^k]`.
+    pub features: Vec<Tensor>,
+}
+
 /// D of either source.
 #[derive(Debug)]
 pub enum Discriminator {
@@ -95,6 +105,11 @@ impl Discriminator {
     /// # Shapes
     /// `human`, `article`: `[N, 3, H, W]`. Returns `[N, 1]` (article) or `[N, 1, H / 16, W / 16]` (paper).
     pub fn score(&self, human: &Tensor, article: &Tensor, noise: Option<&[Tensor]>) -> Tensor {
+        self.judge(human, article, noise).logits
+    }
+
+    /// The same with what the layers made of the pairs.
+    pub fn judge(&self, human: &Tensor, article: &Tensor, noise: Option<&[Tensor]>) -> Judgement {
         match self {
             Discriminator::Vasily(network) => network.forward(human, article, noise),
             Discriminator::Paper(network) => network.forward(human, article, noise),

@@ -3,9 +3,9 @@
 use tch::{Kind, Tensor};
 
 use super::blocks::{Block, Direction, copies, leaky_relu};
-use super::channels_down;
 use super::parameters::{Init, Path};
 use super::vasily::compute_kind;
+use super::{Judgement, channels_down};
 use crate::config::{Config, Copies};
 
 /// P: "the last 6 channels of any intermediate layer" hold downsampled copies of human and worn.
@@ -111,23 +111,28 @@ impl Discriminator {
 
     /// # Shapes
     /// `human`, `article`: `[N, 3, H, W]` in [-1, 1]. Returns logits `[N, 1, H / 16, W / 16]`.
-    pub fn forward(&self, human: &Tensor, article: &Tensor, noise: Option<&[Tensor]>) -> Tensor {
+    pub fn forward(&self, human: &Tensor, article: &Tensor, noise: Option<&[Tensor]>) -> Judgement {
         let pair = Tensor::cat(&[human, article], 1).to_kind(self.kind); // [N, 6, H, W]
         let mut xs = match noise {
             Some(noise) => &pair + &noise[0],
             None => pair.shallow_clone(),
         };
+        let mut features = Vec::new();
         for (k, block) in self.down.iter().enumerate() {
             xs = block.forward(&xs);
             if let Some(noise) = noise {
                 xs += &noise[k + 1];
             }
             xs = leaky_relu(&xs, 0.2);
+            features.push(xs.shallow_clone());
             if self.copies {
                 xs = Tensor::cat(&[&xs, &copies(&pair, &xs)], 1);
             }
         }
-        xs.conv2d(&self.weight, Some(&self.bias), [1, 1], [1, 1], [1, 1], 1)
-            .to_kind(Kind::Float)
+        let logits = xs.conv2d(&self.weight, Some(&self.bias), [1, 1], [1, 1], [1, 1], 1);
+        Judgement {
+            logits: logits.to_kind(Kind::Float),
+            features,
+        }
     }
 }

@@ -20,6 +20,8 @@ const ALIGNMENT: i64 = 16;
 pub enum Init {
     /// N(0, 0.02^2): convolution and linear weights (A).
     Gaussian,
+    /// N(0, 2 / fan_in) (He et al. 2015, arXiv 1502.01852): a ReLU after it keeps the scale.
+    He,
     Zeros,
     Ones,
 }
@@ -112,6 +114,11 @@ impl Parameters {
             let values = &mut start[entry.offset as usize..][..numel];
             match entry.init {
                 Init::Gaussian => values.fill_with(|| gaussian.sample(&mut random)),
+                Init::He => {
+                    let fan_in = numel as f32 / entry.shape[0] as f32;
+                    let he = Normal::new(0.0, (2.0 / fan_in).sqrt()).expect("a deviation");
+                    values.fill_with(|| he.sample(&mut random));
+                }
                 Init::Zeros => (),
                 Init::Ones => values.fill(1.0),
             }

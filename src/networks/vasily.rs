@@ -3,8 +3,8 @@
 use tch::{Kind, Tensor};
 
 use super::blocks::{Block, Direction, leaky_relu};
-use super::channels_down;
 use super::parameters::{Init, Path};
+use super::{Judgement, channels_down};
 use crate::config::{Config, Precision};
 
 /// The number format of a network's activations.
@@ -94,19 +94,24 @@ impl Discriminator {
 
     /// # Shapes
     /// `human`, `article`: `[N, 3, H, W]` in [0, 1]. Returns logits `[N, 1]`.
-    pub fn forward(&self, human: &Tensor, article: &Tensor, noise: Option<&[Tensor]>) -> Tensor {
+    pub fn forward(&self, human: &Tensor, article: &Tensor, noise: Option<&[Tensor]>) -> Judgement {
         let mut xs = Tensor::cat(&[human, article], 1).to_kind(self.kind); // [N, 6, H, W]
         if let Some(noise) = noise {
             xs += &noise[0];
         }
+        let mut features = Vec::new();
         for (k, block) in self.down.iter().enumerate() {
             xs = block.forward(&xs);
             if let Some(noise) = noise {
                 xs += &noise[k + 1];
             }
             xs = leaky_relu(&xs, 0.2);
+            features.push(xs.shallow_clone());
         }
-        let features = xs.flatten(1, -1).to_kind(Kind::Float); // [N, C * H / 32 * W / 32]
-        features.linear(&self.weight, Some(&self.bias))
+        let flat = xs.flatten(1, -1).to_kind(Kind::Float); // [N, C * H / 32 * W / 32]
+        Judgement {
+            logits: flat.linear(&self.weight, Some(&self.bias)),
+            features,
+        }
     }
 }

@@ -32,6 +32,14 @@ impl ValueRange {
         }
     }
 
+    /// From black to white.
+    pub fn span(self) -> f64 {
+        match self {
+            ValueRange::Unit => 1.0,
+            ValueRange::Symmetric => 2.0,
+        }
+    }
+
     /// Bytes to values.
     ///
     /// # Shapes

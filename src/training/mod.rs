@@ -3,12 +3,14 @@
 mod adam;
 mod checkpoint;
 mod log;
+mod noise;
 mod run;
 mod samples;
 mod step;
 mod trainer;
 
 pub use adam::Adam;
+pub use noise::{Noise, Pass, reverse_noise};
 pub use run::{Event, Outcome, Resume, train};
-pub use step::{Models, Noise, Pass, TERMS};
+pub use step::{Models, Terms};
 pub use trainer::Trainer;

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use tch::{Device, Tensor};
 
 use super::adam::Adam;
-use super::step::{Models, Noise, Pass};
+use super::noise::{Noise, Pass, reverse_noise};
+use super::step::{Models, Terms};
 use crate::config::Config;
 use crate::data::{Loader, Pairs, Plan, Triplet};
 use crate::error::Result;
@@ -83,11 +84,25 @@ impl Trainer {
         noise.draw(pass, step).iter().map(Tensor::copy).collect()
     }
 
-    /// One update of both networks. Returns the step's [`super::TERMS`] as a tensor on the device.
+    /// What else a step draws at random, by name: `reverse`, the noise that the detached way back sees, `[N, 3, H, W]`.
+    pub fn draws(&self, step: u64) -> Vec<(String, Tensor)> {
+        let [h, w] = self.config.image_size;
+        let like = Tensor::empty(
+            [self.config.batch_size as i64, 3, h, w],
+            (tch::Kind::Float, self.device),
+        );
+        let mut draws = Vec::new();
+        if self.config.reverse_noise != 0.0 {
+            draws.push(("reverse".into(), reverse_noise(&self.config, &like, step)));
+        }
+        draws
+    }
+
+    /// One update of both networks. Returns the step's terms on the device.
     ///
     /// # Errors
     /// As [`Trainer::triplet`]; nothing has changed then.
-    pub fn step(&mut self) -> Result<Tensor> {
+    pub fn step(&mut self) -> Result<Terms> {
         let triplet = self.triplet(self.step)?;
         let terms = self
             .models

@@ -25,6 +25,29 @@ CASES = {
     "paper, copies in D": ("paper", {"width": 16, "image_size": 48, "batch_size": 3, "discriminator_copies": True}),
 }
 
+# Each objective alone, and all of them together in both presets.
+SMALL = {"vasily": {"width": 16, "image_size": 64}, "paper": {"width": 16, "image_size": (32, 48)}}
+OBJECTIVES = {
+    "hinge": ("paper", {"adversarial_loss": "hinge"}),
+    "hinge with a linear head": ("vasily", {"adversarial_loss": "hinge"}),
+    "least squares": ("paper", {"adversarial_loss": "least_squares"}),
+    "least squares with a linear head": ("vasily", {"adversarial_loss": "least_squares"}),
+    "detached": ("paper", {"reverse": "detached"}),
+    "detached, noise": ("paper", {"reverse": "detached", "reverse_noise": 0.1}),
+    "detached, noise, values in [0, 1]": ("vasily", {"reverse": "detached", "reverse_noise": 0.1}),
+    "self-swap": ("paper", {"self_swap_weight": 3.0}),
+    "total variation": ("paper", {"mask_tv_weight": 20.0}),
+    "binary": ("vasily", {"mask_binary_weight": 20.0}),
+    "feature matching": ("paper", {"feature_weight": 10.0}),
+    "feature matching under noise": ("vasily", {"feature_weight": 10.0}),
+    "perceptual": ("paper", {"perceptual_weight": 10.0}),
+    "perceptual, values in [0, 1], self-swap": ("vasily", {"perceptual_weight": 10.0, "self_swap_weight": 3.0}),
+}
+ALL = {"adversarial_loss": "hinge", "reverse": "detached", "reverse_noise": 0.05, "self_swap_weight": 1.0}
+ALL |= {"mask_tv_weight": 2.0, "mask_binary_weight": 0.5, "feature_weight": 4.0, "perceptual_weight": 3.0}
+OBJECTIVES |= {f"all, {preset}": (preset, ALL) for preset in SMALL}
+CASES |= {name: (preset, {"batch_size": 3} | SMALL[preset] | more) for name, (preset, more) in OBJECTIVES.items()}
+
 
 @pytest.fixture(params=CASES)
 def both(request, tmp_path):
@@ -39,6 +62,7 @@ def both(request, tmp_path):
         state = {k: v + generator.normal(0, 0.05, v.shape).astype(np.float32) for k, v in state.items()}
         trainer.load_state(name, state)
         getattr(twin, name).load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
+    twin.pyramid = tensors(trainer.perceptual().values())
     return trainer, twin
 
 
@@ -58,7 +82,11 @@ def take(trainer, twin, step):
     """One step of both; the losses of each."""
     triplet = tensors(trainer.triplet(step))
     noise_d, noise_g = (tensors(noise) or None for noise in trainer.noise(step))
-    return trainer.run(1), twin.step(*triplet, noise_d, noise_g)
+    return trainer.run(1), twin.step(*triplet, noise_d, noise_g, draws(trainer, step))
+
+
+def draws(trainer, step):
+    return {name: torch.from_numpy(array) for name, array in trainer.draws(step).items()}
 
 
 def test_forward(both):
@@ -78,6 +106,7 @@ def test_forward(both):
 def test_one_step_has_the_same_losses_gradients_and_update(both):
     trainer, twin = both
     mine, other = take(trainer, twin, 0)
+    assert set(other) == {key for key in mine if key.startswith("loss/")}
     for key, value in other.items():
         close(mine[key], value, GRADIENT, key)
     for name in ("generator", "discriminator"):
@@ -111,12 +140,15 @@ def test_ten_steps_stay_as_near_to_float64_as_the_twin(both):
     for name in names:
         getattr(exact, name).load_state_dict(getattr(twin, name).state_dict())
         getattr(exact, name).double()
+    exact.pyramid = [weight.double() for weight in twin.pyramid]
     start = {name: trainer.state(name) for name in names}
     for step in range(10):
         triplet = tensors(trainer.triplet(step))
         noise = [tensors(noise) or None for noise in trainer.noise(step)]
-        mine, other = trainer.run(1), twin.step(*triplet, *noise)
-        exact.step(*(t.double() for t in triplet), *(n and [t.double() for t in n] for n in noise))
+        drawn = draws(trainer, step)
+        mine, other = trainer.run(1), twin.step(*triplet, *noise, drawn)
+        noise = [n and [t.double() for t in n] for n in noise]
+        exact.step(*(t.double() for t in triplet), *noise, {name: t.double() for name, t in drawn.items()})
         for key, value in other.items():
             close(mine[key], value, 5e-3, f"step {step} {key}")
     for name in names:

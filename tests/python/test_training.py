@@ -121,6 +121,19 @@ def test_every_line_of_the_log_has_every_key(run):
         assert line["time/images_per_s"] == pytest.approx(4 / line["time/step_s"], rel=1e-3)
 
 
+def test_an_objective_that_is_on_has_its_own_key(pairs, tmp_path):
+    weights = {"self_swap": 2.0, "mask_tv": 3.0, "mask_binary": 0.5, "feature": 4.0, "perceptual": 5.0}
+    made = train(pairs, tmp_path, steps=2, **RARELY, **{f"{name}_weight": weight for name, weight in weights.items()})
+    extra = [f"loss/generator/{name}" for name in weights]
+    at = KEYS.index("loss/generator/cycle") + 1
+    weights |= {"adversarial": 1, "identity": 0.1, "cycle": 1}
+    for line in made.stats:
+        assert list(line) == [*KEYS[:at], *extra, *KEYS[at:]]
+        assert all(line[key] > 0 for key in extra)
+        total = sum(weight * line[f"loss/generator/{name}"] for name, weight in weights.items())
+        assert line["loss/generator"] == pytest.approx(total, rel=1e-4)
+
+
 def test_a_sample_grid_is_as_large_as_its_layout_says(pairs, tmp_path):
     # Above: an empty corner, then each human with the article it wears. Below: a target, then each swap with its mask.
     # Gaps of two pixels lie around all of them.
@@ -361,7 +374,7 @@ def test_every_setting_that_is_not_harmless_is_refused(pairs, run, tmp_path):
     old = cagan.Config("smoke", steps=6).to_dict()
     other = {"architecture": "paper", "image_size": 96, "width": 24, "generator_copies": "worn", "flip": False}
     other |= {"discriminator_copies": True, "precision": "bf16", "adam_beta2": 0.5}
-    other |= {"human_fit": "pad", "article_fit": "crop"}
+    other |= {"human_fit": "pad", "article_fit": "crop", "adversarial_loss": "hinge", "reverse": "detached"}
     checked = 0
     for setting in cagan._cagan.settings():
         name = setting["name"]
@@ -370,6 +383,8 @@ def test_every_setting_that_is_not_harmless_is_refused(pairs, run, tmp_path):
         value = other[name] if name in other else old[name] + (1 if setting["kind"] == "count" else 0.125)
         # Copies are the paper's alone, so the architecture changes with them.
         changes = {name: value} | ({"architecture": "paper"} if "copies" in name else {})
+        # Only the detached way back takes noise.
+        changes |= {"reverse": "detached"} if name == "reverse_noise" else {}
         with pytest.raises(ValueError, match=rf"\b{name} \(\S+ there, \S+ here\)"):
             train(pairs, used, steps=6, **changes)
         checked += 1

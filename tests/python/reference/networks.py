@@ -47,7 +47,10 @@ class VasilyGenerator(nn.Module):
 
 
 class VasilyDiscriminator(nn.Module):
-    """A: noise on the input and before each activation (training only), five convolutions, a linear head."""
+    """A: noise on the input and before each activation (training only), five convolutions, a linear head.
+
+    `features`, a list, takes what each layer gives.
+    """
 
     def __init__(self, width, height, breadth):
         super().__init__()
@@ -55,12 +58,14 @@ class VasilyDiscriminator(nn.Module):
         self.down = nn.ModuleList(Block(i, o, norm=k > 0) for k, (i, o) in enumerate(zip(c, c[1:])))
         self.head = nn.Linear(width * (height // 32) * (breadth // 32), 1)
 
-    def forward(self, human, article, noise=None):
+    def forward(self, human, article, noise=None, features=None):
         xs = torch.cat([human, article], 1)
         noise = noise or [0.0] * 6
         xs = xs + noise[0]
         for block, layer_noise in zip(self.down, noise[1:]):
             xs = F.leaky_relu(block(xs) + layer_noise, 0.2)
+            if features is not None:
+                features.append(xs)
         return self.head(xs.flatten(1))
 
 
@@ -103,7 +108,10 @@ class PaperGenerator(nn.Module):
 
 
 class PaperDiscriminator(nn.Module):
-    """P: four convolutions and a map of logits; the copies of its input are an option."""
+    """P: four convolutions and a map of logits; the copies of its input are an option.
+
+    `features`, a list, takes what each layer gives.
+    """
 
     def __init__(self, width, discriminator_copies=False):
         super().__init__()
@@ -115,12 +123,14 @@ class PaperDiscriminator(nn.Module):
         )
         self.head = nn.Conv2d(c[3] + k, 1, 3, 1, 1)
 
-    def forward(self, human, article, noise=None):
+    def forward(self, human, article, noise=None, features=None):
         pair = torch.cat([human, article], 1)
         noise = noise or [0.0] * 5
         xs = pair + noise[0]
         for block, layer_noise in zip(self.down, noise[1:]):
             xs = F.leaky_relu(block(xs) + layer_noise, 0.2)
+            if features is not None:
+                features.append(xs)
             if self.copies:
                 xs = torch.cat([xs, copies(pair, xs)], 1)
         return self.head(xs)

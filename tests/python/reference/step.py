@@ -3,8 +3,8 @@
 import contextlib
 
 import torch
-import torch.nn.functional as F
 
+from . import objectives
 from .networks import (
     PaperDiscriminator,
     PaperGenerator,
@@ -46,6 +46,8 @@ class Twin:
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         for network in (self.generator, self.discriminator):
             network.to(memory_format=self.format)
+        # What `perceptual_weight` compares pictures in: the core's weights, as a list of tensors.
+        self.pyramid = None
         self.autocast = (lambda: torch.autocast("cpu", torch.bfloat16)) if bf16 else contextlib.nullcontext
         adam = {
             "lr": config["learning_rate"],
@@ -86,20 +88,47 @@ class Twin:
             torch.cat([human, swapped, human]), torch.cat([worn, target, target]), noise
         ).float()
         batch = len(human)
-        matched, swapped, mismatched = logits[:batch], logits[batch : 2 * batch], logits[2 * batch :]
-        real = F.softplus(-matched).sum() / batch
-        return real + F.softplus(swapped).sum() / batch + F.softplus(mismatched).sum() / batch
+        return objectives.discriminator_loss(self.config["adversarial_loss"], *logits.split(batch))
 
-    def _loss_g(self, human, worn, target, swapped, mask, noise):
-        restored, _ = self._swap(swapped, target, worn)
-        logits = self.discriminator(swapped, target, noise).float()
-        adversarial = F.softplus(-logits).sum() / len(human)
-        identity = mask.abs().mean()
-        cycle = (human - restored).abs().mean()
-        weights = self.config["identity_weight"], self.config["cycle_weight"]
-        return adversarial + weights[0] * identity + weights[1] * cycle, (adversarial, identity, cycle)
+    def _restored(self, swapped, worn, target, draws):
+        if self.config["reverse"] == "through":
+            return self._swap(swapped, target, worn)[0]
+        swapped = swapped.detach()
+        paint, mask = self.generator(swapped + draws.get("reverse", 0.0), target, worn)
+        return composite(swapped, paint, mask)
 
-    def step(self, human, worn, target, noise_d=None, noise_g=None):
+    def _seen(self, pictures):
+        return objectives.pyramid(
+            self.pyramid, 2 * pictures - 1 if self.config["architecture"] == "vasily" else pictures
+        )
+
+    def _loss_g(self, human, worn, target, swapped, mask, noise, draws=None):
+        config, seen = self.config, []
+        restored = self._restored(swapped, worn, target, draws or {})
+        logits = self.discriminator(swapped, target, noise, seen).float()
+        terms = {
+            "adversarial": (1, objectives.generator_loss(config["adversarial_loss"], logits)),
+            "identity": (config["identity_weight"], mask.abs().mean()),
+            "cycle": (config["cycle_weight"], (human - restored).abs().mean()),
+        }
+        same = self._swap(human, worn, worn)[0] if config["self_swap_weight"] else None
+        if config["self_swap_weight"]:
+            terms["self_swap"] = config["self_swap_weight"], (human - same).abs().mean()
+        if config["mask_tv_weight"]:
+            terms["mask_tv"] = config["mask_tv_weight"], objectives.total_variation(mask)
+        if config["mask_binary_weight"]:
+            terms["mask_binary"] = config["mask_binary_weight"], objectives.binary(mask)
+        if config["feature_weight"]:
+            wanted = []
+            self.discriminator(human, worn, noise, wanted)
+            terms["feature"] = config["feature_weight"], objectives.features(wanted, seen)
+        if config["perceptual_weight"]:
+            pictures = [restored] if same is None else [restored, same]
+            apart = [objectives.features(self._seen(human), self._seen(picture)) for picture in pictures]
+            terms["perceptual"] = config["perceptual_weight"], sum(apart) / len(apart)
+        return sum(weight * term for weight, term in terms.values()), {name: term for name, (_, term) in terms.items()}
+
+    def step(self, human, worn, target, noise_d=None, noise_g=None, draws=None):
         human, worn, target = (x.contiguous(memory_format=self.format) for x in (human, worn, target))
         if noise_d is None:
             noise_d, noise_g = self.draw_noise(3 * len(human)), self.draw_noise(len(human))
@@ -113,7 +142,7 @@ class Twin:
 
         self.discriminator.requires_grad_(False)
         with self.autocast():
-            loss_g, (adversarial, identity, cycle) = self.loss_g(human, worn, target, swapped, mask, noise_g)
+            loss_g, terms = self.loss_g(human, worn, target, swapped, mask, noise_g, draws)
         self.adam_g.zero_grad()
         loss_g.backward()
         self.adam_g.step()
@@ -121,7 +150,5 @@ class Twin:
         return {
             "loss/discriminator": loss_d.detach(),
             "loss/generator": loss_g.detach(),
-            "loss/generator/adversarial": adversarial.detach(),
-            "loss/generator/identity": identity.detach(),
-            "loss/generator/cycle": cycle.detach(),
+            **{f"loss/generator/{name}": term.detach() for name, term in terms.items()},
         }
