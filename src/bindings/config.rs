@@ -250,6 +250,31 @@ impl PyConfig {
     }
 
     #[getter]
+    fn r1_weight(&self) -> f64 {
+        self.0.r1_weight
+    }
+
+    #[getter]
+    fn r1_every(&self) -> u64 {
+        self.0.r1_every
+    }
+
+    #[getter]
+    fn augment_colour(&self) -> bool {
+        self.0.augment_colour
+    }
+
+    #[getter]
+    fn augment_translation(&self) -> bool {
+        self.0.augment_translation
+    }
+
+    #[getter]
+    fn augment_cutout(&self) -> bool {
+        self.0.augment_cutout
+    }
+
+    #[getter]
     fn learning_rate(&self) -> f64 {
         self.0.learning_rate
     }

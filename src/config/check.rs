@@ -83,6 +83,7 @@ pub(super) fn check(config: &Config) -> Result<()> {
         ("mask_binary_weight", config.mask_binary_weight),
         ("feature_weight", config.feature_weight),
         ("perceptual_weight", config.perceptual_weight),
+        ("r1_weight", config.r1_weight),
     ] {
         if !(0.0..=1e6).contains(&value) {
             return Err(Error::setting(name, "0 to 1e6", value));
@@ -129,6 +130,7 @@ pub(super) fn check(config: &Config) -> Result<()> {
         ("epochs", config.epochs, 1_000_000_000),
         ("steps", config.steps.unwrap_or(1), 1_000_000_000_000),
         ("images", config.images.unwrap_or(1), 1_000_000_000_000),
+        ("r1_every", config.r1_every, 1_000_000),
         ("log_every", config.log_every, 1_000_000),
         ("sample_every", config.sample_every, u64::MAX),
         ("snapshot_every", config.snapshot_every, u64::MAX),
@@ -223,6 +225,8 @@ mod tests {
                 paper(json!({"adversarial_loss": "wasserstein"})),
                 paper(json!({"reverse": "detached", "reverse_noise": 2})),
                 paper(json!({"reverse_noise": 0.1})),
+                paper(json!({"r1_weight": -1})),
+                paper(json!({"r1_every": 0})),
                 paper(json!({"precision": "fp16"})),
                 paper(json!({"device": "tpu"})),
                 paper(json!({"device": "cuda:x"})),

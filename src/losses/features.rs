@@ -1,5 +1,5 @@
 //! Differences between the layers of a network that looks at two pictures (pix2pixHD: Wang et al. 2018, arXiv 1711.11585,
-//! section 3.3): of the discriminator's layers between matched and swapped (feature matching), and of a fixed random network's
+//! section 3.2): of the discriminator's layers between matched and swapped (feature matching), and of a fixed random network's
 //! between human and restored (in the manner of the perceptual loss of Johnson et al. 2016, arXiv 1603.08155).
 
 use tch::{Kind, Tensor};

@@ -6,6 +6,7 @@ mod features;
 mod identity;
 mod mask;
 mod objective;
+mod r1;
 mod self_swap;
 
 pub use adversarial::{discriminator, generator};
@@ -14,4 +15,5 @@ pub use features::features;
 pub use identity::identity;
 pub use mask::{binary, total_variation};
 pub use objective::Objective;
+pub use r1::r1;
 pub use self_swap::self_swap;

@@ -40,6 +40,14 @@ impl ValueRange {
         }
     }
 
+    /// Mid-grey.
+    pub fn middle(self) -> f64 {
+        match self {
+            ValueRange::Unit => 0.5,
+            ValueRange::Symmetric => 0.0,
+        }
+    }
+
     /// Bytes to values.
     ///
     /// # Shapes

@@ -1,6 +1,7 @@
 //! Training: one step, its optimiser, what it writes, and the loop around it.
 
 mod adam;
+mod augment;
 mod checkpoint;
 mod log;
 mod noise;

@@ -3,11 +3,12 @@
 use tch::{Device, Kind, Tensor};
 
 use super::adam::Adam;
+use super::augment::Augment;
 use super::noise::{Noise, Pass, noised};
 use crate::config::{Config, Reverse};
 use crate::data::Triplet;
 use crate::losses::{self, Objective};
-use crate::networks::{Discriminator, Generator, Parameters, Pyramid, composite};
+use crate::networks::{Discriminator, Generator, Judgement, Parameters, Pyramid, composite};
 use crate::pixels::ValueRange;
 
 /// What a step returns: its terms, unweighted, as one tensor on the device, and their log keys. A config has the same in all steps.
@@ -80,11 +81,19 @@ impl Models {
         // The discriminator's update: matched pairs are real, swapped and mismatched ones are fake.
         let humans = Tensor::cat(&[human, &swap.composite.detach(), human], 0); // [3 N, 3, H, W]
         let articles = Tensor::cat(&[worn, target, target], 0); // [3 N, 3, H, W]
+        let penalised = config.r1_weight != 0.0 && step.is_multiple_of(config.r1_every);
+        let [humans, articles] = [humans, articles].map(|t| t.set_requires_grad(penalised));
         let draw = noise.as_mut().map(|n| n.draw(Pass::Discriminator, step));
-        let logits = self.discriminator.score(&humans, &articles, draw);
+        let augment = Augment::draw(config, Pass::Discriminator, 3 * batch, step, human);
+        let judged = self.judge(&humans, &articles, &augment, draw);
+        let logits = judged.logits;
         let parts = logits.split(batch, 0);
         let [matched, swapped, mismatched] = [&parts[0], &parts[1], &parts[2]];
-        let discriminator_loss = losses::discriminator(form, matched, swapped, mismatched);
+        let mut discriminator_loss = losses::discriminator(form, matched, swapped, mismatched);
+        let r1 = penalised.then(|| r1(config, matched, &humans, &articles));
+        if let Some(r1) = &r1 {
+            discriminator_loss += config.r1_weight * r1;
+        }
         self.discriminator_parameters
             .differentiate(&discriminator_loss);
         self.discriminator_adam.step(
@@ -96,7 +105,8 @@ impl Models {
         // The generator's update: fool the discriminator, repaint little, and be able to dress the person back.
         let restored = self.restored(config, &swap.composite, triplet, step);
         let draw = noise.as_mut().map(|n| n.draw(Pass::Generator, step));
-        let judged = self.discriminator.judge(&swap.composite, target, draw);
+        let augment = Augment::draw(config, Pass::Generator, batch, step, human);
+        let judged = self.judge(&swap.composite, target, &augment, draw);
         let mut objective = Objective::new(losses::generator(form, &judged.logits));
         let (identity, cycle) = (
             losses::identity(&swap.mask),
@@ -122,7 +132,7 @@ impl Models {
         );
         // the discriminator's layers see in swapped what they see in matched;
         objective.extra("loss/generator/feature", config.feature_weight, || {
-            let matched = tch::no_grad(|| self.discriminator.judge(human, worn, draw));
+            let matched = tch::no_grad(|| self.judge(human, worn, &augment, draw));
             losses::features(&matched.features, &judged.features)
         });
         // a random network sees the human in all that should be the human.
@@ -140,10 +150,12 @@ impl Models {
 
         tch::no_grad(|| {
             let mean = |t: &Tensor| t.mean(Kind::Float);
-            let mut terms = vec![
-                ("loss/discriminator", discriminator_loss),
-                ("loss/generator", objective.total),
-            ];
+            let mut terms = vec![("loss/discriminator", discriminator_loss)];
+            if config.r1_weight != 0.0 {
+                let none = || Tensor::zeros([], (Kind::Float, human.device()));
+                terms.push(("loss/discriminator/r1", r1.unwrap_or_else(none)));
+            }
+            terms.push(("loss/generator", objective.total));
             terms.extend(objective.terms);
             terms.push(("logits/matched", mean(matched)));
             terms.push(("logits/swapped", mean(swapped)));
@@ -155,6 +167,18 @@ impl Models {
                 values: Tensor::stack(&values, 0),
             }
         })
+    }
+
+    /// The discriminator on augmented pairs, with its noise.
+    fn judge(
+        &self,
+        humans: &Tensor,
+        articles: &Tensor,
+        augment: &Augment,
+        noise: Option<&[Tensor]>,
+    ) -> Judgement {
+        let (humans, articles) = (augment.humans(humans), augment.articles(articles));
+        self.discriminator.judge(&humans, &articles, noise)
     }
 
     /// The second swap, back to the worn article.
@@ -187,4 +211,16 @@ impl Models {
             Some(same) => (differs(restored) + differs(same)) * 0.5,
         }
     }
+}
+
+/// R1 in the lazy form of StyleGAN2 (Karras et al. 2020, arXiv 1912.04958): in one step of `r1_every`, that many times as
+/// strong, so that its mean over the steps is the penalty itself. Adam stays as it is in all of them.
+fn r1(config: &Config, matched: &Tensor, humans: &Tensor, articles: &Tensor) -> Tensor {
+    let batch = matched.size()[0];
+    // By the pictures before their augmentation, and differentiable itself. Other pairs' gradients are 0: nothing in the network
+    // mixes pictures.
+    let sum = matched.sum(Kind::Float);
+    let gradients = Tensor::run_backward(&[sum], &[humans, articles], true, true);
+    let [human, article] = [0, 1].map(|k: usize| gradients[k].narrow(0, 0, batch));
+    losses::r1(&human, &article) * config.r1_every as f64
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use tch::{Device, Tensor};
 
 use super::adam::Adam;
+use super::augment::Augment;
 use super::noise::{Noise, Pass, reverse_noise};
 use super::step::{Models, Terms};
 use crate::config::Config;
@@ -84,7 +85,8 @@ impl Trainer {
         noise.draw(pass, step).iter().map(Tensor::copy).collect()
     }
 
-    /// What else a step draws at random, by name: `reverse`, the noise that the detached way back sees, `[N, 3, H, W]`.
+    /// What else a step draws at random, by name, as far as the config has it: `reverse`, the noise that the detached way back sees,
+    /// `[N, 3, H, W]`; `augment/discriminator`, `[3 N, 11]`, and `augment/generator`, `[N, 11]`, whose columns `augment.rs` lists.
     pub fn draws(&self, step: u64) -> Vec<(String, Tensor)> {
         let [h, w] = self.config.image_size;
         let like = Tensor::empty(
@@ -94,6 +96,14 @@ impl Trainer {
         let mut draws = Vec::new();
         if self.config.reverse_noise != 0.0 {
             draws.push(("reverse".into(), reverse_noise(&self.config, &like, step)));
+        }
+        let batch = self.config.batch_size as i64;
+        for (name, pass, count) in [
+            ("augment/discriminator", Pass::Discriminator, 3 * batch),
+            ("augment/generator", Pass::Generator, batch),
+        ] {
+            let table = Augment::draw(&self.config, pass, count, step, &like).table();
+            draws.extend(table.map(|table| (name.into(), table)));
         }
         draws
     }

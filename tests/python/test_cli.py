@@ -92,6 +92,11 @@ def test_train_takes_every_setting(call, pairs_dir, tmp_path):
         "mask_binary_weight": 0.375,
         "feature_weight": 0.625,
         "perceptual_weight": 0.875,
+        "r1_weight": 0.5,
+        "r1_every": 7,
+        "augment_colour": "true",
+        "augment_translation": "true",
+        "augment_cutout": "true",
         "learning_rate": 0.125,
         "adam_beta1": 0.25,
         "adam_beta2": 0.75,
@@ -123,6 +128,7 @@ def test_train_takes_every_setting(call, pairs_dir, tmp_path):
     code, _, err = call("train", pairs_dir, tmp_path, "--preset", "smoke", "--quiet", *options)
     assert code == 0, err
     expected = settings | {"image_size": (64, 48), "discriminator_copies": True, "flip": False}
+    expected |= {name: True for name in settings if name.startswith("augment_")}
     assert cagan.Run(tmp_path).config == cagan.Config("smoke", **expected)
 
 

@@ -42,9 +42,16 @@ OBJECTIVES = {
     "feature matching under noise": ("vasily", {"feature_weight": 10.0}),
     "perceptual": ("paper", {"perceptual_weight": 10.0}),
     "perceptual, values in [0, 1], self-swap": ("vasily", {"perceptual_weight": 10.0, "self_swap_weight": 3.0}),
+    "R1": ("paper", {"r1_weight": 3.0, "r1_every": 2}),
+    "R1 under noise, with a linear head": ("vasily", {"r1_weight": 3.0, "r1_every": 3}),
+    "colours": ("paper", {"augment_colour": True}),
+    "colours in [0, 1]": ("vasily", {"augment_colour": True}),
+    "translation": ("paper", {"augment_translation": True}),
+    "cutout": ("vasily", {"augment_cutout": True}),
 }
 ALL = {"adversarial_loss": "hinge", "reverse": "detached", "reverse_noise": 0.05, "self_swap_weight": 1.0}
 ALL |= {"mask_tv_weight": 2.0, "mask_binary_weight": 0.5, "feature_weight": 4.0, "perceptual_weight": 3.0}
+ALL |= {"r1_weight": 0.3, "r1_every": 2, "augment_colour": True, "augment_translation": True, "augment_cutout": True}
 OBJECTIVES |= {f"all, {preset}": (preset, ALL) for preset in SMALL}
 CASES |= {name: (preset, {"batch_size": 3} | SMALL[preset] | more) for name, (preset, more) in OBJECTIVES.items()}
 

@@ -123,15 +123,22 @@ def test_every_line_of_the_log_has_every_key(run):
 
 def test_an_objective_that_is_on_has_its_own_key(pairs, tmp_path):
     weights = {"self_swap": 2.0, "mask_tv": 3.0, "mask_binary": 0.5, "feature": 4.0, "perceptual": 5.0}
-    made = train(pairs, tmp_path, steps=2, **RARELY, **{f"{name}_weight": weight for name, weight in weights.items()})
+    settings = {f"{name}_weight": weight for name, weight in weights.items()}
+    made = train(pairs, tmp_path, steps=3, r1_weight=0.5, r1_every=2, **RARELY | {"log_every": 1} | settings)
     extra = [f"loss/generator/{name}" for name in weights]
-    at = KEYS.index("loss/generator/cycle") + 1
+    keys = KEYS.copy()
+    at = keys.index("loss/generator/cycle") + 1
+    keys[at:at] = extra
+    keys.insert(keys.index("loss/discriminator") + 1, "loss/discriminator/r1")
     weights |= {"adversarial": 1, "identity": 0.1, "cycle": 1}
+    assert len(made.stats) == 3
     for line in made.stats:
-        assert list(line) == [*KEYS[:at], *extra, *KEYS[at:]]
+        assert list(line) == keys
         assert all(line[key] > 0 for key in extra)
         total = sum(weight * line[f"loss/generator/{name}"] for name, weight in weights.items())
         assert line["loss/generator"] == pytest.approx(total, rel=1e-4)
+    # In the first step and every second one from there.
+    assert [line["loss/discriminator/r1"] > 0 for line in made.stats] == [True, False, True]
 
 
 def test_a_sample_grid_is_as_large_as_its_layout_says(pairs, tmp_path):
@@ -374,6 +381,7 @@ def test_every_setting_that_is_not_harmless_is_refused(pairs, run, tmp_path):
     old = cagan.Config("smoke", steps=6).to_dict()
     other = {"architecture": "paper", "image_size": 96, "width": 24, "generator_copies": "worn", "flip": False}
     other |= {"discriminator_copies": True, "precision": "bf16", "adam_beta2": 0.5}
+    other |= {name: True for name in old if name.startswith("augment_")}
     other |= {"human_fit": "pad", "article_fit": "crop", "adversarial_loss": "hinge", "reverse": "detached"}
     checked = 0
     for setting in cagan._cagan.settings():

@@ -40,7 +40,7 @@ def binary(mask):
 
 
 def features(wanted, got):
-    """Wang et al. 2018, arXiv 1711.11585, section 3.3, averaged over the layers."""
+    """Wang et al. 2018, arXiv 1711.11585, section 3.2, averaged over the layers."""
     return torch.stack([F.l1_loss(b, a.detach()) for a, b in zip(wanted, got, strict=True)]).mean()
 
 
@@ -51,3 +51,36 @@ def pyramid(weights, pictures):
         xs = F.relu(F.conv2d(xs if number == 0 else F.avg_pool2d(xs, 2), weight, padding=1))
         layers.append(xs)
     return layers
+
+
+def r1(logits, human, article):
+    """Mescheder et al. 2018, arXiv 1801.04406, by both pictures of a pair whose logits are summed."""
+    grads = torch.autograd.grad(logits.sum(), [human, article], create_graph=True)
+    return sum(0.5 * g.flatten(1).square().sum(1).mean() for g in grads)
+
+
+def augmented(pictures, draws, side, config):
+    """DiffAugment (Zhao et al. 2020, arXiv 2006.10738), one picture at a time; `side`: 0 for humans, 1 for articles."""
+    if draws is None:
+        return pictures
+    signed = config["architecture"] == "vasily"
+    done = []
+    for xs, row in zip(2 * pictures - 1 if signed else pictures, draws):
+        brightness, saturation, contrast = row[:3]
+        down, right = (int(v) for v in row[3 + 2 * side : 5 + 2 * side])
+        top, left = (int(v) for v in row[7 + 2 * side : 9 + 2 * side])
+        height, width = xs.shape[1:]
+        if config["augment_colour"]:
+            xs = xs + brightness
+            xs = (xs - xs.mean(0)) * saturation + xs.mean(0)
+            xs = xs * contrast
+        if config["augment_translation"]:
+            wide = F.pad(xs, (width, width, height, height))
+            xs = wide[:, height + down : 2 * height + down, width + right : 2 * width + right]
+        if config["augment_cutout"]:
+            keep = torch.ones_like(xs)
+            keep[:, max(0, top) : top + height // 2, max(0, left) : left + width // 2] = 0
+            xs = xs * keep
+        done.append(xs)
+    done = torch.stack(done)
+    return (done + 1) / 2 if signed else done

@@ -48,6 +48,7 @@ class Twin:
             network.to(memory_format=self.format)
         # What `perceptual_weight` compares pictures in: the core's weights, as a list of tensors.
         self.pyramid = None
+        self.steps = 0
         self.autocast = (lambda: torch.autocast("cpu", torch.bfloat16)) if bf16 else contextlib.nullcontext
         adam = {
             "lr": config["learning_rate"],
@@ -83,12 +84,27 @@ class Twin:
         paint, mask = self.generator(human, worn, target)
         return composite(human, paint, mask), mask
 
-    def _loss_d(self, human, worn, target, swapped, noise):
-        logits = self.discriminator(
-            torch.cat([human, swapped, human]), torch.cat([worn, target, target]), noise
-        ).float()
+    def _judge(self, human, article, noise, draws, features=None):
+        human, article = (objectives.augmented(x, draws, side, self.config) for side, x in enumerate((human, article)))
+        return self.discriminator(human, article, noise, features).float()
+
+    def _loss_d(self, human, worn, target, swapped, noise, draws=None):
+        logits = self._judge(
+            torch.cat([human, swapped, human]),
+            torch.cat([worn, target, target]),
+            noise,
+            (draws or {}).get("augment/discriminator"),
+        )
         batch = len(human)
         return objectives.discriminator_loss(self.config["adversarial_loss"], *logits.split(batch))
+
+    def _r1(self, human, worn, noise, draws):
+        """The penalty of one step of `r1_every`, in a pass of its own over the matched pairs."""
+        human, worn = human.clone().requires_grad_(), worn.clone().requires_grad_()
+        noise = noise and [layer[: len(human)] for layer in noise]
+        draws = (draws or {}).get("augment/discriminator")
+        logits = self._judge(human, worn, noise, draws if draws is None else draws[: len(human)])
+        return objectives.r1(logits, human, worn) * self.config["r1_every"]
 
     def _restored(self, swapped, worn, target, draws):
         if self.config["reverse"] == "through":
@@ -103,9 +119,10 @@ class Twin:
         )
 
     def _loss_g(self, human, worn, target, swapped, mask, noise, draws=None):
-        config, seen = self.config, []
-        restored = self._restored(swapped, worn, target, draws or {})
-        logits = self.discriminator(swapped, target, noise, seen).float()
+        config, seen, draws = self.config, [], draws or {}
+        augment = draws.get("augment/generator")
+        restored = self._restored(swapped, worn, target, draws)
+        logits = self._judge(swapped, target, noise, augment, seen)
         terms = {
             "adversarial": (1, objectives.generator_loss(config["adversarial_loss"], logits)),
             "identity": (config["identity_weight"], mask.abs().mean()),
@@ -120,7 +137,7 @@ class Twin:
             terms["mask_binary"] = config["mask_binary_weight"], objectives.binary(mask)
         if config["feature_weight"]:
             wanted = []
-            self.discriminator(human, worn, noise, wanted)
+            self._judge(human, worn, noise, augment, wanted)
             terms["feature"] = config["feature_weight"], objectives.features(wanted, seen)
         if config["perceptual_weight"]:
             pictures = [restored] if same is None else [restored, same]
@@ -135,7 +152,12 @@ class Twin:
         with self.autocast():
             swapped, mask = self.swap(human, worn, target)
             swapped, mask = swapped.float(), mask.float()
-            loss_d = self.loss_d(human, worn, target, swapped.detach(), noise_d)
+            loss_d, r1 = self.loss_d(human, worn, target, swapped.detach(), noise_d, draws), {}
+            if self.config["r1_weight"]:
+                on = self.steps % self.config["r1_every"] == 0
+                r1 = {"loss/discriminator/r1": self._r1(human, worn, noise_d, draws) if on else torch.zeros(())}
+                loss_d = loss_d + self.config["r1_weight"] * r1["loss/discriminator/r1"]
+        self.steps += 1
         self.adam_d.zero_grad()
         loss_d.backward()
         self.adam_d.step()
@@ -149,6 +171,7 @@ class Twin:
         self.discriminator.requires_grad_(True)
         return {
             "loss/discriminator": loss_d.detach(),
+            **{name: term.detach() for name, term in r1.items()},
             "loss/generator": loss_g.detach(),
             **{f"loss/generator/{name}": term.detach() for name, term in terms.items()},
         }
