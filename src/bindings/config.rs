@@ -275,6 +275,16 @@ impl PyConfig {
     }
 
     #[getter]
+    fn discriminator_norm(&self) -> String {
+        self.text("discriminator_norm")
+    }
+
+    #[getter]
+    fn discriminator_scales(&self) -> u32 {
+        self.0.discriminator_scales
+    }
+
+    #[getter]
     fn learning_rate(&self) -> f64 {
         self.0.learning_rate
     }

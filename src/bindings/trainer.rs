@@ -203,7 +203,7 @@ impl PyTrainer {
         ])
     }
 
-    /// The discriminator's logits without noise: float32 [N, 1] or [N, 1, H / 16, W / 16].
+    /// The discriminator's logits without noise: float32 [N, 1] or [N, 1, H / 16, W / 16], or [N, positions] of several scales.
     ///
     /// Args:
     ///     human, article: float32 [N, 3, H, W].

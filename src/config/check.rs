@@ -59,6 +59,26 @@ pub(super) fn check(config: &Config) -> Result<()> {
             ));
         }
     }
+    // The same two rules as for the pictures themselves, for what the last scale sees.
+    let fits = |scales: u32| {
+        let seen = config.image_size.map(|side| side >> (scales - 1));
+        let halved = config
+            .image_size
+            .map(|side| side % (multiple << (scales - 1)));
+        halved == [0, 0] && seen != [multiple, multiple]
+    };
+    let most = (1..=4)
+        .take_while(|scales| fits(*scales))
+        .last()
+        .unwrap_or(1);
+    if !(1..=most).contains(&config.discriminator_scales) {
+        let [h, w] = config.image_size;
+        return Err(Error::setting(
+            "discriminator_scales",
+            format!("1 to {most} for pictures of {h} x {w}: each scale halves them once more"),
+            config.discriminator_scales,
+        ));
+    }
     if !(0..=256).contains(&config.crop_margin) {
         return Err(Error::setting(
             "crop_margin",
@@ -227,6 +247,10 @@ mod tests {
                 paper(json!({"reverse_noise": 0.1})),
                 paper(json!({"r1_weight": -1})),
                 paper(json!({"r1_every": 0})),
+                paper(json!({"discriminator_scales": 0})),
+                paper(json!({"discriminator_scales": 3})),
+                vasily(json!({"discriminator_scales": 4})),
+                paper(json!({"discriminator_norm": "batch"})),
                 paper(json!({"precision": "fp16"})),
                 paper(json!({"device": "tpu"})),
                 paper(json!({"device": "cuda:x"})),

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use tch::Device;
 
 pub use fields::{FIELDS, Field, Kind};
-pub use objectives::{AdversarialLoss, Reverse};
+pub use objectives::{AdversarialLoss, DiscriminatorNorm, Reverse};
 pub use presets::Preset;
 
 use crate::error::{Error, Result};
@@ -117,6 +117,8 @@ pub struct Config {
     pub augment_colour: bool,
     pub augment_translation: bool,
     pub augment_cutout: bool,
+    pub discriminator_norm: DiscriminatorNorm,
+    pub discriminator_scales: u32,
     pub learning_rate: f64,
     pub adam_beta1: f64,
     pub adam_beta2: f64,
@@ -172,6 +174,8 @@ impl Default for Config {
             augment_colour: false,
             augment_translation: false,
             augment_cutout: false,
+            discriminator_norm: DiscriminatorNorm::Instance,
+            discriminator_scales: 1,
             learning_rate: 2e-4,
             adam_beta1: 0.5,
             adam_beta2: 0.999,

@@ -1,4 +1,4 @@
-//! The choices among objectives.
+//! The choices among objectives, and of what keeps the discriminator in bounds.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,4 +22,13 @@ pub enum Reverse {
     Through,
     /// The composite as given: the cycle loss trains the second swap alone.
     Detached,
+}
+
+/// What the discriminator's layers but the first are normalised by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DiscriminatorNorm {
+    /// Each picture's and channel's own mean and variance, as the article's.
+    Instance,
+    None,
 }

@@ -5,7 +5,7 @@ use tch::{Kind, Tensor};
 use super::blocks::{Block, Direction, copies, leaky_relu};
 use super::parameters::{Init, Path};
 use super::vasily::compute_kind;
-use super::{Judgement, channels_down};
+use super::{Judgement, channels_down, normed};
 use crate::config::{Config, Copies};
 
 /// P: "the last 6 channels of any intermediate layer" hold downsampled copies of human and worn.
@@ -97,7 +97,7 @@ impl Discriminator {
         let down = (0..4)
             .map(|k| {
                 let c_in = if k == 0 { 6 } else { c[k - 1] + extra };
-                Block::new(&down.sub(k), Direction::Down, c_in, c[k], k > 0)
+                Block::new(&down.sub(k), Direction::Down, c_in, c[k], normed(config, k))
             })
             .collect();
         Discriminator {

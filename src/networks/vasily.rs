@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::blocks::{Block, Direction, leaky_relu};
 use super::parameters::{Init, Path};
-use super::{Judgement, channels_down};
+use super::{Judgement, channels_down, normed};
 use crate::config::{Config, Precision};
 
 /// The number format of a network's activations.
@@ -69,21 +69,17 @@ pub struct Discriminator {
 }
 
 impl Discriminator {
-    pub fn new(path: &Path, config: &Config) -> Self {
+    /// For pictures of `size`, height and width.
+    pub fn new(path: &Path, config: &Config, size: [i64; 2]) -> Self {
         let c = channels_down(config);
         let (down, head) = (path.sub("down"), path.sub("head"));
         let down = (0..5)
             .map(|k| {
                 let c_in = if k == 0 { 6 } else { c[k - 1] };
-                Block::new(&down.sub(k), Direction::Down, c_in, c[k], k > 0)
+                Block::new(&down.sub(k), Direction::Down, c_in, c[k], normed(config, k))
             })
             .collect();
-        let features = c[4]
-            * config
-                .image_size
-                .iter()
-                .map(|side| side / 32)
-                .product::<i64>();
+        let features = c[4] * size.map(|side| side / 32).iter().product::<i64>();
         Discriminator {
             down,
             weight: head.declare("weight", &[1, features], Init::Gaussian, true),

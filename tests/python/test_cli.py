@@ -72,7 +72,7 @@ def test_train(call, pairs_dir, run, tmp_path):
 def test_train_takes_every_setting(call, pairs_dir, tmp_path):
     settings = {
         "architecture": "paper",
-        "image_size": "64x48",
+        "image_size": "64x96",
         "width": 16,
         "generator_copies": "target",
         "discriminator_copies": "true",
@@ -97,6 +97,8 @@ def test_train_takes_every_setting(call, pairs_dir, tmp_path):
         "augment_colour": "true",
         "augment_translation": "true",
         "augment_cutout": "true",
+        "discriminator_norm": "none",
+        "discriminator_scales": 2,
         "learning_rate": 0.125,
         "adam_beta1": 0.25,
         "adam_beta2": 0.75,
@@ -127,7 +129,7 @@ def test_train_takes_every_setting(call, pairs_dir, tmp_path):
     ]
     code, _, err = call("train", pairs_dir, tmp_path, "--preset", "smoke", "--quiet", *options)
     assert code == 0, err
-    expected = settings | {"image_size": (64, 48), "discriminator_copies": True, "flip": False}
+    expected = settings | {"image_size": (64, 96), "discriminator_copies": True, "flip": False}
     expected |= {name: True for name in settings if name.startswith("augment_")}
     assert cagan.Run(tmp_path).config == cagan.Config("smoke", **expected)
 

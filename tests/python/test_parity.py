@@ -48,10 +48,19 @@ OBJECTIVES = {
     "colours in [0, 1]": ("vasily", {"augment_colour": True}),
     "translation": ("paper", {"augment_translation": True}),
     "cutout": ("vasily", {"augment_cutout": True}),
+    "no norm in D": ("paper", {"discriminator_norm": "none"}),
+    "no norm in D, linear head": ("vasily", {"discriminator_norm": "none"}),
+    "two scales": ("paper", {"discriminator_scales": 2, "image_size": (64, 32), "feature_weight": 10.0}),
+    "two scales, copies, noise": (
+        "paper",
+        {"discriminator_scales": 2, "image_size": 64, "discriminator_noise": 0.1, "discriminator_copies": True},
+    ),
+    "two linear heads": ("vasily", {"discriminator_scales": 2, "image_size": (64, 128), "r1_weight": 1.0}),
 }
 ALL = {"adversarial_loss": "hinge", "reverse": "detached", "reverse_noise": 0.05, "self_swap_weight": 1.0}
 ALL |= {"mask_tv_weight": 2.0, "mask_binary_weight": 0.5, "feature_weight": 4.0, "perceptual_weight": 3.0}
 ALL |= {"r1_weight": 0.3, "r1_every": 2, "augment_colour": True, "augment_translation": True, "augment_cutout": True}
+ALL |= {"discriminator_scales": 2, "image_size": (128, 64)}
 OBJECTIVES |= {f"all, {preset}": (preset, ALL) for preset in SMALL}
 CASES |= {name: (preset, {"batch_size": 3} | SMALL[preset] | more) for name, (preset, more) in OBJECTIVES.items()}
 

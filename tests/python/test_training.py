@@ -383,6 +383,7 @@ def test_every_setting_that_is_not_harmless_is_refused(pairs, run, tmp_path):
     other |= {"discriminator_copies": True, "precision": "bf16", "adam_beta2": 0.5}
     other |= {name: True for name in old if name.startswith("augment_")}
     other |= {"human_fit": "pad", "article_fit": "crop", "adversarial_loss": "hinge", "reverse": "detached"}
+    other |= {"discriminator_norm": "none"}
     checked = 0
     for setting in cagan._cagan.settings():
         name = setting["name"]
@@ -393,6 +394,8 @@ def test_every_setting_that_is_not_harmless_is_refused(pairs, run, tmp_path):
         changes = {name: value} | ({"architecture": "paper"} if "copies" in name else {})
         # Only the detached way back takes noise.
         changes |= {"reverse": "detached"} if name == "reverse_noise" else {}
+        # Two scales need a second halving.
+        changes |= {"image_size": 128} if name == "discriminator_scales" else {}
         with pytest.raises(ValueError, match=rf"\b{name} \(\S+ there, \S+ here\)"):
             train(pairs, used, steps=6, **changes)
         checked += 1

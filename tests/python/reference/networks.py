@@ -52,10 +52,10 @@ class VasilyDiscriminator(nn.Module):
     `features`, a list, takes what each layer gives.
     """
 
-    def __init__(self, width, height, breadth):
+    def __init__(self, width, height, breadth, norm=True):
         super().__init__()
         c = [6, width // 8, width // 4, width // 2, width, width]
-        self.down = nn.ModuleList(Block(i, o, norm=k > 0) for k, (i, o) in enumerate(zip(c, c[1:])))
+        self.down = nn.ModuleList(Block(i, o, norm=norm and k > 0) for k, (i, o) in enumerate(zip(c, c[1:])))
         self.head = nn.Linear(width * (height // 32) * (breadth // 32), 1)
 
     def forward(self, human, article, noise=None, features=None):
@@ -113,13 +113,13 @@ class PaperDiscriminator(nn.Module):
     `features`, a list, takes what each layer gives.
     """
 
-    def __init__(self, width, discriminator_copies=False):
+    def __init__(self, width, discriminator_copies=False, norm=True):
         super().__init__()
         self.copies = discriminator_copies
         k = 6 if discriminator_copies else 0
         c = [width // 8, width // 4, width // 2, width]
         self.down = nn.ModuleList(
-            Block(i, o, norm=n > 0) for n, (i, o) in enumerate(zip([6, c[0] + k, c[1] + k, c[2] + k], c))
+            Block(i, o, norm=norm and n > 0) for n, (i, o) in enumerate(zip([6, c[0] + k, c[1] + k, c[2] + k], c))
         )
         self.head = nn.Conv2d(c[3] + k, 1, 3, 1, 1)
 
@@ -134,3 +134,19 @@ class PaperDiscriminator(nn.Module):
             if self.copies:
                 xs = torch.cat([xs, copies(pair, xs)], 1)
         return self.head(xs)
+
+
+class MultiScale(nn.Module):
+    """Wang et al. 2018, arXiv 1711.11585, section 3.2: further discriminators see averaged pictures."""
+
+    def __init__(self, scales):
+        super().__init__()
+        self.scale = nn.ModuleList(scales)
+
+    def forward(self, human, article, noise=None, features=None):
+        logits, layers = [], len(noise or []) // len(self.scale)
+        for k, scale in enumerate(self.scale):
+            part = noise and noise[k * layers : (k + 1) * layers]
+            logits.append(scale(human, article, part, features).flatten(1))
+            human, article = (F.avg_pool2d(x, 3, 2, 1, count_include_pad=False) for x in (human, article))
+        return torch.cat(logits, 1)

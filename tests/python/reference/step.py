@@ -6,6 +6,7 @@ import torch
 
 from . import objectives
 from .networks import (
+    MultiScale,
     PaperDiscriminator,
     PaperGenerator,
     VasilyDiscriminator,
@@ -17,12 +18,19 @@ from .networks import (
 def build(config):
     """Generator and discriminator for a config given as a dictionary."""
     height, breadth = config["image_size"]
+    width, norm = config["width"], config["discriminator_norm"] == "instance"
     if config["architecture"] == "vasily":
-        return VasilyGenerator(config["width"]), VasilyDiscriminator(config["width"], height, breadth)
-    return (
-        PaperGenerator(config["width"], config["generator_copies"]),
-        PaperDiscriminator(config["width"], config["discriminator_copies"]),
-    )
+        generator = VasilyGenerator(width)
+        scales = [
+            VasilyDiscriminator(width, height >> k, breadth >> k, norm) for k in range(config["discriminator_scales"])
+        ]
+    else:
+        generator = PaperGenerator(width, config["generator_copies"])
+        scales = [
+            PaperDiscriminator(width, config["discriminator_copies"], norm)
+            for _ in range(config["discriminator_scales"])
+        ]
+    return generator, scales[0] if len(scales) == 1 else MultiScale(scales)
 
 
 def initialise(network, generator=None):
@@ -77,7 +85,8 @@ class Twin:
             channels.append(width)
         return [
             (torch.randn(count, c, height >> k, breadth >> k) * sigma).to(memory_format=self.format)
-            for k, c in enumerate(channels)
+            for scale in range(self.config["discriminator_scales"])
+            for k, c in enumerate(channels, scale)
         ]
 
     def _swap(self, human, worn, target):
