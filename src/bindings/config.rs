@@ -280,6 +280,11 @@ impl PyConfig {
     }
 
     #[getter]
+    fn discriminator_spectral_norm(&self) -> bool {
+        self.0.discriminator_spectral_norm
+    }
+
+    #[getter]
     fn discriminator_scales(&self) -> u32 {
         self.0.discriminator_scales
     }

@@ -147,6 +147,14 @@ impl PyTrainer {
         }
     }
 
+    /// What of the discriminator is state but no parameter, by name: the vectors of its spectral norms. Empty without them.
+    fn vectors<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        match &self.lock(py).models.discriminator_parameters.vectors {
+            None => Ok(PyDict::new(py)),
+            Some(vectors) => to_dict(py, &vectors.named(&vectors.values)),
+        }
+    }
+
     /// The parameters of "generator" or "discriminator" by state-dict name.
     fn state<'py>(&self, py: Python<'py>, network: &str) -> PyResult<Bound<'py, PyDict>> {
         let mut trainer = self.lock(py);

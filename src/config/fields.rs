@@ -87,6 +87,7 @@ pub const FIELDS: &[Field] = &[
     field("augment_translation", Kind::Flag, "the same: moves by up to an eighth, drawn for each picture", "[we] off"),
     field("augment_cutout", Kind::Flag, "the same: a grey rectangle of half the sides, drawn for each picture", "[we] off"),
     field("discriminator_norm", Kind::Choice(&["instance", "none"]), "what normalises the discriminator's layers but the first", "[A] instance"),
+    field("discriminator_spectral_norm", Kind::Flag, "the discriminator's weights divided by their largest singular values", "[we] off"),
     field("discriminator_scales", Kind::Count, "discriminators, each but the first for pictures of half the size of the one before", "[A, P] 1"),
     field("learning_rate", Kind::Number, "Adam's rate for both networks", "[P] 2e-4"),
     field("adam_beta1", Kind::Number, "Adam's first decay", "[P] 0.5"),

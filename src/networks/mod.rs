@@ -5,6 +5,7 @@ mod paper;
 mod parameters;
 mod pyramid;
 mod vasily;
+mod weight;
 
 use tch::Tensor;
 
@@ -114,6 +115,16 @@ impl Discriminator {
         };
         Discriminator {
             scales: (0..config.discriminator_scales).map(scale).collect(),
+        }
+    }
+
+    /// The step of power iteration of all weights that are divided by their spectral norm: once before each update.
+    pub fn iterate(&self) {
+        for scale in &self.scales {
+            match scale {
+                Scale::Vasily(network) => network.iterate(),
+                Scale::Paper(network) => network.iterate(),
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use tch::{Kind, Tensor};
 use super::blocks::{Block, Direction, copies, leaky_relu};
 use super::parameters::{Init, Path};
 use super::vasily::compute_kind;
+use super::weight::Weight;
 use super::{Judgement, channels_down, normed};
 use crate::config::{Config, Copies};
 
@@ -83,7 +84,7 @@ impl Generator {
 #[derive(Debug)]
 pub struct Discriminator {
     down: Vec<Block>,
-    weight: Tensor,
+    weight: Weight,
     bias: Tensor,
     copies: bool,
     kind: Kind,
@@ -93,16 +94,17 @@ impl Discriminator {
     pub fn new(path: &Path, config: &Config) -> Self {
         let c = channels_down(config);
         let extra = if config.discriminator_copies { 6 } else { 0 };
+        let spectral = config.discriminator_spectral_norm;
         let (down, head) = (path.sub("down"), path.sub("head"));
         let down = (0..4)
             .map(|k| {
                 let c_in = if k == 0 { 6 } else { c[k - 1] + extra };
-                Block::new(&down.sub(k), Direction::Down, c_in, c[k], normed(config, k))
+                Block::down(&down.sub(k), c_in, c[k], normed(config, k), spectral)
             })
             .collect();
         Discriminator {
             down,
-            weight: head.declare("weight", &[1, c[3] + extra, 3, 3], Init::Gaussian, false),
+            weight: Weight::new(&head, &[1, c[3] + extra, 3, 3], false, spectral),
             bias: head.declare("bias", &[1], Init::Zeros, false),
             copies: config.discriminator_copies,
             kind: compute_kind(config),
@@ -129,10 +131,22 @@ impl Discriminator {
                 xs = Tensor::cat(&[&xs, &copies(&pair, &xs)], 1);
             }
         }
-        let logits = xs.conv2d(&self.weight, Some(&self.bias), [1, 1], [1, 1], [1, 1], 1);
+        let logits = xs.conv2d(
+            &self.weight.value(),
+            Some(&self.bias),
+            [1, 1],
+            [1, 1],
+            [1, 1],
+            1,
+        );
         Judgement {
             logits: logits.to_kind(Kind::Float),
             features,
         }
+    }
+    /// The weights' step of power iteration.
+    pub fn iterate(&self) {
+        self.down.iter().for_each(Block::iterate);
+        self.weight.iterate();
     }
 }

@@ -4,6 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::blocks::{Block, Direction, leaky_relu};
 use super::parameters::{Init, Path};
+use super::weight::Weight;
 use super::{Judgement, channels_down, normed};
 use crate::config::{Config, Precision};
 
@@ -63,7 +64,7 @@ impl Generator {
 #[derive(Debug)]
 pub struct Discriminator {
     down: Vec<Block>,
-    weight: Tensor,
+    weight: Weight,
     bias: Tensor,
     kind: Kind,
 }
@@ -72,17 +73,18 @@ impl Discriminator {
     /// For pictures of `size`, height and width.
     pub fn new(path: &Path, config: &Config, size: [i64; 2]) -> Self {
         let c = channels_down(config);
+        let spectral = config.discriminator_spectral_norm;
         let (down, head) = (path.sub("down"), path.sub("head"));
         let down = (0..5)
             .map(|k| {
                 let c_in = if k == 0 { 6 } else { c[k - 1] };
-                Block::new(&down.sub(k), Direction::Down, c_in, c[k], normed(config, k))
+                Block::down(&down.sub(k), c_in, c[k], normed(config, k), spectral)
             })
             .collect();
         let features = c[4] * size.map(|side| side / 32).iter().product::<i64>();
         Discriminator {
             down,
-            weight: head.declare("weight", &[1, features], Init::Gaussian, true),
+            weight: Weight::new(&head, &[1, features], true, spectral),
             bias: head.declare("bias", &[1], Init::Zeros, true),
             kind: compute_kind(config),
         }
@@ -106,8 +108,13 @@ impl Discriminator {
         }
         let flat = xs.flatten(1, -1).to_kind(Kind::Float); // [N, C * H / 32 * W / 32]
         Judgement {
-            logits: flat.linear(&self.weight, Some(&self.bias)),
+            logits: flat.linear(&self.weight.value(), Some(&self.bias)),
             features,
         }
+    }
+    /// The weights' step of power iteration.
+    pub fn iterate(&self) {
+        self.down.iter().for_each(Block::iterate);
+        self.weight.iterate();
     }
 }

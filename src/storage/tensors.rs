@@ -194,7 +194,8 @@ mod tests {
             flipped[at] ^= 1;
             std::fs::write(&path, &flipped).unwrap();
             // A space for another in the header's padding says the same.
-            let read = read_tensors(&path, "test").and_then(|file| file.entry(&path, CHECKSUM).map(drop));
+            let read =
+                read_tensors(&path, "test").and_then(|file| file.entry(&path, CHECKSUM).map(drop));
             assert!(read.is_err() || whole[at] == b' ', "byte {at}");
         }
         let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();

@@ -81,6 +81,7 @@ impl Models {
         // The discriminator's update: matched pairs are real, swapped and mismatched ones are fake.
         let humans = Tensor::cat(&[human, &swap.composite.detach(), human], 0); // [3 N, 3, H, W]
         let articles = Tensor::cat(&[worn, target, target], 0); // [3 N, 3, H, W]
+        self.discriminator.iterate();
         let penalised = config.r1_weight != 0.0 && step.is_multiple_of(config.r1_every);
         let [humans, articles] = [humans, articles].map(|t| t.set_requires_grad(penalised));
         let draw = noise.as_mut().map(|n| n.draw(Pass::Discriminator, step));

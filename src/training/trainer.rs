@@ -132,7 +132,7 @@ impl Trainer {
     }
 
     /// All state but the counter: name in a checkpoint, layout, flat buffer.
-    pub(super) fn buffers(&self) -> [(&'static str, &Parameters, &Tensor); 6] {
+    pub(super) fn buffers(&self) -> Vec<(&'static str, &Parameters, &Tensor)> {
         let Models {
             generator_parameters: g,
             discriminator_parameters: d,
@@ -140,14 +140,18 @@ impl Trainer {
             discriminator_adam,
             ..
         } = &self.models;
-        [
+        let mut buffers = vec![
             ("generator.", g, &g.values),
             ("discriminator.", d, &d.values),
             ("generator_adam.first.", g, &generator_adam.first),
             ("generator_adam.second.", g, &generator_adam.second),
             ("discriminator_adam.first.", d, &discriminator_adam.first),
             ("discriminator_adam.second.", d, &discriminator_adam.second),
-        ]
+        ];
+        if let Some(vectors) = &d.vectors {
+            buffers.push(("discriminator_vectors.", vectors, &vectors.values));
+        }
+        buffers
     }
 
     /// Goes on from another state at `step`: `part` gives the tensors under each of the checkpoint's names.

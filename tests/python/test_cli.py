@@ -98,6 +98,7 @@ def test_train_takes_every_setting(call, pairs_dir, tmp_path):
         "augment_translation": "true",
         "augment_cutout": "true",
         "discriminator_norm": "none",
+        "discriminator_spectral_norm": "true",
         "discriminator_scales": 2,
         "learning_rate": 0.125,
         "adam_beta1": 0.25,
@@ -130,7 +131,7 @@ def test_train_takes_every_setting(call, pairs_dir, tmp_path):
     code, _, err = call("train", pairs_dir, tmp_path, "--preset", "smoke", "--quiet", *options)
     assert code == 0, err
     expected = settings | {"image_size": (64, 96), "discriminator_copies": True, "flip": False}
-    expected |= {name: True for name in settings if name.startswith("augment_")}
+    expected |= {name: True for name in settings if name.startswith("augment_") or name.endswith("spectral_norm")}
     assert cagan.Run(tmp_path).config == cagan.Config("smoke", **expected)
 
 

@@ -284,6 +284,24 @@ def test_one_and_two_steps_are_three_in_both_presets(pairs, tmp_path, preset):
     assert_same_end(train(pairs, tmp_path / "parts", **settings).path, tmp_path / "whole")
 
 
+def test_every_objective_goes_on_where_it_stopped(pairs, tmp_path):
+    weights = ("self_swap", "mask_tv", "mask_binary", "feature", "perceptual", "r1")
+    settings = {f"{name}_weight": 1.0 for name in weights} | {
+        "reverse": "detached",
+        "reverse_noise": 0.1,
+        "r1_every": 2,
+    }
+    settings |= dict.fromkeys(("augment_colour", "augment_translation", "augment_cutout"), True)
+    settings |= {"discriminator_spectral_norm": True, "steps": 4, **RARELY}
+    train(pairs, tmp_path / "whole", **settings)
+    with pytest.raises(StopError):
+        train(pairs, tmp_path / "parts", on_event=stop_at(1), **settings)
+    assert_same_end(train(pairs, tmp_path / "parts", **settings).path, tmp_path / "whole")
+    _, arrays = read_tensors(sorted((tmp_path / "whole" / "checkpoints").iterdir())[-1])
+    vectors = [name for name in arrays if name.startswith("discriminator_vectors.")]
+    assert len(vectors) == 6, "five convolutions and the head"
+
+
 @pytest.mark.parametrize("event", ["start", "sample", "step", "report", "snapshot", "checkpoint"])
 def test_an_exception_in_any_event_stops_and_saves(pairs, tmp_path, event):
     def on_event(name, _):
@@ -383,7 +401,7 @@ def test_every_setting_that_is_not_harmless_is_refused(pairs, run, tmp_path):
     other |= {"discriminator_copies": True, "precision": "bf16", "adam_beta2": 0.5}
     other |= {name: True for name in old if name.startswith("augment_")}
     other |= {"human_fit": "pad", "article_fit": "crop", "adversarial_loss": "hinge", "reverse": "detached"}
-    other |= {"discriminator_norm": "none"}
+    other |= {"discriminator_norm": "none", "discriminator_spectral_norm": True}
     checked = 0
     for setting in cagan._cagan.settings():
         name = setting["name"]

@@ -5,6 +5,23 @@ import torch.nn.functional as F
 from torch import nn
 
 
+def iterated(weight, left):
+    """Miyato et al. 2018, arXiv 1802.05957, algorithm 1: one power iteration gives the left and the right vector."""
+    with torch.no_grad():
+        right = F.normalize(weight.flatten(1).t() @ left, dim=0)
+        return F.normalize(weight.flatten(1) @ right, dim=0), right
+
+
+def spectral(layer, xs):
+    """The layer with its weight divided by its spectral norm, if it was given a vector `left`."""
+    left = getattr(layer, "left", None)
+    if left is None:
+        return layer(xs)
+    left, right = iterated(layer.weight, left)
+    weight = layer.weight / torch.einsum("o,oi,i->", left, layer.weight.flatten(1), right)
+    return torch.func.functional_call(layer, {"weight": weight}, (xs,))
+
+
 class Block(nn.Module):
     """A convolution (or its transpose) of kernel 4, stride 2, padding 1, and its instance norm if it has one."""
 
@@ -16,7 +33,7 @@ class Block(nn.Module):
             self.norm = nn.InstanceNorm2d(c_out, eps=2e-5, affine=True)
 
     def forward(self, xs):
-        ys = self.conv(xs)
+        ys = spectral(self.conv, xs)
         return self.norm(ys) if hasattr(self, "norm") else ys
 
 
@@ -66,7 +83,7 @@ class VasilyDiscriminator(nn.Module):
             xs = F.leaky_relu(block(xs) + layer_noise, 0.2)
             if features is not None:
                 features.append(xs)
-        return self.head(xs.flatten(1))
+        return spectral(self.head, xs.flatten(1))
 
 
 def copies(pictures, like):
@@ -133,7 +150,7 @@ class PaperDiscriminator(nn.Module):
                 features.append(xs)
             if self.copies:
                 xs = torch.cat([xs, copies(pair, xs)], 1)
-        return self.head(xs)
+        return spectral(self.head, xs)
 
 
 class MultiScale(nn.Module):

@@ -12,6 +12,7 @@ from .networks import (
     VasilyDiscriminator,
     VasilyGenerator,
     composite,
+    iterated,
 )
 
 
@@ -72,6 +73,17 @@ class Twin:
             self.loss_d, self.loss_g, self.swap = (
                 torch.compile(f, dynamic=False) for f in (self._loss_d, self._loss_g, self._swap)
             )
+
+    def load_vectors(self, vectors):
+        """The vectors of the discriminator's spectral norms, by the core's names, as `down.0.conv.left`."""
+        for name, vector in vectors.items():
+            self.discriminator.get_submodule(name.removesuffix(".left")).left = vector
+
+    def iterate(self):
+        """The power iteration of a step."""
+        for layer in self.discriminator.modules():
+            if getattr(layer, "left", None) is not None:
+                layer.left, _ = iterated(layer.weight, layer.left)
 
     def draw_noise(self, count):
         """Fresh noise for one discriminator pass over `count` pairs, or None where the config has none."""
@@ -158,6 +170,7 @@ class Twin:
         human, worn, target = (x.contiguous(memory_format=self.format) for x in (human, worn, target))
         if noise_d is None:
             noise_d, noise_g = self.draw_noise(3 * len(human)), self.draw_noise(len(human))
+        self.iterate()
         with self.autocast():
             swapped, mask = self.swap(human, worn, target)
             swapped, mask = swapped.float(), mask.float()
