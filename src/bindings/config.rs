@@ -210,6 +210,86 @@ impl PyConfig {
     }
 
     #[getter]
+    fn adversarial_loss(&self) -> String {
+        self.text("adversarial_loss")
+    }
+
+    #[getter]
+    fn reverse(&self) -> String {
+        self.text("reverse")
+    }
+
+    #[getter]
+    fn reverse_noise(&self) -> f64 {
+        self.0.reverse_noise
+    }
+
+    #[getter]
+    fn self_swap_weight(&self) -> f64 {
+        self.0.self_swap_weight
+    }
+
+    #[getter]
+    fn mask_tv_weight(&self) -> f64 {
+        self.0.mask_tv_weight
+    }
+
+    #[getter]
+    fn mask_binary_weight(&self) -> f64 {
+        self.0.mask_binary_weight
+    }
+
+    #[getter]
+    fn feature_weight(&self) -> f64 {
+        self.0.feature_weight
+    }
+
+    #[getter]
+    fn perceptual_weight(&self) -> f64 {
+        self.0.perceptual_weight
+    }
+
+    #[getter]
+    fn r1_weight(&self) -> f64 {
+        self.0.r1_weight
+    }
+
+    #[getter]
+    fn r1_every(&self) -> u64 {
+        self.0.r1_every
+    }
+
+    #[getter]
+    fn augment_colour(&self) -> bool {
+        self.0.augment_colour
+    }
+
+    #[getter]
+    fn augment_translation(&self) -> bool {
+        self.0.augment_translation
+    }
+
+    #[getter]
+    fn augment_cutout(&self) -> bool {
+        self.0.augment_cutout
+    }
+
+    #[getter]
+    fn discriminator_norm(&self) -> String {
+        self.text("discriminator_norm")
+    }
+
+    #[getter]
+    fn discriminator_spectral_norm(&self) -> bool {
+        self.0.discriminator_spectral_norm
+    }
+
+    #[getter]
+    fn discriminator_scales(&self) -> u32 {
+        self.0.discriminator_scales
+    }
+
+    #[getter]
     fn learning_rate(&self) -> f64 {
         self.0.learning_rate
     }

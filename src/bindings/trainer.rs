@@ -13,7 +13,7 @@ use super::dataset::PyPairs;
 use crate::data::{LeftOut, Triplet};
 use crate::error::Error;
 use crate::networks::Parameters;
-use crate::training::{Event, Pass, Resume, TERMS, Trainer, train};
+use crate::training::{Event, Pass, Resume, Trainer, train};
 
 type Array<'py> = Bound<'py, PyArrayDyn<f32>>;
 
@@ -91,8 +91,8 @@ impl PyTrainer {
             terms = py.detach(|| trainer.step())?;
         }
         let dict = PyDict::new(py);
-        for (i, name) in TERMS.iter().enumerate() {
-            dict.set_item(name, terms.double_value(&[i as i64]))?;
+        for (i, name) in terms.names.iter().enumerate() {
+            dict.set_item(name, terms.values.double_value(&[i as i64]))?;
         }
         Ok(dict)
     }
@@ -130,6 +130,29 @@ impl PyTrainer {
                 .collect()
         };
         Ok([pass(Pass::Discriminator)?, pass(Pass::Generator)?])
+    }
+
+    /// What else a step draws at random, by name, as far as the config has it: `reverse`, the noise on what the detached way back
+    /// sees ([N, 3, H, W]); `augment/discriminator` ([3 N, 11]) and `augment/generator` ([N, 11]): brightness, saturation and contrast;
+    /// how far the human's and the article's rows and columns move; where the rows and columns of their cutouts start.
+    fn draws<'py>(&self, py: Python<'py>, step: u64) -> PyResult<Bound<'py, PyDict>> {
+        to_dict(py, &self.lock(py).draws(step))
+    }
+
+    /// The weights of the fixed random network of `perceptual_weight` by state-dict name; empty where that is 0.
+    fn perceptual<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        match &self.lock(py).models.pyramid {
+            None => Ok(PyDict::new(py)),
+            Some(network) => to_dict(py, &network.parameters.named(&network.parameters.values)),
+        }
+    }
+
+    /// What of the discriminator is state but no parameter, by name: the vectors of its spectral norms. Empty without them.
+    fn vectors<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        match &self.lock(py).models.discriminator_parameters.vectors {
+            None => Ok(PyDict::new(py)),
+            Some(vectors) => to_dict(py, &vectors.named(&vectors.values)),
+        }
     }
 
     /// The parameters of "generator" or "discriminator" by state-dict name.
@@ -188,7 +211,7 @@ impl PyTrainer {
         ])
     }
 
-    /// The discriminator's logits without noise: float32 [N, 1] or [N, 1, H / 16, W / 16].
+    /// The discriminator's logits without noise: float32 [N, 1] or [N, 1, H / 16, W / 16], or [N, positions] of several scales.
     ///
     /// Args:
     ///     human, article: float32 [N, 3, H, W].

@@ -1,6 +1,6 @@
 //! The one validation of a config. Upper floors receive configs that passed it.
 
-use super::{Architecture, Config, Copies, Schedule, torch_device};
+use super::{Architecture, Config, Copies, Reverse, Schedule, torch_device};
 use crate::error::{Error, Result};
 
 /// Pictures above this side are refused: a wrong digit should not take the machine's memory.
@@ -59,6 +59,26 @@ pub(super) fn check(config: &Config) -> Result<()> {
             ));
         }
     }
+    // The same two rules as for the pictures themselves, for what the last scale sees.
+    let fits = |scales: u32| {
+        let seen = config.image_size.map(|side| side >> (scales - 1));
+        let halved = config
+            .image_size
+            .map(|side| side % (multiple << (scales - 1)));
+        halved == [0, 0] && seen != [multiple, multiple]
+    };
+    let most = (1..=4)
+        .take_while(|scales| fits(*scales))
+        .last()
+        .unwrap_or(1);
+    if !(1..=most).contains(&config.discriminator_scales) {
+        let [h, w] = config.image_size;
+        return Err(Error::setting(
+            "discriminator_scales",
+            format!("1 to {most} for pictures of {h} x {w}: each scale halves them once more"),
+            config.discriminator_scales,
+        ));
+    }
     if !(0..=256).contains(&config.crop_margin) {
         return Err(Error::setting(
             "crop_margin",
@@ -79,10 +99,30 @@ pub(super) fn check(config: &Config) -> Result<()> {
         ("identity_weight", config.identity_weight),
         ("cycle_weight", config.cycle_weight),
         ("gradient_clip", config.gradient_clip),
+        ("self_swap_weight", config.self_swap_weight),
+        ("mask_tv_weight", config.mask_tv_weight),
+        ("mask_binary_weight", config.mask_binary_weight),
+        ("feature_weight", config.feature_weight),
+        ("perceptual_weight", config.perceptual_weight),
+        ("r1_weight", config.r1_weight),
     ] {
         if !(0.0..=1e6).contains(&value) {
             return Err(Error::setting(name, "0 to 1e6", value));
         }
+    }
+    if !(0.0..=1.0).contains(&config.reverse_noise) {
+        return Err(Error::setting(
+            "reverse_noise",
+            "0 to 1",
+            config.reverse_noise,
+        ));
+    }
+    if config.reverse == Reverse::Through && config.reverse_noise > 0.0 {
+        return Err(Error::setting(
+            "reverse_noise",
+            "0 where reverse is through: only the detached swap back has noise",
+            config.reverse_noise,
+        ));
     }
     if !(config.learning_rate > 0.0 && config.learning_rate <= 1.0) {
         return Err(Error::setting(
@@ -132,6 +172,7 @@ pub(super) fn check(config: &Config) -> Result<()> {
         ("epochs", config.epochs, 1_000_000_000),
         ("steps", config.steps.unwrap_or(1), 1_000_000_000_000),
         ("images", config.images.unwrap_or(1), 1_000_000_000_000),
+        ("r1_every", config.r1_every, 1_000_000),
         ("log_every", config.log_every, 1_000_000),
         ("sample_every", config.sample_every, u64::MAX),
         ("snapshot_every", config.snapshot_every, u64::MAX),
@@ -240,6 +281,16 @@ mod tests {
                 paper(json!({"time_limit_s": 0})),
                 paper(json!({"keep_checkpoints": 0})),
                 paper(json!({"identity_weight": -0.1})),
+                paper(json!({"self_swap_weight": -1})),
+                paper(json!({"adversarial_loss": "wasserstein"})),
+                paper(json!({"reverse": "detached", "reverse_noise": 2})),
+                paper(json!({"reverse_noise": 0.1})),
+                paper(json!({"r1_weight": -1})),
+                paper(json!({"r1_every": 0})),
+                paper(json!({"discriminator_scales": 0})),
+                paper(json!({"discriminator_scales": 3})),
+                vasily(json!({"discriminator_scales": 4})),
+                paper(json!({"discriminator_norm": "batch"})),
                 paper(json!({"precision": "fp16"})),
                 paper(json!({"device": "tpu"})),
                 paper(json!({"device": "cuda:x"})),

@@ -3,6 +3,7 @@
 
 mod check;
 mod fields;
+mod objectives;
 mod presets;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use serde_json::{Map, Value};
 use tch::Device;
 
 pub use fields::{FIELDS, Field, Kind};
+pub use objectives::{AdversarialLoss, DiscriminatorNorm, Reverse};
 pub use presets::Preset;
 
 use crate::error::{Error, Result};
@@ -120,6 +122,22 @@ pub struct Config {
     pub colour_jitter: f64,
     pub identity_weight: f64,
     pub cycle_weight: f64,
+    pub adversarial_loss: AdversarialLoss,
+    pub reverse: Reverse,
+    pub reverse_noise: f64,
+    pub self_swap_weight: f64,
+    pub mask_tv_weight: f64,
+    pub mask_binary_weight: f64,
+    pub feature_weight: f64,
+    pub perceptual_weight: f64,
+    pub r1_weight: f64,
+    pub r1_every: u64,
+    pub augment_colour: bool,
+    pub augment_translation: bool,
+    pub augment_cutout: bool,
+    pub discriminator_norm: DiscriminatorNorm,
+    pub discriminator_spectral_norm: bool,
+    pub discriminator_scales: u32,
     pub learning_rate: f64,
     pub discriminator_learning_rate: Option<f64>,
     pub schedule: Schedule,
@@ -174,6 +192,22 @@ impl Default for Config {
             colour_jitter: 0.0,
             identity_weight: 0.1,
             cycle_weight: 1.0,
+            adversarial_loss: AdversarialLoss::Logistic,
+            reverse: Reverse::Through,
+            reverse_noise: 0.0,
+            self_swap_weight: 0.0,
+            mask_tv_weight: 0.0,
+            mask_binary_weight: 0.0,
+            feature_weight: 0.0,
+            perceptual_weight: 0.0,
+            r1_weight: 0.0,
+            r1_every: 16,
+            augment_colour: false,
+            augment_translation: false,
+            augment_cutout: false,
+            discriminator_norm: DiscriminatorNorm::Instance,
+            discriminator_spectral_norm: false,
+            discriminator_scales: 1,
             learning_rate: 2e-4,
             discriminator_learning_rate: None,
             schedule: Schedule::Constant,

@@ -1,7 +1,14 @@
 //! L_cGAN (A, P): the discriminator tells matched pairs from swapped and mismatched ones. The printed "1 - log D" is read as
 //! log(1 - D). On logits, -log D = softplus(-logit) and -log(1 - D) = softplus(logit).
+//!
+//! Two other forms, on the same logits: the hinge (Lim & Ye 2017, arXiv 1705.02894) and least squares with the targets 1 for
+//! real and 0 for fake (Mao et al. 2017, arXiv 1611.04076). All three are summed over a picture's output positions and averaged
+//! over the batch, as the paper writes its own: their sources have one output for each picture or average a map, so a weight
+//! from there is to be multiplied by the positions.
 
 use tch::{Kind, Tensor};
+
+use crate::config::AdversarialLoss;
 
 /// Sum over a picture's output positions, mean over the batch.
 fn per_picture(values: Tensor) -> Tensor {
@@ -16,37 +23,76 @@ fn per_picture(values: Tensor) -> Tensor {
 ///
 /// ```
 /// // At logit 0 every pair costs log 2.
+/// use cagan::config::AdversarialLoss::Logistic;
 /// let zero = tch::Tensor::from_slice(&[0f32, 0.0]).reshape([2, 1]);
-/// let loss = cagan::losses::discriminator(&zero, &zero, &zero).double_value(&[]);
+/// let loss = cagan::losses::discriminator(Logistic, &zero, &zero, &zero).double_value(&[]);
 /// assert!((loss - 3.0 * 2f64.ln()).abs() < 1e-6);
 /// ```
-pub fn discriminator(matched: &Tensor, swapped: &Tensor, mismatched: &Tensor) -> Tensor {
-    per_picture((-matched).softplus())
-        + per_picture(swapped.softplus())
-        + per_picture(mismatched.softplus())
+pub fn discriminator(
+    form: AdversarialLoss,
+    matched: &Tensor,
+    swapped: &Tensor,
+    mismatched: &Tensor,
+) -> Tensor {
+    let (real, fake): (Tensor, fn(&Tensor) -> Tensor) = match form {
+        AdversarialLoss::Logistic => ((-matched).softplus(), Tensor::softplus),
+        AdversarialLoss::Hinge => ((-matched + 1.0).relu(), |fake| (fake + 1.0).relu()),
+        AdversarialLoss::LeastSquares => {
+            ((matched - 1.0).square() * 0.5, |fake| fake.square() * 0.5)
+        }
+    };
+    per_picture(real) + per_picture(fake(swapped)) + per_picture(fake(mismatched))
 }
 
-/// What G minimises: the non-saturating -log D(swapped), as every public implementation.
+/// What G minimises: the non-saturating -log D(swapped), as every public implementation; -D(swapped) for the hinge;
+/// half the squared distance to 1 for least squares.
 ///
 /// # Shapes
 /// Logits `[N, ...]`. Returns a scalar.
-pub fn generator(swapped: &Tensor) -> Tensor {
-    per_picture((-swapped).softplus())
+pub fn generator(form: AdversarialLoss, swapped: &Tensor) -> Tensor {
+    per_picture(match form {
+        AdversarialLoss::Logistic => (-swapped).softplus(),
+        AdversarialLoss::Hinge => -swapped,
+        AdversarialLoss::LeastSquares => (swapped - 1.0).square() * 0.5,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn map(v: f32) -> Tensor {
+        Tensor::from_slice(&[v; 6]).reshape([2, 1, 1, 3])
+    }
+
     #[test]
     fn positions_are_summed_and_pictures_averaged() {
-        let map = |v: f32| Tensor::from_slice(&[v; 6]).reshape([2, 1, 1, 3]);
         let softplus = |v: f64| v.exp().ln_1p();
         // Three positions a picture: 3 * (softplus(-2) + softplus(-1) + softplus(0.5)).
-        let loss = discriminator(&map(2.0), &map(-1.0), &map(0.5)).double_value(&[]);
+        let form = AdversarialLoss::Logistic;
+        let loss = discriminator(form, &map(2.0), &map(-1.0), &map(0.5)).double_value(&[]);
         let expected = 3.0 * (softplus(-2.0) + softplus(-1.0) + softplus(0.5));
         assert!((loss - expected).abs() < 1e-5, "{loss} {expected}");
-        let loss = generator(&map(-1.0)).double_value(&[]);
+        let loss = generator(form, &map(-1.0)).double_value(&[]);
         assert!((loss - 3.0 * softplus(1.0)).abs() < 1e-5);
+    }
+
+    #[test]
+    fn the_other_forms_by_hand() {
+        let value = |t: Tensor| t.double_value(&[]);
+        let form = AdversarialLoss::Hinge;
+        // Matched 0.5 lacks 0.5 to the margin, swapped -3 is beyond it, mismatched 0.25 lacks 1.25: 3 * (0.5 + 0 + 1.25).
+        let loss = discriminator(form, &map(0.5), &map(-3.0), &map(0.25));
+        assert_eq!(value(loss), 5.25);
+        // Matched 2 is beyond the margin.
+        let loss = discriminator(form, &map(2.0), &map(-3.0), &map(-1.0));
+        assert_eq!(value(loss), 0.0);
+        assert_eq!(value(generator(form, &map(-0.5))), 1.5);
+        let form = AdversarialLoss::LeastSquares;
+        // 3 * ((3 - 1)^2 + (-1)^2 + 0.5^2) / 2
+        let loss = discriminator(form, &map(3.0), &map(-1.0), &map(0.5));
+        assert_eq!(value(loss), 7.875);
+        // 3 * (-1 - 1)^2 / 2
+        assert_eq!(value(generator(form, &map(-1.0))), 6.0);
     }
 }

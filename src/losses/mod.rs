@@ -1,11 +1,19 @@
-//! The losses of both sources as pure functions of tensors.
+//! The losses as pure functions of tensors: both sources', and those that a config may add.
 
 mod adversarial;
 mod cycle;
+mod features;
 mod identity;
+mod mask;
 mod objective;
+mod r1;
+mod self_swap;
 
 pub use adversarial::{discriminator, generator};
 pub use cycle::cycle;
+pub use features::features;
 pub use identity::identity;
-pub use objective::{Objective, objective};
+pub use mask::{binary, total_variation};
+pub use objective::Objective;
+pub use r1::r1;
+pub use self_swap::self_swap;

@@ -1,36 +1,46 @@
-//! What the generator minimises: L_cGAN + identity_weight * L_id + cycle_weight * L_cyc (A, P: 1 : 0.1 : 1).
+//! What the generator minimises: L_cGAN + identity_weight * L_id + cycle_weight * L_cyc (A, P: 1 : 0.1 : 1), and what else a
+//! config has a weight for.
 
 use tch::Tensor;
 
-use super::{cycle, generator, identity};
-use crate::config::Config;
-
-/// The generator's loss and its terms, unweighted. All scalars on the device.
+/// The generator's loss and its terms, unweighted and under their log keys. All scalars on the device.
+///
+/// ```
+/// use cagan::losses::Objective;
+/// let term = |v: f32| tch::Tensor::from_slice(&[v]).sum(tch::Kind::Float);
+/// let mut objective = Objective::new(term(1.0));
+/// objective.add("loss/generator/identity", 0.5, term(4.0));
+/// objective.extra("loss/generator/self_swap", 0.0, || panic!("not computed"));
+/// objective.extra("loss/generator/mask_tv", 2.0, || term(8.0));
+/// // 1 + 0.5 * 4 + 2 * 8
+/// assert_eq!(objective.total.double_value(&[]), 19.0);
+/// assert_eq!(objective.terms.len(), 3);
+/// ```
 #[derive(Debug)]
 pub struct Objective {
     pub total: Tensor,
-    pub adversarial: Tensor,
-    pub identity: Tensor,
-    pub cycle: Tensor,
+    pub terms: Vec<(&'static str, Tensor)>,
 }
 
-/// # Shapes
-/// `swapped`: logits `[N, ...]`; `mask`: `[N, 1, H, W]`; `human`, `restored`: `[N, 3, H, W]`.
-pub fn objective(
-    config: &Config,
-    swapped: &Tensor,
-    mask: &Tensor,
-    human: &Tensor,
-    restored: &Tensor,
-) -> Objective {
-    let adversarial = generator(swapped);
-    let identity = identity(mask);
-    let cycle = cycle(human, restored);
-    let total = &adversarial + config.identity_weight * &identity + config.cycle_weight * &cycle;
-    Objective {
-        total,
-        adversarial,
-        identity,
-        cycle,
+impl Objective {
+    /// L_cGAN, with weight 1.
+    pub fn new(adversarial: Tensor) -> Self {
+        Objective {
+            total: adversarial.shallow_clone(),
+            terms: vec![("loss/generator/adversarial", adversarial)],
+        }
+    }
+
+    /// Adds a term of the sources, which is logged whatever it weighs.
+    pub fn add(&mut self, name: &'static str, weight: f64, term: Tensor) {
+        self.total = &self.total + weight * &term;
+        self.terms.push((name, term));
+    }
+
+    /// Adds a term that is neither computed nor logged where its weight is 0.
+    pub fn extra(&mut self, name: &'static str, weight: f64, term: impl FnOnce() -> Tensor) {
+        if weight != 0.0 {
+            self.add(name, weight, term());
+        }
     }
 }

@@ -3,6 +3,7 @@
 use tch::{Kind, Tensor};
 
 use super::parameters::{Init, Path};
+use super::weight::Weight;
 
 /// Whether a block halves or doubles the picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub enum Direction {
 #[derive(Debug)]
 pub struct Block {
     direction: Direction,
-    weight: Tensor,
+    weight: Weight,
     bias: Tensor,
     norm: Option<InstanceNorm>,
 }
@@ -23,6 +24,22 @@ pub struct Block {
 impl Block {
     /// State-dict names `conv.weight`, `conv.bias`, `norm.weight`, `norm.bias`, in PyTorch's layouts.
     pub fn new(path: &Path, direction: Direction, c_in: i64, c_out: i64, norm: bool) -> Self {
+        Self::with(path, direction, c_in, c_out, norm, false)
+    }
+
+    /// A convolution that halves, its weight divided by its spectral norm if `spectral`: then with the vector `conv.left`.
+    pub fn down(path: &Path, c_in: i64, c_out: i64, norm: bool, spectral: bool) -> Self {
+        Self::with(path, Direction::Down, c_in, c_out, norm, spectral)
+    }
+
+    fn with(
+        path: &Path,
+        direction: Direction,
+        c_in: i64,
+        c_out: i64,
+        norm: bool,
+        spectral: bool,
+    ) -> Self {
         let conv = path.sub("conv");
         let shape = match direction {
             Direction::Down => [c_out, c_in, 4, 4],
@@ -30,7 +47,7 @@ impl Block {
         };
         Block {
             direction,
-            weight: conv.declare("weight", &shape, Init::Gaussian, false),
+            weight: Weight::new(&conv, &shape, false, spectral),
             bias: conv.declare("bias", &[c_out], Init::Zeros, false),
             norm: norm.then(|| InstanceNorm::new(&path.sub("norm"), c_out)),
         }
@@ -39,17 +56,20 @@ impl Block {
     /// # Shapes
     /// `xs`: `[N, c_in, H, W]`. Returns `[N, c_out, H / 2, W / 2]` or `[N, c_out, 2 H, 2 W]`.
     pub fn forward(&self, xs: &Tensor) -> Tensor {
-        let bias = Some(&self.bias);
+        let (weight, bias) = (&self.weight.value(), Some(&self.bias));
         let ys = match self.direction {
-            Direction::Down => xs.conv2d(&self.weight, bias, [2, 2], [1, 1], [1, 1], 1),
-            Direction::Up => {
-                xs.conv_transpose2d(&self.weight, bias, [2, 2], [1, 1], [0, 0], 1, [1, 1])
-            }
+            Direction::Down => xs.conv2d(weight, bias, [2, 2], [1, 1], [1, 1], 1),
+            Direction::Up => xs.conv_transpose2d(weight, bias, [2, 2], [1, 1], [0, 0], 1, [1, 1]),
         };
         match &self.norm {
             Some(norm) => norm.forward(&ys),
             None => ys,
         }
+    }
+
+    /// The weight's step of power iteration.
+    pub fn iterate(&self) {
+        self.weight.iterate();
     }
 }
 

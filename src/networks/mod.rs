@@ -3,14 +3,17 @@
 mod blocks;
 mod paper;
 mod parameters;
+mod pyramid;
 mod vasily;
+mod weight;
 
 use tch::Tensor;
 
 pub use blocks::{Block, Direction, InstanceNorm, leaky_relu};
 pub use parameters::{Parameters, Path};
+pub use pyramid::Pyramid;
 
-use crate::config::{Architecture, Config};
+use crate::config::{Architecture, Config, DiscriminatorNorm};
 
 /// One generator call: what it proposes, where, and the picture that results.
 ///
@@ -73,19 +76,55 @@ impl Generator {
     }
 }
 
-/// D of either source.
+/// What a discriminator says of pairs.
 #[derive(Debug)]
-pub enum Discriminator {
+pub struct Judgement {
+    pub logits: Tensor,
+    /// Every layer after its activation, `[N, C, H / 2^k, W / 2^k]`.
+    pub features: Vec<Tensor>,
+}
+
+/// D of either source for pictures of one size.
+#[derive(Debug)]
+enum Scale {
     Vasily(vasily::Discriminator),
     Paper(paper::Discriminator),
 }
 
+/// D of either source; or several for pictures of several sizes (pix2pixHD: Wang et al. 2018, arXiv 1711.11585, section 3.2).
+#[derive(Debug)]
+pub struct Discriminator {
+    scales: Vec<Scale>,
+}
+
 impl Discriminator {
-    /// Declares the discriminator's parameters under `path`.
+    /// Declares the discriminator's parameters under `path`; each of several scales has `scale.0`, `scale.1`, ... before its names.
     pub fn new(path: &Path, config: &Config) -> Self {
-        match config.architecture {
-            Architecture::Vasily => Discriminator::Vasily(vasily::Discriminator::new(path, config)),
-            Architecture::Paper => Discriminator::Paper(paper::Discriminator::new(path, config)),
+        let scale = |k: u32| {
+            let path = match config.discriminator_scales {
+                1 => path.clone(),
+                _ => path.sub("scale").sub(k),
+            };
+            let size = config.image_size.map(|side| side >> k);
+            match config.architecture {
+                Architecture::Vasily => {
+                    Scale::Vasily(vasily::Discriminator::new(&path, config, size))
+                }
+                Architecture::Paper => Scale::Paper(paper::Discriminator::new(&path, config)),
+            }
+        };
+        Discriminator {
+            scales: (0..config.discriminator_scales).map(scale).collect(),
+        }
+    }
+
+    /// The step of power iteration of all weights that are divided by their spectral norm: once before each update.
+    pub fn iterate(&self) {
+        for scale in &self.scales {
+            match scale {
+                Scale::Vasily(network) => network.iterate(),
+                Scale::Paper(network) => network.iterate(),
+            }
         }
     }
 
@@ -93,23 +132,58 @@ impl Discriminator {
     /// each layer, is for training only.
     ///
     /// # Shapes
-    /// `human`, `article`: `[N, 3, H, W]`. Returns `[N, 1]` (article) or `[N, 1, H / 16, W / 16]` (paper).
+    /// `human`, `article`: `[N, 3, H, W]`. Returns `[N, 1]` (article) or `[N, 1, H / 16, W / 16]` (paper); all positions of several
+    /// scales in one row, `[N, P]`, so that losses which sum over the positions sum over the scales too, as pix2pixHD does.
     pub fn score(&self, human: &Tensor, article: &Tensor, noise: Option<&[Tensor]>) -> Tensor {
-        match self {
-            Discriminator::Vasily(network) => network.forward(human, article, noise),
-            Discriminator::Paper(network) => network.forward(human, article, noise),
+        self.judge(human, article, noise).logits
+    }
+
+    /// The same with what the layers of all scales made of the pairs.
+    pub fn judge(&self, human: &Tensor, article: &Tensor, noise: Option<&[Tensor]>) -> Judgement {
+        if let [only] = &self.scales[..] {
+            return only.judge(human, article, noise);
+        }
+        let (mut human, mut article) = (human.shallow_clone(), article.shallow_clone());
+        let mut logits = Vec::new();
+        let mut features = Vec::new();
+        for (k, scale) in self.scales.iter().enumerate() {
+            if k > 0 {
+                // pix2pixHD: of 3 x 3 pixels, what lies outside not counted.
+                [human, article] = [human, article]
+                    .map(|xs| xs.avg_pool2d([3, 3], [2, 2], [1, 1], false, false, None));
+            }
+            let noise = noise.map(|noise| {
+                let layers = noise.len() / self.scales.len();
+                &noise[k * layers..][..layers]
+            });
+            let judged = scale.judge(&human, &article, noise);
+            logits.push(judged.logits.flatten(1, -1)); // [N, positions]
+            features.extend(judged.features);
+        }
+        Judgement {
+            logits: Tensor::cat(&logits, 1),
+            features,
         }
     }
 }
 
-/// The shapes of the discriminator's noise for `count` pairs: its input and the input of each activation.
+impl Scale {
+    fn judge(&self, human: &Tensor, article: &Tensor, noise: Option<&[Tensor]>) -> Judgement {
+        match self {
+            Scale::Vasily(network) => network.forward(human, article, noise),
+            Scale::Paper(network) => network.forward(human, article, noise),
+        }
+    }
+}
+
+/// The shapes of the discriminator's noise for `count` pairs: its input and the input of each activation, scale by scale.
 pub fn noise_shapes(config: &Config, count: i64) -> Vec<[i64; 4]> {
     let [h, w] = config.image_size;
     let mut channels = vec![6];
     channels.extend(channels_down(config));
-    (0..)
-        .zip(channels)
-        .map(|(k, c)| [count, c, h >> k, w >> k])
+    (0..config.discriminator_scales)
+        .flat_map(|scale| (scale..).zip(&channels))
+        .map(|(k, c)| [count, *c, h >> k, w >> k])
         .collect()
 }
 
@@ -119,5 +193,13 @@ fn channels_down(config: &Config) -> Vec<i64> {
     match config.architecture {
         Architecture::Vasily => vec![width / 8, width / 4, width / 2, width, width],
         Architecture::Paper => vec![width / 8, width / 4, width / 2, width],
+    }
+}
+
+/// Whether a layer of the discriminator has a norm: all but the first, or none.
+fn normed(config: &Config, layer: usize) -> bool {
+    match config.discriminator_norm {
+        DiscriminatorNorm::Instance => layer > 0,
+        DiscriminatorNorm::None => false,
     }
 }

@@ -3,9 +3,10 @@
 use tch::{Kind, Tensor};
 
 use super::blocks::{Block, Direction, copies, leaky_relu};
-use super::channels_down;
 use super::parameters::{Init, Path};
 use super::vasily::compute_kind;
+use super::weight::Weight;
+use super::{Judgement, channels_down, normed};
 use crate::config::{Config, Copies};
 
 /// P: "the last 6 channels of any intermediate layer" hold downsampled copies of human and worn.
@@ -83,7 +84,7 @@ impl Generator {
 #[derive(Debug)]
 pub struct Discriminator {
     down: Vec<Block>,
-    weight: Tensor,
+    weight: Weight,
     bias: Tensor,
     copies: bool,
     kind: Kind,
@@ -93,16 +94,17 @@ impl Discriminator {
     pub fn new(path: &Path, config: &Config) -> Self {
         let c = channels_down(config);
         let extra = if config.discriminator_copies { 6 } else { 0 };
+        let spectral = config.discriminator_spectral_norm;
         let (down, head) = (path.sub("down"), path.sub("head"));
         let down = (0..4)
             .map(|k| {
                 let c_in = if k == 0 { 6 } else { c[k - 1] + extra };
-                Block::new(&down.sub(k), Direction::Down, c_in, c[k], k > 0)
+                Block::down(&down.sub(k), c_in, c[k], normed(config, k), spectral)
             })
             .collect();
         Discriminator {
             down,
-            weight: head.declare("weight", &[1, c[3] + extra, 3, 3], Init::Gaussian, false),
+            weight: Weight::new(&head, &[1, c[3] + extra, 3, 3], false, spectral),
             bias: head.declare("bias", &[1], Init::Zeros, false),
             copies: config.discriminator_copies,
             kind: compute_kind(config),
@@ -111,23 +113,41 @@ impl Discriminator {
 
     /// # Shapes
     /// `human`, `article`: `[N, 3, H, W]` in [-1, 1]. Returns logits `[N, 1, H / 16, W / 16]`.
-    pub fn forward(&self, human: &Tensor, article: &Tensor, noise: Option<&[Tensor]>) -> Tensor {
+    pub fn forward(&self, human: &Tensor, article: &Tensor, noise: Option<&[Tensor]>) -> Judgement {
         let pair = Tensor::cat(&[human, article], 1).to_kind(self.kind); // [N, 6, H, W]
         let mut xs = match noise {
             Some(noise) => &pair + &noise[0],
             None => pair.shallow_clone(),
         };
+        let mut features = Vec::new();
         for (k, block) in self.down.iter().enumerate() {
             xs = block.forward(&xs);
             if let Some(noise) = noise {
                 xs += &noise[k + 1];
             }
             xs = leaky_relu(&xs, 0.2);
+            features.push(xs.shallow_clone());
             if self.copies {
                 xs = Tensor::cat(&[&xs, &copies(&pair, &xs)], 1);
             }
         }
-        xs.conv2d(&self.weight, Some(&self.bias), [1, 1], [1, 1], [1, 1], 1)
-            .to_kind(Kind::Float)
+        let logits = xs.conv2d(
+            &self.weight.value(),
+            Some(&self.bias),
+            [1, 1],
+            [1, 1],
+            [1, 1],
+            1,
+        );
+        Judgement {
+            logits: logits.to_kind(Kind::Float),
+            features,
+        }
+    }
+
+    /// The weights' step of power iteration.
+    pub fn iterate(&self) {
+        self.down.iter().for_each(Block::iterate);
+        self.weight.iterate();
     }
 }

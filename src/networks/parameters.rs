@@ -10,6 +10,7 @@ use tch::{Device, Kind, Tensor};
 use crate::config::Precision;
 use crate::error::{Error, Result};
 use crate::random::rng;
+use rand::Rng;
 use rand_distr::{Distribution, Normal};
 
 /// Views start at multiples of this many values: 64 bytes, what vector instructions like.
@@ -20,6 +21,8 @@ const ALIGNMENT: i64 = 16;
 pub enum Init {
     /// N(0, 0.02^2): convolution and linear weights (A).
     Gaussian,
+    /// N(0, 2 / fan_in) (He et al. 2015, arXiv 1502.01852): a ReLU after it keeps the scale.
+    He,
     Zeros,
     Ones,
 }
@@ -42,6 +45,8 @@ struct Entry {
 pub struct Path {
     prefix: String,
     entries: Rc<RefCell<Vec<Entry>>>,
+    /// What is state but no parameter.
+    vectors: Rc<RefCell<Vec<Entry>>>,
 }
 
 impl Path {
@@ -49,6 +54,7 @@ impl Path {
         Path {
             prefix: String::new(),
             entries: Rc::default(),
+            vectors: Rc::default(),
         }
     }
 
@@ -57,22 +63,36 @@ impl Path {
         Path {
             prefix: format!("{}{name}.", self.prefix),
             entries: self.entries.clone(),
+            vectors: self.vectors.clone(),
         }
     }
 
     /// Declares a parameter. The tensor holds values once [`Parameters::build`] has been called.
     pub fn declare(&self, name: &str, shape: &[i64], init: Init, full_precision: bool) -> Tensor {
-        let leaf = Tensor::empty([0], (Kind::Float, Device::Cpu));
-        self.entries.borrow_mut().push(Entry {
+        let entry = self.entry(name, shape, init, full_precision);
+        let leaf = entry.leaf.shallow_clone();
+        self.entries.borrow_mut().push(entry);
+        leaf
+    }
+
+    /// Declares a float32 vector that no optimiser moves but that a run carries on; it starts at random.
+    pub fn declare_vector(&self, name: &str, length: i64) -> Tensor {
+        let entry = self.entry(name, &[length], Init::Gaussian, true);
+        let leaf = entry.leaf.shallow_clone();
+        self.vectors.borrow_mut().push(entry);
+        leaf
+    }
+
+    fn entry(&self, name: &str, shape: &[i64], init: Init, full_precision: bool) -> Entry {
+        Entry {
             name: format!("{}{name}", self.prefix),
-            leaf: leaf.shallow_clone(),
+            leaf: Tensor::empty([0], (Kind::Float, Device::Cpu)),
             shape: shape.to_vec(),
             init,
             full_precision,
             frozen: false,
             offset: 0,
-        });
-        leaf
+        }
     }
 }
 
@@ -86,6 +106,8 @@ pub struct Parameters {
     pub gradient: Tensor,
     /// The bfloat16 working copy that the convolutions read.
     working: Option<Tensor>,
+    /// The network's state that is no parameter, laid out in the same way, where it has any.
+    pub vectors: Option<Box<Parameters>>,
 }
 
 impl Parameters {
@@ -99,21 +121,42 @@ impl Parameters {
     ) -> (N, Parameters) {
         let path = Path::root();
         let network = network(&path);
-        let mut entries = path.entries.take();
+        let mut random = rng(seed, purpose, 0);
+        let mut parameters = Self::lay(path.entries.take(), device, precision, &mut random, true);
+        let vectors = path.vectors.take();
+        if !vectors.is_empty() {
+            let vectors = Self::lay(vectors, device, Precision::Fp32, &mut random, false);
+            parameters.vectors = Some(Box::new(vectors));
+        }
+        (network, parameters)
+    }
+
+    /// Lays tensors out in one buffer and gives them their first values.
+    fn lay(
+        mut entries: Vec<Entry>,
+        device: Device,
+        precision: Precision,
+        random: &mut impl Rng,
+        gradients: bool,
+    ) -> Parameters {
         let mut length = 0;
         for entry in &mut entries {
             entry.offset = length;
             let numel: i64 = entry.shape.iter().product();
             length += (numel + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
         }
-        let mut random = rng(seed, purpose, 0);
         let gaussian = Normal::new(0.0f32, 0.02).expect("0.02 is a deviation");
         let mut start = vec![0f32; length as usize];
         for entry in &entries {
             let numel = entry.shape.iter().product::<i64>() as usize;
             let values = &mut start[entry.offset as usize..][..numel];
             match entry.init {
-                Init::Gaussian => values.fill_with(|| gaussian.sample(&mut random)),
+                Init::Gaussian => values.fill_with(|| gaussian.sample(random)),
+                Init::He => {
+                    let fan_in = numel as f32 / entry.shape[0] as f32;
+                    let he = Normal::new(0.0, (2.0 / fan_in).sqrt()).expect("a deviation");
+                    values.fill_with(|| he.sample(random));
+                }
                 Init::Zeros => (),
                 Init::Ones => values.fill(1.0),
             }
@@ -128,12 +171,13 @@ impl Parameters {
             entries,
             values,
             working,
+            vectors: None,
         };
-        parameters.point_leaves();
-        (network, parameters)
+        parameters.point_leaves(gradients);
+        parameters
     }
 
-    fn point_leaves(&mut self) {
+    fn point_leaves(&mut self, gradients: bool) {
         for entry in &mut self.entries {
             let buffer = match &self.working {
                 Some(working) if !entry.full_precision => working,
@@ -142,7 +186,7 @@ impl Parameters {
             entry
                 .leaf
                 .set_data(&view(buffer, &entry.shape, entry.offset));
-            entry.leaf = entry.leaf.set_requires_grad(true);
+            entry.leaf = entry.leaf.set_requires_grad(gradients);
         }
     }
 
@@ -215,11 +259,12 @@ impl Parameters {
         }
     }
 
-    /// Keeps the parameters whose names begin with `prefix` as they are: their gradient stays zero, and so do Adam's moments.
-    pub fn freeze(&mut self, prefix: &str) {
+    /// Keeps the parameters under `path`, at the root or below it, as they are: their gradient stays zero, and so do Adam's moments.
+    pub fn freeze(&mut self, path: &str) {
+        let deeper = format!(".{path}");
         let entries = self.entries.iter_mut();
         entries
-            .filter(|e| e.name.starts_with(prefix))
+            .filter(|e| e.name.starts_with(path) || e.name.contains(&deeper))
             .for_each(|e| e.frozen = true);
     }
 

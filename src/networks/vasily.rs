@@ -3,8 +3,9 @@
 use tch::{Kind, Tensor};
 
 use super::blocks::{Block, Direction, leaky_relu};
-use super::channels_down;
 use super::parameters::{Init, Path};
+use super::weight::Weight;
+use super::{Judgement, channels_down, normed};
 use crate::config::{Config, Precision};
 
 /// The number format of a network's activations.
@@ -63,30 +64,27 @@ impl Generator {
 #[derive(Debug)]
 pub struct Discriminator {
     down: Vec<Block>,
-    weight: Tensor,
+    weight: Weight,
     bias: Tensor,
     kind: Kind,
 }
 
 impl Discriminator {
-    pub fn new(path: &Path, config: &Config) -> Self {
+    /// For pictures of `size`, height and width.
+    pub fn new(path: &Path, config: &Config, size: [i64; 2]) -> Self {
         let c = channels_down(config);
+        let spectral = config.discriminator_spectral_norm;
         let (down, head) = (path.sub("down"), path.sub("head"));
         let down = (0..5)
             .map(|k| {
                 let c_in = if k == 0 { 6 } else { c[k - 1] };
-                Block::new(&down.sub(k), Direction::Down, c_in, c[k], k > 0)
+                Block::down(&down.sub(k), c_in, c[k], normed(config, k), spectral)
             })
             .collect();
-        let features = c[4]
-            * config
-                .image_size
-                .iter()
-                .map(|side| side / 32)
-                .product::<i64>();
+        let features = c[4] * size.map(|side| side / 32).iter().product::<i64>();
         Discriminator {
             down,
-            weight: head.declare("weight", &[1, features], Init::Gaussian, true),
+            weight: Weight::new(&head, &[1, features], true, spectral),
             bias: head.declare("bias", &[1], Init::Zeros, true),
             kind: compute_kind(config),
         }
@@ -94,19 +92,30 @@ impl Discriminator {
 
     /// # Shapes
     /// `human`, `article`: `[N, 3, H, W]` in [0, 1]. Returns logits `[N, 1]`.
-    pub fn forward(&self, human: &Tensor, article: &Tensor, noise: Option<&[Tensor]>) -> Tensor {
+    pub fn forward(&self, human: &Tensor, article: &Tensor, noise: Option<&[Tensor]>) -> Judgement {
         let mut xs = Tensor::cat(&[human, article], 1).to_kind(self.kind); // [N, 6, H, W]
         if let Some(noise) = noise {
             xs += &noise[0];
         }
+        let mut features = Vec::new();
         for (k, block) in self.down.iter().enumerate() {
             xs = block.forward(&xs);
             if let Some(noise) = noise {
                 xs += &noise[k + 1];
             }
             xs = leaky_relu(&xs, 0.2);
+            features.push(xs.shallow_clone());
         }
-        let features = xs.flatten(1, -1).to_kind(Kind::Float); // [N, C * H / 32 * W / 32]
-        features.linear(&self.weight, Some(&self.bias))
+        let flat = xs.flatten(1, -1).to_kind(Kind::Float); // [N, C * H / 32 * W / 32]
+        Judgement {
+            logits: flat.linear(&self.weight.value(), Some(&self.bias)),
+            features,
+        }
+    }
+
+    /// The weights' step of power iteration.
+    pub fn iterate(&self) {
+        self.down.iter().for_each(Block::iterate);
+        self.weight.iterate();
     }
 }

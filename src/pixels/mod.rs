@@ -32,6 +32,22 @@ impl ValueRange {
         }
     }
 
+    /// From black to white.
+    pub fn span(self) -> f64 {
+        match self {
+            ValueRange::Unit => 1.0,
+            ValueRange::Symmetric => 2.0,
+        }
+    }
+
+    /// Mid-grey.
+    pub fn middle(self) -> f64 {
+        match self {
+            ValueRange::Unit => 0.5,
+            ValueRange::Symmetric => 0.0,
+        }
+    }
+
     /// Bytes to values.
     ///
     /// # Shapes

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use tch::{Kind, Tensor};
 
-use super::step::TERMS;
+use super::step::Terms;
 use super::trainer::Trainer;
 use crate::error::{AtPath, Error, Result};
 use crate::storage::write_atomically;
@@ -16,7 +16,7 @@ use crate::storage::write_atomically;
 #[derive(Debug)]
 pub struct Log {
     path: PathBuf,
-    terms: Vec<Tensor>,
+    terms: Vec<Terms>,
     elapsed: Duration,
 }
 
@@ -35,7 +35,7 @@ impl Log {
     }
 
     /// Notes one step.
-    pub fn note(&mut self, terms: Tensor, elapsed: Duration) {
+    pub fn note(&mut self, terms: Terms, elapsed: Duration) {
         self.terms.push(terms);
         self.elapsed += elapsed;
     }
@@ -44,22 +44,25 @@ impl Log {
         self.terms.is_empty()
     }
 
-    /// Fetches the terms since the last report, `[steps, TERMS]`.
+    /// The terms' log keys, none before the first step.
+    fn names(&self) -> &[&'static str] {
+        self.terms.first().map_or(&[], |terms| &terms.names)
+    }
+
+    /// Fetches the terms since the last report, `[steps, terms]`.
     ///
     /// # Errors
     /// [`Error::NonFinite`] with the first term and step that is no number. To be called before anything is saved: what
     /// diverged must not replace what was good.
     pub fn checked(&self, step: u64) -> Result<Tensor> {
         if self.terms.is_empty() {
-            return Ok(Tensor::zeros(
-                [0, TERMS.len() as i64],
-                (Kind::Float, tch::Device::Cpu),
-            ));
+            return Ok(Tensor::zeros([0, 0], (Kind::Float, tch::Device::Cpu)));
         }
-        let table = Tensor::stack(&self.terms, 0).to_device(tch::Device::Cpu);
+        let values: Vec<&Tensor> = self.terms.iter().map(|terms| &terms.values).collect();
+        let table = Tensor::stack(&values, 0).to_device(tch::Device::Cpu);
         let steps = self.terms.len();
         for row in 0..steps {
-            for (column, term) in TERMS.iter().enumerate() {
+            for (column, term) in self.names().iter().enumerate() {
                 let value = table.double_value(&[row as i64, column as i64]);
                 if !value.is_finite() {
                     return Err(Error::NonFinite {
@@ -89,7 +92,7 @@ impl Log {
         let epoch = images_seen as f64 / trainer.data.len() as f64;
         line.insert("epoch".into(), json!(rounded(epoch)));
         let means = table.mean_dim(0, false, Kind::Double);
-        for (column, term) in TERMS.iter().enumerate() {
+        for (column, term) in self.names().iter().enumerate() {
             line.insert(
                 (*term).into(),
                 json!(rounded(means.double_value(&[column as i64]))),

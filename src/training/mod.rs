@@ -1,10 +1,12 @@
 //! Training: one step, its optimiser, what it writes, and the loop around it.
 
 mod adam;
+mod augment;
 mod checkpoint;
 mod ema;
 mod log;
 mod monitor;
+mod noise;
 mod run;
 mod samples;
 mod schedule;
@@ -13,7 +15,8 @@ mod trainer;
 
 pub use adam::Adam;
 pub use ema::Ema;
+pub use noise::{Noise, Pass, reverse_noise};
 pub use run::{Event, Outcome, Resume, train};
 pub use schedule::rate_factor;
-pub use step::{Models, Noise, Pass, TERMS};
+pub use step::{Models, Terms};
 pub use trainer::Trainer;

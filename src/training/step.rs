@@ -3,25 +3,22 @@
 use tch::{Device, Kind, Tensor};
 
 use super::adam::Adam;
+use super::augment::Augment;
+use super::noise::{Noise, Pass, noised};
 use super::schedule::rate_factor;
-use crate::config::{Config, Precision};
+use crate::config::{Config, Reverse};
 use crate::data::Triplet;
-use crate::losses;
-use crate::networks::{Discriminator, Generator, Parameters, noise_shapes};
-use crate::random::fill_normal;
+use crate::losses::{self, Objective};
+use crate::networks::{Discriminator, Generator, Judgement, Parameters, Pyramid, composite};
+use crate::pixels::ValueRange;
 
-/// What a step returns, in this order, as one tensor on the device. Terms are unweighted.
-pub const TERMS: [&str; 9] = [
-    "loss/discriminator",
-    "loss/generator",
-    "loss/generator/adversarial",
-    "loss/generator/identity",
-    "loss/generator/cycle",
-    "logits/matched",
-    "logits/swapped",
-    "logits/mismatched",
-    "mask/area",
-];
+/// What a step returns: its terms, unweighted, as one tensor on the device, and their log keys. A config has the same in all steps.
+#[derive(Debug)]
+pub struct Terms {
+    pub names: Vec<&'static str>,
+    /// `[names.len()]`, float32.
+    pub values: Tensor,
+}
 
 /// Both networks with their parameters and optimisers.
 #[derive(Debug)]
@@ -34,6 +31,8 @@ pub struct Models {
     pub discriminator_adam: Adam,
     /// What both rates are multiplied by after a run went back.
     pub slowdown: f64,
+    /// What `perceptual_weight` compares pictures in, where it is not 0.
+    pub pyramid: Option<Pyramid>,
 }
 
 impl Models {
@@ -58,7 +57,9 @@ impl Models {
         }
         let rate = config.learning_rate;
         let discriminator_rate = config.discriminator_learning_rate.unwrap_or(rate);
+        let range = ValueRange::of(config.architecture);
         Models {
+            pyramid: (config.perceptual_weight != 0.0).then(|| Pyramid::new(range, device)),
             generator_adam: Adam::new(&generator_parameters.values, config, rate),
             discriminator_adam: Adam::new(
                 &discriminator_parameters.values,
@@ -74,32 +75,39 @@ impl Models {
     }
 
     /// One update of both networks; `noise` is drawn for `step`. Nothing is read back to the host.
-    ///
-    /// # Shapes
-    /// Returns `[TERMS.len()]`, float32, on the device.
     pub fn step(
         &mut self,
         config: &Config,
         triplet: &Triplet,
         noise: &mut Option<Noise>,
         step: u64,
-    ) -> Tensor {
+    ) -> Terms {
         let Triplet {
             human,
             worn,
             target,
         } = triplet;
+        let form = config.adversarial_loss;
         let batch = human.size()[0];
         let swap = self.generator.swap(human, worn, target);
 
         // The discriminator's update: matched pairs are real, swapped and mismatched ones are fake.
         let humans = Tensor::cat(&[human, &swap.composite.detach(), human], 0); // [3 N, 3, H, W]
         let articles = Tensor::cat(&[worn, target, target], 0); // [3 N, 3, H, W]
+        self.discriminator.iterate();
+        let penalised = config.r1_weight != 0.0 && step.is_multiple_of(config.r1_every);
+        let [humans, articles] = [humans, articles].map(|t| t.set_requires_grad(penalised));
         let draw = noise.as_mut().map(|n| n.draw(Pass::Discriminator, step));
-        let logits = self.discriminator.score(&humans, &articles, draw);
+        let augment = Augment::draw(config, Pass::Discriminator, 3 * batch, step, human);
+        let judged = self.judge(&humans, &articles, &augment, draw);
+        let logits = judged.logits;
         let parts = logits.split(batch, 0);
         let [matched, swapped, mismatched] = [&parts[0], &parts[1], &parts[2]];
-        let discriminator_loss = losses::discriminator(matched, swapped, mismatched);
+        let mut discriminator_loss = losses::discriminator(form, matched, swapped, mismatched);
+        let r1 = penalised.then(|| r1(config, matched, &humans, &articles));
+        if let Some(r1) = &r1 {
+            discriminator_loss += config.r1_weight * r1;
+        }
         let factor = self.slowdown * rate_factor(config, step * batch as u64);
         update(
             &mut self.discriminator_parameters,
@@ -110,10 +118,44 @@ impl Models {
         );
 
         // The generator's update: fool the discriminator, repaint little, and be able to dress the person back.
-        let restored = self.generator.swap(&swap.composite, target, worn).composite;
+        let restored = self.restored(config, &swap.composite, triplet, step);
         let draw = noise.as_mut().map(|n| n.draw(Pass::Generator, step));
-        let logits = self.discriminator.score(&swap.composite, target, draw);
-        let objective = losses::objective(config, &logits, &swap.mask, human, &restored);
+        let augment = Augment::draw(config, Pass::Generator, batch, step, human);
+        let judged = self.judge(&swap.composite, target, &augment, draw);
+        let mut objective = Objective::new(losses::generator(form, &judged.logits));
+        let (identity, cycle) = (
+            losses::identity(&swap.mask),
+            losses::cycle(human, &restored),
+        );
+        objective.add("loss/generator/identity", config.identity_weight, identity);
+        objective.add("loss/generator/cycle", config.cycle_weight, cycle);
+        // What neither source has, each off in their presets: whoever puts on what they wear stays as they are;
+        let on = config.self_swap_weight != 0.0;
+        let same = on.then(|| self.generator.swap(human, worn, worn).composite);
+        if let Some(same) = &same {
+            let term = losses::self_swap(human, same);
+            objective.add("loss/generator/self_swap", config.self_swap_weight, term);
+        }
+        // a mask in one piece, without half-tones;
+        objective.extra("loss/generator/mask_tv", config.mask_tv_weight, || {
+            losses::total_variation(&swap.mask)
+        });
+        objective.extra(
+            "loss/generator/mask_binary",
+            config.mask_binary_weight,
+            || losses::binary(&swap.mask),
+        );
+        // the discriminator's layers see in swapped what they see in matched;
+        objective.extra("loss/generator/feature", config.feature_weight, || {
+            let matched = tch::no_grad(|| self.judge(human, worn, &augment, draw));
+            losses::features(&matched.features, &judged.features)
+        });
+        // a random network sees the human in all that should be the human.
+        objective.extra(
+            "loss/generator/perceptual",
+            config.perceptual_weight,
+            || self.perceptual(human, &restored, same.as_ref()),
+        );
         update(
             &mut self.generator_parameters,
             &mut self.generator_adam,
@@ -124,22 +166,79 @@ impl Models {
 
         tch::no_grad(|| {
             let mean = |t: &Tensor| t.mean(Kind::Float);
-            Tensor::stack(
-                &[
-                    discriminator_loss,
-                    objective.total,
-                    objective.adversarial,
-                    objective.identity,
-                    objective.cycle,
-                    mean(matched),
-                    mean(swapped),
-                    mean(mismatched),
-                    mean(&swap.mask),
-                ],
-                0,
-            )
+            let mut terms = vec![("loss/discriminator", discriminator_loss)];
+            if config.r1_weight != 0.0 {
+                let none = || Tensor::zeros([], (Kind::Float, human.device()));
+                terms.push(("loss/discriminator/r1", r1.unwrap_or_else(none)));
+            }
+            terms.push(("loss/generator", objective.total));
+            terms.extend(objective.terms);
+            terms.push(("logits/matched", mean(matched)));
+            terms.push(("logits/swapped", mean(swapped)));
+            terms.push(("logits/mismatched", mean(mismatched)));
+            terms.push(("mask/area", mean(&swap.mask)));
+            let (names, values): (Vec<_>, Vec<_>) = terms.into_iter().unzip();
+            Terms {
+                names,
+                values: Tensor::stack(&values, 0),
+            }
         })
     }
+
+    /// The discriminator on augmented pairs, with its noise.
+    fn judge(
+        &self,
+        humans: &Tensor,
+        articles: &Tensor,
+        augment: &Augment,
+        noise: Option<&[Tensor]>,
+    ) -> Judgement {
+        let (humans, articles) = (augment.humans(humans), augment.articles(articles));
+        self.discriminator.judge(&humans, &articles, noise)
+    }
+
+    /// The second swap, back to the worn article.
+    ///
+    /// # Shapes
+    /// `composite`: `[N, 3, H, W]`. Returns the same.
+    fn restored(&self, config: &Config, given: &Tensor, triplet: &Triplet, step: u64) -> Tensor {
+        let Triplet { worn, target, .. } = triplet;
+        match config.reverse {
+            Reverse::Through => self.generator.swap(given, target, worn).composite,
+            // Without a gradient the first swap cannot hide the person in its composite, and noise covers what it hides by chance
+            // (Chu et al. 2017, arXiv 1712.02950, found the hiding in CycleGAN). Only what the generator sees is noisy: noise in
+            // what shines through the mask would reward repainting everything.
+            Reverse::Detached => {
+                let given = given.detach();
+                let seen = noised(config, &given, step);
+                let back = self.generator.swap(&seen, target, worn);
+                composite(&given, &back.paint, &back.mask)
+            }
+        }
+    }
+
+    /// How far restored, and the self-swap where there is one, are from the human in the random network: the mean of both.
+    fn perceptual(&self, human: &Tensor, restored: &Tensor, same: Option<&Tensor>) -> Tensor {
+        let pyramid = self.pyramid.as_ref().expect("built where it has a weight");
+        let wanted = tch::no_grad(|| pyramid.features(human));
+        let differs = |got: &Tensor| losses::features(&wanted, &pyramid.features(got));
+        match same {
+            None => differs(restored),
+            Some(same) => (differs(restored) + differs(same)) * 0.5,
+        }
+    }
+}
+
+/// R1 in the lazy form of StyleGAN2 (Karras et al. 2020, arXiv 1912.04958): in one step of `r1_every`, that many times as
+/// strong, so that its mean over the steps is the penalty itself. Adam stays as it is in all of them.
+fn r1(config: &Config, matched: &Tensor, humans: &Tensor, articles: &Tensor) -> Tensor {
+    let batch = matched.size()[0];
+    // By the pictures before their augmentation, and differentiable itself. Other pairs' gradients are 0: nothing in the network
+    // mixes pictures.
+    let sum = matched.sum(Kind::Float);
+    let gradients = Tensor::run_backward(&[sum], &[humans, articles], true, true);
+    let [human, article] = [0, 1].map(|k: usize| gradients[k].narrow(0, 0, batch));
+    losses::r1(&human, &article) * config.r1_every as f64
 }
 
 /// Differentiates, shortens the gradient where it is too long, and steps.
@@ -164,68 +263,6 @@ fn clip(gradient: &mut Tensor, most: f64) {
         let shorter: Tensor = most / (gradient.norm() + 1e-6);
         let _ = gradient.g_mul_(&shorter.clamp_max(1.0));
     });
-}
-
-/// Which of a step's two discriminator passes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pass {
-    Discriminator,
-    Generator,
-}
-
-/// The discriminator's noise: one buffer that both passes fill anew in each step.
-#[derive(Debug)]
-pub struct Noise {
-    sigma: f64,
-    seed: u64,
-    /// The buffer's part that each pass fills, and its views, one for the input and each layer.
-    discriminator: (Tensor, Vec<Tensor>),
-    generator: (Tensor, Vec<Tensor>),
-}
-
-impl Noise {
-    /// Buffers for a config, or `None` where it has no noise.
-    pub fn new(config: &Config, device: Device) -> Option<Noise> {
-        if config.discriminator_noise == 0.0 {
-            return None;
-        }
-        let kind = match config.precision {
-            Precision::Fp32 => Kind::Float,
-            Precision::Bf16 => Kind::BFloat16,
-        };
-        let batch = config.batch_size as i64;
-        let length = |shape: &[i64; 4]| shape.iter().product::<i64>();
-        let total: i64 = noise_shapes(config, 3 * batch).iter().map(length).sum();
-        let buffer = Tensor::zeros([total], (kind, device));
-        let views = |count| {
-            let shapes = noise_shapes(config, count);
-            let filled = buffer.narrow(0, 0, shapes.iter().map(length).sum::<i64>());
-            let mut offset = 0;
-            let views = shapes.iter().map(|shape| {
-                let start = offset;
-                offset += length(shape);
-                filled.narrow(0, start, length(shape)).view(*shape)
-            });
-            let views = views.collect();
-            (filled, views)
-        };
-        Some(Noise {
-            sigma: config.discriminator_noise,
-            seed: config.seed,
-            discriminator: views(3 * batch),
-            generator: views(batch),
-        })
-    }
-
-    /// The noise of a pass of a step. It holds until the next draw.
-    pub fn draw(&mut self, pass: Pass, step: u64) -> &[Tensor] {
-        let ((filled, views), purpose) = match pass {
-            Pass::Discriminator => (&mut self.discriminator, "noise/discriminator"),
-            Pass::Generator => (&mut self.generator, "noise/generator"),
-        };
-        fill_normal(filled, self.sigma, self.seed, purpose, step);
-        views
-    }
 }
 
 #[cfg(test)]

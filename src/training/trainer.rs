@@ -5,9 +5,11 @@ use std::collections::HashMap;
 use tch::{Device, Kind, Tensor};
 
 use super::adam::Adam;
+use super::augment::Augment;
 use super::ema::Ema;
 use super::monitor::{Look, Monitor};
-use super::step::{Models, Noise, Pass};
+use super::noise::{Noise, Pass, reverse_noise};
+use super::step::{Models, Terms};
 use crate::config::Config;
 use crate::data::{Loader, Pairs, Plan, Triplet};
 use crate::error::Result;
@@ -94,11 +96,34 @@ impl Trainer {
         noise.draw(pass, step).iter().map(Tensor::copy).collect()
     }
 
-    /// One update of both networks. Returns the step's [`super::TERMS`] as a tensor on the device.
+    /// What else a step draws at random, by name, as far as the config has it: `reverse`, the noise that the detached way back sees,
+    /// `[N, 3, H, W]`; `augment/discriminator`, `[3 N, 11]`, and `augment/generator`, `[N, 11]`, whose columns `augment.rs` lists.
+    pub fn draws(&self, step: u64) -> Vec<(String, Tensor)> {
+        let [h, w] = self.config.image_size;
+        let like = Tensor::empty(
+            [self.config.batch_size as i64, 3, h, w],
+            (tch::Kind::Float, self.device),
+        );
+        let mut draws = Vec::new();
+        if self.config.reverse_noise != 0.0 {
+            draws.push(("reverse".into(), reverse_noise(&self.config, &like, step)));
+        }
+        let batch = self.config.batch_size as i64;
+        for (name, pass, count) in [
+            ("augment/discriminator", Pass::Discriminator, 3 * batch),
+            ("augment/generator", Pass::Generator, batch),
+        ] {
+            let table = Augment::draw(&self.config, pass, count, step, &like).table();
+            draws.extend(table.map(|table| (name.into(), table)));
+        }
+        draws
+    }
+
+    /// One update of both networks. Returns the step's terms on the device.
     ///
     /// # Errors
     /// As [`Trainer::triplet`]; nothing has changed then.
-    pub fn step(&mut self) -> Result<Tensor> {
+    pub fn step(&mut self) -> Result<Terms> {
         let triplet = self.triplet(self.step)?;
         let terms = self
             .models
@@ -189,21 +214,21 @@ impl Trainer {
             discriminator_adam,
             ..
         } = &self.models;
-        let average = self
-            .ema
-            .iter()
-            .map(|ema| ("generator_ema.", g, &ema.values));
-        [
+        let mut buffers = vec![
             ("generator.", g, &g.values),
             ("discriminator.", d, &d.values),
             ("generator_adam.first.", g, &generator_adam.first),
             ("generator_adam.second.", g, &generator_adam.second),
             ("discriminator_adam.first.", d, &discriminator_adam.first),
             ("discriminator_adam.second.", d, &discriminator_adam.second),
-        ]
-        .into_iter()
-        .chain(average)
-        .collect()
+        ];
+        if let Some(ema) = &self.ema {
+            buffers.push(("generator_ema.", g, &ema.values));
+        }
+        if let Some(vectors) = &d.vectors {
+            buffers.push(("discriminator_vectors.", vectors, &vectors.values));
+        }
+        buffers
     }
 
     /// Goes on from another state at `step`: `part` gives the tensors under each of the checkpoint's names.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use cagan::config::{Config, Preset};
-use cagan::losses;
+use cagan::losses::{self, Objective};
 use cagan::networks::{Discriminator, Generator, Parameters, Path};
 use serde_json::Value;
 use tch::{Device, Tensor};
@@ -70,7 +70,12 @@ fn forward_and_losses_are_what_pytorch_recorded() {
         ]
         .map(|(human, article)| discriminator.score(human, article, None));
         let restored = generator.swap(&swap.composite, &target, &worn).composite;
-        let objective = losses::objective(&config, &swapped, &swap.mask, &human, &restored);
+        let form = config.adversarial_loss;
+        let mut objective = Objective::new(losses::generator(form, &swapped));
+        let cycle = losses::cycle(&human, &restored);
+        let weights = [config.identity_weight, config.cycle_weight];
+        objective.add("identity", weights[0], losses::identity(&swap.mask));
+        objective.add("cycle", weights[1], cycle.shallow_clone());
         let one = |t: Tensor| t.reshape([1]);
         for (name, value) in [
             ("mask", swap.mask.shallow_clone()),
@@ -78,10 +83,10 @@ fn forward_and_losses_are_what_pytorch_recorded() {
             ("matched", matched.shallow_clone()),
             (
                 "discriminator",
-                one(losses::discriminator(&matched, &swapped, &mismatched)),
+                one(losses::discriminator(form, &matched, &swapped, &mismatched)),
             ),
             ("generator", one(objective.total)),
-            ("cycle", one(objective.cycle)),
+            ("cycle", one(cycle)),
         ] {
             let expected = recorded[name].as_array().unwrap();
             let got = thinned(&value);

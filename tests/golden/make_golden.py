@@ -42,14 +42,14 @@ def record(preset, overrides):
     with torch.no_grad():
         paint, mask = twin.generator(human, worn, target)
         swapped = composite(human, paint, mask)
-        generator, (_, _, cycle) = twin.loss_g(human, worn, target, swapped, mask, None)
+        generator, terms = twin.loss_g(human, worn, target, swapped, mask, None)
         values = {
             "mask": mask,
             "paint": paint,
             "matched": twin.discriminator(human, worn),
             "discriminator": twin.loss_d(human, worn, target, swapped, None),
             "generator": generator,
-            "cycle": cycle,
+            "cycle": terms["cycle"],
         }
     return {
         "overrides": overrides,

@@ -72,7 +72,7 @@ def test_train(call, pairs_dir, run, tmp_path):
 def test_train_takes_every_setting(call, pairs_dir, tmp_path):
     settings = {
         "architecture": "paper",
-        "image_size": "64x48",
+        "image_size": "64x96",
         "width": 16,
         "generator_copies": "target",
         "discriminator_copies": "true",
@@ -84,6 +84,22 @@ def test_train_takes_every_setting(call, pairs_dir, tmp_path):
         "colour_jitter": 0.125,
         "identity_weight": 0.25,
         "cycle_weight": 0.5,
+        "adversarial_loss": "hinge",
+        "reverse": "detached",
+        "reverse_noise": 0.0625,
+        "self_swap_weight": 0.75,
+        "mask_tv_weight": 0.125,
+        "mask_binary_weight": 0.375,
+        "feature_weight": 0.625,
+        "perceptual_weight": 0.875,
+        "r1_weight": 0.5,
+        "r1_every": 7,
+        "augment_colour": "true",
+        "augment_translation": "true",
+        "augment_cutout": "true",
+        "discriminator_norm": "none",
+        "discriminator_spectral_norm": "true",
+        "discriminator_scales": 2,
         "learning_rate": 0.125,
         "discriminator_learning_rate": 0.25,
         "schedule": "linear",
@@ -126,7 +142,8 @@ def test_train_takes_every_setting(call, pairs_dir, tmp_path):
     ]
     code, _, err = call("train", pairs_dir, tmp_path, "--preset", "smoke", "--quiet", *options)
     assert code == 0, err
-    expected = settings | {"image_size": (64, 48), "discriminator_copies": True, "flip": False}
+    expected = settings | {"image_size": (64, 96), "discriminator_copies": True, "flip": False}
+    expected |= {name: True for name in settings if name.startswith("augment_") or name.endswith("spectral_norm")}
     assert cagan.Run(tmp_path).config == cagan.Config("smoke", **expected)
 
 

@@ -122,6 +122,26 @@ def test_every_line_of_the_log_has_every_key(run):
         assert line["time/images_per_s"] == pytest.approx(4 / line["time/step_s"], rel=1e-3)
 
 
+def test_an_objective_that_is_on_has_its_own_key(pairs, tmp_path):
+    weights = {"self_swap": 2.0, "mask_tv": 3.0, "mask_binary": 0.5, "feature": 4.0, "perceptual": 5.0}
+    settings = {f"{name}_weight": weight for name, weight in weights.items()}
+    made = train(pairs, tmp_path, steps=3, r1_weight=0.5, r1_every=2, **RARELY | {"log_every": 1} | settings)
+    extra = [f"loss/generator/{name}" for name in weights]
+    keys = KEYS.copy()
+    at = keys.index("loss/generator/cycle") + 1
+    keys[at:at] = extra
+    keys.insert(keys.index("loss/discriminator") + 1, "loss/discriminator/r1")
+    weights |= {"adversarial": 1, "identity": 0.1, "cycle": 1}
+    assert len(made.stats) == 3
+    for line in made.stats:
+        assert list(line) == keys
+        assert all(line[key] > 0 for key in extra)
+        total = sum(weight * line[f"loss/generator/{name}"] for name, weight in weights.items())
+        assert line["loss/generator"] == pytest.approx(total, rel=1e-4)
+    # In the first step and every second one from there.
+    assert [line["loss/discriminator/r1"] > 0 for line in made.stats] == [True, False, True]
+
+
 def test_a_sample_grid_is_as_large_as_its_layout_says(pairs, tmp_path):
     # Above: an empty corner, then each human with the article it wears. Below: a target, then each swap with its mask.
     # Gaps of two pixels lie around all of them.
@@ -265,6 +285,24 @@ def test_one_and_two_steps_are_three_in_both_presets(pairs, tmp_path, preset):
     assert_same_end(train(pairs, tmp_path / "parts", **settings).path, tmp_path / "whole")
 
 
+def test_every_objective_goes_on_where_it_stopped(pairs, tmp_path):
+    weights = ("self_swap", "mask_tv", "mask_binary", "feature", "perceptual", "r1")
+    settings = {f"{name}_weight": 1.0 for name in weights} | {
+        "reverse": "detached",
+        "reverse_noise": 0.1,
+        "r1_every": 2,
+    }
+    settings |= dict.fromkeys(("augment_colour", "augment_translation", "augment_cutout"), True)
+    settings |= {"discriminator_spectral_norm": True, "steps": 4, **RARELY}
+    train(pairs, tmp_path / "whole", **settings)
+    with pytest.raises(StopError):
+        train(pairs, tmp_path / "parts", on_event=stop_at(1), **settings)
+    assert_same_end(train(pairs, tmp_path / "parts", **settings).path, tmp_path / "whole")
+    _, arrays = read_tensors(sorted((tmp_path / "whole" / "checkpoints").iterdir())[-1])
+    vectors = [name for name in arrays if name.startswith("discriminator_vectors.")]
+    assert len(vectors) == 6, "five convolutions and the head"
+
+
 @pytest.mark.parametrize("event", ["start", "sample", "step", "report", "snapshot", "checkpoint"])
 def test_an_exception_in_any_event_stops_and_saves(pairs, tmp_path, event):
     def on_event(name, _):
@@ -366,6 +404,9 @@ def test_every_setting_that_is_not_harmless_is_refused(pairs, run, tmp_path):
     # A schedule's settings go together.
     schedule = {"schedule": "linear", "schedule_start": 0, "schedule_end": 50}
     other |= schedule
+    other |= {name: True for name in old if name.startswith("augment_")}
+    other |= {"human_fit": "pad", "article_fit": "crop", "adversarial_loss": "hinge", "reverse": "detached"}
+    other |= {"discriminator_norm": "none", "discriminator_spectral_norm": True}
     checked = 0
     for setting in cagan._cagan.settings():
         name = setting["name"]
@@ -376,6 +417,10 @@ def test_every_setting_that_is_not_harmless_is_refused(pairs, run, tmp_path):
         changes = {name: value} | ({"architecture": "paper"} if "copies" in name else {})
         if name in schedule:
             changes = schedule | ({"schedule_start": 5} if name == "schedule_start" else {})
+        # Only the detached way back takes noise.
+        changes |= {"reverse": "detached"} if name == "reverse_noise" else {}
+        # Two scales need a second halving.
+        changes |= {"image_size": 128} if name == "discriminator_scales" else {}
         with pytest.raises(ValueError, match=rf"\b{name} \(\S+ there, \S+ here\)"):
             train(pairs, used, steps=6, **changes)
         checked += 1

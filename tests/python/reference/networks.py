@@ -5,6 +5,23 @@ import torch.nn.functional as F
 from torch import nn
 
 
+def iterated(weight, left):
+    """Miyato et al. 2018, arXiv 1802.05957, algorithm 1: one power iteration gives the left and the right vector."""
+    with torch.no_grad():
+        right = F.normalize(weight.flatten(1).t() @ left, dim=0)
+        return F.normalize(weight.flatten(1) @ right, dim=0), right
+
+
+def spectral(layer, xs):
+    """The layer with its weight divided by its spectral norm, if it was given a vector `left`."""
+    left = getattr(layer, "left", None)
+    if left is None:
+        return layer(xs)
+    left, right = iterated(layer.weight, left)
+    weight = layer.weight / torch.einsum("o,oi,i->", left, layer.weight.flatten(1), right)
+    return torch.func.functional_call(layer, {"weight": weight}, (xs,))
+
+
 class Block(nn.Module):
     """A convolution (or its transpose) of kernel 4, stride 2, padding 1, and its instance norm if it has one."""
 
@@ -16,7 +33,7 @@ class Block(nn.Module):
             self.norm = nn.InstanceNorm2d(c_out, eps=2e-5, affine=True)
 
     def forward(self, xs):
-        ys = self.conv(xs)
+        ys = spectral(self.conv, xs)
         return self.norm(ys) if hasattr(self, "norm") else ys
 
 
@@ -47,21 +64,26 @@ class VasilyGenerator(nn.Module):
 
 
 class VasilyDiscriminator(nn.Module):
-    """A: noise on the input and before each activation (training only), five convolutions, a linear head."""
+    """A: noise on the input and before each activation (training only), five convolutions, a linear head.
 
-    def __init__(self, width, height, breadth):
+    `features`, a list, takes what each layer gives.
+    """
+
+    def __init__(self, width, height, breadth, norm=True):
         super().__init__()
         c = [6, width // 8, width // 4, width // 2, width, width]
-        self.down = nn.ModuleList(Block(i, o, norm=k > 0) for k, (i, o) in enumerate(zip(c, c[1:])))
+        self.down = nn.ModuleList(Block(i, o, norm=norm and k > 0) for k, (i, o) in enumerate(zip(c, c[1:])))
         self.head = nn.Linear(width * (height // 32) * (breadth // 32), 1)
 
-    def forward(self, human, article, noise=None):
+    def forward(self, human, article, noise=None, features=None):
         xs = torch.cat([human, article], 1)
         noise = noise or [0.0] * 6
         xs = xs + noise[0]
         for block, layer_noise in zip(self.down, noise[1:]):
             xs = F.leaky_relu(block(xs) + layer_noise, 0.2)
-        return self.head(xs.flatten(1))
+            if features is not None:
+                features.append(xs)
+        return spectral(self.head, xs.flatten(1))
 
 
 def copies(pictures, like):
@@ -103,24 +125,45 @@ class PaperGenerator(nn.Module):
 
 
 class PaperDiscriminator(nn.Module):
-    """P: four convolutions and a map of logits; the copies of its input are an option."""
+    """P: four convolutions and a map of logits; the copies of its input are an option.
 
-    def __init__(self, width, discriminator_copies=False):
+    `features`, a list, takes what each layer gives.
+    """
+
+    def __init__(self, width, discriminator_copies=False, norm=True):
         super().__init__()
         self.copies = discriminator_copies
         k = 6 if discriminator_copies else 0
         c = [width // 8, width // 4, width // 2, width]
         self.down = nn.ModuleList(
-            Block(i, o, norm=n > 0) for n, (i, o) in enumerate(zip([6, c[0] + k, c[1] + k, c[2] + k], c))
+            Block(i, o, norm=norm and n > 0) for n, (i, o) in enumerate(zip([6, c[0] + k, c[1] + k, c[2] + k], c))
         )
         self.head = nn.Conv2d(c[3] + k, 1, 3, 1, 1)
 
-    def forward(self, human, article, noise=None):
+    def forward(self, human, article, noise=None, features=None):
         pair = torch.cat([human, article], 1)
         noise = noise or [0.0] * 5
         xs = pair + noise[0]
         for block, layer_noise in zip(self.down, noise[1:]):
             xs = F.leaky_relu(block(xs) + layer_noise, 0.2)
+            if features is not None:
+                features.append(xs)
             if self.copies:
                 xs = torch.cat([xs, copies(pair, xs)], 1)
-        return self.head(xs)
+        return spectral(self.head, xs)
+
+
+class MultiScale(nn.Module):
+    """Wang et al. 2018, arXiv 1711.11585, section 3.2: further discriminators see averaged pictures."""
+
+    def __init__(self, scales):
+        super().__init__()
+        self.scale = nn.ModuleList(scales)
+
+    def forward(self, human, article, noise=None, features=None):
+        logits, layers = [], len(noise or []) // len(self.scale)
+        for k, scale in enumerate(self.scale):
+            part = noise and noise[k * layers : (k + 1) * layers]
+            logits.append(scale(human, article, part, features).flatten(1))
+            human, article = (F.avg_pool2d(x, 3, 2, 1, count_include_pad=False) for x in (human, article))
+        return torch.cat(logits, 1)

@@ -1,0 +1,263 @@
+//! DiffAugment (Zhao et al. 2020, arXiv 2006.10738): everything that the discriminator sees is augmented, differentiably, so that the
+//! generator learns through it. The pictures of the data and of the generator stay as they are.
+//!
+//! A human and an article belong together by colour and pattern, not by place. So the colour is drawn once for both pictures of a
+//! pair, and it maps equal colours to equal ones (the source takes contrast about each picture's mean; we take it about mid-grey,
+//! which both have in common). Translation and cutout are drawn for each picture on its own.
+
+use rand::RngExt;
+use tch::{Kind, Tensor};
+
+use super::noise::Pass;
+use crate::config::Config;
+use crate::pixels::ValueRange;
+use crate::random::rng;
+
+/// A picture moves by up to this share of its sides, and a rectangle of this share of its sides turns grey (the source's).
+const TRANSLATION: f64 = 0.125;
+const CUTOUT: f64 = 0.5;
+
+/// The columns of a draw: brightness, saturation, contrast of the pair; then for the human and for the article how far rows and
+/// columns move; then for both where the cutout's rows and columns start.
+pub const COLUMNS: i64 = 11;
+const MOVED: i64 = 3;
+const CUT: i64 = 7;
+
+/// A picture's place in a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Human,
+    Article,
+}
+
+/// What a pass of the discriminator draws for its pairs.
+#[derive(Debug)]
+pub struct Augment {
+    colour: bool,
+    translation: bool,
+    cutout: bool,
+    range: ValueRange,
+    /// `[N, COLUMNS]`, where anything is on.
+    draw: Option<Tensor>,
+}
+
+impl Augment {
+    /// The draw for `count` pairs in a pass of a step. `like` is on the device to compute on.
+    pub fn draw(config: &Config, pass: Pass, count: i64, step: u64, like: &Tensor) -> Augment {
+        let augment = Augment {
+            colour: config.augment_colour,
+            translation: config.augment_translation,
+            cutout: config.augment_cutout,
+            range: ValueRange::of(config.architecture),
+            draw: None,
+        };
+        if !(augment.colour || augment.translation || augment.cutout) {
+            return augment;
+        }
+        let purpose = match pass {
+            Pass::Discriminator => "augment/discriminator",
+            Pass::Generator => "augment/generator",
+        };
+        let mut random = rng(config.seed, purpose, step);
+        let mut values = Vec::with_capacity((count * COLUMNS) as usize);
+        for _ in 0..count {
+            values.push(random.random_range(-0.5f32..0.5));
+            values.push(random.random_range(0f32..2.0));
+            values.push(random.random_range(0.5f32..1.5));
+            for _ in [Side::Human, Side::Article] {
+                values.extend(config.image_size.map(|side| {
+                    let most = share(side, TRANSLATION);
+                    random.random_range(-most..=most) as f32
+                }));
+            }
+            for _ in [Side::Human, Side::Article] {
+                // Its middle lies anywhere in the picture, so that borders are cut as often as the rest.
+                values.extend(config.image_size.map(|side| {
+                    let size = share(side, CUTOUT);
+                    (random.random_range(0..=side - size % 2) - size / 2) as f32
+                }));
+            }
+        }
+        let draw = Tensor::from_slice(&values).reshape([count, COLUMNS]);
+        Augment {
+            draw: Some(draw.to_device(like.device())),
+            ..augment
+        }
+    }
+
+    /// The draw itself, where anything is on.
+    pub fn table(self) -> Option<Tensor> {
+        self.draw
+    }
+
+    /// # Shapes
+    /// `[N, 3, H, W]` in the networks' value range. Returns the same.
+    pub fn humans(&self, pictures: &Tensor) -> Tensor {
+        self.apply(pictures, Side::Human)
+    }
+
+    /// # Shapes
+    /// As [`Augment::humans`].
+    pub fn articles(&self, pictures: &Tensor) -> Tensor {
+        self.apply(pictures, Side::Article)
+    }
+
+    fn apply(&self, pictures: &Tensor, side: Side) -> Tensor {
+        let Some(draw) = &self.draw else {
+            return pictures.shallow_clone();
+        };
+        let column = |k: i64| draw.narrow(1, k, 1).reshape([-1, 1, 1, 1]);
+        let pair = match side {
+            Side::Human => 0,
+            Side::Article => 2,
+        };
+        // About mid-grey, which is also what comes in from outside and what the cutout leaves.
+        let mut xs = pictures - self.range.middle();
+        if self.colour {
+            let bright = xs + column(0) * (0.5 * self.range.span());
+            let grey = bright.mean_dim(1, true, Kind::Float); // [N, 1, H, W]
+            xs = grey.lerp_tensor(&bright, &column(1)) * column(2);
+        }
+        for (dim, number) in [(2, 0), (3, 1)] {
+            if !self.translation {
+                continue;
+            }
+            let (places, length) = (places(&xs, dim), xs.size()[dim as usize]);
+            let from = places + column(MOVED + pair + number); // [N, 1, H, 1] or [N, 1, 1, W]
+            let inside = from.ge(0.0).logical_and(&from.lt(length as f64));
+            let index = from.clamp(0.0, (length - 1) as f64).to_kind(Kind::Int64);
+            xs = xs.gather(dim, &index.expand(xs.size(), false), false) * inside;
+        }
+        if self.cutout {
+            let [rows, columns] = [(2, 0), (3, 1)].map(|(dim, number)| {
+                let (places, length) = (places(&xs, dim), xs.size()[dim as usize]);
+                let at = places - column(CUT + pair + number);
+                let size = share(length, CUTOUT) as f64;
+                at.ge(0.0).logical_and(&at.lt(size))
+            });
+            xs *= rows.logical_and(&columns).logical_not();
+        }
+        xs + self.range.middle()
+    }
+}
+
+/// A share of a side in whole pixels.
+fn share(side: i64, of: f64) -> i64 {
+    (side as f64 * of + 0.5) as i64
+}
+
+/// 0, 1, ... along a side of pictures, `[1, 1, H, 1]` or `[1, 1, 1, W]`.
+fn places(like: &Tensor, dim: i64) -> Tensor {
+    let length = like.size()[dim as usize];
+    let mut shape = [1, 1, 1, 1];
+    shape[dim as usize] = length;
+    Tensor::arange(length, (Kind::Float, like.device())).reshape(shape)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(flags: [bool; 3], range: ValueRange, draw: &[f32]) -> Augment {
+        Augment {
+            colour: flags[0],
+            translation: flags[1],
+            cutout: flags[2],
+            range,
+            draw: Some(Tensor::from_slice(draw).reshape([-1, COLUMNS])),
+        }
+    }
+
+    fn values(t: &Tensor) -> Vec<f32> {
+        Vec::try_from(t.reshape([-1])).unwrap()
+    }
+
+    #[test]
+    fn colour_is_one_map_for_human_and_article() {
+        let draw = [0.2, 0.5, 1.5, 0., 0., 0., 0., 0., 0., 0., 0.];
+        let pixel = Tensor::from_slice(&[0.1f32, 0.4, 0.7]).reshape([1, 3, 1, 1]);
+        // Brighter by 0.2: 0.3, 0.6, 0.9. Half the distance to their mean 0.6: 0.45, 0.6, 0.75. Times 1.5: 0.675, 0.9, 1.125.
+        let augment = with([true, false, false], ValueRange::Symmetric, &draw);
+        for (got, wanted) in values(&augment.humans(&pixel))
+            .iter()
+            .zip([0.675, 0.9, 1.125])
+        {
+            assert!((got - wanted).abs() < 1e-6, "{got} {wanted}");
+        }
+        assert_eq!(augment.humans(&pixel), augment.articles(&pixel));
+        // The same colours written in the other range come out as the same colours.
+        let unit = with([true, false, false], ValueRange::Unit, &draw);
+        let other = unit.articles(&(&pixel * 0.5 + 0.5)) * 2.0 - 1.0;
+        assert!(
+            (other - augment.humans(&pixel))
+                .abs()
+                .max()
+                .double_value(&[])
+                < 1e-6
+        );
+    }
+
+    #[test]
+    fn pictures_move_on_their_own_over_grey() {
+        // The human by one row and no column, the article by no row and minus one column.
+        let draw = [0., 1., 1., 1., 0., 0., -1., 0., 0., 0., 0.];
+        let augment = with([false, true, false], ValueRange::Unit, &draw);
+        let picture = Tensor::from_slice(&[1f32, 2., 3., 4., 5., 6.]).reshape([1, 1, 2, 3]);
+        let human = augment.humans(&picture);
+        assert_eq!(values(&human), [4., 5., 6., 0.5, 0.5, 0.5]);
+        let article = augment.articles(&picture);
+        assert_eq!(values(&article), [0.5, 1., 2., 0.5, 4., 5.]);
+    }
+
+    #[test]
+    fn a_rectangle_is_cut_out_and_gets_no_gradient() {
+        // 4 x 4, so the cutout has 2 x 2; at row 1, column -1 for the human, where its first column is outside.
+        let draw = [0., 1., 1., 0., 0., 0., 0., 1., -1., 2., 2.];
+        let augment = with([false, false, true], ValueRange::Symmetric, &draw);
+        let picture = Tensor::ones([1, 1, 4, 4], (Kind::Float, tch::Device::Cpu));
+        let picture = picture.set_requires_grad(true);
+        let ys = augment.humans(&picture);
+        #[rustfmt::skip]
+        let expected = [1., 1., 1., 1., 0., 1., 1., 1., 0., 1., 1., 1., 1., 1., 1., 1.];
+        assert_eq!(values(&ys), expected);
+        ys.sum(Kind::Float).backward();
+        assert_eq!(values(&picture.grad()), expected);
+        assert_eq!(
+            augment
+                .articles(&picture)
+                .sum(Kind::Float)
+                .double_value(&[]),
+            12.0
+        );
+    }
+
+    #[test]
+    fn draws_stay_within_the_sources_bounds_and_come_from_seed_and_step() {
+        let config = Config {
+            augment_cutout: true,
+            image_size: [64, 32],
+            ..Config::default()
+        };
+        let like = Tensor::zeros([1], (Kind::Float, tch::Device::Cpu));
+        let draw = |pass, step| {
+            Augment::draw(&config, pass, 2000, step, &like)
+                .table()
+                .unwrap()
+        };
+        let table = draw(Pass::Generator, 3);
+        assert_eq!(table, draw(Pass::Generator, 3));
+        assert_ne!(table, draw(Pass::Generator, 4));
+        assert_ne!(table, draw(Pass::Discriminator, 3));
+        let (low, high) = (table.amin([0], false), table.amax([0], false));
+        let (low, high) = (values(&low), values(&high));
+        assert!(low[0] >= -0.5 && high[0] < 0.5 && low[1] >= 0.0 && high[1] < 2.0);
+        assert!(low[2] >= 0.5 && high[2] < 1.5);
+        // An eighth of 64 and of 32; a half of them, from half outside to half outside.
+        assert_eq!(low[3..7], [-8.0, -4.0, -8.0, -4.0]);
+        assert_eq!(high[3..7], [8.0, 4.0, 8.0, 4.0]);
+        assert_eq!(low[7..], [-16.0, -8.0, -16.0, -8.0]);
+        assert_eq!(high[7..], [48.0, 24.0, 48.0, 24.0]);
+        let off = Augment::draw(&Config::default(), Pass::Generator, 2, 0, &like);
+        assert!(off.table().is_none());
+    }
+}
