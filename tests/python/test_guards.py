@@ -160,7 +160,7 @@ def test_other_networks_are_no_beginning(pairs, run, tmp_path):
     refusal(ValueError, lambda: cagan.train(pairs, tmp_path, "smoke", init_from=path, **begin), path, "safetensors")
 
 
-@pytest.mark.parametrize("settings", [{}, {"architecture": "paper"}, {"discriminator_scales": 2, "image_size": 64}])
+@pytest.mark.parametrize("settings", [{}, {"architecture": "paper"}, {"discriminator_scales": 2, "image_size": 128}])
 def test_frozen_layers_stay(pairs, settings):
     frozen = states(pairs, 3, "discriminator", **settings, freeze_discriminator=2)
     moved = {name for name, value in frozen[0].items() if not np.array_equal(value, frozen[3][name])}
