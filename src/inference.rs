@@ -5,33 +5,39 @@ use std::path::{Path, PathBuf};
 use image::RgbImage;
 use tch::{Device, Tensor};
 
-use crate::config::{Config, torch_device};
+use crate::config::{Architecture, Config, torch_device};
 use crate::error::{Error, Result};
-use crate::networks::{Generator, Parameters};
-use crate::pixels::{Placement, ValueRange, paste, place, planes, resize_part, to_vec};
+use crate::networks::kisekae::warped;
+use crate::networks::{Detail, Generator, Parameters, Swap};
+use crate::pixels::{Placement, ValueRange, paste, place, planes, resize, resize_part, to_vec};
 use crate::storage::{Snapshot, latest};
 
 /// Triplets that go through the generator at once; more are cut, so that memory stays bounded.
 const BATCH: usize = 16;
+/// Pixels of a photo that are painted one by one.
+const PAINTED: f64 = 4e6;
 
 /// What goes into one swap.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub human: RgbImage,
-    pub worn: RgbImage,
+    /// Not known, perhaps: see [`Swapper::needs_worn`].
+    pub worn: Option<RgbImage>,
     pub target: RgbImage,
 }
 
 /// One swapped photo.
 ///
 /// # Shapes
-/// With the photo's height and width: `image`, `paint`: `H * W * 3` bytes; `mask`: `H * W` bytes, 255 = repainted.
+/// With the photo's height and width: `image`, `paint`: `H * W * 3` bytes; `mask`, `located`: `H * W` bytes, 255 = repainted, or where
+/// the worn article is, of networks that look for it.
 #[derive(Clone, Debug)]
 pub struct Swapped {
     pub size: [usize; 2],
     pub image: Vec<u8>,
     pub mask: Vec<u8>,
     pub paint: Vec<u8>,
+    pub located: Option<Vec<u8>>,
 }
 
 /// A generator and the config that it was trained under.
@@ -81,62 +87,130 @@ impl Swapper {
         })
     }
 
-    /// Swaps, in the requests' order.
-    pub fn swap(&self, requests: &[Request]) -> Vec<Swapped> {
-        requests
-            .chunks(BATCH)
-            .flat_map(|batch| self.swap_batch(batch))
-            .collect()
+    /// Whether the networks cannot do without the picture of the worn article.
+    pub fn needs_worn(&self) -> bool {
+        match self.config.architecture {
+            Architecture::Vasily | Architecture::Paper => true,
+            Architecture::Kisekae => false,
+        }
     }
 
+    /// Swaps, in the requests' order.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a request without `worn` where [`Swapper::needs_worn`].
+    pub fn swap(&self, requests: &[Request]) -> Result<Vec<Swapped>> {
+        if self.needs_worn() && requests.iter().any(|request| request.worn.is_none()) {
+            let rule = "a picture: these networks locate the worn article by it";
+            return Err(Error::setting("worn", rule, "none"));
+        }
+        let alike = |a: &Request, b: &Request| a.worn.is_some() == b.worn.is_some();
+        let parts = requests.chunk_by(alike).flat_map(|part| part.chunks(BATCH));
+        Ok(parts.flat_map(|batch| self.swap_batch(batch)).collect())
+    }
+
+    /// As many requests as the memory holds, all of them with `worn` or all without.
     fn swap_batch(&self, requests: &[Request]) -> Vec<Swapped> {
-        let range = ValueRange::of(self.config.architecture);
-        let [height, width] = self.config.image_size;
+        let sides = self.config.image_size;
         let (human_fit, article_fit) = (self.config.human_fit, self.config.article_fit);
-        let batch = |pick: fn(&Request) -> &RgbImage, fit| {
-            let bytes: Vec<u8> = requests
-                .iter()
-                .flat_map(|request| planes(pick(request), self.config.image_size, fit))
+        let batch = |pictures: Vec<&RgbImage>, fit| {
+            let bytes: Vec<u8> = (pictures.iter())
+                .flat_map(|picture| planes(picture, sides, fit))
                 .collect();
-            let shape = [requests.len() as i64, 3, height, width];
-            range.from_bytes(
-                &Tensor::from_slice(&bytes)
-                    .reshape(shape)
-                    .to_device(self.device),
-            )
+            self.values(&bytes, pictures.len(), sides)
         };
-        let (human, worn, target) = (
-            batch(|r| &r.human, human_fit),
-            batch(|r| &r.worn, article_fit),
-            batch(|r| &r.target, article_fit),
+        let all = |pick: fn(&Request) -> &RgbImage| requests.iter().map(pick).collect();
+        let (human, target) = (
+            batch(all(|r| &r.human), human_fit),
+            batch(all(|r| &r.target), article_fit),
         );
-        let swap = tch::no_grad(|| self.generator.swap(&human, &worn, &target));
-        let masks = ValueRange::Unit.to_bytes(&swap.mask);
-        let paints = range.to_bytes(&swap.paint).permute([0, 2, 3, 1]); // [N, H, W, 3]
-        let sides = [height as usize, width as usize];
-        let finish = |(i, request): (usize, &Request)| {
-            let photo = &request.human;
-            let size = [photo.height() as usize, photo.width() as usize];
-            let placement = place(human_fit, size, sides);
-            // What a crop left outside stays as it is.
-            let (mut mask, mut paint) = (vec![0; size[0] * size[1]], photo.as_raw().clone());
-            for (small, whole, channels) in [
-                (to_vec(&masks.get(i as i64)), &mut mask, 1),
-                (to_vec(&paints.get(i as i64)), &mut paint, 3),
-            ] {
-                let Placement { source, target } = placement;
-                let inner = resize_part(&small, sides, target, source.size(), channels);
-                paste(&inner, whole, size[1], source, channels);
-            }
-            let image = composite(photo.as_raw(), &paint, &mask);
-            Swapped {
-                size,
-                image,
-                mask,
-                paint,
+        let worn: Vec<&RgbImage> = requests.iter().filter_map(|r| r.worn.as_ref()).collect();
+        tch::no_grad(|| {
+            let swap = if worn.is_empty() {
+                (self.generator.swap_without_worn(&human, &target)).expect("they can do without")
+            } else {
+                (self.generator).swap(&human, &batch(worn, article_fit), &target)
+            };
+            (0i64..)
+                .zip(requests)
+                .map(|(i, request)| self.finish(&swap, i, request))
+                .collect()
+        })
+    }
+
+    /// Brings one swap of a batch to its photo's size.
+    fn finish(&self, swap: &Swap, i: i64, request: &Request) -> Swapped {
+        let photo = &request.human;
+        let size = [photo.height() as usize, photo.width() as usize];
+        let sides = self.config.image_size.map(|side| side as usize);
+        let placement = place(self.config.human_fit, size, sides);
+        let Placement { source, target } = placement;
+        // What a crop left outside stays as it is.
+        let whole = |small: &Tensor| {
+            let small = to_vec(&ValueRange::Unit.to_bytes(&small.get(i)));
+            let inner = resize_part(&small, sides, target, source.size(), 1);
+            let mut whole = vec![0; size[0] * size[1]];
+            paste(&inner, &mut whole, size[1], source, 1);
+            whole
+        };
+        let mask = whole(&swap.mask);
+        let inner = match &swap.detail {
+            Some(detail) => self.paint_in_detail(detail, i, &request.target, placement),
+            None => {
+                let range = ValueRange::of(self.config.architecture);
+                let small = to_vec(&range.to_bytes(&swap.paint.get(i)).permute([1, 2, 0]));
+                resize_part(&small, sides, target, source.size(), 3)
             }
         };
-        requests.iter().enumerate().map(finish).collect()
+        let mut paint = photo.as_raw().clone();
+        paste(&inner, &mut paint, size[1], source, 3);
+        Swapped {
+            size,
+            image: composite(photo.as_raw(), &paint, &mask),
+            mask,
+            paint,
+            located: swap.located.as_ref().map(whole),
+        }
+    }
+
+    /// The paint of one swap at the photo's size, with the article's own pixels warped at that size: patterns stay as sharp as the
+    /// article's picture, whatever size the networks work at. Returns interleaved bytes.
+    fn paint_in_detail(
+        &self,
+        detail: &Detail,
+        i: i64,
+        article: &RgbImage,
+        Placement { source, target }: Placement,
+    ) -> Vec<u8> {
+        let range = ValueRange::of(self.config.architecture);
+        let [height, width] = source.size().map(|side| side as f64);
+        // Beyond that many pixels paint is stretched, so that memory stays bounded.
+        let scale = (PAINTED / (height * width)).sqrt().min(1.0);
+        let size = [height, width].map(|side| ((side * scale).round() as i64).max(1));
+        let larger = |values: &Tensor| {
+            values
+                .narrow(0, i, 1)
+                .narrow(2, target.top as i64, target.height as i64)
+                .narrow(3, target.left as i64, target.width as i64)
+                .upsample_bilinear2d(size, false, None, None)
+        };
+        // As many times the networks' size as the photo is.
+        let times = (size[0] as f64 / target.height as f64).round().max(1.0) as i64;
+        let sides = self.config.image_size.map(|side| side * times);
+        let bytes = planes(article, sides, self.config.article_fit);
+        let article = self.values(&bytes, 1, sides);
+        let mix = larger(&detail.mix);
+        let warped = warped(&article, &larger(&detail.flow));
+        let paint = larger(&detail.rendered).lerp_tensor(&warped, &mix.expand_as(&warped));
+        let bytes = to_vec(&range.to_bytes(&paint.get(0)).permute([1, 2, 0]));
+        let from = size.map(|side| side as usize);
+        resize(&bytes, from, source.size(), 3)
+    }
+
+    /// Planes as a batch of values on the device.
+    fn values(&self, planes: &[u8], count: usize, [height, width]: [i64; 2]) -> Tensor {
+        let bytes = Tensor::from_slice(planes).reshape([count as i64, 3, height, width]);
+        ValueRange::of(self.config.architecture).from_bytes(&bytes.to_device(self.device))
     }
 }
 

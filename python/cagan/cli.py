@@ -133,23 +133,25 @@ def swap(
 ) -> None:
     """Swap with MODEL, a run folder or a snapshot.
 
-    Either one photo (--human, --worn, --target) to the PNG --out, its mask beside it as .alpha.png; or a --list of ids
-    over --pairs to OUT/<human>__<target>.png and .alpha.png.
+    Either one photo (--human, --target, and --worn where it is known) to the PNG --out, its mask beside it as
+    .alpha.png; or a --list of ids over --pairs to OUT/<human>__<target>.png and .alpha.png. Networks that look for the
+    worn article write where it is as .located.png too.
     """
     one, many = (human, worn, target), (pairs, listing)
-    if all(one) and not any(many):
+    if human is not None and target is not None and not any(many):
         swapper = _cagan.Swapper(model, device)
-        swapper.swap(human, worn, target).save(out, out.with_suffix(".alpha.png"))
+        swap = swapper.swap(human, worn, target)
+        swap.save(out, out.with_suffix(".alpha.png"), out.with_suffix(".located.png"))
         click.echo(out)
         return
     if any(one) or pairs is None or listing is None:
-        raise click.UsageError("expected --human, --worn and --target, or --pairs and --list")
+        raise click.UsageError("expected --human and --target (and --worn), or --pairs and --list")
     wanted = listed(listing, _cagan.Pairs(pairs))
     swapper = _cagan.Swapper(model, device)
     out.mkdir(parents=True, exist_ok=True)
     for person, article, swap in swapped(swapper, wanted):
         name = f"{person.id}__{article.id}"
-        swap.save(out / f"{name}.png", out / f"{name}.alpha.png")
+        swap.save(*(out / f"{name}{ending}" for ending in (".png", ".alpha.png", ".located.png")))
     click.echo(f"{len(wanted)} swaps in {out}")
 
 
@@ -263,6 +265,7 @@ def runs(folder: Path, as_json: bool) -> None:
         "D": "loss/discriminator",
         "G": "loss/generator",
         "cycle": "loss/generator/cycle",
+        "restored": "loss/generator/restored",
         "mask": "mask/area",
         "snapshots": "snapshots",
     }

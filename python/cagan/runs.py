@@ -195,6 +195,7 @@ class _Bar:
         ("D", "loss/discriminator"),
         ("G", "loss/generator"),
         ("cycle", "loss/generator/cycle"),
+        ("restored", "loss/generator/restored"),
         ("mask", "mask/area"),
     )
 
@@ -226,7 +227,8 @@ class _Bar:
         elif self._bar is not None and event == "step":
             self._bar.update(self._batch)
         elif self._bar is not None and event == "report":
-            self._bar.set_postfix({name: f"{value[key]:.3f}" for name, key in self._shown}, refresh=False)
+            shown = {name: f"{value[key]:.3f}" for name, key in self._shown if key in value}
+            self._bar.set_postfix(shown, refresh=False)
 
     def close(self) -> None:
         if self._bar is not None:

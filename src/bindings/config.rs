@@ -10,7 +10,7 @@ use crate::config::{Config, FIELDS, Kind, Preset};
 /// All settings of a run: a preset and one's own overrides, checked. Immutable.
 ///
 /// Args:
-///     preset: "paper" (the default), "vasily" (the 2017 article) or "smoke" (tiny, for tests).
+///     preset: "kisekae" (the default, ours), "paper", "vasily" (the 2017 article) or "smoke" (tiny, for tests).
 ///     **overrides: Settings by name; `print(cagan.Config())` lists them with their sources. `image_size` takes
 ///         (height, width), or one number for a square.
 ///
@@ -51,7 +51,7 @@ impl PyConfig {
     fn new(preset: Option<&str>, overrides: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         let preset: Preset = match preset {
             Some(name) => name.parse()?,
-            None => Config::default().preset,
+            None => Preset::default(),
         };
         Ok(PyConfig(Config::with(preset, json(overrides)?)?))
     }
@@ -88,11 +88,10 @@ impl PyConfig {
     ///     64
     #[pyo3(signature = (**overrides))]
     fn replace(&self, overrides: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
-        let mut all = Value::Object(self.0.to_map());
-        for (name, value) in json(overrides)?.as_object().into_iter().flatten() {
-            all[name] = value.clone();
-        }
-        Ok(PyConfig(Config::with(self.0.preset, all)?))
+        let Value::Object(overrides) = json(overrides)? else {
+            unreachable!("keywords have names")
+        };
+        Ok(PyConfig(self.0.replace(overrides)?))
     }
 
     /// Where each value comes from: "[A] ..." the article, "[P] ..." the paper, "[we] ..." our choice, "yours ..." an override.
@@ -287,6 +286,41 @@ impl PyConfig {
     #[getter]
     fn discriminator_scales(&self) -> u32 {
         self.0.discriminator_scales
+    }
+
+    #[getter]
+    fn adversarial_weight(&self) -> f64 {
+        self.0.adversarial_weight
+    }
+
+    #[getter]
+    fn warp_weight(&self) -> f64 {
+        self.0.warp_weight
+    }
+
+    #[getter]
+    fn bending_weight(&self) -> f64 {
+        self.0.bending_weight
+    }
+
+    #[getter]
+    fn place_after(&self) -> u64 {
+        self.0.place_after
+    }
+
+    #[getter]
+    fn judge_after(&self) -> u64 {
+        self.0.judge_after
+    }
+
+    #[getter]
+    fn withhold_worn(&self) -> f64 {
+        self.0.withhold_worn
+    }
+
+    #[getter]
+    fn mask_cut(&self) -> f64 {
+        self.0.mask_cut
     }
 
     #[getter]

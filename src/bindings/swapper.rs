@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use numpy::PyArrayDyn;
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 use rayon::prelude::*;
@@ -40,19 +41,39 @@ impl PySwap {
         bytes_to_numpy(py, self.0.paint.clone(), &self.shape(true))
     }
 
-    /// Writes the picture as PNG, and the mask beside it where a second path is given.
+    /// Where the worn article is: uint8, [H, W], 255 = there, above 127 by the generator's own cut. None of networks that do not look
+    /// for it apart from what they repaint ("vasily", "paper").
+    #[getter]
+    fn located<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyArrayDyn<u8>>>> {
+        let located = self.0.located.clone();
+        located
+            .map(|bytes| bytes_to_numpy(py, bytes, &self.shape(false)))
+            .transpose()
+    }
+
+    /// Writes the picture as PNG, and the mask and where the worn article is beside it where paths are given; the latter only where the
+    /// networks tell it.
     ///
     /// Raises:
     ///     OSError: Where the path cannot be written.
-    #[pyo3(signature = (path, mask=None))]
-    fn save(&self, py: Python<'_>, path: PathBuf, mask: Option<PathBuf>) -> PyResult<()> {
+    #[pyo3(signature = (path, mask=None, located=None))]
+    fn save(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        mask: Option<PathBuf>,
+        located: Option<PathBuf>,
+    ) -> PyResult<()> {
         let swap = &self.0;
         Ok(py.detach(|| -> Result<()> {
             write_atomically(&path, &png(&swap.image, swap.size, 3))?;
-            match &mask {
-                Some(path) => write_atomically(path, &png(&swap.mask, swap.size, 1)),
-                None => Ok(()),
+            let masks = [(mask, Some(&swap.mask)), (located, swap.located.as_ref())];
+            for (path, bytes) in masks {
+                if let (Some(path), Some(bytes)) = (path, bytes) {
+                    write_atomically(&path, &png(bytes, swap.size, 1))?;
+                }
             }
+            Ok(())
         })?)
     }
 
@@ -117,7 +138,7 @@ impl PySwapper {
     ///
     /// Args:
     ///     human: The photo: a path, a PIL picture (turned upright already) or a uint8 array [H, W, 3]; or a list of them.
-    ///     worn: The product picture of what the person wears; or a list.
+    ///     worn: The product picture of what the person wears; or a list. "kisekae" can do without, less well.
     ///     target: The product picture of what to put on; or a list. A single picture goes with every element of a list.
     ///
     /// Returns:
@@ -125,15 +146,23 @@ impl PySwapper {
     ///
     /// Raises:
     ///     FileNotFoundError: For a path that is not there.
-    ///     ValueError: For lists of different lengths, a file that is no picture, or an array of another shape or type.
+    ///     ValueError: For lists of different lengths, a file that is no picture, an array of another shape or type, and no worn article
+    ///         for "vasily" or "paper".
+    ///     TypeError: Without a target.
+    #[pyo3(signature = (human, worn=None, target=None))]
     fn swap<'py>(
         &self,
         py: Python<'py>,
         human: &Bound<'py, PyAny>,
-        worn: &Bound<'py, PyAny>,
-        target: &Bound<'py, PyAny>,
+        worn: Option<&Bound<'py, PyAny>>,
+        target: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let arguments = [("human", human), ("worn", worn), ("target", target)];
+        // After an optional argument Python wants optional ones.
+        let target = target.ok_or_else(|| {
+            PyTypeError::new_err("target: expected the picture of the article to put on, got none")
+        })?;
+        let mut arguments = vec![("human", human), ("target", target)];
+        arguments.extend(worn.map(|worn| ("worn", worn)));
         let mut lists = Vec::new();
         let mut length = None;
         for (name, object) in arguments {
@@ -171,13 +200,13 @@ impl PySwapper {
                 let requests = part.into_par_iter().map(|i| {
                     Ok(Request {
                         human: decoded(0, i)?,
-                        worn: decoded(1, i)?,
-                        target: decoded(2, i)?,
+                        target: decoded(1, i)?,
+                        worn: lists.get(2).map(|_| decoded(2, i)).transpose()?,
                     })
                 });
                 let requests = requests.collect::<Result<Vec<_>>>()?;
                 let swapper = self.swapper.lock().expect("no swap has panicked");
-                swaps.extend(swapper.swap(&requests));
+                swaps.extend(swapper.swap(&requests)?);
             }
             Ok(swaps)
         })?;

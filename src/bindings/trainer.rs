@@ -230,11 +230,8 @@ impl PyTrainer {
             pictures(&trainer, "article", article)?,
         );
         same_count(&[("article", &article)], &human)?;
-        let discriminator = &trainer.models.discriminator;
-        to_numpy(
-            py,
-            &tch::no_grad(|| discriminator.score(&human, &article, None)),
-        )
+        let logits = tch::no_grad(|| trainer.models.score(&human, &article));
+        to_numpy(py, &logits)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The one validation of a config. Upper floors receive configs that passed it.
 
+use serde_json::json;
+
 use super::{Architecture, Config, Copies, Reverse, Schedule, torch_device};
 use crate::error::{Error, Result};
 
@@ -7,7 +9,7 @@ use crate::error::{Error, Result};
 const LARGEST_SIDE: i64 = 4096;
 
 pub(super) fn check(config: &Config) -> Result<()> {
-    let multiple = 1i64 << config.architecture.halvings();
+    let multiple = 1i64 << config.architecture.halvings(config.image_size);
     for side in config.image_size {
         if side < multiple || side % multiple != 0 || side > LARGEST_SIDE {
             let below = (side / multiple * multiple).clamp(multiple, LARGEST_SIDE);
@@ -43,6 +45,11 @@ pub(super) fn check(config: &Config) -> Result<()> {
             config.width,
         ));
     }
+    if config.architecture == Architecture::Kisekae && config.width % 32 != 0 {
+        let rule = "a multiple of 32: the norms of kisekae have groups";
+        return Err(Error::setting("width", rule, config.width));
+    }
+    without_use(config)?;
     if config.architecture == Architecture::Vasily {
         if config.generator_copies != Copies::None {
             return Err(Error::setting(
@@ -98,6 +105,9 @@ pub(super) fn check(config: &Config) -> Result<()> {
         ("discriminator_noise", config.discriminator_noise),
         ("identity_weight", config.identity_weight),
         ("cycle_weight", config.cycle_weight),
+        ("adversarial_weight", config.adversarial_weight),
+        ("warp_weight", config.warp_weight),
+        ("bending_weight", config.bending_weight),
         ("gradient_clip", config.gradient_clip),
         ("self_swap_weight", config.self_swap_weight),
         ("mask_tv_weight", config.mask_tv_weight),
@@ -151,6 +161,16 @@ pub(super) fn check(config: &Config) -> Result<()> {
     }
     if !(0.0..=1.0).contains(&config.ema_rampup) {
         return Err(Error::setting("ema_rampup", "0 to 1", config.ema_rampup));
+    }
+    if !(0.0..=1.0).contains(&config.withhold_worn) {
+        return Err(Error::setting(
+            "withhold_worn",
+            "0 to 1",
+            config.withhold_worn,
+        ));
+    }
+    if !(0.01..=0.99).contains(&config.mask_cut) {
+        return Err(Error::setting("mask_cut", "0.01 to 0.99", config.mask_cut));
     }
     for (name, value) in [
         ("adam_beta1", config.adam_beta1),
@@ -209,7 +229,7 @@ pub(super) fn check(config: &Config) -> Result<()> {
         let rule = "0 where monitor_every is 0";
         return Err(Error::setting("early_stop", rule, config.early_stop));
     }
-    let layers = config.architecture.halvings() as usize;
+    let layers = config.architecture.halvings(config.image_size) as usize;
     if config.freeze_discriminator > layers {
         return Err(Error::setting(
             "freeze_discriminator",
@@ -231,6 +251,53 @@ pub(super) fn check(config: &Config) -> Result<()> {
     match torch_device(&config.device) {
         Err(Error::Device(_)) | Ok(_) => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+/// Refuses what the config's networks would ignore.
+fn without_use(config: &Config) -> Result<()> {
+    let published = [
+        ("generator_copies", json!("none")),
+        ("discriminator_copies", json!(false)),
+        ("discriminator_noise", json!(0.0)),
+        ("identity_weight", json!(0.0)),
+        ("cycle_weight", json!(0.0)),
+        ("reverse", json!("through")),
+        ("self_swap_weight", json!(0.0)),
+        ("mask_tv_weight", json!(0.0)),
+        ("mask_binary_weight", json!(0.0)),
+        ("r1_weight", json!(0.0)),
+        ("augment_colour", json!(false)),
+        ("augment_translation", json!(false)),
+        ("augment_cutout", json!(false)),
+        ("discriminator_norm", json!("none")),
+        ("discriminator_scales", json!(1)),
+        ("freeze_discriminator", json!(0)),
+    ];
+    let ours = [
+        ("warp_weight", json!(0.0)),
+        ("bending_weight", json!(0.0)),
+        ("place_after", json!(0)),
+        ("judge_after", json!(0)),
+        ("withhold_worn", json!(0.0)),
+        ("mask_cut", json!(0.5)),
+    ];
+    let (refused, whose) = match config.architecture {
+        Architecture::Kisekae => (&published[..], "kisekae"),
+        Architecture::Vasily => (&ours[..], "vasily"),
+        Architecture::Paper => (&ours[..], "paper"),
+    };
+    let map = config.to_map();
+    match refused
+        .iter()
+        .find(|(name, neutral)| map[*name] != *neutral)
+    {
+        None => Ok(()),
+        Some((name, neutral)) => Err(Error::setting(
+            *name,
+            format!("{neutral}: the networks of {whose} have no use for it"),
+            &map[*name],
+        )),
     }
 }
 

@@ -60,8 +60,8 @@ const FIT: Kind = Kind::Choice(&["crop", "pad", "stretch"]);
 /// Every setting but the preset, in the order of the struct.
 #[rustfmt::skip]
 pub const FIELDS: &[Field] = &[
-    field("architecture", Kind::Choice(&["vasily", "paper"]), "which published networks", "[P] section 3"),
-    field("image_size", Kind::Size, "height and width in pixels, multiples of 32 (vasily) or 16 (paper)", "[P] 128 x 96"),
+    field("architecture", Kind::Choice(&["vasily", "paper", "kisekae"]), "which networks: the article's, the paper's or ours", "[P] section 3"),
+    field("image_size", Kind::Size, "height and width in pixels, multiples of 32 (vasily), 16 (paper), or 16 and up with the size (kisekae)", "[P] 128 x 96"),
     field("width", Kind::Count, "channels of the widest layer, a multiple of 8", "[P] 512"),
     field("generator_copies", Kind::Choice(&["none", "worn", "target"]), "the pair that the paper's generator sees again at every layer: (human, worn) or (human, target)", "[P] the last 6 channels of any intermediate layer"),
     field("discriminator_copies", Kind::Flag, "the same copies of its input in the paper's discriminator", "[we]"),
@@ -73,6 +73,9 @@ pub const FIELDS: &[Field] = &[
     field("colour_jitter", Kind::Number, "brightness, contrast and saturation times 1 - this to 1 + this, one draw for a triplet's three pictures", "[we] off"),
     field("identity_weight", Kind::Number, "weight of the mean mask area", "[A, P] 0.1"),
     field("cycle_weight", Kind::Number, "weight of mean |human - restored|", "[A, P] 1"),
+    field("adversarial_weight", Kind::Number, "weight of the adversarial term", "[A, P] 1"),
+    field("warp_weight", Kind::Number, "kisekae: weight of mean |human - warped article| where it is worn", "[we] none in the published networks"),
+    field("bending_weight", Kind::Number, "kisekae: weight of how much the learned part of the flow bends", "[we] none in the published networks"),
     field("adversarial_loss", Kind::Choice(&["logistic", "hinge", "least_squares"]), "form of the adversarial term, for both networks", "[A, P] logistic"),
     field("reverse", Kind::Choice(&["through", "detached"]), "what the cycle loss trains: both swaps, or the one back alone, from the composite as given", "[A, P] through"),
     field("reverse_noise", Kind::Number, "sigma of the gaussian noise on the composite that the detached swap back sees; 1 is the range from black to white", "[we] off"),
@@ -89,6 +92,10 @@ pub const FIELDS: &[Field] = &[
     field("discriminator_norm", Kind::Choice(&["instance", "none"]), "what normalises the discriminator's layers but the first", "[A] instance"),
     field("discriminator_spectral_norm", Kind::Flag, "the discriminator's weights divided by their largest singular values", "[we] off"),
     field("discriminator_scales", Kind::Count, "discriminators, each but the first for pictures of half the size of the one before", "[A, P] 1"),
+    field("place_after", Kind::Count, "kisekae: images seen when the locator's masks begin to be what is erased", "[we]"),
+    field("judge_after", Kind::Count, "kisekae: images seen when the discriminator joins", "[we]"),
+    field("withhold_worn", Kind::Number, "kisekae: how often the locator does not see the worn article, so that swaps can do without it", "[we]"),
+    field("mask_cut", Kind::Number, "kisekae: the locator's probability where the worn article begins", "[we]"),
     field("learning_rate", Kind::Number, "Adam's rate for both networks", "[P] 2e-4"),
     field("discriminator_learning_rate", Kind::OptionalNumber, "the discriminator's own rate, in place of learning_rate", "[P] one rate"),
     field("schedule", Kind::Choice(&["constant", "linear", "cosine"]), "how both rates go from full at schedule_start down to 0 at schedule_end", "[P] constant"),

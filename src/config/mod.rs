@@ -16,7 +16,7 @@ pub use presets::Preset;
 
 use crate::error::{Error, Result};
 
-/// Which published networks.
+/// Which networks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Architecture {
@@ -24,14 +24,29 @@ pub enum Architecture {
     Vasily,
     /// The paper's: concatenated skips, copies of the inputs, tanh paint, a patch discriminator.
     Paper,
+    /// Ours: a painter, a locator, a placer, and a discriminator of painted regions.
+    Kisekae,
 }
 
 impl Architecture {
-    /// How many times the networks halve the picture.
-    pub fn halvings(self) -> u32 {
+    /// How many times the networks halve pictures of a size.
+    ///
+    /// ```
+    /// use cagan::config::Architecture::{Kisekae, Vasily};
+    /// assert_eq!(Vasily.halvings([64, 64]), 5);
+    /// // Down to 4 x 3.
+    /// assert_eq!(Kisekae.halvings([64, 48]), 4);
+    /// assert_eq!(Kisekae.halvings([512, 384]), 7);
+    /// ```
+    pub fn halvings(self, image_size: [i64; 2]) -> u32 {
         match self {
             Architecture::Vasily => 5,
             Architecture::Paper => 4,
+            Architecture::Kisekae => {
+                let shorter = image_size[0].min(image_size[1]);
+                let halvings = (1..).take_while(|k| shorter >> k >= 3).count() as u32;
+                halvings.max(3)
+            }
         }
     }
 }
@@ -98,6 +113,19 @@ pub enum Precision {
     Bf16,
 }
 
+/// The settings that say how long a run is.
+const LENGTHS: [&str; 3] = ["epochs", "steps", "images"];
+
+/// A length of one's own replaces any other that was there.
+fn forget_length(all: &mut Map<String, Value>, overrides: &Map<String, Value>) {
+    if LENGTHS.iter().any(|name| overrides.contains_key(*name)) {
+        let default = Config::default().to_map();
+        for name in LENGTHS {
+            all.insert(name.into(), default[name].clone());
+        }
+    }
+}
+
 /// All settings of a run.
 ///
 /// ```
@@ -122,6 +150,9 @@ pub struct Config {
     pub colour_jitter: f64,
     pub identity_weight: f64,
     pub cycle_weight: f64,
+    pub adversarial_weight: f64,
+    pub warp_weight: f64,
+    pub bending_weight: f64,
     pub adversarial_loss: AdversarialLoss,
     pub reverse: Reverse,
     pub reverse_noise: f64,
@@ -138,6 +169,10 @@ pub struct Config {
     pub discriminator_norm: DiscriminatorNorm,
     pub discriminator_spectral_norm: bool,
     pub discriminator_scales: u32,
+    pub place_after: u64,
+    pub judge_after: u64,
+    pub withhold_worn: f64,
+    pub mask_cut: f64,
     pub learning_rate: f64,
     pub discriminator_learning_rate: Option<f64>,
     pub schedule: Schedule,
@@ -192,6 +227,9 @@ impl Default for Config {
             colour_jitter: 0.0,
             identity_weight: 0.1,
             cycle_weight: 1.0,
+            adversarial_weight: 1.0,
+            warp_weight: 0.0,
+            bending_weight: 0.0,
             adversarial_loss: AdversarialLoss::Logistic,
             reverse: Reverse::Through,
             reverse_noise: 0.0,
@@ -208,6 +246,10 @@ impl Default for Config {
             discriminator_norm: DiscriminatorNorm::Instance,
             discriminator_spectral_norm: false,
             discriminator_scales: 1,
+            place_after: 0,
+            judge_after: 0,
+            withhold_worn: 0.0,
+            mask_cut: 0.5,
             learning_rate: 2e-4,
             discriminator_learning_rate: None,
             schedule: Schedule::Constant,
@@ -266,6 +308,7 @@ impl Config {
         for (name, value, _) in presets::rows(preset) {
             all.insert(name.into(), value);
         }
+        forget_length(&mut all, &overrides);
         for (name, value) in overrides {
             if name == "preset" {
                 if value == all["preset"] {
@@ -282,6 +325,17 @@ impl Config {
         Ok(config)
     }
 
+    /// The same settings but for these.
+    ///
+    /// # Errors
+    /// As [`Config::with`].
+    pub fn replace(&self, overrides: Map<String, Value>) -> Result<Config> {
+        let mut all = self.to_map();
+        forget_length(&mut all, &overrides);
+        all.extend(overrides);
+        Self::with(self.preset, Value::Object(all))
+    }
+
     /// Reads what [`Config::to_json`] wrote. Settings that are left out take the preset's values.
     ///
     /// # Errors
@@ -290,7 +344,7 @@ impl Config {
         let value: Value = serde_json::from_str(text)
             .map_err(|e| Error::setting("config", "a JSON object of settings", e))?;
         let preset = match value.get("preset") {
-            None => Self::default().preset,
+            None => Preset::default(),
             Some(Value::String(name)) => name.parse()?,
             Some(other) => return Err(Error::setting("preset", "a preset's name", other)),
         };

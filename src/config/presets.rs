@@ -6,24 +6,33 @@ use serde_json::{Value, json};
 use crate::error::{Error, Result};
 
 /// A named row of differences.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Preset {
     /// The 2017 article on swimwear.
     Vasily,
     /// Jetchev & Bergmann, arXiv 1709.04695.
     Paper,
+    /// Ours: erase and repaint, knowing the article.
+    #[default]
+    Kisekae,
     /// The article's networks, tiny: seconds on a CPU, for tests.
     Smoke,
 }
 
 impl Preset {
-    pub const ALL: [Preset; 3] = [Preset::Vasily, Preset::Paper, Preset::Smoke];
+    pub const ALL: [Preset; 4] = [
+        Preset::Kisekae,
+        Preset::Vasily,
+        Preset::Paper,
+        Preset::Smoke,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
             Preset::Vasily => "vasily",
             Preset::Paper => "paper",
+            Preset::Kisekae => "kisekae",
             Preset::Smoke => "smoke",
         }
     }
@@ -60,6 +69,35 @@ pub(super) fn rows(preset: Preset) -> Vec<(&'static str, Value, &'static str)> {
     match preset {
         Preset::Paper => vec![],
         Preset::Vasily => vasily(),
+        Preset::Kisekae => vec![
+            ("architecture", json!("kisekae"), "[we]"),
+            ("image_size", json!([64, 48]), "[we] what two CPU cores learn in half an hour"),
+            ("width", json!(64), "[we] half a million weights a network"),
+            ("generator_copies", json!("none"), "[we] has none"),
+            ("crop_margin", json!(2), "[we]"),
+            ("identity_weight", json!(0.0), "[we] has no such term"),
+            ("cycle_weight", json!(0.0), "[we] has no such term"),
+            ("adversarial_weight", json!(0.1), "[we]"),
+            ("warp_weight", json!(0.5), "[we]"),
+            ("bending_weight", json!(1.0), "[we]"),
+            ("adversarial_loss", json!("hinge"), "[we]"),
+            ("feature_weight", json!(5.0), "[we]"),
+            ("discriminator_norm", json!("none"), "[we] a spectral norm"),
+            ("discriminator_spectral_norm", json!(true), "[we]"),
+            ("place_after", json!(10_000), "[we]"),
+            ("judge_after", json!(24_000), "[we]"),
+            ("withhold_worn", json!(0.2), "[we]"),
+            ("mask_cut", json!(0.65), "[we]"),
+            ("learning_rate", json!(1e-3), "[we]"),
+            ("discriminator_learning_rate", json!(6e-4), "[we]"),
+            ("schedule", json!("cosine"), "[we]"),
+            ("schedule_start", json!(24_000), "[we] when the discriminator joins"),
+            ("schedule_end", json!(56_000), "[we]"),
+            ("adam_beta1", json!(0.5), "[we]"),
+            ("adam_beta2", json!(0.99), "[we]"),
+            ("ema_images", json!(2_000), "[we]"),
+            ("images", json!(51_200), "[we] 3,200 steps; epochs, steps or images of your own replace it"),
+        ],
         Preset::Smoke => {
             let mut rows = vasily();
             let mine = [

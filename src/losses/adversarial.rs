@@ -34,14 +34,32 @@ pub fn discriminator(
     swapped: &Tensor,
     mismatched: &Tensor,
 ) -> Tensor {
-    let (real, fake): (Tensor, fn(&Tensor) -> Tensor) = match form {
-        AdversarialLoss::Logistic => ((-matched).softplus(), Tensor::softplus),
-        AdversarialLoss::Hinge => ((-matched + 1.0).relu(), |fake| (fake + 1.0).relu()),
-        AdversarialLoss::LeastSquares => {
-            ((matched - 1.0).square() * 0.5, |fake| fake.square() * 0.5)
-        }
-    };
-    per_picture(real) + per_picture(fake(swapped)) + per_picture(fake(mismatched))
+    let fakes = per_picture(fake(form, swapped)) + per_picture(fake(form, mismatched));
+    per_picture(real(form, matched)) + fakes
+}
+
+/// What each logit of a real picture costs D.
+///
+/// # Shapes
+/// Any. Returns the same.
+pub fn real(form: AdversarialLoss, logits: &Tensor) -> Tensor {
+    match form {
+        AdversarialLoss::Logistic => (-logits).softplus(),
+        AdversarialLoss::Hinge => (-logits + 1.0).relu(),
+        AdversarialLoss::LeastSquares => (logits - 1.0).square() * 0.5,
+    }
+}
+
+/// What each logit of a fake picture costs D.
+///
+/// # Shapes
+/// Any. Returns the same.
+pub fn fake(form: AdversarialLoss, logits: &Tensor) -> Tensor {
+    match form {
+        AdversarialLoss::Logistic => logits.softplus(),
+        AdversarialLoss::Hinge => (logits + 1.0).relu(),
+        AdversarialLoss::LeastSquares => logits.square() * 0.5,
+    }
 }
 
 /// What G minimises: the non-saturating -log D(swapped), as every public implementation; -D(swapped) for the hinge;
@@ -50,11 +68,18 @@ pub fn discriminator(
 /// # Shapes
 /// Logits `[N, ...]`. Returns a scalar.
 pub fn generator(form: AdversarialLoss, swapped: &Tensor) -> Tensor {
-    per_picture(match form {
-        AdversarialLoss::Logistic => (-swapped).softplus(),
-        AdversarialLoss::Hinge => -swapped,
-        AdversarialLoss::LeastSquares => (swapped - 1.0).square() * 0.5,
-    })
+    per_picture(fooled(form, swapped))
+}
+
+/// What each logit of a swapped picture costs G.
+///
+/// # Shapes
+/// Any. Returns the same.
+pub fn fooled(form: AdversarialLoss, logits: &Tensor) -> Tensor {
+    match form {
+        AdversarialLoss::Logistic | AdversarialLoss::LeastSquares => real(form, logits),
+        AdversarialLoss::Hinge => -logits,
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! What the generator minimises: L_cGAN + identity_weight * L_id + cycle_weight * L_cyc (A, P: 1 : 0.1 : 1), and what else a
-//! config has a weight for.
+//! What the generator minimises: a weighted sum of terms. Of both sources: L_cGAN + identity_weight * L_id + cycle_weight * L_cyc
+//! (A, P: 1 : 0.1 : 1).
 
 use tch::Tensor;
 
@@ -8,7 +8,8 @@ use tch::Tensor;
 /// ```
 /// use cagan::losses::Objective;
 /// let term = |v: f32| tch::Tensor::from_slice(&[v]).sum(tch::Kind::Float);
-/// let mut objective = Objective::new(term(1.0));
+/// let mut objective = Objective::new();
+/// objective.add("loss/generator/adversarial", 1.0, term(1.0));
 /// objective.add("loss/generator/identity", 0.5, term(4.0));
 /// objective.extra("loss/generator/self_swap", 0.0, || panic!("not computed"));
 /// objective.extra("loss/generator/mask_tv", 2.0, || term(8.0));
@@ -16,24 +17,26 @@ use tch::Tensor;
 /// assert_eq!(objective.total.double_value(&[]), 19.0);
 /// assert_eq!(objective.terms.len(), 3);
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Objective {
     pub total: Tensor,
     pub terms: Vec<(&'static str, Tensor)>,
 }
 
 impl Objective {
-    /// L_cGAN, with weight 1.
-    pub fn new(adversarial: Tensor) -> Self {
-        Objective {
-            total: adversarial.shallow_clone(),
-            terms: vec![("loss/generator/adversarial", adversarial)],
-        }
+    /// No terms.
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// Adds a term of the sources, which is logged whatever it weighs.
+    /// Adds a term, which is logged whatever it weighs.
     pub fn add(&mut self, name: &'static str, weight: f64, term: Tensor) {
-        self.total = &self.total + weight * &term;
+        let weighted = weight * &term;
+        self.total = if self.terms.is_empty() {
+            weighted
+        } else {
+            &self.total + weighted
+        };
         self.terms.push((name, term));
     }
 

@@ -1,6 +1,7 @@
 //! The published networks: a generator of mask and paint, and a discriminator of pairs.
 
 mod blocks;
+pub mod kisekae;
 mod paper;
 mod parameters;
 mod pyramid;
@@ -24,6 +25,22 @@ pub struct Swap {
     pub mask: Tensor,
     pub paint: Tensor,
     pub composite: Tensor,
+    /// Where the worn article is, `[N, 1, H, W]` in [0, 1], of networks that look for it apart from what they repaint.
+    pub located: Option<Tensor>,
+    /// What the paint is made of, of networks that warp the article.
+    pub detail: Option<Detail>,
+}
+
+/// What a warping network's paint is made of: the same mix can be made of a larger picture of the article.
+///
+/// # Shapes
+/// `flow`: `[N, 2, H, W]`, where in the article each pixel's colour comes from, x then y, -1 to 1 between its outer edges; `mix`:
+/// `[N, 1, H, W]`, the share of the warped article; `rendered`: `[N, 3, H, W]`, the rest.
+#[derive(Debug)]
+pub struct Detail {
+    pub flow: Tensor,
+    pub mix: Tensor,
+    pub rendered: Tensor,
 }
 
 /// mask * paint + (1 - mask) * human (A and P: x_i^j).
@@ -42,11 +59,12 @@ pub fn composite(human: &Tensor, paint: &Tensor, mask: &Tensor) -> Tensor {
     human.lerp_tensor(paint, mask)
 }
 
-/// G of either source.
+/// G of either source, or ours.
 #[derive(Debug)]
 pub enum Generator {
     Vasily(vasily::Generator),
     Paper(paper::Generator),
+    Kisekae(kisekae::Generator),
 }
 
 impl Generator {
@@ -55,6 +73,7 @@ impl Generator {
         match config.architecture {
             Architecture::Vasily => Generator::Vasily(vasily::Generator::new(path, config)),
             Architecture::Paper => Generator::Paper(paper::Generator::new(path, config)),
+            Architecture::Kisekae => Generator::Kisekae(kisekae::Generator::new(path, config)),
         }
     }
 
@@ -66,12 +85,26 @@ impl Generator {
         let (paint, mask) = match self {
             Generator::Vasily(network) => network.forward(human, worn, target),
             Generator::Paper(network) => network.forward(human, worn, target),
+            Generator::Kisekae(network) => return network.swap(human, Some(worn), target),
         };
         let composite = composite(human, &paint, &mask);
         Swap {
             mask,
             paint,
             composite,
+            located: None,
+            detail: None,
+        }
+    }
+
+    /// The same without the worn article's picture, which the published networks cannot do without: `None`.
+    ///
+    /// # Shapes
+    /// As [`Generator::swap`].
+    pub fn swap_without_worn(&self, human: &Tensor, target: &Tensor) -> Option<Swap> {
+        match self {
+            Generator::Vasily(_) | Generator::Paper(_) => None,
+            Generator::Kisekae(network) => Some(network.swap(human, None, target)),
         }
     }
 }
@@ -93,11 +126,11 @@ enum Scale {
 
 /// D of either source; or several for pictures of several sizes (pix2pixHD: Wang et al. 2018, arXiv 1711.11585, section 3.2).
 #[derive(Debug)]
-pub struct Discriminator {
+pub struct PairDiscriminator {
     scales: Vec<Scale>,
 }
 
-impl Discriminator {
+impl PairDiscriminator {
     /// Declares the discriminator's parameters under `path`; each of several scales has `scale.0`, `scale.1`, ... before its names.
     pub fn new(path: &Path, config: &Config) -> Self {
         let scale = |k: u32| {
@@ -111,9 +144,10 @@ impl Discriminator {
                     Scale::Vasily(vasily::Discriminator::new(&path, config, size))
                 }
                 Architecture::Paper => Scale::Paper(paper::Discriminator::new(&path, config)),
+                Architecture::Kisekae => unreachable!("its discriminator is of regions"),
             }
         };
-        Discriminator {
+        PairDiscriminator {
             scales: (0..config.discriminator_scales).map(scale).collect(),
         }
     }
@@ -167,6 +201,27 @@ impl Discriminator {
     }
 }
 
+/// Any preset's discriminator.
+#[derive(Debug)]
+pub enum Discriminator {
+    /// Of pairs, as both sources have it.
+    Pairs(PairDiscriminator),
+    /// Of painted regions.
+    Regions(kisekae::Judge),
+}
+
+impl Discriminator {
+    /// Declares the discriminator's parameters under `path`.
+    pub fn new(path: &Path, config: &Config) -> Self {
+        match config.architecture {
+            Architecture::Vasily | Architecture::Paper => {
+                Discriminator::Pairs(PairDiscriminator::new(path, config))
+            }
+            Architecture::Kisekae => Discriminator::Regions(kisekae::Judge::new(path, config)),
+        }
+    }
+}
+
 impl Scale {
     fn judge(&self, human: &Tensor, article: &Tensor, noise: Option<&[Tensor]>) -> Judgement {
         match self {
@@ -193,6 +248,7 @@ fn channels_down(config: &Config) -> Vec<i64> {
     match config.architecture {
         Architecture::Vasily => vec![width / 8, width / 4, width / 2, width, width],
         Architecture::Paper => vec![width / 8, width / 4, width / 2, width],
+        Architecture::Kisekae => unreachable!("its discriminator is of regions"),
     }
 }
 

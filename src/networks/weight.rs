@@ -16,8 +16,19 @@ pub struct Weight {
 impl Weight {
     /// State-dict name `weight`; with `spectral` also the vector `left`.
     pub fn new(path: &Path, shape: &[i64], full_precision: bool, spectral: bool) -> Self {
+        Self::with(path, shape, Init::Gaussian, full_precision, spectral)
+    }
+
+    /// The same with other first values.
+    pub fn with(
+        path: &Path,
+        shape: &[i64],
+        init: Init,
+        full_precision: bool,
+        spectral: bool,
+    ) -> Self {
         Weight {
-            weight: path.declare("weight", shape, Init::Gaussian, full_precision),
+            weight: path.declare("weight", shape, init, full_precision),
             left: spectral.then(|| path.declare_vector("left", shape[0])),
         }
     }

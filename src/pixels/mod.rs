@@ -17,7 +17,7 @@ use crate::config::Architecture;
 pub enum ValueRange {
     /// [0, 1], the article's.
     Unit,
-    /// [-1, 1], the paper's.
+    /// [-1, 1], the paper's and ours.
     Symmetric,
 }
 
@@ -28,7 +28,7 @@ impl ValueRange {
     pub fn of(architecture: Architecture) -> Self {
         match architecture {
             Architecture::Vasily => ValueRange::Unit,
-            Architecture::Paper => ValueRange::Symmetric,
+            Architecture::Paper | Architecture::Kisekae => ValueRange::Symmetric,
         }
     }
 

@@ -4,6 +4,8 @@ mod adam;
 mod augment;
 mod checkpoint;
 mod ema;
+mod erasure;
+mod kisekae;
 mod log;
 mod monitor;
 mod noise;

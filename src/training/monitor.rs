@@ -171,9 +171,8 @@ fn numbers(trainer: &Trainer, triplet: &Triplet) -> Numbers {
         ValueRange::Symmetric => (values + 1.0) * 0.5,
     };
     let swap = trainer.swap(triplet);
-    let discriminator = &trainer.models.discriminator;
     let score = |human: &Tensor, article: &Tensor| {
-        (discriminator.score(human, article, None))
+        (trainer.models.score(human, article))
             .mean(Kind::Float)
             .double_value(&[])
     };

@@ -4,12 +4,15 @@ use tch::{Device, Kind, Tensor};
 
 use super::adam::Adam;
 use super::augment::Augment;
+use super::kisekae;
 use super::noise::{Noise, Pass, noised};
 use super::schedule::rate_factor;
 use crate::config::{Config, Reverse};
 use crate::data::Triplet;
 use crate::losses::{self, Objective};
-use crate::networks::{Discriminator, Generator, Judgement, Parameters, Pyramid, composite};
+use crate::networks::{
+    Discriminator, Generator, Judgement, PairDiscriminator, Parameters, Pyramid, composite,
+};
 use crate::pixels::ValueRange;
 
 /// What a step returns: its terms, unweighted, as one tensor on the device, and their log keys. A config has the same in all steps.
@@ -18,6 +21,16 @@ pub struct Terms {
     pub names: Vec<&'static str>,
     /// `[names.len()]`, float32.
     pub values: Tensor,
+}
+
+impl Terms {
+    pub(super) fn new(terms: Vec<(&'static str, Tensor)>) -> Terms {
+        let (names, values): (Vec<_>, Vec<_>) = terms.into_iter().unzip();
+        Terms {
+            names,
+            values: Tensor::stack(&values, 0),
+        }
+    }
 }
 
 /// Both networks with their parameters and optimisers.
@@ -82,6 +95,9 @@ impl Models {
         noise: &mut Option<Noise>,
         step: u64,
     ) -> Terms {
+        if let Generator::Kisekae(_) = self.generator {
+            return kisekae::step(self, config, triplet, step);
+        }
         let Triplet {
             human,
             worn,
@@ -94,7 +110,7 @@ impl Models {
         // The discriminator's update: matched pairs are real, swapped and mismatched ones are fake.
         let humans = Tensor::cat(&[human, &swap.composite.detach(), human], 0); // [3 N, 3, H, W]
         let articles = Tensor::cat(&[worn, target, target], 0); // [3 N, 3, H, W]
-        self.discriminator.iterate();
+        self.pairs().iterate();
         let penalised = config.r1_weight != 0.0 && step.is_multiple_of(config.r1_every);
         let [humans, articles] = [humans, articles].map(|t| t.set_requires_grad(penalised));
         let draw = noise.as_mut().map(|n| n.draw(Pass::Discriminator, step));
@@ -108,7 +124,7 @@ impl Models {
         if let Some(r1) = &r1 {
             discriminator_loss += config.r1_weight * r1;
         }
-        let factor = self.slowdown * rate_factor(config, step * batch as u64);
+        let factor = self.factor(config, step);
         update(
             &mut self.discriminator_parameters,
             &mut self.discriminator_adam,
@@ -122,7 +138,13 @@ impl Models {
         let draw = noise.as_mut().map(|n| n.draw(Pass::Generator, step));
         let augment = Augment::draw(config, Pass::Generator, batch, step, human);
         let judged = self.judge(&swap.composite, target, &augment, draw);
-        let mut objective = Objective::new(losses::generator(form, &judged.logits));
+        let mut objective = Objective::new();
+        let fooled = losses::generator(form, &judged.logits);
+        objective.add(
+            "loss/generator/adversarial",
+            config.adversarial_weight,
+            fooled,
+        );
         let (identity, cycle) = (
             losses::identity(&swap.mask),
             losses::cycle(human, &restored),
@@ -177,12 +199,35 @@ impl Models {
             terms.push(("logits/swapped", mean(swapped)));
             terms.push(("logits/mismatched", mean(mismatched)));
             terms.push(("mask/area", mean(&swap.mask)));
-            let (names, values): (Vec<_>, Vec<_>) = terms.into_iter().unzip();
-            Terms {
-                names,
-                values: Tensor::stack(&values, 0),
-            }
+            Terms::new(terms)
         })
+    }
+
+    /// What both rates are multiplied by in a step.
+    pub(super) fn factor(&self, config: &Config, step: u64) -> f64 {
+        self.slowdown * rate_factor(config, step * config.batch_size as u64)
+    }
+
+    /// Logits, without noise, of whether each human wears the article.
+    ///
+    /// # Shapes
+    /// Both: `[N, 3, H, W]` in the networks' value range. Returns `[N, ...]`.
+    pub fn score(&self, human: &Tensor, article: &Tensor) -> Tensor {
+        match (&self.generator, &self.discriminator) {
+            (_, Discriminator::Pairs(pairs)) => pairs.score(human, article, None),
+            (Generator::Kisekae(generator), Discriminator::Regions(judge)) => {
+                kisekae::score(generator, judge, human, article)
+            }
+            _ => unreachable!("a config's networks go together"),
+        }
+    }
+
+    /// The discriminator of the published presets.
+    fn pairs(&self) -> &PairDiscriminator {
+        match &self.discriminator {
+            Discriminator::Pairs(pairs) => pairs,
+            Discriminator::Regions(_) => unreachable!("only of kisekae"),
+        }
     }
 
     /// The discriminator on augmented pairs, with its noise.
@@ -194,7 +239,7 @@ impl Models {
         noise: Option<&[Tensor]>,
     ) -> Judgement {
         let (humans, articles) = (augment.humans(humans), augment.articles(articles));
-        self.discriminator.judge(&humans, &articles, noise)
+        self.pairs().judge(&humans, &articles, noise)
     }
 
     /// The second swap, back to the worn article.
@@ -242,7 +287,7 @@ fn r1(config: &Config, matched: &Tensor, humans: &Tensor, articles: &Tensor) -> 
 }
 
 /// Differentiates, shortens the gradient where it is too long, and steps.
-fn update(
+pub(super) fn update(
     parameters: &mut Parameters,
     adam: &mut Adam,
     loss: &Tensor,

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use tch::{Device, Kind, Tensor};
 
-use super::adam::Adam;
 use super::augment::Augment;
 use super::ema::Ema;
 use super::monitor::{Look, Monitor};
@@ -246,8 +245,10 @@ impl Trainer {
         let models = &mut self.models;
         models.generator_parameters.changed();
         models.discriminator_parameters.changed();
-        let adams: [&mut Adam; 2] = [&mut models.generator_adam, &mut models.discriminator_adam];
-        adams.into_iter().for_each(|adam| adam.set_steps(step));
+        models.generator_adam.set_steps(step);
+        // The discriminator may have joined later.
+        let waited = (self.config.judge_after).div_ceil(self.config.batch_size as u64);
+        (models.discriminator_adam).set_steps(step.saturating_sub(waited));
         self.step = step;
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use cagan::config::{Config, Preset};
 use cagan::losses::{self, Objective};
-use cagan::networks::{Discriminator, Generator, Parameters, Path};
+use cagan::networks::{Generator, PairDiscriminator, Parameters, Path};
 use serde_json::Value;
 use tch::{Device, Tensor};
 
@@ -58,7 +58,7 @@ fn forward_and_losses_are_what_pytorch_recorded() {
         let preset: Preset = preset.parse().unwrap();
         let config = Config::with(preset, recorded["overrides"].clone()).unwrap();
         let (generator, _g) = filled(|path| Generator::new(path, &config), &config);
-        let (discriminator, _d) = filled(|path| Discriminator::new(path, &config), &config);
+        let (discriminator, _d) = filled(|path| PairDiscriminator::new(path, &config), &config);
         let [h, w] = config.image_size;
         let picture = |shift| wave(&[2, 3, h, w], 0.5, shift) + 0.5;
         let [human, worn, target] = [1.0, 2.0, 3.0].map(picture);
@@ -71,7 +71,8 @@ fn forward_and_losses_are_what_pytorch_recorded() {
         .map(|(human, article)| discriminator.score(human, article, None));
         let restored = generator.swap(&swap.composite, &target, &worn).composite;
         let form = config.adversarial_loss;
-        let mut objective = Objective::new(losses::generator(form, &swapped));
+        let mut objective = Objective::new();
+        objective.add("adversarial", 1.0, losses::generator(form, &swapped));
         let cycle = losses::cycle(&human, &restored);
         let weights = [config.identity_weight, config.cycle_weight];
         objective.add("identity", weights[0], losses::identity(&swap.mask));

@@ -388,7 +388,7 @@ def test_dolls_come_from_their_seed(tmp_path):
     assert pictures("d") == pictures("e")
     assert not set(pictures("a")) & set(pictures("c"))
     assert len(set(pictures("a"))) == 3
-    assert cagan.dolls(tmp_path / "f", count=1)[0].human.shape == (*cagan.Config().image_size, 3)
+    assert cagan.dolls(tmp_path / "f", count=1)[0].human.shape == (128, 96, 3)
 
 
 # The names

@@ -1,0 +1,135 @@
+//! The terms of the preset `kisekae`: what is restored, what a restoration gains by knowing the article, where that is, how a flow bends.
+
+use tch::{Kind, Tensor};
+
+/// Gains from here on, of values in [-1, 1], speak for the article; and how fast.
+const GAIN: f64 = 0.04;
+/// The distance from [`GAIN`] at which a gain counts in full.
+const SURE: f64 = 0.1;
+/// What even the most doubtful pixel counts.
+const LEAST: f64 = 0.02;
+
+/// Mean |wanted - got| over a region, channels and all: 0 for an empty one.
+///
+/// # Shapes
+/// `wanted`, `got`: `[N, C, H, W]`; `region`: `[N, 1, H, W]`, weights of 0 or more. Returns a scalar.
+///
+/// ```
+/// use tch::Tensor;
+/// let picture = |v: &[f32]| Tensor::from_slice(v).reshape([1, 1, 1, 3]);
+/// let region = picture(&[1.0, 1.0, 0.0]);
+/// let apart = cagan::losses::within(&picture(&[1.0, 2.0, 9.0]), &picture(&[1.0, 5.0, 0.0]), &region);
+/// // (0 + 3) / 2
+/// assert!((apart.double_value(&[]) - 1.5).abs() < 1e-5);
+/// ```
+pub fn within(wanted: &Tensor, got: &Tensor, region: &Tensor) -> Tensor {
+    let channels = wanted.size()[1] as f64;
+    let sum = ((wanted - got).abs() * region).sum(Kind::Float);
+    sum / (region.sum(Kind::Float) * channels + 1e-6)
+}
+
+/// How much nearer to the photo each pixel comes if the worn article is known in place of another one, over 3 x 3 pixels.
+///
+/// # Shapes
+/// All `[N, 3, H, W]` in [-1, 1]: the photo, its erased part painted with the worn article and with another. Returns `[N, 1, H, W]`
+/// without a gradient.
+pub fn gain(human: &Tensor, with_worn: &Tensor, with_other: &Tensor) -> Tensor {
+    tch::no_grad(|| {
+        let missed = |paint: &Tensor| {
+            (human - paint)
+                .abs()
+                .mean_dim([1].as_slice(), true, Kind::Float)
+        };
+        let gain = missed(with_other) - missed(with_worn);
+        gain.avg_pool2d([3, 3], [1, 1], [1, 1], false, false, None)
+    })
+}
+
+/// Cross-entropy of the locator to where the gain speaks for the article, the more the clearer it speaks.
+///
+/// # Shapes
+/// `logits`, `gain`, `trust`: `[N, 1, H, W]`; `trust` is 0 outside the erasure, where nothing was painted. Returns a scalar.
+pub fn location(logits: &Tensor, gain: &Tensor, trust: &Tensor) -> Tensor {
+    let (label, weight) = tch::no_grad(|| {
+        let apart = gain - GAIN;
+        let label = (&apart * (1.0 / GAIN)).sigmoid();
+        let clear = (apart.abs() * (1.0 / SURE)).clamp_max(1.0) + LEAST;
+        (label, clear * trust)
+    });
+    let entropy = cross_entropy(logits, &label) * &weight;
+    entropy.sum(Kind::Float) / (weight.sum(Kind::Float) + 1e-6)
+}
+
+/// Cross-entropy of the placer to the locator's mask: mostly within the erasure, a tenth all over.
+///
+/// # Shapes
+/// All `[N, 1, H, W]`. Returns a scalar.
+pub fn placement(logits: &Tensor, mask: &Tensor, erasure: &Tensor) -> Tensor {
+    (cross_entropy(logits, mask) * (erasure + 0.1)).mean(Kind::Float)
+}
+
+/// How much a flow bends: mean |difference| of neighbours, down and to the right.
+///
+/// # Shapes
+/// `[N, 2, H, W]`. Returns a scalar.
+pub fn bending(flow: &Tensor) -> Tensor {
+    let along = |dim: i64| {
+        flow.diff(1, dim, None::<Tensor>, None::<Tensor>)
+            .abs()
+            .mean(Kind::Float)
+    };
+    along(2) + along(3)
+}
+
+/// softplus(logit) - logit * label: -log of the probability, both ways.
+fn cross_entropy(logits: &Tensor, label: &Tensor) -> Tensor {
+    logits.softplus() - logits * label
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(values: &[f32]) -> Tensor {
+        Tensor::from_slice(values).reshape([1, 1, 1, -1])
+    }
+
+    #[test]
+    fn the_gain_is_what_the_other_article_misses_more() {
+        let picture = |v: f32| Tensor::from_slice(&[v; 27]).reshape([1, 3, 3, 3]);
+        // |0 - 0.5| - |0 - 0.2|
+        let gain = gain(&picture(0.0), &picture(0.2), &picture(-0.5));
+        assert_eq!(gain.size(), [1, 1, 3, 3]);
+        assert!((gain - 0.3).abs().max().double_value(&[]) < 1e-6);
+    }
+
+    #[test]
+    fn a_clear_gain_draws_the_locator_and_a_doubtful_one_hardly() {
+        let logits = row(&[0.0, 0.0, 0.0]).set_requires_grad(true);
+        // Clear for, just doubtful, clear against but not to be trusted.
+        let loss = location(&logits, &row(&[0.34, 0.04, -1.0]), &row(&[1.0, 1.0, 0.0]));
+        // All three cost log 2 at logit 0.
+        assert!((loss.double_value(&[]) - 2f64.ln()).abs() < 1e-5);
+        loss.backward();
+        let slope = Vec::<f32>::try_from(logits.grad().reshape([-1])).unwrap();
+        // (sigmoid(0) - label) * weight / sum of weights: label sigmoid(7.5), weights 1.02 and 0.02.
+        let label = 1.0 / (1.0 + (-7.5f32).exp());
+        assert!(
+            (slope[0] - (0.5 - label) * 1.02 / 1.04).abs() < 1e-4,
+            "{slope:?}"
+        );
+        assert!(slope[1].abs() < 1e-4 && slope[2] == 0.0, "{slope:?}");
+    }
+
+    #[test]
+    fn placement_and_bending_by_hand() {
+        let (logits, mask) = (row(&[0.0, 2.0]), row(&[1.0, 0.0]));
+        // (log 2 * 1.1 + softplus(2) * 0.1) / 2
+        let expected = (2f64.ln() * 1.1 + 2f64.exp().ln_1p() * 0.1) / 2.0;
+        let got = placement(&logits, &mask, &row(&[1.0, 0.0])).double_value(&[]);
+        assert!((got - expected).abs() < 1e-6);
+        // Down: |2 - 0|, |3 - 1|; right: |1 - 0|, |3 - 2|.
+        let flow = Tensor::from_slice(&[0f32, 1., 2., 3.]).reshape([1, 1, 2, 2]);
+        assert_eq!(bending(&flow).double_value(&[]), 3.0);
+    }
+}

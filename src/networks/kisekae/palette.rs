@@ -1,0 +1,95 @@
+//! How far each place of a photo is from anything that the article shows: the locator's most telling hint at the photo's full
+//! resolution, where its own layers have long lost the outline.
+
+use tch::{Kind, Tensor};
+
+/// Places of the article that are compared with, at the most.
+const PLACES: f64 = 768.0;
+/// Distances from here on count alike; of the range from black to white.
+const FAR: f64 = 0.5;
+
+/// For each pixel the distance of its colour, and of its 3 x 3 surroundings, to the nearest of the article's: root mean squares,
+/// from -1 (the same) to 1 (nothing like it). No gradient goes through it.
+///
+/// # Shapes
+/// `human`, `article`: `[N, 3, H, W]` in [-1, 1]; `region`: `[N, 1, H, W]`, the article's own. Returns `[N, 2, H, W]`, float32.
+pub fn palette_distance(human: &Tensor, article: &Tensor, region: &Tensor) -> Tensor {
+    let (n, _, h, w) = human.size4().expect("[N, 3, H, W]");
+    let stride = ((h * w) as f64 / PLACES).sqrt().ceil().max(1.0) as usize;
+    // Every so many rows and columns of the article: a mean of neighbours would be a colour that it does not have.
+    let sparse = |xs: &Tensor| {
+        let rows = xs.slice(2, None, None, stride as i64);
+        rows.slice(3, None, None, stride as i64).flatten(2, -1)
+    };
+    let outside: Tensor = (1.0 - sparse(region)) * 1e3; // [N, 1, K]
+    tch::no_grad(|| {
+        let maps = [1, 3].map(|side| {
+            let described = |xs: &Tensor| {
+                let [pad, k] = [side / 2, side];
+                let columns = xs.replication_pad2d([pad, pad, pad, pad]).im2col(
+                    [k, k],
+                    [1, 1],
+                    [0, 0],
+                    [1, 1],
+                ); // [N, 3 k k, H W]
+                columns.reshape([n, -1, h, w])
+            };
+            let (people, articles) = (described(human), sparse(&described(article)));
+            let channels = people.size()[1] as f64;
+            let nearest: Vec<Tensor> = (0..n)
+                .map(|i| {
+                    // |x - y|^2 = |x|^2 + |y|^2 - 2 x y, one picture after the other: all at once would fill the memory.
+                    let (x, y) = (people.get(i).flatten(1, -1), articles.get(i));
+                    let own = y
+                        .square()
+                        .sum_dim_intlist([0].as_slice(), true, Kind::Float);
+                    let cross = (own + outside.get(i)).addmm(&x.transpose(0, 1), &(&y * -2.0)); // [H W, K]
+                    let least = cross.amin([1], false);
+                    least
+                        + x.square()
+                            .sum_dim_intlist([0].as_slice(), false, Kind::Float)
+                })
+                .collect();
+            let squares = Tensor::stack(&nearest, 0).reshape([n, 1, h, w]);
+            // In halves, as the values span 2.
+            let distance = (squares * (0.25 / channels)).clamp_min(0.0).sqrt();
+            distance.clamp_max(FAR) * (2.0 / FAR) - 1.0
+        });
+        Tensor::cat(&maps, 1)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    #[test]
+    fn distances_by_hand() {
+        let options = (Kind::Float, Device::Cpu);
+        let human = Tensor::full([1, 3, 4, 4], 1.0, options);
+        let _ = human.narrow(2, 0, 2).fill_(0.2);
+        let article = Tensor::full([1, 3, 4, 4], 0.2, options);
+        let _ = article.narrow(3, 2, 2).fill_(1.0);
+        let region = Tensor::ones([1, 1, 4, 4], options);
+        let _ = region.narrow(3, 2, 2).fill_(0.0);
+        let maps = palette_distance(&human, &article, &region);
+        assert_eq!(maps.size(), [1, 2, 4, 4]);
+        // The upper rows have the article's colour; the lower ones lie 0.4 of the range away: 0.4 / 0.5 * 2 - 1.
+        assert!((maps.double_value(&[0, 0, 0, 3]) + 1.0).abs() < 1e-3);
+        assert!((maps.double_value(&[0, 0, 3, 0]) - 0.6).abs() < 1e-4);
+        // The second row sees a white row below it: 9 pixels, 3 of them 0.4 away, the nearest article patch at the left edge is all
+        // 0.2: sqrt(3 / 9) * 0.4 / 0.5 * 2 - 1.
+        let expected = (1.0f64 / 3.0).sqrt() * 1.6 - 1.0;
+        let found = maps.double_value(&[0, 1, 1, 1]);
+        assert!((found - expected).abs() < 1e-3, "{found} {expected}");
+    }
+
+    #[test]
+    fn an_article_without_a_region_is_like_nothing() {
+        let grey = Tensor::zeros([2, 3, 8, 8], (Kind::Float, Device::Cpu));
+        let none = Tensor::zeros([2, 1, 8, 8], (Kind::Float, Device::Cpu));
+        let maps = palette_distance(&grey, &grey, &none);
+        assert_eq!(maps.min().double_value(&[]), 1.0);
+    }
+}

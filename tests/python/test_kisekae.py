@@ -1,0 +1,150 @@
+"""The preset of our own: its phases, its swaps, its settings."""
+
+import math
+
+import cagan
+import numpy as np
+import pytest
+from conftest import read_tensors, refusal, same_tensors
+
+# All three phases within six steps of four: blobs, the locator's masks, the discriminator.
+SMALL = {
+    "image_size": 32,
+    "width": 32,
+    "batch_size": 4,
+    "place_after": 8,
+    "judge_after": 16,
+    "schedule_start": 16,
+    "schedule_end": 40,
+    "ema_images": 20,
+    "steps": 6,
+    "log_every": 1,
+    "monitor_every": 3,
+    "sample_humans": 2,
+    "sample_articles": 2,
+    "threads": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    return cagan.dolls(tmp_path_factory.mktemp("dolls"), count=12, size=(48, 40))
+
+
+@pytest.fixture(scope="module")
+def run(pairs, tmp_path_factory):
+    return cagan.train(pairs, tmp_path_factory.mktemp("run"), cagan.Config("kisekae", **SMALL), progress=False)
+
+
+def test_each_phase_adds_its_terms(run):
+    stats = run.stats
+    assert [line["step"] for line in stats] == [1, 2, 3, 4, 5, 6]
+    assert all(math.isfinite(value) for line in stats for value in line.values())
+    judged = [line["loss/discriminator"] > 0 for line in stats]
+    assert judged == [False, False, False, False, True, True]
+    assert [line["loss/generator/feature"] > 0 for line in stats] == judged
+    assert all(line["loss/generator/located"] > 0 and line["loss/generator/placed"] > 0 for line in stats)
+    weights = {"restored": 1, "surroundings": 0.1, "warped": 0.5, "bending": 1, "located": 1, "placed": 1}
+    weights |= {"adversarial": 0.1, "feature": 5}
+    for line in stats:
+        total = sum(weight * line[f"loss/generator/{name}"] for name, weight in weights.items())
+        assert line["loss/generator"] == pytest.approx(total, rel=1e-4)
+    assert len(run.looks) == 2 and all(math.isfinite(value) for look in run.looks for value in look.values())
+
+
+@pytest.mark.parametrize("stop", [1, 3, 5])
+def test_a_run_in_parts_is_the_whole_run(pairs, run, tmp_path, stop):
+    config = run.config
+    cagan.train(pairs, tmp_path, config.replace(steps=stop), progress=False)
+    again = cagan.train(pairs, tmp_path, config.replace(steps=6), progress=False)
+    newest = [sorted((path / "checkpoints").iterdir())[-1] for path in (run.path, again.path)]
+    assert same_tensors(*newest)
+    assert same_tensors(run.snapshots[-1], again.snapshots[-1])
+
+
+def test_a_snapshot_holds_three_networks(run):
+    _, arrays = read_tensors(run.snapshots[-1])
+    assert {name.split(".")[0] for name in arrays} == {"painter", "locator", "placer"}
+
+
+def test_swaps_with_and_without_the_worn_article(pairs, run):
+    swapper = run.swapper()
+    human, worn, target = pairs[0].human, pairs[0].article, pairs[1].article
+    known, unknown = swapper.swap(human, worn, target), swapper.swap(human, target=target)
+    for swap in (known, unknown):
+        assert swap.located.shape == swap.mask.shape == human.shape[:2]
+        assert np.array_equal(swap.image[swap.mask == 0], human[swap.mask == 0])
+    assert not np.array_equal(known.located, unknown.located)
+    both = swapper.swap([human, human], [worn, worn], [target, worn])
+    assert np.array_equal(both[0].image, known.image)
+    alone = swapper.swap([human, human], target=[target, worn])
+    assert np.array_equal(alone[0].image, unknown.image)
+
+
+def test_the_published_networks_need_the_worn_article(pairs, tmp_path):
+    swapper = cagan.train(pairs, tmp_path, "smoke", steps=1, threads=1, progress=False).swapper()
+    assert swapper.swap(pairs[0].human, pairs[0].article, pairs[1].article).located is None
+    refusal(ValueError, lambda: swapper.swap(pairs[0].human, target=pairs[1].article), "worn", "none")
+    refusal(TypeError, lambda: swapper.swap(pairs[0].human, pairs[0].article), "target", "none")
+
+
+def test_the_articles_pattern_is_as_sharp_as_its_picture(run):
+    """Stripes of two pixels, sixteen of which are one pixel of the networks."""
+    human = np.full((512, 512, 3), 200, np.uint8)
+    human[100:400, 150:350] = (30, 60, 160)
+    article = np.full((512, 512, 3), 255, np.uint8)
+    article[100:400, 150:350] = np.where(np.arange(300)[:, None, None] // 2 % 2, 0, 220)
+    swap = run.swapper().swap(human, target=article)
+    middle = swap.paint[200:300, 200:300].astype(float)
+    assert np.abs(np.diff(middle, axis=0)).mean() > 5
+    smooth = np.full_like(article, 255)
+    smooth[100:400, 150:350] = 110
+    plain = run.swapper().swap(human, target=smooth).paint[200:300, 200:300].astype(float)
+    assert np.abs(np.diff(plain, axis=0)).mean() < 1
+
+
+def test_swaps_over_a_list_have_the_located_mask_beside_them(pairs, run, tmp_path):
+    from cagan.cli import cli
+    from click.testing import CliRunner
+
+    folder = pairs[0].human_path.parent.parent
+    (tmp_path / "list.csv").write_text(f"human,target\n{pairs[0].id},{pairs[1].id}\n")
+    out = tmp_path / "out"
+    arguments = ["swap", run.path, "--pairs", folder, "--list", tmp_path / "list.csv", "--out", out]
+    result = CliRunner().invoke(cli, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    name = f"{pairs[0].id}__{pairs[1].id}"
+    assert {path.name for path in out.iterdir()} == {f"{name}{end}.png" for end in ("", ".alpha", ".located")}
+
+
+@pytest.mark.parametrize(
+    ("preset", "name", "value"),
+    [
+        ("kisekae", "identity_weight", 0.1),
+        ("kisekae", "discriminator_noise", 0.2),
+        ("kisekae", "generator_copies", "worn"),
+        ("kisekae", "r1_weight", 1.0),
+        ("paper", "warp_weight", 1.0),
+        ("vasily", "judge_after", 5),
+        ("paper", "withhold_worn", 0.5),
+    ],
+)
+def test_settings_that_the_networks_would_ignore_are_refused(preset, name, value):
+    refusal(ValueError, lambda: cagan.Config(preset, **{name: value}), name, preset, "no use")
+
+
+def test_sizes_and_widths():
+    assert cagan.Config("kisekae", image_size=(512, 384)).image_size == (512, 384)
+    refusal(ValueError, lambda: cagan.Config("kisekae", image_size=(512, 400)), "image_size", "384 and 512")
+    refusal(ValueError, lambda: cagan.Config("kisekae", width=40), "width", "multiple of 32")
+    # A length of one's own replaces the preset's.
+    assert cagan.Config("kisekae", epochs=2).total_steps(100) == 14
+    assert cagan.Config("kisekae").replace(steps=7).total_steps(100) == 7
+
+
+def test_half_precision_is_the_same_step_rounded(pairs):
+    config = cagan.Config("kisekae", **SMALL)
+    exact, rounded = (cagan.Trainer(pairs, config.replace(precision=p)) for p in ("fp32", "bf16"))
+    mine, other = exact.run(1), rounded.run(1)
+    for key in mine:
+        assert abs(mine[key] - other[key]) < 0.05 * max(1, abs(mine[key])), key
