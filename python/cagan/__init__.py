@@ -1,10 +1,12 @@
 """Swap fashion articles on photos of people: the Conditional Analogy GAN, trained on your own pairs."""
 
 import ctypes
+import importlib
 import importlib.util
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 
 def _find_torch() -> Path:
@@ -61,6 +63,9 @@ from .evaluation import evaluate
 from .reviewing import review
 from .runs import Run, info, runs, train
 
+if TYPE_CHECKING:
+    from . import plots as plots
+
 __version__: str = info()["cagan"]
 
 __all__ = [
@@ -81,3 +86,14 @@ __all__ = [
     "runs",
     "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`cagan.plots` when it is first asked for: importing matplotlib takes longer than all of this."""
+    if name == "plots":
+        return importlib.import_module("cagan.plots")
+    raise AttributeError(f"module 'cagan' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), "plots"])
