@@ -60,11 +60,13 @@ _load_libtorch(_find_torch())
 from ._cagan import Config, Pair, Pairs, Swap, Swapper, Trainer, dolls, presets
 from .curation import Curation, curate
 from .evaluation import evaluate
+from .exporting import export
 from .reviewing import review
 from .runs import Run, info, runs, train
 
 if TYPE_CHECKING:
     from . import plots as plots
+    from . import torch_module as torch_module
 
 __version__: str = info()["cagan"]
 
@@ -80,6 +82,7 @@ __all__ = [
     "curate",
     "dolls",
     "evaluate",
+    "export",
     "info",
     "presets",
     "review",
@@ -88,12 +91,15 @@ __all__ = [
 ]
 
 
+_LATER = ("plots", "torch_module")
+
+
 def __getattr__(name: str) -> Any:
-    """`cagan.plots` when it is first asked for: importing matplotlib takes longer than all of this."""
-    if name == "plots":
-        return importlib.import_module("cagan.plots")
+    """The modules that import much, when they are first asked for."""
+    if name in _LATER:
+        return importlib.import_module(f"cagan.{name}")
     raise AttributeError(f"module 'cagan' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), "plots"])
+    return sorted({*globals(), *_LATER})

@@ -14,6 +14,7 @@ from .curation import curate as run_curate
 from .demo import demo as run_demo
 from .evaluation import evaluate as run_evaluate
 from .evaluation import listed, swapped
+from .exporting import export as run_export
 from .reviewing import review as run_review
 from .runs import info as gather_info
 from .runs import runs as list_runs
@@ -165,6 +166,17 @@ def evaluate(model: Path, dolls: Path, device: str | None, as_json: bool) -> Non
         click.echo(json.dumps(scores))
         return
     _show(scores)
+
+
+@cli.command()
+@click.argument("model", type=_FOLDER)
+@click.argument("out", type=_FOLDER)
+def export(model: Path, out: Path) -> None:
+    """Write MODEL, a run folder or a snapshot, for other programs, and a model card beside it.
+
+    OUT ends in .onnx, .pt2 (torch.export), .pt (TorchScript) or .safetensors.
+    """
+    click.echo(run_export(model, out))
 
 
 def _show(scores: dict[str, float]) -> None:
