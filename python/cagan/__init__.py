@@ -63,6 +63,7 @@ from .evaluation import evaluate
 from .exporting import export
 from .reviewing import review
 from .runs import Run, info, runs, train
+from .serving import app
 
 if TYPE_CHECKING:
     from . import plots as plots
@@ -79,6 +80,7 @@ __all__ = [
     "Swap",
     "Swapper",
     "Trainer",
+    "app",
     "curate",
     "dolls",
     "evaluate",
