@@ -25,7 +25,7 @@ _OUTPUTS = ("image", "mask", "paint")
 _KEY = "cagan.json"
 
 
-def export(model: Run | _cagan.Swapper | str | os.PathLike[str], path: str | os.PathLike[str]) -> Path:
+def export(model: _cagan.Swapper | str | os.PathLike[str], path: str | os.PathLike[str]) -> Path:
     """Write a trained generator for other programs, and a model card beside it.
 
     All but the safetensors file hold the whole swap: they take `human`, `worn` and `target`, float32 of [N, 3, H, W]
@@ -71,7 +71,7 @@ def export(model: Run | _cagan.Swapper | str | os.PathLike[str], path: str | os.
     if not out.parent.is_dir():
         raise FileNotFoundError(f"{out.parent}: no such folder")
     if not isinstance(model, _cagan.Swapper):
-        model = _cagan.Swapper(model.path if isinstance(model, Run) else model, "cpu")
+        model = _cagan.Swapper(model, "cpu")
     run = _run_of(model.path)
     card = _card(model, run, out)
     write_whole(out, _FORMATS[out.suffix](model))

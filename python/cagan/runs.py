@@ -26,7 +26,7 @@ __all__ = ["Run", "info", "runs", "train"]
 
 
 class Run:
-    """A run folder: its config, its log, its pictures and its snapshots.
+    """A run folder: its config, its log, its pictures and its snapshots. It is a path: `cagan.Swapper(run)` will do.
 
     Args:
         path: The folder that `cagan.train` wrote.
@@ -82,6 +82,10 @@ class Run:
     def swapper(self, device: str | None = None) -> _cagan.Swapper:
         """The newest snapshot in use."""
         return _cagan.Swapper(self.path, device)
+
+    def __fspath__(self) -> str:
+        """The folder."""
+        return str(self.path)
 
     def __repr__(self) -> str:
         """The folder."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _cagan
-from .runs import Run, _terminable
+from .runs import _terminable
 
 if TYPE_CHECKING:
     from gradio import Blocks
@@ -33,7 +33,7 @@ _POLICY = (
 
 
 def app(
-    model: Run | _cagan.Swapper | str | os.PathLike[str],
+    model: _cagan.Swapper | str | os.PathLike[str],
     pairs: _cagan.Pairs | str | os.PathLike[str] | None = None,
     *,
     host: str = "127.0.0.1",
@@ -64,7 +64,7 @@ def app(
     if not 0 <= port < 1 << 16:
         raise ValueError(f"port: expected 0 to 65535, got {port}")
     if not isinstance(model, _cagan.Swapper):
-        model = _cagan.Swapper(model.path if isinstance(model, Run) else model, device)
+        model = _cagan.Swapper(model, device)
     if pairs is not None and not isinstance(pairs, _cagan.Pairs):
         pairs = _cagan.Pairs(pairs)
     with tempfile.TemporaryDirectory(prefix="cagan-app-") as folder, _terminable():

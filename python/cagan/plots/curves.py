@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from .. import _cagan
-from ..runs import Run
 from .pictures import ShownFigure, run_of, show
 
 __all__ = ["Live", "compare", "losses", "monitor", "overview"]
@@ -35,7 +34,7 @@ _MONITOR = (
 )
 
 
-def losses(run: Run | str | os.PathLike[str], keys: Sequence[str] | None = None, *, smoothing: float = 0.6) -> Figure:
+def losses(run: str | os.PathLike[str], keys: Sequence[str] | None = None, *, smoothing: float = 0.6) -> Figure:
     """The curves of `stats.jsonl` over the steps.
 
     What was logged is pale, its smoothed course is strong; a dotted line marks where a run was taken up again.
@@ -61,7 +60,7 @@ def losses(run: Run | str | os.PathLike[str], keys: Sequence[str] | None = None,
     return _curves(run.stats, _groups(keys, _LOSSES), run.resumes, smoothing, f"{run.path}/stats.jsonl")
 
 
-def monitor(run: Run | str | os.PathLike[str], keys: Sequence[str] | None = None, *, smoothing: float = 0.0) -> Figure:
+def monitor(run: str | os.PathLike[str], keys: Sequence[str] | None = None, *, smoothing: float = 0.0) -> Figure:
     """The curves of `monitor.jsonl` over the steps: whether the run collapses; lower scores are better.
 
     A ring marks the lowest score, whose generator is `snapshots/best.safetensors`.
@@ -96,7 +95,7 @@ def monitor(run: Run | str | os.PathLike[str], keys: Sequence[str] | None = None
 
 
 def compare(
-    runs: Sequence[Run | str | os.PathLike[str]],
+    runs: Sequence[str | os.PathLike[str]],
     keys: Sequence[str] = ("loss/generator/cycle", "mask/area", "monitor/score"),
     *,
     smoothing: float = 0.6,
@@ -144,7 +143,7 @@ def compare(
     return figure
 
 
-def overview(run: Run | str | os.PathLike[str]) -> ShownFigure:
+def overview(run: str | os.PathLike[str]) -> ShownFigure:
     """A run at a glance, as a notebook shows it: losses, cycle and mask, and the newest sample grid.
 
     Raises:

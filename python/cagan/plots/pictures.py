@@ -19,7 +19,7 @@ from ..runs import Run
 __all__ = ["before_after", "film", "mask_overlay", "swap_grid", "triplet_sheet"]
 
 Picture: TypeAlias = str | os.PathLike[str] | NDArray[np.uint8] | _cagan.Swap | Any
-Model: TypeAlias = _cagan.Swapper | Run | str | os.PathLike[str]
+Model: TypeAlias = _cagan.Swapper | str | os.PathLike[str]
 
 
 class ShownFigure(Figure):
@@ -180,7 +180,7 @@ def before_after(
 
 
 def film(
-    run: Run | str | os.PathLike[str],
+    run: str | os.PathLike[str],
     human: Picture,
     worn: Picture,
     target: Picture,
@@ -301,12 +301,10 @@ def _given(picture: Picture) -> Any:
 
 def swapper_of(model: Model) -> _cagan.Swapper:
     """A run, a folder, a file or a swapper as a swapper."""
-    if isinstance(model, _cagan.Swapper):
-        return model
-    return _cagan.Swapper(model.path if isinstance(model, Run) else model)
+    return model if isinstance(model, _cagan.Swapper) else _cagan.Swapper(model)
 
 
-def run_of(run: Run | str | os.PathLike[str]) -> Run:
+def run_of(run: str | os.PathLike[str]) -> Run:
     """A run or its folder as a run."""
     return run if isinstance(run, Run) else Run(run)
 
