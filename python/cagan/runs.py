@@ -91,16 +91,16 @@ class Run:
         """The folder."""
         return f"Run({str(self.path)!r})"
 
-    def _repr_png_(self) -> bytes | None:
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, bytes]:
         """Curves and the newest grid; without matplotlib the grid, and nothing where there is none."""
         if not (self.path / "stats.jsonl").is_file():
-            return None
+            return {}
         try:
             from .plots import overview
         except ImportError:
             samples = self.samples
-            return samples[-1].read_bytes() if samples else None
-        return overview(self)._repr_png_()
+            return {"image/png": samples[-1].read_bytes()} if samples else {}
+        return overview(self)._repr_mimebundle_()
 
 
 def train(

@@ -81,17 +81,19 @@ def test_a_config_shows_a_table_with_what_is_yours_marked():
 
 
 def test_a_run_shows_its_curves_and_its_last_grid(run, tmp_path, monkeypatch):
-    grid = run.samples[-1].read_bytes()
-    shown = read(run._repr_png_())
-    assert shown.shape[1] > 600
-    assert run._repr_png_() != grid
+    (shown,) = run._repr_mimebundle_().items()
+    assert shown[0] == "image/jpeg"
+    with Image.open(io.BytesIO(shown[1])) as picture:
+        assert picture.format == "JPEG"
+        assert picture.width > 600
+        assert np.asarray(picture.convert("L")).std() > 5
     with monkeypatch.context() as patch:
         for name in [name for name in sys.modules if name.startswith("cagan.plots")]:
             patch.delitem(sys.modules, name)
         patch.setitem(sys.modules, "matplotlib", None)
-        assert run._repr_png_() == grid, "without matplotlib"
+        assert run._repr_mimebundle_() == {"image/png": run.samples[-1].read_bytes()}, "without matplotlib"
     (tmp_path / "config.json").write_text(run.config.to_json())
-    assert cagan.Run(tmp_path)._repr_png_() is None, "nothing to show yet"
+    assert cagan.Run(tmp_path)._repr_mimebundle_() == {}, "nothing to show yet"
 
 
 # Pickled

@@ -237,10 +237,12 @@ def test_a_plot_grows_while_a_run_trains(pairs, tmp_path, monkeypatch):
 
 
 def test_a_figure_shows_itself_without_pyplot(run):
-    figure = plots.overview(run)
-    with Image.open(io.BytesIO(figure._repr_png_())) as picture:
-        assert picture.format == "PNG"
-        assert np.asarray(picture.convert("L")).std() > 5
+    for figure, kind in ((plots.losses(run), "image/png"), (plots.overview(run), "image/jpeg")):
+        ((got, content),) = figure._repr_mimebundle_().items()
+        assert got == kind
+        with Image.open(io.BytesIO(content)) as picture:
+            assert Image.MIME[picture.format] == kind
+            assert np.asarray(picture.convert("L")).std() > 5
     program = (
         "import sys, cagan; assert 'matplotlib' not in sys.modules; cagan.plots.losses; "
         "assert 'matplotlib' in sys.modules and 'matplotlib.pyplot' not in sys.modules; assert 'plots' in dir(cagan)"
