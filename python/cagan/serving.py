@@ -68,8 +68,8 @@ def app(
     if pairs is not None and not isinstance(pairs, _cagan.Pairs):
         pairs = _cagan.Pairs(pairs)
     with tempfile.TemporaryDirectory(prefix="cagan-app-") as folder, _terminable():
-        # Gradio asks for all of them when it is imported.
-        os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "GRADIO_TEMP_DIR": folder}
+        # Gradio asks for both when it is imported.
+        os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": folder}
         try:
             import gradio  # noqa: F401  # its absence is told here
         except ImportError as error:
