@@ -128,10 +128,13 @@ def test_a_film_has_a_frame_for_each_snapshot(long, pairs, tmp_path):
     assert 2 <= len(durations) <= 4
     swap = cagan.Swapper(long.path).swap(*triplet).image
     assert np.abs(last - np.asarray(Image.fromarray(swap).resize((32, 32)))).mean() < 6
+    with Image.open(plots.film(long, *triplet, tmp_path / "a.png", height=32)) as strip:
+        assert strip.size == (4 * 32, 32)
+        assert np.array_equal(np.asarray(strip)[:, -32:], np.asarray(Image.fromarray(swap).resize((32, 32))))
     (empty := tmp_path / "empty").mkdir()
     (empty / "config.json").write_text(cagan.Config("smoke").to_json())
     for kind, call, parts in (
-        (ValueError, lambda: plots.film(long, *triplet, "a.png"), ["path: expected", ".gif", "a.png"]),
+        (ValueError, lambda: plots.film(long, *triplet, "a.jpg"), ["path: expected", ".gif or .png", "a.jpg"]),
         (ValueError, lambda: plots.film(long, *triplet, "a.gif", frame_s=0), ["frame_s: expected above 0, got 0"]),
         (ValueError, lambda: plots.film(empty, *triplet, "a.gif"), [empty, "expected a run with snapshots"]),
         (FileNotFoundError, lambda: plots.film(tmp_path / "no", *triplet, "a.gif"), [tmp_path / "no"]),

@@ -196,15 +196,15 @@ def film(
     height: int = 256,
     device: str | None = None,
 ) -> Path:
-    """One swap over the course of a run as an animated GIF, a frame for each snapshot; the last one stays longer.
+    """One swap over the course of a run, a frame for each snapshot: an animated GIF, or a strip of frames as PNG.
 
     Args:
         run: A run, or its folder.
         human: The photo.
         worn: What the person wears.
         target: What to put on.
-        path: The GIF to write.
-        frame_s: How long a frame stays, in seconds.
+        path: What to write; its ending decides: `.gif`, or `.png` for the strip, first frame at the left.
+        frame_s: How long a frame of the GIF stays, in seconds; the last one stays four times as long.
         height: Pixels; a taller photo is shrunk.
         device: Where the snapshots are used, as for `cagan.Swapper`.
 
@@ -212,7 +212,7 @@ def film(
         The path. In a notebook `IPython.display.Image(path)` plays it.
 
     Raises:
-        ValueError: For a run without snapshots, a time or a height that is not above 0, or another file than a GIF.
+        ValueError: For a run without snapshots, a time or a height that is not above 0, or another ending.
         FileNotFoundError: For a run or a picture that is not there.
         OSError: Where the file cannot be written.
 
@@ -224,8 +224,8 @@ def film(
         'swap.gif'
     """
     out = Path(path)
-    if out.suffix.lower() != ".gif":
-        raise ValueError(f"path: expected a name that ends in .gif, got {out}")
+    if out.suffix not in (".gif", ".png"):
+        raise ValueError(f"path: expected a name that ends in .gif or .png, got {out}")
     for name, value in (("frame_s", frame_s), ("height", height)):
         if not value > 0:
             raise ValueError(f"{name}: expected above 0, got {value}")
@@ -239,6 +239,9 @@ def film(
         if frame.height > height:
             frame = frame.resize((max(1, round(frame.width * height / frame.height)), height))
         frames.append(frame)
+    if out.suffix == ".png":
+        Image.fromarray(np.concatenate([np.asarray(frame) for frame in frames], 1)).save(out)
+        return out
     durations = [round(1000 * frame_s)] * len(frames)
     durations[-1] *= 4
     # The frames' own palettes: one for all of them would be the first frame's, which is mostly grey.
