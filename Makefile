@@ -15,7 +15,7 @@ PYO3 := $(patsubst %,PYO3_CONFIG_FILE=$(CURDIR)/%,$(firstword $(wildcard target/
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint fmt core build types python bench golden notebooks wheel clean
+.PHONY: help demo test lint fmt core build types python bench golden notebooks docs wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ golden: build ## rewrite the recorded values
 notebooks: build $(VENV)/notebooks ## run the notebooks and keep their outputs
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
 
+docs: build $(VENV)/docs ## build the site into target/site
+	$(BIN)/mkdocs build --strict
+
 wheel: dist/.built ## build a wheel into dist/
 
 clean: ## remove everything that was built
@@ -90,6 +93,6 @@ dist/.built: $(VENV)/built $(PACKAGE) README.md LICENSE-MIT LICENSE-APACHE
 	$(BIN)/maturin build --release --out dist
 	@touch $@
 
-$(VENV)/notebooks: pyproject.toml | $(VENV)/made
-	sed -n '/^notebooks = \[/,/^\]/p' pyproject.toml | grep -o '"[^"]*"' | xargs $(BIN)/pip install
+$(VENV)/notebooks $(VENV)/docs: pyproject.toml | $(VENV)/made
+	sed -n '/^$(@F) = \[/,/^\]/p' pyproject.toml | grep -o '"[^"]*"' | xargs $(BIN)/pip install
 	@touch $@

@@ -31,7 +31,7 @@ pub struct Request {
 /// # Shapes
 /// With the photo's height and width: `image`, `paint`: `H * W * 3` bytes; `mask`, `located`: `H * W` bytes, 255 = repainted, or where
 /// the worn article is, of networks that look for it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Swapped {
     pub size: [usize; 2],
     pub image: Vec<u8>,

@@ -1,10 +1,12 @@
 """Swap fashion articles on photos of people: the Conditional Analogy GAN, trained on your own pairs."""
 
 import ctypes
+import importlib
 import importlib.util
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 
 def _find_torch() -> Path:
@@ -58,8 +60,14 @@ _load_libtorch(_find_torch())
 from ._cagan import Config, Pair, Pairs, Swap, Swapper, Trainer, dolls, presets
 from .curation import Curation, curate
 from .evaluation import evaluate
+from .exporting import export
 from .reviewing import review
 from .runs import Run, info, runs, train
+from .serving import app
+
+if TYPE_CHECKING:
+    from . import plots as plots
+    from . import torch_module as torch_module
 
 __version__: str = info()["cagan"]
 
@@ -72,12 +80,28 @@ __all__ = [
     "Swap",
     "Swapper",
     "Trainer",
+    "app",
     "curate",
     "dolls",
     "evaluate",
+    "export",
     "info",
     "presets",
     "review",
     "runs",
     "train",
 ]
+
+
+_LATER = ("plots", "torch_module")
+
+
+def __getattr__(name: str) -> Any:
+    """The modules that import much, when they are first asked for."""
+    if name in _LATER:
+        return importlib.import_module(f"cagan.{name}")
+    raise AttributeError(f"module 'cagan' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

@@ -14,10 +14,12 @@ from .curation import curate as run_curate
 from .demo import demo as run_demo
 from .evaluation import evaluate as run_evaluate
 from .evaluation import listed, swapped
+from .exporting import export as run_export
 from .reviewing import review as run_review
 from .runs import info as gather_info
 from .runs import runs as list_runs
 from .runs import train as run_train
+from .serving import app as run_app
 
 _FOLDER = click.Path(path_type=Path)
 
@@ -64,7 +66,12 @@ def _settings(command: Callable[..., None]) -> Callable[..., None]:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="cagan")
 def cli() -> None:
-    """Learn from pairs of a person and a product picture to swap fashion articles on photos."""
+    """Learn from pairs of a person and a product picture to swap fashion articles on photos.
+
+    Results go to the output, progress and mistakes to the errors. It exits with 0, 1 for what could not be done, 2 for
+    words that it does not know, 130 after Ctrl-C and 143 after SIGTERM. `eval "$(_CAGAN_COMPLETE=bash_source cagan)"`
+    completes words in bash; zsh_source and fish_source are for others.
+    """
 
 
 @cli.command()
@@ -83,6 +90,7 @@ def cli() -> None:
 )
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard's event files to RUN_DIR/tensorboard")
 @click.option("--quiet", is_flag=True, help="No progress bar")
+@click.option("--json", "as_json", is_flag=True, help="Print where the run is and the last line of its log as JSON")
 @_settings
 def train(
     pairs: Path,
@@ -94,6 +102,7 @@ def train(
     resume: Literal["auto", "never", "must"] | None,
     tensorboard: bool,
     quiet: bool,
+    as_json: bool,
     **settings: Any,
 ) -> None:
     """Train on the pairs in the folder PAIRS, or go on with the run in RUN_DIR."""
@@ -109,6 +118,11 @@ def train(
         progress=False if quiet else None,
         tensorboard=tensorboard,
     )
+    if as_json:
+        last = run.stats[-1] if run.stats else {}
+        files = {"snapshot": str(run.snapshots[-1]), "sample": str(run.samples[-1])}
+        click.echo(json.dumps({"run": str(run.path), **files, **last}))
+        return
     click.echo(f"{run.snapshots[-1]}\n{run.samples[-1]}")
 
 
@@ -167,6 +181,17 @@ def evaluate(model: Path, dolls: Path, device: str | None, as_json: bool) -> Non
         click.echo(json.dumps(scores))
         return
     _show(scores)
+
+
+@cli.command()
+@click.argument("model", type=_FOLDER)
+@click.argument("out", type=_FOLDER)
+def export(model: Path, out: Path) -> None:
+    """Write MODEL, a run folder or a snapshot, for other programs, and a model card beside it.
+
+    OUT ends in .onnx, .pt2 (torch.export), .pt (TorchScript) or .safetensors.
+    """
+    click.echo(run_export(model, out))
 
 
 def _show(scores: dict[str, float]) -> None:
@@ -232,6 +257,20 @@ def review(folder: Path, port: int, no_browser: bool) -> None:
 
 
 @cli.command()
+@click.argument("model", type=_FOLDER)
+@click.option("--pairs", type=_FOLDER, help="Folder of pairs to pick pictures from")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; others let other machines in"
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on [default: a free one]")
+@click.option("--device", help=f"auto, cpu, cuda or cuda:N [default: {_cagan.Config().device}]")
+@click.option("--no-browser", is_flag=True, help="Print the address and open nothing")
+def app(model: Path, pairs: Path | None, host: str, port: int, device: str | None, no_browser: bool) -> None:
+    """Try MODEL, a run folder or a snapshot, on a local page: upload or pick pictures, see the swap."""
+    run_app(model, pairs, host=host, port=port, device=device, browser=not no_browser)
+
+
+@cli.command()
 @click.argument("folder", type=_FOLDER, default=Path("runs/demo"))
 def demo(folder: Path) -> None:
     """Draw dolls, train on them for two minutes, write a grid of swaps and score them, all in FOLDER."""
@@ -281,8 +320,12 @@ def _short(value: Any) -> str:
 
 @cli.command()
 @click.argument("preset", type=click.Choice(_cagan.presets()), required=False)
-def info(preset: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the same as JSON; of PRESET its settings alone")
+def info(preset: str | None, as_json: bool) -> None:
     """Show versions, device, threads and presets; with PRESET its settings and where they come from."""
+    if as_json:
+        click.echo(json.dumps(_cagan.Config(preset).to_dict() if preset else gather_info()))
+        return
     if preset:
         click.echo(_cagan.Config(preset))
         return

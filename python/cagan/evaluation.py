@@ -26,7 +26,7 @@ def evaluate(
     question, in grey levels of 255, averaged over the rows.
 
     Args:
-        model: A swapper, a run's folder or a snapshot.
+        model: A swapper, a run, a run's folder or a snapshot.
         dolls: A folder that `cagan.dolls` drew with swaps; dolls that were not trained on tell more.
         device: "auto" (where none is given), "cpu", "cuda" or "cuda:N", for a model that is not loaded yet.
 
@@ -44,7 +44,7 @@ def evaluate(
         >>> import cagan
         >>> pairs = cagan.dolls("data/dolls", count=8)
         >>> run = cagan.train(pairs, "runs/first", "smoke", steps=2, progress=False)
-        >>> scores = cagan.evaluate(run.path, "data/dolls")
+        >>> scores = cagan.evaluate(run, "data/dolls")
         >>> scores["swaps"], scores["error"] > 0
         (8, True)
     """

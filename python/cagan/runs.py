@@ -26,7 +26,7 @@ __all__ = ["Run", "info", "runs", "train"]
 
 
 class Run:
-    """A run folder: its config, its log, its pictures and its snapshots.
+    """A run folder: its config, its log, its pictures and its snapshots. It is a path: `cagan.Swapper(run)` will do.
 
     Args:
         path: The folder that `cagan.train` wrote.
@@ -58,6 +58,12 @@ class Run:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
 
     @property
+    def resumes(self) -> list[int]:
+        """The steps that the run was taken up again at, in the order of time."""
+        path = self.path / "resumes.jsonl"
+        return [json.loads(line)["step"] for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
+
+    @property
     def best(self) -> Path | None:
         """The snapshot of the monitor's lowest score, None before there is one."""
         path = self.path / "snapshots" / "best.safetensors"
@@ -77,9 +83,24 @@ class Run:
         """The newest snapshot in use."""
         return _cagan.Swapper(self.path, device)
 
+    def __fspath__(self) -> str:
+        """The folder."""
+        return str(self.path)
+
     def __repr__(self) -> str:
         """The folder."""
         return f"Run({str(self.path)!r})"
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, bytes]:
+        """Curves and the newest grid; without matplotlib the grid, and nothing where there is none."""
+        if not (self.path / "stats.jsonl").is_file():
+            return {}
+        try:
+            from .plots import overview
+        except ImportError:
+            samples = self.samples
+            return {"image/png": samples[-1].read_bytes()} if samples else {}
+        return overview(self)._repr_mimebundle_()
 
 
 def train(
@@ -156,6 +177,9 @@ def train(
                 f"all are in {Path(run_dir) / 'skipped.csv'}",
                 stacklevel=3,
             )
+        if event == "start" and 0 < value["step"] < value["total"]:
+            with (Path(run_dir) / "resumes.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": value["step"]}) + "\n")
         if event == "warning":
             warnings.warn(value, stacklevel=3)
         if on_event is not None:

@@ -127,6 +127,33 @@ pub fn bytes_to_numpy<'py>(
     PyArray1::from_vec(py, bytes).reshape(shape.to_vec())
 }
 
+/// The bytes of a uint8 array whose shape `fits`, and the shape.
+pub fn bytes_from_numpy(
+    name: &str,
+    object: &Bound<'_, PyAny>,
+    shape: &str,
+    fits: impl Fn(&[usize]) -> bool,
+) -> PyResult<(Vec<u8>, Vec<usize>)> {
+    let refused = |got| Error::Array {
+        name: name.into(),
+        expected: format!("a uint8 array of shape {shape}"),
+        got,
+    };
+    let Ok(array) = object.extract::<PyReadonlyArrayDyn<u8>>() else {
+        let kind = object
+            .getattr("dtype")
+            .or_else(|_| object.get_type().getattr("__name__"))?;
+        return Err(refused(kind.to_string()).into());
+    };
+    if !fits(array.shape()) {
+        return Err(refused(format!("shape {:?}", array.shape())).into());
+    }
+    Ok((
+        array.as_array().iter().copied().collect(),
+        array.shape().to_vec(),
+    ))
+}
+
 /// A tensor as a float32 array.
 pub fn to_numpy<'py>(py: Python<'py>, tensor: &Tensor) -> PyResult<Bound<'py, PyArrayDyn<f32>>> {
     let tensor = tensor

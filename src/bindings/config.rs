@@ -141,6 +141,29 @@ impl PyConfig {
         text
     }
 
+    /// All settings as a table; what differs from the preset is marked.
+    fn _repr_html_(&self) -> String {
+        let map = self.0.to_map();
+        let mut text = format!(
+            "<table><thead><tr><th>preset {}</th><th>value</th><th>source</th></tr></thead><tbody>",
+            self.0.preset.name()
+        );
+        for (name, source) in self.0.sources() {
+            let value = match &map[name] {
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            let (on, off) = match source.starts_with("yours") {
+                true => ("<mark><b>", "</b></mark>"),
+                false => ("", ""),
+            };
+            let cells =
+                [name, &value, &source].map(|text| format!("<td>{on}{}{off}</td>", escaped(text)));
+            text += &format!("<tr>{}</tr>", cells.concat());
+        }
+        text + "</tbody></table>"
+    }
+
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (String,))> {
         Ok((
             slf.get_type().getattr("from_json")?,
@@ -507,6 +530,13 @@ impl PyConfig {
     fn precision(&self) -> String {
         self.text("precision")
     }
+}
+
+/// A text as HTML shows it.
+fn escaped(text: &str) -> String {
+    (text.replace('&', "&amp;"))
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 /// Python's overrides as JSON.

@@ -1,25 +1,66 @@
 //! `cagan.Pairs` and `cagan.Pair`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use numpy::PyArrayDyn;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use rayon::prelude::*;
 
 use super::arrays::bytes_to_numpy;
-use crate::data::{LeftOut, OnError, Options, Pair, Pairs, Row, layouts};
+use crate::data::{Article, LeftOut, OnError, Options, Pair, Pairs, Row, layouts};
 use crate::dolls::{SEED, SIZE, SWAPS};
 use crate::error::Error;
-use crate::pixels::read_rgb;
+use crate::pixels::{png, read_rgb, sheet};
+
+/// Pairs on a contact sheet, and how many of them stand in a row.
+const SHEET: usize = 16;
+const ACROSS: usize = 8;
 
 /// One pair on disk: a human and the article that the human wears. Pictures are decoded when asked for.
+///
+/// Args:
+///     id: The pair's name.
+///     human_path: The photo's file.
+///     article_path: The product picture's file.
+///     group: What pairs share that a split must not part, as a person.
+///     split: The part of the set that it belongs to, as "train".
+///
+/// Example:
+///     >>> import cagan
+///     >>> cagan.Pair("ann", "human/ann.jpg", "article/ann.jpg").human_path.name
+///     'ann.jpg'
 #[pyclass(name = "Pair", module = "cagan", frozen, eq)]
 #[derive(PartialEq)]
 pub struct PyPair(Pair);
 
 #[pymethods]
 impl PyPair {
+    #[new]
+    #[pyo3(signature = (id, human_path, article_path, group=None, split=None))]
+    fn new(
+        id: String,
+        human_path: PathBuf,
+        article_path: PathBuf,
+        group: Option<String>,
+        split: Option<String>,
+    ) -> Self {
+        PyPair(Pair {
+            id,
+            human: human_path,
+            article: article_path,
+            group,
+            split,
+        })
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> (Bound<'py, PyAny>, PairParts) {
+        (slf.get_type().into_any(), parts_of(slf.get().0.clone()))
+    }
+
     #[getter]
     fn id(&self) -> &str {
         &self.0.id
@@ -62,6 +103,13 @@ impl PyPair {
     fn __repr__(&self) -> String {
         format!("Pair({:?})", self.0.id)
     }
+}
+
+/// A pair as Python pickles it: id, human, article, group, split.
+type PairParts = (String, PathBuf, PathBuf, Option<String>, Option<String>);
+
+fn parts_of(pair: Pair) -> PairParts {
+    (pair.id, pair.human, pair.article, pair.group, pair.split)
 }
 
 fn decoded<'py>(py: Python<'py>, path: &Path) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
@@ -173,6 +221,79 @@ impl PyPairs {
     fn split(&self, py: Python<'_>, share: f64, seed: Option<u64>) -> PyResult<(PyPairs, PyPairs)> {
         let (rest, share) = py.detach(|| self.0.split(share, seed.unwrap_or_default()))?;
         Ok((PyPairs(rest), PyPairs(share)))
+    }
+
+    /// What pickling made: the pairs as they were read, however the folder looks now.
+    #[staticmethod]
+    fn _restored(
+        folder: PathBuf,
+        pairs: Vec<PairParts>,
+        extra: Vec<(String, PathBuf)>,
+        excluded: Vec<(String, PathBuf, String)>,
+        skipped: Vec<(String, PathBuf, String)>,
+        skips: bool,
+    ) -> PyPairs {
+        let pair = |(id, human, article, group, split)| Pair {
+            id,
+            human,
+            article,
+            group,
+            split,
+        };
+        let left_out = |(id, path, reason)| LeftOut { id, path, reason };
+        PyPairs(Pairs {
+            folder,
+            pairs: pairs.into_iter().map(pair).collect(),
+            extra: (extra.into_iter())
+                .map(|(id, path)| Article { id, path })
+                .collect(),
+            excluded: excluded.into_iter().map(left_out).collect(),
+            skipped: skipped.into_iter().map(left_out).collect(),
+            on_error: if skips { OnError::Skip } else { OnError::Raise },
+        })
+    }
+
+    fn __reduce__<'py>(
+        slf: &Bound<'py, Self>,
+    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        let it = slf.get();
+        let pairs: Vec<PairParts> = it.0.pairs.iter().cloned().map(parts_of).collect();
+        let parts = (
+            it.folder(),
+            pairs,
+            it.extra_articles(),
+            it.excluded(),
+            it.skipped(),
+            it.0.on_error == OnError::Skip,
+        );
+        Ok((
+            slf.get_type().getattr("_restored")?,
+            parts.into_pyobject(slf.py())?,
+        ))
+    }
+
+    /// A contact sheet of pairs from the whole set, each human above its article; white where a picture cannot be read.
+    fn _repr_png_(&self, py: Python<'_>) -> Cow<'_, [u8]> {
+        py.detach(|| {
+            let count = self.0.len().min(SHEET);
+            let chosen: Vec<&Pair> = (0..count)
+                .map(|k| &self.0.pairs[k * self.0.len() / count])
+                .collect();
+            let mut rows = Vec::new();
+            for part in chosen.chunks(ACROSS) {
+                let paths = [
+                    |pair: &Pair| pair.human.clone(),
+                    |pair: &Pair| pair.article.clone(),
+                ];
+                for path in paths {
+                    let pictures = part.par_iter().map(|pair| read_rgb(&path(pair)).ok());
+                    rows.push(pictures.collect());
+                }
+            }
+            let (pixels, size) = sheet(&rows, [96, 96], 4);
+            png(&pixels, size, 3)
+        })
+        .into()
     }
 
     fn __len__(&self) -> usize {

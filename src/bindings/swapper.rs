@@ -4,25 +4,83 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
+use image::RgbImage;
 use numpy::PyArrayDyn;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 use rayon::prelude::*;
 
-use super::arrays::{Picture, bytes_to_numpy};
+use super::arrays::{Picture, bytes_from_numpy, bytes_to_numpy};
 use super::config::PyConfig;
 use crate::error::{Error, Result};
 use crate::inference::{Request, Swapped, Swapper};
-use crate::pixels::png;
+use crate::pixels::{png, sheet};
 use crate::storage::write_atomically;
 
+/// The longest side of a picture in a notebook.
+const SHOWN: usize = 384;
+
 /// One swapped photo, of the photo's own size. Where the mask is 0 the picture has the photo's exact bytes.
-#[pyclass(name = "Swap", module = "cagan", frozen)]
+///
+/// `Swapper.swap` makes them. By hand:
+///
+/// Args:
+///     image: The person in the target article: uint8, [H, W, 3].
+///     mask: What is repainted: uint8, [H, W].
+///     paint: What the generator would paint: uint8, [H, W, 3].
+///     located: Where the worn article is: uint8, [H, W], if that is known.
+///
+/// Raises:
+///     ValueError: For arrays of other shapes or types.
+#[pyclass(name = "Swap", module = "cagan", frozen, eq)]
+#[derive(PartialEq)]
 pub struct PySwap(Swapped);
 
 #[pymethods]
 impl PySwap {
+    #[new]
+    #[pyo3(signature = (image, mask, paint, located=None))]
+    fn new(
+        image: &Bound<'_, PyAny>,
+        mask: &Bound<'_, PyAny>,
+        paint: &Bound<'_, PyAny>,
+        located: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let (image, shape) = bytes_from_numpy(
+            "image",
+            image,
+            "[H, W, 3]",
+            |s| matches!(*s, [h, w, 3] if h * w > 0),
+        )?;
+        let size = [shape[0], shape[1]];
+        let [h, w] = size;
+        let flat = |name, object| {
+            bytes_from_numpy(name, object, &format!("[{h}, {w}]"), |s| *s == size)
+                .map(|(bytes, _)| bytes)
+        };
+        let mask = flat("mask", mask)?;
+        let located = located.map(|object| flat("located", object)).transpose()?;
+        let (paint, _) = bytes_from_numpy("paint", paint, &format!("[{h}, {w}, 3]"), |s| {
+            *s == [h, w, 3]
+        })?;
+        Ok(PySwap(Swapped {
+            size,
+            image,
+            mask,
+            paint,
+            located,
+        }))
+    }
+
+    fn __reduce__<'py>(
+        slf: &Bound<'py, Self>,
+    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        let parts = ["image", "mask", "paint", "located"].map(|name| slf.getattr(name));
+        let parts = parts.into_iter().collect::<PyResult<Vec<_>>>()?;
+        Ok((slf.get_type().into_any(), PyTuple::new(slf.py(), parts)?))
+    }
+
     /// The person in the target article: uint8, [H, W, 3].
     #[getter]
     fn image<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
@@ -77,8 +135,20 @@ impl PySwap {
         })?)
     }
 
-    fn _repr_png_(&self) -> Cow<'_, [u8]> {
-        png(&self.0.image, self.0.size, 3).into()
+    /// Picture, mask and paint side by side.
+    fn _repr_png_(&self, py: Python<'_>) -> Cow<'_, [u8]> {
+        py.detach(|| {
+            let size = self.0.size;
+            let longest = size[0].max(size[1]).max(SHOWN);
+            let cell = size.map(|side| (side * SHOWN / longest).max(1));
+            let [height, width] = size.map(|side| side as u32);
+            let picture = |bytes: Vec<u8>| RgbImage::from_raw(width, height, bytes);
+            let mask = self.0.mask.iter().flat_map(|&level| [level; 3]).collect();
+            let parts = [self.0.image.clone(), mask, self.0.paint.clone()];
+            let (pixels, size) = sheet(&[parts.map(picture).to_vec()], cell, 4);
+            png(&pixels, size, 3)
+        })
+        .into()
     }
 
     fn __repr__(&self) -> String {
@@ -132,6 +202,15 @@ impl PySwapper {
             step: swapper.step,
             swapper: Mutex::new(swapper),
         })
+    }
+
+    /// Whether swaps cannot do without the picture of the worn article ("vasily", "paper").
+    #[getter]
+    fn needs_worn(&self) -> bool {
+        self.swapper
+            .lock()
+            .expect("no swap has panicked")
+            .needs_worn()
     }
 
     /// Puts the target article on the person.

@@ -2,6 +2,7 @@
 
 mod decode;
 mod fit;
+mod sheet;
 
 use image::{ColorType, ImageEncoder};
 use tch::{Kind, Tensor};
@@ -9,6 +10,7 @@ use tch::{Kind, Tensor};
 pub use decode::{MAX_FILE_BYTES, MAX_PIXELS, decode_rgb, read_rgb};
 pub(crate) use fit::paste;
 pub use fit::{Placement, Rect, place, planes, resize, resize_part};
+pub use sheet::sheet;
 
 use crate::config::Architecture;
 

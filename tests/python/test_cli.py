@@ -1,8 +1,12 @@
 """The command line: it does what the Python face does, and a mistake is a line, not a traceback."""
 
+import json
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cagan
@@ -239,6 +243,51 @@ def test_info(call):
 def test_info_of_a_preset(call, preset):
     code, out, _ = call("info", preset)
     assert (code, out) == (0, f"{cagan.Config(preset)}\n")
+
+
+# For scripts
+
+
+def test_json_is_one_line_that_a_script_can_read(call, pairs_dir, tmp_path):
+    options = ("--preset", "smoke", "--steps", "2", "--threads", "1")
+    code, out, err = call("train", pairs_dir, tmp_path, *options, "--json")
+    made = cagan.Run(tmp_path)
+    assert (code, err) == (0, ""), "quiet where there is no terminal"
+    files = {"snapshot": str(made.snapshots[-1]), "sample": str(made.samples[-1])}
+    assert json.loads(out) == {"run": str(tmp_path), **files, **made.stats[-1]}
+    assert json.loads(call("info", "--json")[1]) == cagan.info()
+    assert json.loads(call("info", "paper", "--json")[1]) == cagan.Config("paper").to_dict()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_words_are_completed(shell):
+    script = Path(sys.executable).with_name("cagan")
+
+    def ask(**more):
+        done = subprocess.run([script], env={**os.environ, **more}, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    assert "_CAGAN_COMPLETE" in ask(_CAGAN_COMPLETE=f"{shell}_source")
+    words = {"COMP_WORDS": "cagan info pa", "COMP_CWORD": "pa" if shell == "fish" else "2"}
+    assert "paper" in ask(_CAGAN_COMPLETE=f"{shell}_complete", **words)
+
+
+def test_a_command_that_is_stopped_says_so(pairs_dir, tmp_path):
+    script = Path(sys.executable).with_name("cagan")
+    for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        run_dir = tmp_path / str(code)
+        arguments = [script, "train", pairs_dir, run_dir, "--preset", "smoke", "--steps", "100000", "--log-every", "1"]
+        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 60
+        while not (run_dir / "stats.jsonl").is_file() or not (run_dir / "stats.jsonl").stat().st_size:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out) == (code, "")
+        assert "Traceback" not in err
+        assert list((run_dir / "checkpoints").iterdir())
 
 
 # Help

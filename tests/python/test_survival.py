@@ -20,10 +20,10 @@ def train(pairs, run_dir, steps=6, **options):
 
 
 def lasting(run_dir):
-    """What a run leaves, but for times and temporary names: each file of numbers by its content."""
+    """What a run leaves, but for times, temporary names and stops: each file of numbers by its content."""
     kept = {}
     for name, data in contents(run_dir).items():
-        if name.startswith("checkpoints") or name == ".lock":
+        if name.startswith("checkpoints") or name in (".lock", "resumes.jsonl"):
             continue
         if name == "stats.jsonl":
             lines = data.decode().splitlines()

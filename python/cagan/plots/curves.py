@@ -1,0 +1,313 @@
+"""Curves of runs: losses, what the monitor saw, several runs in one plot, and a plot that grows while a run trains."""
+
+import math
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from .. import _cagan
+from .pictures import ShownFigure, run_of, show
+
+__all__ = ["Live", "compare", "losses", "monitor", "overview"]
+
+Line = dict[str, float]
+
+# Keys of one axes share its scale.
+_LOSSES = (
+    ("losses", ("loss/discriminator", "loss/generator")),
+    ("cycle", ("loss/generator/cycle",)),
+    ("mask", ("mask/area",)),
+    ("logits", ("logits/matched", "logits/swapped", "logits/mismatched")),
+)
+_MONITOR = (
+    ("score", ("monitor/score", "monitor/colour_left", "monitor/realism")),
+    ("mask", ("monitor/mask_area",)),
+    ("paint", ("monitor/paint_spread",)),
+    ("discriminator", ("monitor/logit_gap",)),
+)
+
+
+def losses(run: str | os.PathLike[str], keys: Sequence[str] | None = None, *, smoothing: float = 0.6) -> Figure:
+    """The curves of `stats.jsonl` over the steps.
+
+    What was logged is pale, its smoothed course is strong; a dotted line marks where a run was taken up again.
+
+    Args:
+        run: A run.
+        keys: Log keys, each in axes of its own; where none are given the losses, the cycle, the mask and the logits.
+        smoothing: The weight of what came before in the moving average, 0 (none) to below 1.
+
+    Raises:
+        KeyError: For a key that the log does not have.
+        ValueError: For a smoothing outside its range, and a run that logged nothing yet.
+        FileNotFoundError: For a folder without a run.
+
+    Example:
+        >>> import cagan
+        >>> pairs = cagan.dolls("data/dolls", count=8)
+        >>> run = cagan.train(pairs, "runs/first", "smoke", steps=4, progress=False)
+        >>> [axes.get_title() for axes in cagan.plots.losses(run).axes]
+        ['losses', 'cycle', 'mask', 'logits']
+    """
+    run = run_of(run)
+    return _curves(run.stats, _groups(keys, _LOSSES), run.resumes, smoothing, f"{run.path}/stats.jsonl")
+
+
+def monitor(run: str | os.PathLike[str], keys: Sequence[str] | None = None, *, smoothing: float = 0.0) -> Figure:
+    """The curves of `monitor.jsonl` over the steps: whether the run collapses; lower scores are better.
+
+    A ring marks the lowest score, whose generator is `snapshots/best.safetensors`.
+
+    Args:
+        run: A run.
+        keys: Log keys, each in axes of its own; where none are given all, in four axes.
+        smoothing: As for `losses`.
+
+    Raises:
+        KeyError: For a key that the monitor does not have.
+        ValueError: For a smoothing outside its range, and a run that the monitor did not look at yet.
+        FileNotFoundError: For a folder without a run.
+
+    Example:
+        >>> import cagan
+        >>> pairs = cagan.dolls("data/dolls", count=8)
+        >>> run = cagan.train(pairs, "runs/watched", "smoke", steps=4, monitor_every=2, progress=False)
+        >>> [axes.get_title() for axes in cagan.plots.monitor(run).axes]
+        ['score', 'mask', 'paint', 'discriminator']
+    """
+    run = run_of(run)
+    groups = _groups(keys, _MONITOR)
+    figure = _curves(run.looks, groups, run.resumes, smoothing, f"{run.path}/monitor.jsonl")
+    if run.best is not None:
+        best = _cagan.Swapper(run.best, "cpu").step
+        score = next(line["monitor/score"] for line in run.looks if line["step"] == best)
+        for (_, names), axes in zip(groups, figure.axes):
+            if "monitor/score" in names:
+                axes.plot(best, score, "o", ms=9, mfc="none", color="black")
+    return figure
+
+
+def compare(
+    runs: Sequence[str | os.PathLike[str]],
+    keys: Sequence[str] = ("loss/generator/cycle", "mask/area", "monitor/score"),
+    *,
+    smoothing: float = 0.6,
+    names: Sequence[str] | None = None,
+) -> Figure:
+    """Several runs in one plot, a colour for each, axes for each key that one of them has.
+
+    Args:
+        runs: Runs, one at least.
+        keys: Keys of their logs or their monitors.
+        smoothing: As for `losses`.
+        names: What the runs are called in the legend; where none are given by their folders' names.
+
+    Raises:
+        KeyError: For a key that no run has.
+        ValueError: For no runs, or names that are not as many.
+        FileNotFoundError: For a folder without a run.
+
+    Example:
+        >>> import cagan
+        >>> pairs = cagan.dolls("data/dolls", count=8)
+        >>> runs = [cagan.train(pairs, f"runs/{k}", "smoke", steps=4, seed=k, progress=False) for k in (1, 2)]
+        >>> figure = cagan.plots.compare(runs, ["mask/area"])
+        >>> [text.get_text() for text in figure.legends[0].get_texts()]
+        ['1', '2']
+    """
+    found = [run_of(run) for run in runs]
+    if not found:
+        raise ValueError("runs: expected one run at least, got none")
+    labels = [run.path.name for run in found] if names is None else list(names)
+    if len(labels) != len(found):
+        raise ValueError(f"names: expected as many as runs ({len(found)}), got {len(labels)}")
+    logs = [[*run.stats, *run.looks] for run in found]
+    shown = [key for key in keys if any(key in line for log in logs for line in log)]
+    if keys is not compare.__defaults__[0] and len(shown) < len(keys):  # type: ignore[index]  # it has defaults
+        raise KeyError(_unknown(next(key for key in keys if key not in shown), [line for log in logs for line in log]))
+    figure, places = _figure(len(shown))
+    for key, axes in zip(shown, places):
+        axes.set(title=key, xlabel="step")
+        for number, log in enumerate(logs):
+            if any(key in line for line in log):
+                _draw(axes, *_series(log, key), smoothing, f"C{number}", labels[number])
+    handles = {text: line for axes in places for line, text in zip(*axes.get_legend_handles_labels())}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, frameon=False)
+    return figure
+
+
+def overview(run: str | os.PathLike[str]) -> ShownFigure:
+    """A run at a glance, as a notebook shows it: losses, cycle and mask, and the newest sample grid.
+
+    Raises:
+        FileNotFoundError: For a folder without a run.
+
+    Example:
+        >>> import cagan
+        >>> pairs = cagan.dolls("data/dolls", count=8)
+        >>> run = cagan.train(pairs, "runs/first", "smoke", steps=4, progress=False)
+        >>> len(cagan.plots.overview(run).axes)
+        4
+    """
+    run = run_of(run)
+    samples = run.samples
+    return _overview(run.stats, run.resumes, samples[-1] if samples else None)
+
+
+class Live:
+    """A plot that grows while a run trains, in a notebook: `cagan.train(..., on_event=cagan.plots.Live())`.
+
+    It shows what `overview` shows of a run, at its first report and then as often as `every_s` allows.
+
+    Args:
+        every_s: The least time between two drawings, in seconds: each takes a third of one.
+
+    Raises:
+        ImportError: IPython is missing: this is for notebooks.
+        ValueError: For a time below 0.
+
+    Example:
+        >>> import cagan
+        >>> pairs = cagan.dolls("data/dolls", count=8)
+        >>> live = cagan.plots.Live(every_s=0)
+        >>> run = cagan.train(pairs, "runs/live", "smoke", steps=4, progress=False, on_event=live)  # doctest: +ELLIPSIS
+        Figure(...
+        >>> len(live.figure.axes)
+        4
+    """
+
+    def __init__(self, every_s: float = 5.0) -> None:  # noqa: D107  # the class says it
+        try:
+            import IPython  # noqa: F401  # its absence is told here
+        except ImportError as error:
+            raise ImportError("ipython: expected for cagan.plots.Live, found none; pip install ipykernel") from error
+        if not every_s >= 0:
+            raise ValueError(f"every_s: expected 0 or more, got {every_s}")
+        self.figure: Figure | None = None
+        self._every_s = every_s
+        self._lines: list[Line] = []
+        self._resumes: list[int] = []
+        self._sample: Path | None = None
+        self._total = 0
+        self._handle: Any = None
+        self._drawn_s = -math.inf
+
+    def __call__(self, event: str, value: Any) -> None:
+        """Takes an event of `cagan.train`."""
+        if event == "start":
+            self._total = value["total"]
+            if value["step"]:
+                self._resumes.append(value["step"])
+        elif event == "sample":
+            self._sample = value
+        elif event == "report":
+            self._lines.append(value)
+        last = event == "checkpoint" and bool(self._lines) and self._lines[-1]["step"] >= self._total
+        if self._lines and (last or (event == "report" and time.monotonic() - self._drawn_s >= self._every_s)):
+            self._draw()
+
+    def _draw(self) -> None:
+        from IPython import display
+
+        # IPython does not type it.
+        show_in_cell: Any = display.display
+        self.figure = _overview(self._lines, self._resumes, self._sample)
+        if self._handle is None:
+            self._handle = show_in_cell(self.figure, display_id=True)
+        else:
+            self._handle.update(self.figure)
+        self._drawn_s = time.monotonic()
+
+
+def smoothed(values: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
+    """The exponential moving average, its start not drawn to zero; what is no number is passed over."""
+    if not 0 <= weight < 1:
+        raise ValueError(f"smoothing: expected 0 to below 1, got {weight}")
+    out, mean, share = np.full(len(values), np.nan), 0.0, 0.0
+    for k, value in enumerate(values):
+        if np.isfinite(value):
+            mean, share = weight * mean + (1 - weight) * value, weight * share + (1 - weight)
+            out[k] = mean / share
+    return out
+
+
+def _overview(lines: list[Line], resumes: Sequence[int], sample: Path | None) -> ShownFigure:
+    figure = ShownFigure(figsize=(10, 6 if sample else 2.6), layout="constrained")
+    grid = figure.add_gridspec(2 if sample else 1, 3, height_ratios=(1, 1.6) if sample else None)
+    for number, (title, names) in enumerate(_LOSSES[:3]):
+        _group(figure.add_subplot(grid[0, number]), title, names, lines, resumes, 0.6)
+    if sample:
+        show(figure.add_subplot(grid[1, :]), _cagan.read_picture(sample))
+    return figure
+
+
+def _groups(keys: Sequence[str] | None, default: Any) -> Any:
+    return default if keys is None else [(key, (key,)) for key in keys]
+
+
+def _curves(lines: list[Line], groups: Any, resumes: Sequence[int], smoothing: float, file: str) -> Figure:
+    if not lines:
+        raise ValueError(f"{file}: expected a line at least, got none yet")
+    for _, names in groups:
+        for name in names:
+            if not any(name in line for line in lines):
+                raise KeyError(_unknown(name, lines))
+    figure, places = _figure(len(groups))
+    for (title, names), axes in zip(groups, places):
+        _group(axes, title, names, lines, resumes, smoothing)
+    return figure
+
+
+def _group(
+    axes: Axes, title: str, names: Sequence[str], lines: list[Line], resumes: Sequence[int], smoothing: float
+) -> None:
+    axes.set(title=title, xlabel="step")
+    for number, name in enumerate(names):
+        _draw(axes, *_series(lines, name), smoothing, f"C{number}", name.split("/")[-1])
+    for step in resumes:
+        axes.axvline(step, color="0.5", lw=1, ls=":")
+    if len(names) > 1:
+        axes.legend(fontsize=8, frameon=False)
+
+
+def _figure(count: int) -> tuple[Figure, list[Axes]]:
+    """Axes in rows of two, without a place that stays empty."""
+    if count == 0:
+        raise ValueError("keys: expected one key at least, got none")
+    columns = min(2, count)
+    rows = math.ceil(count / columns)
+    figure = ShownFigure(figsize=(4.5 * columns, 2.6 * rows), layout="constrained")
+    return figure, [figure.add_subplot(rows, columns, k + 1) for k in range(count)]
+
+
+def _series(lines: list[Line], key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Steps and values; None, as the score of a collapsed mask, is no number."""
+    points = [(line["step"], line[key]) for line in lines if key in line]
+    steps = np.array([step for step, _ in points], float)
+    return steps, np.array([np.nan if value is None else value for _, value in points], float)
+
+
+def _draw(
+    axes: Axes,
+    steps: NDArray[np.float64],
+    values: NDArray[np.float64],
+    smoothing: float,
+    colour: str,
+    label: str,
+) -> None:
+    if smoothing:
+        axes.plot(steps, values, color=colour, alpha=0.25, lw=1)
+    # A run of one line has a point.
+    axes.plot(steps, smoothed(values, smoothing), color=colour, marker="." if len(steps) < 2 else "", label=label)
+
+
+def _unknown(name: str, lines: list[Line]) -> str:
+    known = sorted({key for line in lines for key in line} - {"step"})
+    return f"unknown key {name!r}: expected one of {', '.join(known)}"

@@ -1,0 +1,323 @@
+"""Figures of pictures: swaps in a grid, triplets, masks, before and after, and a film of one swap."""
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+
+from .. import _cagan
+from ..runs import Run
+
+__all__ = ["before_after", "film", "mask_overlay", "swap_grid", "triplet_sheet"]
+
+Picture: TypeAlias = str | os.PathLike[str] | NDArray[np.uint8] | _cagan.Swap | Any
+Model: TypeAlias = _cagan.Swapper | str | os.PathLike[str]
+
+
+class ShownFigure(Figure):
+    """A figure that a notebook shows without pyplot, small enough for notebooks that lie on a forge."""
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, bytes]:
+        file = io.BytesIO()
+        self.savefig(file, format="png", bbox_inches="tight", dpi=80)
+        picture, out = Image.open(file).convert("RGB"), io.BytesIO()
+        # Lines take few colours, pictures many.
+        if not any(axes.images for axes in self.axes):
+            picture.quantize(64, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+            return {"image/png": out.getvalue()}
+        picture.save(out, "JPEG", quality=85)
+        return {"image/jpeg": out.getvalue()}
+
+
+def swap_grid(
+    model: Model,
+    people: Sequence[_cagan.Pair],
+    articles: Sequence[_cagan.Pair | Picture],
+    *,
+    masks: bool = False,
+    cell: float = 1.2,
+) -> Figure:
+    """Each person in each article: people along the top with what they wear, articles down the left.
+
+    Args:
+        model: A run, a run's folder, a snapshot or a swapper.
+        people: Pairs whose humans are dressed anew, one at least; `cagan.Pairs` is a sequence of them.
+        articles: Pairs whose articles are put on, or product pictures, one at least.
+        masks: Whether each swap's mask stands beside it.
+        cell: A picture's height in inches.
+
+    Returns:
+        The figure, of 1 + len(articles) rows.
+
+    Raises:
+        ValueError: For no people or no articles.
+        FileNotFoundError: For a model or a picture that is not there.
+
+    Example:
+        >>> import cagan
+        >>> pairs = cagan.dolls("data/dolls", count=8)
+        >>> run = cagan.train(pairs, "runs/first", "smoke", steps=4, progress=False)
+        >>> figure = cagan.plots.swap_grid(run, [pairs[0], pairs[1]], [pairs[2], pairs[3], pairs[4]])
+        >>> len(figure.axes)
+        20
+    """
+    people, articles = list(people), list(articles)
+    _expect("people", people, "one pair at least")
+    _expect("articles", articles, "one article at least")
+    targets = [article.article_path if isinstance(article, _cagan.Pair) else article for article in articles]
+    swaps = swapper_of(model).swap(
+        [pair.human_path for pair in people] * len(targets),
+        [pair.article_path for pair in people] * len(targets),
+        [_given(target) for target in targets for _ in people],
+    )
+    top: list[NDArray[Any] | None] = [None]
+    for pair in people:
+        top += [pair.human, pair.article]
+    rows = [top]
+    for k, target in enumerate(targets):
+        row: list[NDArray[Any] | None] = [pixels("articles", target)]
+        for swap in swaps[k * len(people) : (k + 1) * len(people)]:
+            row += [swap.image, swap.mask if masks else None]
+        rows.append(row)
+    return table(rows, cell=cell)
+
+
+def triplet_sheet(
+    triplets: Sequence[tuple[Picture, Picture, Picture]],
+    swaps: Sequence[_cagan.Swap] | None = None,
+    *,
+    cell: float = 1.2,
+) -> Figure:
+    """Human, worn and target article, a row for each triplet, and beside them what a model made of it.
+
+    Args:
+        triplets: (human, worn, target), one at least.
+        swaps: As many swaps, whose picture, mask and paint join their rows.
+        cell: A picture's height in inches.
+
+    Raises:
+        ValueError: For no triplets, and for swaps that are not as many.
+
+    Example:
+        >>> import cagan
+        >>> pairs = cagan.dolls("data/dolls", count=4)
+        >>> one = (pairs[0].human, pairs[0].article, pairs[1].article)
+        >>> [axes.get_title() for axes in cagan.plots.triplet_sheet([one]).axes]
+        ['human', 'worn', 'target']
+    """
+    triplets = list(triplets)
+    _expect("triplets", triplets, "one triplet at least")
+    if swaps is not None and len(swaps) != len(triplets):
+        raise ValueError(f"swaps: expected as many as triplets ({len(triplets)}), got {len(swaps)}")
+    titles, rows = ["human", "worn", "target"], []
+    for k, triplet in enumerate(triplets):
+        row: list[NDArray[Any] | None] = [pixels(f"triplets[{k}]", picture) for picture in triplet]
+        if swaps is not None:
+            row += [swaps[k].image, swaps[k].mask, swaps[k].paint]
+        rows.append(row)
+    if swaps is not None:
+        titles += ["swap", "mask", "paint"]
+    return table(rows, titles=titles, cell=cell)
+
+
+def mask_overlay(
+    human: Picture, mask: Picture, *, colour: str = "magenta", opacity: float = 0.6, cell: float = 2.5
+) -> Figure:
+    """A photo with a mask laid over it in a colour.
+
+    Args:
+        human: The photo.
+        mask: A swap, or an array [H, W] of the photo's size, 255 = repainted.
+        colour: Any colour that matplotlib knows.
+        opacity: How much of the photo the colour hides where the mask is whole, 0 to 1.
+        cell: The picture's height in inches.
+
+    Raises:
+        ValueError: For a mask of another size than the photo's, and an opacity or a colour that is none.
+
+    Example:
+        >>> import cagan
+        >>> pair = cagan.dolls("data/dolls", count=4)[0]
+        >>> figure = cagan.plots.mask_overlay(pair.human, pair.human[..., 0])
+        >>> figure.axes[0].images[0].get_array().shape == pair.human.shape
+        True
+    """
+    if not 0 <= opacity <= 1:
+        raise ValueError(f"opacity: expected 0 to 1, got {opacity}")
+    photo = pixels("human", human)
+    level = mask.mask if isinstance(mask, _cagan.Swap) else pixels("mask", mask)
+    level = level[..., 0] if level.ndim == 3 else level
+    if level.shape != photo.shape[:2]:
+        raise ValueError(f"mask: expected the photo's size {photo.shape[:2]}, got {level.shape}")
+    share = level[..., None] / 255 * opacity
+    mixed = share * np.array(to_rgb(colour)) * 255 + (1 - share) * photo
+    return table([[np.rint(mixed).astype(np.uint8)]], cell=cell)
+
+
+def before_after(
+    human: Picture, swap: Picture, worn: Picture | None = None, target: Picture | None = None, *, cell: float = 2.5
+) -> Figure:
+    """The photo and the swap, side by side, each with its article where that is given.
+
+    Args:
+        human: The photo.
+        swap: What became of it.
+        worn: What the person wears in the photo.
+        target: What the person wears in the swap.
+        cell: A picture's height in inches.
+
+    Example:
+        >>> import cagan
+        >>> pair = cagan.dolls("data/dolls", count=4)[0]
+        >>> [axes.get_title() for axes in cagan.plots.before_after(pair.human, pair.human).axes]
+        ['before', 'after']
+    """
+    shown = {"worn": worn, "before": human, "after": swap, "target": target}
+    shown = {name: picture for name, picture in shown.items() if picture is not None}
+    return table([[pixels(name, picture) for name, picture in shown.items()]], titles=list(shown), cell=cell)
+
+
+def film(
+    run: str | os.PathLike[str],
+    human: Picture,
+    worn: Picture,
+    target: Picture,
+    path: str | os.PathLike[str],
+    *,
+    frame_s: float = 0.4,
+    height: int = 256,
+    device: str | None = None,
+) -> Path:
+    """One swap over the course of a run, a frame for each snapshot: an animated GIF, or a strip of frames as PNG.
+
+    Args:
+        run: A run, or its folder.
+        human: The photo.
+        worn: What the person wears.
+        target: What to put on.
+        path: What to write; its ending decides: `.gif`, or `.png` for the strip, first frame at the left.
+        frame_s: How long a frame of the GIF stays, in seconds; the last one stays four times as long.
+        height: Pixels; a taller photo is shrunk.
+        device: Where the snapshots are used, as for `cagan.Swapper`.
+
+    Returns:
+        The path. In a notebook `IPython.display.Image(path)` plays it.
+
+    Raises:
+        ValueError: For a run without snapshots, a time or a height that is not above 0, or another ending.
+        FileNotFoundError: For a run or a picture that is not there.
+        OSError: Where the file cannot be written.
+
+    Example:
+        >>> import cagan
+        >>> pairs = cagan.dolls("data/dolls", count=8)
+        >>> run = cagan.train(pairs, "runs/film", "smoke", steps=4, snapshot_every=2, progress=False)
+        >>> cagan.plots.film(run, pairs[0].human, pairs[0].article, pairs[1].article, "swap.gif").name
+        'swap.gif'
+    """
+    out = Path(path)
+    if out.suffix not in (".gif", ".png"):
+        raise ValueError(f"path: expected a name that ends in .gif or .png, got {out}")
+    for name, value in (("frame_s", frame_s), ("height", height)):
+        if not value > 0:
+            raise ValueError(f"{name}: expected above 0, got {value}")
+    snapshots = run_of(run).snapshots
+    if not snapshots:
+        raise ValueError(f"{run_of(run).path}: expected a run with snapshots, got none")
+    pictures = [_given(picture) for picture in (human, worn, target)]
+    frames = []
+    for snapshot in snapshots:
+        frame = Image.fromarray(_cagan.Swapper(snapshot, device).swap(*pictures).image)
+        if frame.height > height:
+            frame = frame.resize((max(1, round(frame.width * height / frame.height)), height))
+        frames.append(frame)
+    if out.suffix == ".png":
+        Image.fromarray(np.concatenate([np.asarray(frame) for frame in frames], 1)).save(out)
+        return out
+    durations = [round(1000 * frame_s)] * len(frames)
+    durations[-1] *= 4
+    # The frames' own palettes: one for all of them would be the first frame's, which is mostly grey.
+    frames[0].save(out, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    return out
+
+
+def table(
+    rows: Sequence[Sequence[NDArray[Any] | None]], *, titles: Sequence[str] | None = None, cell: float = 1.2
+) -> Figure:
+    """Pictures in rows and columns, without ticks; an empty place is None."""
+    if not cell > 0:
+        raise ValueError(f"cell: expected a height in inches above 0, got {cell}")
+    columns = max(map(len, rows))
+    first = next(picture for row in rows for picture in row if picture is not None)
+    breadth = cell * min(2.0, max(0.5, first.shape[1] / first.shape[0]))
+    figure = ShownFigure(figsize=(breadth * columns, cell * len(rows) + (0.3 if titles else 0)), layout="constrained")
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)  # type: ignore[call-arg]  # the constrained engine's
+    places = figure.subplots(len(rows), columns, squeeze=False)
+    for line, row in zip(places, rows):
+        for number, axes in enumerate(line):
+            picture = row[number] if number < len(row) else None
+            show(axes, picture)
+    for axes, title in zip(places[0], titles or ()):
+        axes.set_title(title, fontsize=9)
+    return figure
+
+
+def show(axes: Axes, picture: NDArray[Any] | None) -> None:
+    """One picture without ticks; masks are grey."""
+    axes.set_axis_off()
+    if picture is not None:
+        axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
+
+
+def pixels(name: str, picture: Picture) -> NDArray[np.uint8]:
+    """A picture of any kind as uint8, [H, W, 3], or [H, W] where it is a grey one.
+
+    Raises:
+        TypeError: For what is no picture.
+        ValueError: For an array of another shape or type, and a file that cannot be decoded.
+    """
+    if isinstance(picture, _cagan.Swap):
+        return picture.image
+    if isinstance(picture, str | os.PathLike):
+        return _cagan.read_picture(picture)
+    if isinstance(picture, Image.Image):
+        return np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB"))
+    if not isinstance(picture, np.ndarray):
+        raise TypeError(
+            f"{name}: expected a path, a PIL picture, a uint8 array or a Swap, got {type(picture).__name__}"
+        )
+    if picture.dtype != np.uint8 or not (picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3)):
+        raise ValueError(
+            f"{name}: expected uint8 of shape [H, W, 3] or [H, W], got {picture.dtype} of {list(picture.shape)}"
+        )
+    return picture
+
+
+def _given(picture: Picture) -> Any:
+    """A picture as `Swapper.swap` takes it."""
+    return picture.image if isinstance(picture, _cagan.Swap) else picture
+
+
+def swapper_of(model: Model) -> _cagan.Swapper:
+    """A run, a folder, a file or a swapper as a swapper."""
+    return model if isinstance(model, _cagan.Swapper) else _cagan.Swapper(model)
+
+
+def run_of(run: str | os.PathLike[str]) -> Run:
+    """A run or its folder as a run."""
+    return run if isinstance(run, Run) else Run(run)
+
+
+def _expect(name: str, given: Sequence[Any], what: str) -> None:
+    if not given:
+        raise ValueError(f"{name}: expected {what}, got none")

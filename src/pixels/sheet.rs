@@ -1,0 +1,65 @@
+//! Contact sheets: pictures of any size in the cells of a table.
+
+use image::RgbImage;
+
+use super::{Placement, Rect, paste, place, resize_part};
+use crate::config::Fit;
+
+/// Lays pictures out as a table on white, each whole and in the middle of its cell.
+///
+/// # Shapes
+/// `cells`: rows of pictures; an empty place is `None`. `cell`: height and width. Returns interleaved RGB bytes and their
+/// [height, width].
+pub fn sheet(
+    cells: &[Vec<Option<RgbImage>>],
+    cell: [usize; 2],
+    gap: usize,
+) -> (Vec<u8>, [usize; 2]) {
+    let columns = cells.iter().map(Vec::len).max().unwrap_or(0);
+    let size = [
+        cells.len() * (cell[0] + gap) + gap,
+        columns * (cell[1] + gap) + gap,
+    ];
+    let mut pixels = vec![255; size[0] * size[1] * 3];
+    for (row, line) in cells.iter().enumerate() {
+        for (column, picture) in line.iter().enumerate() {
+            let Some(picture) = picture else { continue };
+            let from = [picture.height() as usize, picture.width() as usize];
+            let Placement { source, target } = place(Fit::Pad, from, cell);
+            let inner = resize_part(picture.as_raw(), from, source, target.size(), 3);
+            let at = Rect {
+                top: gap + row * (cell[0] + gap) + target.top,
+                left: gap + column * (cell[1] + gap) + target.left,
+                ..target
+            };
+            paste(&inner, &mut pixels, size[1], at, 3);
+        }
+    }
+    (pixels, size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::Rgb;
+
+    #[test]
+    fn pictures_lie_in_the_middle_of_their_cells() {
+        // 2 x 4 in a cell of 2 x 2 is one row; rounded half down it is the upper one.
+        let wide = RgbImage::from_pixel(4, 2, Rgb([9, 9, 9]));
+        let whole = RgbImage::from_pixel(2, 2, Rgb([5, 5, 5]));
+        let (pixels, size) = sheet(&[vec![None, Some(wide)], vec![Some(whole)]], [2, 2], 1);
+        assert_eq!(size, [7, 7]);
+        let row = |y: usize| {
+            pixels[y * 21..(y + 1) * 21]
+                .chunks(3)
+                .map(|p| p[0])
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(row(0), [255; 7]);
+        assert_eq!(row(1), [255, 255, 255, 255, 9, 9, 255]);
+        assert_eq!(row(2), [255; 7]);
+        assert_eq!(row(4), [255, 5, 5, 255, 255, 255, 255]);
+        assert_eq!(row(5), row(4));
+    }
+}

@@ -1,0 +1,191 @@
+"""The app in a real browser: what is uploaded or picked is swapped as `Swapper.swap` does; nothing stays or leaves."""
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import cagan
+import numpy as np
+import pytest
+from conftest import refusal
+from PIL import Image
+from test_review import browser  # noqa: F401  # a fixture
+
+# Runs the command and tells every address beyond this machine that anything asks for.
+PROGRAM = """
+import sys
+
+def watch(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo"):
+        address = arguments[1] if event == "socket.connect" else arguments[:1]
+        if isinstance(address, tuple) and address[0] not in ("127.0.0.1", "localhost", "::1", None):
+            print("ASKED", event, address, file=sys.stderr, flush=True)
+
+sys.addaudithook(watch)
+from cagan.cli import main
+main()
+"""
+
+
+class Server:
+    """`cagan app` in a process of its own, its temporary files in a folder of its own."""
+
+    def __init__(self, folder, *arguments):
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, "app", *map(str, arguments), "--no-browser"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TMPDIR": str(folder)},
+        )
+        self.address = self.process.stdout.readline().strip()
+        assert self.address, self.process.stderr.read()
+
+    def stop(self, how=signal.SIGINT):
+        self.process.send_signal(how)
+        out, err = self.process.communicate(timeout=30)
+        return self.process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def server(run, pairs_dir, tmp_path_factory):
+    started = Server(tmp_path_factory.mktemp("app"), run.path, "--pairs", pairs_dir)
+    yield started
+    started.process.kill()
+    started.process.communicate()
+
+
+@pytest.fixture
+def page(browser, server):  # noqa: F811
+    """The page, which must not ask for anything elsewhere."""
+    opened = browser.new_page(viewport={"width": 1300, "height": 1000})
+    asked = []
+    opened.on("request", lambda request: asked.append(request.url))
+    errors = []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.goto(server.address)
+    opened.wait_for_selector("#go")
+    yield opened
+    opened.close()
+    assert errors == []
+    assert len(asked) > 5
+    assert [url for url in asked if not url.startswith((server.address, "data:", "blob:"))] == []
+
+
+def upload(page, name, path):
+    page.set_input_files(f"#{name} input[type=file]", str(path))
+    page.wait_for_selector(f"#{name} img")
+
+
+def shown(page, name):
+    """The pixels behind a picture on the page."""
+    page.wait_for_selector(f"#{name} img", timeout=60_000)
+    with urllib.request.urlopen(page.get_attribute(f"#{name} img", "src"), timeout=30) as answer:
+        content = answer.read()
+    with Image.open(io.BytesIO(content)) as picture:
+        assert picture.format == "PNG"
+        return np.asarray(picture)
+
+
+def test_what_is_uploaded_is_swapped_to_the_byte(page, server, run, pairs, tmp_path):
+    # A photo larger than the networks', as a camera turns it, with a name that is no HTML.
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo = tmp_path / "<b>&.jpg"
+    Image.fromarray(pairs[0].human).resize((300, 200)).save(photo, exif=exif, quality=90)
+    paths = (photo, pairs[0].article_path, pairs[1].article_path)
+    for name, path in zip(("human", "worn", "target"), paths):
+        upload(page, name, path)
+    page.click("#go")
+    swap = run.swapper().swap(*paths)
+    assert swap.image.shape == (300, 200, 3)
+    assert np.array_equal(shown(page, "swapped"), swap.image)
+    assert np.array_equal(shown(page, "mask"), swap.mask)
+    assert np.array_equal(shown(page, "paint"), swap.paint)
+    # What the button downloads is the same picture.
+    with page.expect_download() as download:
+        page.click("#swapped [aria-label=Download], #swapped a[download]")
+    with Image.open(download.value.path()) as picture:
+        assert np.array_equal(np.asarray(picture.convert("RGB")), swap.image)
+    assert any(server.folder.rglob("*.jpg")), "uploads lie in the server's own folder"
+
+
+def test_what_is_picked_is_swapped(page, run, pairs):
+    for gallery, number, names in (("people", 2, ("human", "worn")), ("articles", 5, ("target",))):
+        page.wait_for_selector(f"#{gallery} button img")
+        page.locator(f"#{gallery} button:has(img)").nth(number).click()
+        for name in names:
+            page.wait_for_selector(f"#{name} img")
+    assert np.array_equal(shown(page, "human"), pairs[2].human)
+    page.click("#go")
+    swap = run.swapper().swap(pairs[2].human, pairs[2].article, pairs[5].article)
+    assert np.array_equal(shown(page, "swapped"), swap.image)
+
+
+def test_what_is_wrong_is_said(page, pairs, tmp_path):
+    upload(page, "human", pairs[0].human_path)
+    page.click("#go")
+    page.wait_for_selector("text=worn: expected a picture, got none")
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(pairs[0].human_path.read_bytes()[:200])
+    page.set_input_files("#worn input[type=file]", str(broken))
+    upload(page, "target", pairs[1].article_path)
+    page.wait_for_timeout(500)
+    page.click("#go")
+    page.wait_for_selector("text=/worn: .*cannot be decoded/")
+    assert "cagan-app" not in page.inner_text("body"), "no path of the server's"
+
+
+def test_large_uploads_are_refused(server):
+    boundary, size = "xx", (32 << 20) + 1000
+    head = f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'.encode()
+    body = head + bytes(size) + f"\r\n--{boundary}--\r\n".encode()
+    request = urllib.request.Request(
+        f"{server.address}gradio_api/upload", body, {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    )
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=60)
+    with caught.value as error:
+        assert error.code == 413
+
+
+def test_files_of_the_machine_are_not_served(server, run):
+    for path in ("/etc/passwd", run.path / "config.json"):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"{server.address}gradio_api/file={path}", timeout=30)
+        with caught.value as error:
+            assert error.code in (403, 404)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_nothing_stays_and_nobody_is_told(run, tmp_path, how):
+    server = Server(tmp_path, run.path)
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", server.address)
+    assert any(tmp_path.iterdir())
+    with urllib.request.urlopen(server.address, timeout=30) as answer:
+        policy = answer.headers["Content-Security-Policy"]
+        config = json.loads(urllib.request.urlopen(f"{server.address}config", timeout=30).read())
+    assert policy.startswith("default-src 'self'")
+    assert "http" not in policy
+    assert config["analytics_enabled"] is False
+    code, _, err = server.stop(how)
+    assert code == (0 if how == signal.SIGINT else 128 + how)
+    assert "ASKED" not in err
+    assert not any(tmp_path.iterdir()), "nothing is kept"
+
+
+def test_mistakes(run, tmp_path):
+    refusal(ValueError, lambda: cagan.app(run, port=70000), "port: expected 0 to 65535, got 70000")
+    refusal(FileNotFoundError, lambda: cagan.app(tmp_path / "none"), tmp_path / "none")
+    refusal(FileNotFoundError, lambda: cagan.app(run, tmp_path / "none"), tmp_path / "none")
+    program = "import sys; sys.modules['gradio'] = None; from cagan.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", program, "app", run.path], capture_output=True, text=True, timeout=60)
+    expected = "error: gradio: expected for cagan.app, found none; pip install 'cagan[app]'\n"
+    assert (done.returncode, done.stderr) == (1, expected)

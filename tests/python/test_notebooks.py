@@ -1,0 +1,58 @@
+"""The notebooks: all of them run in a short form, and stand with the outputs of a real run."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+NAMES = ["01_data", "02_train", "03_swap", "04_evaluate", "05_your_pairs"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One for all, as a reader has: a later notebook finds the run of an earlier one."""
+    return tmp_path_factory.mktemp("notebooks")
+
+
+def test_all_of_them_are_there():
+    assert [path.stem for path in NOTEBOOKS] == NAMES
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+# A kernel's own sockets and loops.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_a_notebook_runs(path, folder, monkeypatch):
+    import nbformat
+    from nbclient import NotebookClient
+
+    monkeypatch.setenv("CAGAN_SMOKE", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(
+        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    ).execute()
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert len(code) >= 7
+    assert all(cell.execution_count for cell in code)
+    shown = [kind for cell in code for out in cell.outputs for kind in out.get("data", {})]
+    assert sum(kind.startswith("image/") for kind in shown) >= 3
+    for cell in code:
+        for out in cell.outputs:
+            assert out.get("name") != "stderr", out["text"]
+            assert set(out.get("data", {})) != {"text/plain"} or "Figure(" not in out["data"]["text/plain"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+def test_a_notebook_stands_with_its_outputs(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.encode()) < 500_000
+    cells = json.loads(text)["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    assert not [out for cell in code for out in cell["outputs"] if out["output_type"] == "error"]
+    assert not re.findall(r"/(?:home|tmp|work|root|Users)/\S*", re.sub(r'"image/(?:png|jpeg|gif)": "[^"]*"', "", text))
+    smoke = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    assert len(smoke) == 1
