@@ -61,8 +61,18 @@ impl Swapper {
         } else {
             path.to_owned()
         };
-        let snapshot = Snapshot::read(&file)?;
+        Self::of_snapshot(Snapshot::read(&file)?, file, device)
+    }
+
+    /// The generator of a snapshot that was read from the file at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Content`] for tensors that are not those of the config's generator.
+    pub fn of_snapshot(snapshot: Snapshot, path: PathBuf, device: Device) -> Result<Swapper> {
         let config = snapshot.config;
+        // The config may speak of networks far larger than the file is.
+        Parameters::check(|path| Generator::new(path, &config), &snapshot.generator)
+            .map_err(|e| Error::content(&path, e.to_string()))?;
         let (generator, mut parameters) = Parameters::build(
             |path| Generator::new(path, &config),
             device,
@@ -70,10 +80,10 @@ impl Swapper {
             config.seed,
             "init/generator",
         );
-        (parameters.load(&snapshot.generator)).map_err(|e| Error::content(&file, e.to_string()))?;
+        (parameters.load(&snapshot.generator)).map_err(|e| Error::content(&path, e.to_string()))?;
         Ok(Swapper {
             config,
-            path: file,
+            path,
             step: snapshot.step,
             device,
             generator,

@@ -93,9 +93,16 @@ fn checksum<'a>(
 /// # Errors
 /// [`Error::NotFound`]; [`Error::Content`] for a truncated or changed file, another format or another version.
 pub fn read_tensors(path: &Path, format: &str) -> Result<TensorFile> {
-    let bytes = std::fs::read(path).at(path)?;
+    parse_tensors(&std::fs::read(path).at(path)?, path, format)
+}
+
+/// As [`read_tensors`], of the bytes of the file at `path`. What is allocated is a few times their length, whatever they say.
+///
+/// # Errors
+/// [`Error::Content`] as [`read_tensors`].
+pub fn parse_tensors(bytes: &[u8], path: &Path, format: &str) -> Result<TensorFile> {
     let bad = |e| Error::content(path, format!("expected a whole safetensors file: {e}"));
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(bad)?;
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(bad)?;
     let header: BTreeMap<String, String> = (metadata.metadata().as_ref())
         .and_then(|all| serde_json::from_str(all.get(KEY)?).ok())
         .unwrap_or_default();
@@ -108,7 +115,7 @@ pub fn read_tensors(path: &Path, format: &str) -> Result<TensorFile> {
             ));
         }
     }
-    let file = SafeTensors::deserialize(&bytes).map_err(bad)?;
+    let file = SafeTensors::deserialize(bytes).map_err(bad)?;
     let views = file.iter();
     let data: Vec<(&str, &[u8])> = views.map(|(name, view)| (name, view.data())).collect();
     // Other tools that write a snapshot know no sum.
