@@ -7,7 +7,7 @@ use tch::{Device, Tensor};
 
 use crate::config::{Config, torch_device};
 use crate::error::{Error, Result};
-use crate::networks::{Generator, Parameters};
+use crate::networks::{Generator, Parameters, use_precision};
 use crate::pixels::{Placement, ValueRange, paste, place, planes, resize_part, to_vec};
 use crate::storage::{Snapshot, latest};
 
@@ -120,6 +120,7 @@ impl Swapper {
             batch(|r| &r.worn, article_fit),
             batch(|r| &r.target, article_fit),
         );
+        use_precision(self.config.precision, self.device);
         let swap = tch::no_grad(|| self.generator.swap(&human, &worn, &target));
         let masks = ValueRange::Unit.to_bytes(&swap.mask);
         let paints = range.to_bytes(&swap.paint).permute([0, 2, 3, 1]); // [N, H, W, 3]

@@ -123,7 +123,7 @@ pub const FIELDS: &[Field] = &[
     harmless("loader", Kind::Choice(&["auto", "resident", "streaming"]), "decoded pictures: kept on the device, or read anew for each batch; auto keeps them where they fit"),
     harmless("loader_workers", Kind::Count, "threads that decode; 0 means as many as there are cores"),
     harmless("loader_prefetch", Kind::Count, "batches that a streaming loader decodes ahead"),
-    field("precision", Kind::Choice(&["fp32", "bf16"]), "number format of the convolutions", "[we]"),
+    field("precision", Kind::Choice(&["fp32", "tf32", "bf16"]), "number format of the convolutions; tf32 is float32 with products of 10 bits on CUDA, and fp32 on a CPU", "[we]"),
 ];
 
 /// The setting of that name.

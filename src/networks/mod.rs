@@ -4,6 +4,7 @@ mod blocks;
 mod paper;
 mod parameters;
 mod pyramid;
+mod tf32;
 mod vasily;
 mod weight;
 
@@ -12,6 +13,7 @@ use tch::Tensor;
 pub use blocks::{Block, Direction, InstanceNorm, leaky_relu};
 pub use parameters::{Parameters, Path};
 pub use pyramid::Pyramid;
+pub use tf32::use_precision;
 
 use crate::config::{Architecture, Config, DiscriminatorNorm};
 

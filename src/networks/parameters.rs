@@ -163,7 +163,7 @@ impl Parameters {
         }
         let values = Tensor::from_slice(&start).to_device(device);
         let working = match precision {
-            Precision::Fp32 => None,
+            Precision::Fp32 | Precision::Tf32 => None,
             Precision::Bf16 => Some(values.to_kind(Kind::BFloat16)),
         };
         let mut parameters = Parameters {

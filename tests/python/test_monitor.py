@@ -1,5 +1,7 @@
 """The monitor: what it measures, which generator it calls the best, and that it speaks when a run collapses and only then."""
 
+import warnings
+
 import cagan
 import numpy as np
 import pytest
@@ -83,3 +85,53 @@ def test_a_run_that_gets_no_better_ends(pairs, dyer, tmp_path):
     assert run.stats[-1]["step"] == 8
     assert cagan.Swapper(run.best).step == 2
     assert len(warned) == 1
+
+
+def warned(pairs, run_dir, steps, **settings):
+    """What the monitor says of a run without norms in the discriminator, which keep its rate from mattering."""
+    said = []
+    config = cagan.Config(
+        "paper",
+        image_size=[64, 32],
+        width=32,
+        batch_size=8,
+        crop_margin=2,
+        identity_weight=0.02,
+        learning_rate=5e-4,
+        ema_images=1000,
+        discriminator_norm="none",
+        steps=steps,
+        monitor_every=steps // 8,
+        sample_every=10**6,
+        threads=1,
+        **settings,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        note = lambda name, value: said.append(value) if name == "warning" else None  # noqa: E731
+        run = cagan.train(pairs, run_dir, config, progress=False, on_event=note)
+    print(steps, settings, said, run.looks[-1])
+    return said, run
+
+
+def collapses_and_does_not(folder, steps, seed):
+    """The same run twice, once with fifty times the discriminator's rate."""
+    pairs = cagan.dolls(folder / "dolls", count=600, size=(64, 32))
+    said, run = warned(pairs, folder / "healthy", steps, seed=seed)
+    assert not said
+    assert run.looks[-1]["monitor/colour_follows"] > 0.2
+    assert run.best is not None
+    said, run = warned(pairs, folder / "collapsed", steps, seed=seed, discriminator_learning_rate=50 * 5e-4)
+    assert said
+    assert run.looks[-1]["monitor/colour_follows"] < 0.1
+
+
+def test_it_speaks_when_a_run_collapses_and_only_then(tmp_path):
+    collapses_and_does_not(tmp_path, steps=480, seed=1)
+
+
+@pytest.mark.speed
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_it_speaks_when_a_longer_run_collapses_and_only_then(tmp_path, seed):
+    """Takes a minute each: `pytest -m speed -k collapses`."""
+    collapses_and_does_not(tmp_path, steps=800, seed=seed)
