@@ -2,17 +2,17 @@
 
     python benchmarks/ablation.py OUT [--steps 800] [--seeds 3] [--only hinge tv ...]
 
-Trains `paper` at 64 x 32 for every variant and seed, writes a line for each run into OUT/results.jsonl (what is there is not trained
-again), and prints the table of means and standard deviations. All measures but `gap` and `overfit` are of the averaged generator, on
-dolls that were not trained on:
+Trains `paper` at 64 x 32 for every variant and seed, writes a line for each run into OUT/results.jsonl (what is there
+is not trained again), and prints the table of means and standard deviations. `follows` and `realism` are of people that
+were trained on, `gap` is of the training's last steps; the rest is of dolls that were not trained on:
 
-    iou, error, keep   of cagan.evaluate: mask, difference to the true swap inside the true mask, change outside (lower is better)
+    iou, error, keep   of cagan.evaluate: mask; difference to the true swap inside the true mask; change outside
     follows, realism   of the monitor's last look
-    gap                the discriminator's mean logit for matched pairs less that for mismatched ones, over the last 200 steps
+    gap                the discriminator's mean logit for matched pairs less that for mismatched ones
     overfit            share of that gap that is lost on new pairs
     tv, grey           the mask's total variation; its half-tones, mean 4 mask (1 - mask)
     self               mean |human - swap of what is worn already|, in grey levels
-    hides              what noise (sigma 6 grey levels) on the composite adds to the error of dressing back: what was hidden in it
+    hides              what noise (6 grey levels) on the composite adds to the error of dressing back: what it hid
     detail             the paint's steps between neighbouring pixels, where the mask is, over those of the photos there
 """
 
@@ -189,7 +189,9 @@ def main():
             results.append(row)
             with path.open("a") as file:
                 file.write(json.dumps(row) + "\n")
-            print({key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()}, flush=True)
+            print(
+                {key: round(value, 3) if isinstance(value, float) else value for key, value in row.items()}, flush=True
+            )
     table(results, arguments.seeds)
 
 

@@ -3,8 +3,9 @@
     python benchmarks/training.py [memory] [guards] [checkpoint]
 
 memory: `smoke` with every guard; the resident memory after 1,000 and after 10,000 steps.
-guards: a run with every guard (monitor, average, clipping, logs, samples, checkpoints at their default intervals) and one with none take turns
-of 500 steps, each in a process of its own. Ratio = with / without, of each turn's pair; the medians are printed, of wall time and of CPU time.
+guards: a run with every guard (monitor, average, clipping, logs, samples, checkpoints at their default intervals) and
+one with none take turns of 500 steps, each in a process of its own. Ratio = with / without, of each turn's pair; the
+medians are printed, of wall time and of CPU time.
 checkpoint: `paper` at full width; the time to write one, whole and synced, and its size.
 """
 
@@ -19,8 +20,8 @@ from pathlib import Path
 
 import cagan
 
-TURN, TURNS = 500, 9
-CASE = {"image_size": [64, 48], "width": 64, "threads": 1, "crop_margin": 2}
+TURN, TURNS = 500, 7
+CASE = {"image_size": [64, 48], "width": 32, "threads": 1, "crop_margin": 2}
 NEVER = 10**6
 GUARDS = {
     True: {"ema_images": 1000, "gradient_clip": 10.0},
@@ -104,14 +105,16 @@ def checkpoint(folder):
 def main():
     parts = {"memory": memory, "guards": guards, "checkpoint": checkpoint}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=[*parts, []], default=list(parts))
+    parser.add_argument("parts", nargs="*", metavar="|".join(parts))
     parser.add_argument("--side", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
         folder, guarded = arguments.side
         one_side(Path(folder), guarded == "True")
         return
-    for name in arguments.parts:
+    if unknown := set(arguments.parts) - set(parts):
+        parser.error(f"expected {', '.join(parts)}, got {', '.join(unknown)}")
+    for name in arguments.parts or parts:
         with tempfile.TemporaryDirectory() as folder:
             parts[name](Path(folder))
 

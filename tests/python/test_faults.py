@@ -1,4 +1,4 @@
-"""Disks that are full or read-only, and checkpoints that are cut or changed anywhere: what was good stays, and the run goes on."""
+"""Full and read-only disks, checkpoints cut or changed anywhere: what was good stays, and the run goes on."""
 
 import json
 import os
@@ -123,9 +123,7 @@ def test_a_read_only_folder(pairs, tmp_path):
 @pytest.mark.parametrize("damage", ["flipped", "truncated"])
 def test_damage_anywhere_is_noticed(pairs, tmp_path, damage):
     """At random places: the run goes on from the checkpoint before, and writes the same one anew."""
-    run = cagan.train(
-        pairs, tmp_path / "run", "smoke", steps=2, width=8, checkpoint_every=1, threads=1, progress=False
-    )
+    run = cagan.train(pairs, tmp_path / "run", "smoke", steps=2, width=8, checkpoint_every=1, threads=1, progress=False)
     newest = checkpoints(run.path)[-1]
     whole = newest.read_bytes()
     header = 8 + int.from_bytes(whole[:8], "little")

@@ -1,4 +1,4 @@
-"""The monitor: what it measures, which generator it calls the best, and that it speaks when a run collapses and only then."""
+"""The monitor: what it measures, which generator is its best, and that it speaks when a run collapses and only then."""
 
 import warnings
 
@@ -14,7 +14,7 @@ STILL = {"learning_rate": 1e-30}
 
 @pytest.fixture
 def dyer(run, tmp_path):
-    """A snapshot by hand: three quarters of a mask everywhere, and the target's colours, seen through the first layer alone, as paint."""
+    """A snapshot by hand: three quarters of a mask, and as paint what the first layer alone sees of the target."""
     entries, arrays = read_tensors(run.snapshots[-1])
     for array in arrays.values():
         array[:] = 0
@@ -34,8 +34,8 @@ def test_the_monitor_measures_what_it_says(pairs, dyer, tmp_path):
     assert look["step"] == 3
     assert look["monitor/mask_area"] == pytest.approx(0.75, abs=1e-3)
     assert 0 < look["monitor/paint_spread"] < 2
-    # The sigmoid is as steep as its input in the middle, and flatter elsewhere; the mask takes a quarter, and the articles'
-    # background, which is the same for all, more.
+    # The sigmoid is as steep as its input in the middle, and flatter elsewhere; the mask takes a quarter, and the
+    # articles' background, which is the same for all, more.
     assert 0.2 < look["monitor/colour_follows"] < 0.75
     expected = 1 - look["monitor/colour_follows"] + 0.1 * max(look["monitor/realism"] - 1, 0)
     assert look["monitor/score"] == pytest.approx(expected, rel=1e-4)
@@ -110,7 +110,6 @@ def warned(pairs, run_dir, steps, **settings):
         warnings.simplefilter("ignore", UserWarning)
         note = lambda name, value: said.append(value) if name == "warning" else None  # noqa: E731
         run = cagan.train(pairs, run_dir, config, progress=False, on_event=note)
-    print(steps, settings, said, run.looks[-1])
     return said, run
 
 
