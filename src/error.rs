@@ -78,11 +78,30 @@ impl Error {
         }
     }
 
-    /// A file with the wrong content.
+    /// A file with the wrong content. What the message quotes of the file stays in one line of a length that can be read.
+    ///
+    /// ```
+    /// let error = cagan::Error::content("a.json", format!("expected a name, got {}", "x\n".repeat(10_000)));
+    /// let text = error.to_string();
+    /// assert!(text.starts_with("a.json: expected a name, got x\\nx") && text.len() < 1_000);
+    /// ```
     pub fn content(path: impl AsRef<Path>, message: impl Into<String>) -> Self {
+        /// Characters, enough for a list of settings that differ.
+        const MOST: usize = 900;
+        let message: String = message.into();
+        let mut line = String::new();
+        for character in message.chars().take(MOST) {
+            match character.is_control() {
+                true => line.extend(character.escape_default()),
+                false => line.push(character),
+            }
+        }
+        if message.chars().nth(MOST).is_some() {
+            line.push_str(" ...");
+        }
         Error::Content {
             path: path.as_ref().into(),
-            message: message.into(),
+            message: line,
         }
     }
 

@@ -8,7 +8,7 @@ use tch::{Device, Tensor};
 use crate::config::{Architecture, Config, torch_device};
 use crate::error::{Error, Result};
 use crate::networks::kisekae::warped;
-use crate::networks::{Detail, Generator, Parameters, Swap};
+use crate::networks::{Detail, Generator, Parameters, Swap, use_precision};
 use crate::pixels::{Placement, ValueRange, paste, place, planes, resize, resize_part, to_vec};
 use crate::storage::{Snapshot, latest};
 
@@ -67,8 +67,18 @@ impl Swapper {
         } else {
             path.to_owned()
         };
-        let snapshot = Snapshot::read(&file)?;
+        Self::of_snapshot(Snapshot::read(&file)?, file, device)
+    }
+
+    /// The generator of a snapshot that was read from the file at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Content`] for tensors that are not those of the config's generator.
+    pub fn of_snapshot(snapshot: Snapshot, path: PathBuf, device: Device) -> Result<Swapper> {
         let config = snapshot.config;
+        // The config may speak of networks far larger than the file is.
+        Parameters::check(|path| Generator::new(path, &config), &snapshot.generator)
+            .map_err(|e| Error::content(&path, e.to_string()))?;
         let (generator, mut parameters) = Parameters::build(
             |path| Generator::new(path, &config),
             device,
@@ -76,10 +86,10 @@ impl Swapper {
             config.seed,
             "init/generator",
         );
-        (parameters.load(&snapshot.generator)).map_err(|e| Error::content(&file, e.to_string()))?;
+        (parameters.load(&snapshot.generator)).map_err(|e| Error::content(&path, e.to_string()))?;
         Ok(Swapper {
             config,
-            path: file,
+            path,
             step: snapshot.step,
             device,
             generator,
@@ -125,6 +135,7 @@ impl Swapper {
             batch(all(|r| &r.target), article_fit),
         );
         let worn: Vec<&RgbImage> = requests.iter().filter_map(|r| r.worn.as_ref()).collect();
+        use_precision(self.config.precision, self.device);
         tch::no_grad(|| {
             let swap = if worn.is_empty() {
                 (self.generator.swap_without_worn(&human, &target)).expect("they can do without")

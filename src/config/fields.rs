@@ -122,7 +122,7 @@ pub const FIELDS: &[Field] = &[
     harmless("keep_checkpoints", Kind::Count, "newest checkpoints that are kept"),
     harmless("on_non_finite", Kind::Choice(&["stop", "rollback"]), "a loss or a weight that is no number: stop, or go back to the last checkpoint and on at half the rate"),
     harmless("monitor_every", Kind::Count, "steps between looks for signs of collapse, which also choose snapshots/best.safetensors; 0 = none"),
-    harmless("early_stop", Kind::Count, "looks without a better score after which the run ends; 0 = never"),
+    harmless("early_stop", Kind::Count, "looks without a better score, once there is a best one, after which the run ends; 0 = never"),
     harmless("sample_humans", Kind::Count, "people along the top of a sample grid"),
     harmless("sample_articles", Kind::Count, "articles down the left of a sample grid"),
     harmless("device", Kind::Text, "auto, cpu, cuda or cuda:N"),
@@ -130,7 +130,7 @@ pub const FIELDS: &[Field] = &[
     harmless("loader", Kind::Choice(&["auto", "resident", "streaming"]), "decoded pictures: kept on the device, or read anew for each batch; auto keeps them where they fit"),
     harmless("loader_workers", Kind::Count, "threads that decode; 0 means as many as there are cores"),
     harmless("loader_prefetch", Kind::Count, "batches that a streaming loader decodes ahead"),
-    field("precision", Kind::Choice(&["fp32", "bf16"]), "number format of the convolutions", "[we]"),
+    field("precision", Kind::Choice(&["fp32", "tf32", "bf16"]), "number format of the convolutions; tf32 is float32 with products of 10 bits on CUDA, and fp32 on a CPU", "[we]"),
 ];
 
 /// The setting of that name.

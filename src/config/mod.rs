@@ -109,6 +109,8 @@ pub enum OnNonFinite {
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     Fp32,
+    /// float32 whose products CUDA rounds to ten bits of mantissa; as `Fp32` on a CPU.
+    Tf32,
     /// bfloat16 working copies of the weights, bfloat16 activations.
     Bf16,
 }

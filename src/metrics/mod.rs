@@ -3,5 +3,5 @@
 mod colour;
 mod patches;
 
-pub use colour::colour_left;
+pub use colour::colour_follows;
 pub use patches::patch_distance;

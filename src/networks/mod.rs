@@ -5,6 +5,7 @@ pub mod kisekae;
 mod paper;
 mod parameters;
 mod pyramid;
+mod tf32;
 mod vasily;
 mod weight;
 
@@ -13,6 +14,7 @@ use tch::Tensor;
 pub use blocks::{Block, Direction, InstanceNorm, leaky_relu};
 pub use parameters::{Parameters, Path};
 pub use pyramid::Pyramid;
+pub use tf32::use_precision;
 
 use crate::config::{Architecture, Config, DiscriminatorNorm};
 

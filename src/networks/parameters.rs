@@ -163,7 +163,7 @@ impl Parameters {
         }
         let values = Tensor::from_slice(&start).to_device(device);
         let working = match precision {
-            Precision::Fp32 => None,
+            Precision::Fp32 | Precision::Tf32 => None,
             Precision::Bf16 => Some(values.to_kind(Kind::BFloat16)),
         };
         let mut parameters = Parameters {
@@ -175,6 +175,19 @@ impl Parameters {
         };
         parameters.point_leaves(gradients);
         parameters
+    }
+
+    /// Whether `tensors` are the parameters of a network, before memory is taken for it.
+    ///
+    /// # Errors
+    /// As [`Parameters::fill`].
+    pub fn check<N>(
+        network: impl FnOnce(&Path) -> N,
+        tensors: &HashMap<String, Tensor>,
+    ) -> Result<()> {
+        let path = Path::root();
+        network(&path);
+        compare(&path.entries.take(), tensors)
     }
 
     fn point_leaves(&mut self, gradients: bool) {
@@ -217,23 +230,7 @@ impl Parameters {
     /// # Errors
     /// [`Error::Array`] for a name that is missing, unknown or of another shape; the buffer is then as it was.
     pub fn fill(&self, buffer: &Tensor, tensors: &HashMap<String, Tensor>) -> Result<()> {
-        let known = self.shapes();
-        if let Some(name) = tensors.keys().find(|n| known.iter().all(|k| k.0 != *n)) {
-            let known = known.iter().map(|k| k.0);
-            return Err(Error::unknown("parameter", name, known));
-        }
-        for (name, shape) in &known {
-            let got = match tensors.get(*name) {
-                Some(tensor) if tensor.size() == *shape => continue,
-                Some(tensor) => format!("{:?}", tensor.size()),
-                None => "none".into(),
-            };
-            return Err(Error::Array {
-                name: (*name).into(),
-                expected: format!("a tensor of shape {shape:?}"),
-                got,
-            });
-        }
+        compare(&self.entries, tensors)?;
         tch::no_grad(|| {
             for (name, mut place) in self.named(buffer) {
                 place.copy_(&tensors[&name]);
@@ -279,6 +276,30 @@ impl Parameters {
             }
         });
     }
+}
+
+/// Whether tensors have the entries' names and shapes.
+fn compare(entries: &[Entry], tensors: &HashMap<String, Tensor>) -> Result<()> {
+    let names = || entries.iter().map(|entry| entry.name.as_str());
+    if let Some(name) = tensors
+        .keys()
+        .find(|name| names().all(|known| known != *name))
+    {
+        return Err(Error::unknown("parameter", name, names()));
+    }
+    for Entry { name, shape, .. } in entries {
+        let got = match tensors.get(name) {
+            Some(tensor) if tensor.size() == *shape => continue,
+            Some(tensor) => format!("{:?}", tensor.size()),
+            None => "none".into(),
+        };
+        return Err(Error::Array {
+            name: name.clone(),
+            expected: format!("a tensor of shape {shape:?}"),
+            got,
+        });
+    }
+    Ok(())
 }
 
 fn view(buffer: &Tensor, shape: &[i64], offset: i64) -> Tensor {

@@ -11,7 +11,7 @@ use crate::config::{Config, Precision};
 /// The number format of a network's activations.
 pub(super) fn compute_kind(config: &Config) -> Kind {
     match config.precision {
-        Precision::Fp32 => Kind::Float,
+        Precision::Fp32 | Precision::Tf32 => Kind::Float,
         Precision::Bf16 => Kind::BFloat16,
     }
 }

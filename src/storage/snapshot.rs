@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tch::Tensor;
 
-use super::{read_tensors, write_tensors};
+use super::{TensorFile, parse_tensors, read_tensors, write_tensors};
 use crate::config::Config;
 use crate::error::{Error, Result};
 
@@ -42,7 +42,18 @@ impl Snapshot {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Content`] for a truncated file, another version or a config that is refused.
     pub fn read(path: &Path) -> Result<Snapshot> {
-        let file = read_tensors(path, FORMAT)?;
+        Self::of_file(read_tensors(path, FORMAT)?, path)
+    }
+
+    /// As [`Snapshot::read`], of the bytes of the file at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Content`] as [`Snapshot::read`].
+    pub fn parse(bytes: &[u8], path: &Path) -> Result<Snapshot> {
+        Self::of_file(parse_tensors(bytes, path, FORMAT)?, path)
+    }
+
+    fn of_file(file: TensorFile, path: &Path) -> Result<Snapshot> {
         let config = Config::from_json(file.entry(path, "config")?)
             .map_err(|e| Error::content(path, e.to_string()))?;
         Ok(Snapshot {

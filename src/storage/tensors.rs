@@ -93,9 +93,16 @@ fn checksum<'a>(
 /// # Errors
 /// [`Error::NotFound`]; [`Error::Content`] for a truncated or changed file, another format or another version.
 pub fn read_tensors(path: &Path, format: &str) -> Result<TensorFile> {
-    let bytes = std::fs::read(path).at(path)?;
+    parse_tensors(&std::fs::read(path).at(path)?, path, format)
+}
+
+/// As [`read_tensors`], of the bytes of the file at `path`. What is allocated is a few times their length, whatever they say.
+///
+/// # Errors
+/// [`Error::Content`] as [`read_tensors`].
+pub fn parse_tensors(bytes: &[u8], path: &Path, format: &str) -> Result<TensorFile> {
     let bad = |e| Error::content(path, format!("expected a whole safetensors file: {e}"));
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(bad)?;
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(bad)?;
     let header: BTreeMap<String, String> = (metadata.metadata().as_ref())
         .and_then(|all| serde_json::from_str(all.get(KEY)?).ok())
         .unwrap_or_default();
@@ -108,7 +115,7 @@ pub fn read_tensors(path: &Path, format: &str) -> Result<TensorFile> {
             ));
         }
     }
-    let file = SafeTensors::deserialize(&bytes).map_err(bad)?;
+    let file = SafeTensors::deserialize(bytes).map_err(bad)?;
     let views = file.iter();
     let data: Vec<(&str, &[u8])> = views.map(|(name, view)| (name, view.data())).collect();
     // Other tools that write a snapshot know no sum.
@@ -129,8 +136,15 @@ pub fn read_tensors(path: &Path, format: &str) -> Result<TensorFile> {
             .chunks_exact(4)
             .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
             .collect();
-        let shape: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
-        tensors.push((name.to_owned(), Tensor::from_slice(&values).reshape(shape)));
+        // Beside a side of 0 the others may be anything.
+        let sides = view.shape().iter().map(|&n| i64::try_from(n).ok());
+        let shape: Option<Vec<i64>> = sides.collect();
+        let tensor = shape.and_then(|shape| Tensor::from_slice(&values).f_reshape(shape).ok());
+        let tensor = tensor.ok_or_else(|| {
+            let text = format!("{name}: expected a shape, got {:?}", view.shape());
+            Error::content(path, text)
+        })?;
+        tensors.push((name.to_owned(), tensor));
     }
     Ok(TensorFile { header, tensors })
 }
@@ -200,5 +214,37 @@ mod tests {
         }
         let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
         assert_eq!(names.len(), 1, "no temporary file is left");
+    }
+
+    /// A file without a sum whose directory of tensors is `directory`.
+    fn foreign(directory: &str) -> Vec<u8> {
+        let entries = r#"{\"format\":\"test\",\"format_version\":\"2\"}"#;
+        let header = format!(r#"{{"__metadata__":{{"cagan":"{entries}"}},{directory}}}"#);
+        let mut file = (header.len() as u64).to_le_bytes().to_vec();
+        file.extend(header.as_bytes());
+        file
+    }
+
+    #[test]
+    fn what_a_foreign_file_says_is_refused_in_a_line() {
+        let read = |directory: &str| {
+            let file = parse_tensors(&foreign(directory), Path::new("a"), "test");
+            file.map(|file| file.tensors[0].1.size())
+        };
+        let tensor =
+            |shape: &str| format!(r#""x":{{"dtype":"F32","shape":{shape},"data_offsets":[0,0]}}"#);
+        assert_eq!(read(&tensor("[0,3]")).unwrap(), [0, 3]);
+        // No numbers, but sides that no tensor has: as i64 the last is -1, which libtorch takes for "find out".
+        for shape in ["[0,9223372036854775808]", "[0,18446744073709551615]"] {
+            let text = read(&tensor(shape)).unwrap_err().to_string();
+            assert!(text.starts_with("a: x: expected a shape"), "{text}");
+        }
+        // safetensors quotes what it does not know.
+        let long = "\\n".repeat(10_000);
+        let text = read(&format!(
+            r#""x":{{"dtype":"{long}","shape":[0],"data_offsets":[0,0]}}"#
+        ));
+        let text = text.unwrap_err().to_string();
+        assert!(!text.contains('\n') && text.len() < 2_000, "{text}");
     }
 }

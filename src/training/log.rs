@@ -76,7 +76,8 @@ impl Log {
         Ok(table)
     }
 
-    /// Fetches the terms since the last report, appends their means as a line and returns it.
+    /// Fetches the terms since the last report, appends their means as a line and returns it. If that fails, the next line is of
+    /// these terms too.
     ///
     /// # Errors
     /// [`Error::NonFinite`] with the first term and step that is no number; [`Error::Io`].
@@ -129,15 +130,21 @@ pub(super) fn drop_later(path: &Path, step: u64) -> Result<()> {
     write_atomically(path, kept.as_bytes())
 }
 
-/// Adds a line to a log, at once.
+/// Adds a line to a log, at once and whole.
 ///
 /// # Errors
-/// [`Error::Io`] with the path.
+/// [`Error::Io`] with the path; the log is then as it was.
 pub(super) fn append(path: &Path, line: &Map<String, Value>) -> Result<()> {
     let mut options = std::fs::OpenOptions::new();
     let mut file = options.append(true).create(true).open(path).at(path)?;
-    let text = serde_json::to_string(line).expect("numbers and names");
-    writeln!(file, "{text}").at(path)
+    let length = file.metadata().at(path)?.len();
+    let text = serde_json::to_string(line).expect("numbers and names") + "\n";
+    let written = file.write_all(text.as_bytes());
+    if written.is_err() {
+        // A full disk took a part of the line, which the next one would follow. Shortening needs no room.
+        let _ = file.set_len(length);
+    }
+    written.at(path)
 }
 
 /// Six significant digits: what a float32 holds.

@@ -1,6 +1,18 @@
 //! Watches what collapse looks like, on fixed triplets without crops and mirrors, and tells in plain words.
+//!
+//! A generator that does nothing must not look good: its swaps are the photos, which no measure of realism blames. So what counts is
+//! what the swaps *do*. Each person is dressed in two articles, and `colour_follows` is the share of the articles' difference that
+//! the two swaps show: 0 for photos left alone, and for any paint that does not depend on the article. `realism` holds one half of the
+//! swaps against the photos of the other half's people, as a multiple of what untouched photos give: 1 for photos left alone, more for mud.
+//!
+//! ```text
+//! score = 1 - colour_follows + 0.1 max(realism - 1, 0)        lower is better; 1 = the photo left alone
+//! ```
+//!
+//! The best generator is the one of the lowest score among those below .98 whose mask covers .01 to .95 of the picture; there may be none.
+//! A sign is told when it was there in three looks in a row, and told again only after it was gone.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -11,29 +23,47 @@ use super::log::rounded;
 use super::trainer::Trainer;
 use crate::data::Triplet;
 use crate::error::Result;
-use crate::metrics::{colour_left, patch_distance};
+use crate::metrics::{colour_follows, patch_distance};
 use crate::pixels::ValueRange;
 use crate::random::rng;
 
 /// Triplets that a look takes, at the most.
 const TRIPLETS: usize = 32;
 /// Mask areas between which a swap counts as one.
-const OPEN: std::ops::RangeInclusive<f64> = 0.01..=0.9;
+const OPEN: std::ops::RangeInclusive<f64> = 0.01..=0.95;
+/// The score of photos left alone.
+const NOTHING: f64 = 1.0;
+/// The score that the best look must be below: a little less, since a mask that hardly opens gives .999 by chance.
+const BETTER: f64 = 0.98;
+/// What unrealistic swaps cost beside what follows the target: mud in the right colours is a beginning, a photo left alone is none.
+const REALISM_WEIGHT: f64 = 0.1;
+/// Looks in a row that a sign must be there, so that one odd look says nothing.
+const LOOKS: u64 = 3;
+/// The share of a run after which something should have been learnt.
+const LATE: f64 = 0.6;
+/// The share of the targets' difference that the best swaps should then show.
+const HARDLY: f64 = 0.2;
 
 /// What the monitor remembers from look to look; part of a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Memory {
-    /// Whether the mask has ever been open.
-    opened: bool,
-    /// Whether the paint has ever differed between triplets: a fresh generator's does not.
-    varied: bool,
-    best: Option<f64>,
+    /// The look of the lowest score so far, where one was below [`BETTER`].
+    best: Option<Best>,
     pub best_step: u64,
     /// Looks since the best one.
     pub since_best: u64,
-    least_realism: Option<f64>,
-    /// What was said and still holds.
-    said: BTreeSet<String>,
+    /// Whether the paint has ever differed between triplets: a fresh generator's does not.
+    varied: bool,
+    /// How many looks in a row each sign has been there.
+    seen: BTreeMap<String, u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Best {
+    score: f64,
+    colour_follows: f64,
+    realism: f64,
 }
 
 /// What a look found.
@@ -60,7 +90,7 @@ impl Monitor {
         let count = trainer.data.len();
         let mut order: Vec<usize> = (0..count).collect();
         order.shuffle(&mut rng(trainer.config.seed, "monitor", 0));
-        // An even number, since the photos are held against each other by halves.
+        // An even number, since the pictures are held against each other by halves.
         let taken = count.min(TRIPLETS) / 2 * 2;
         Monitor {
             humans: order[..taken].to_vec(),
@@ -76,56 +106,79 @@ impl Monitor {
     pub fn look(&mut self, trainer: &mut Trainer) -> Result<Look> {
         let triplet = trainer.data.plain(&self.humans, &self.targets)?;
         let found = trainer.with_averaged(|trainer| tch::no_grad(|| numbers(trainer, &triplet)));
-        Ok(self.judge(found, trainer.step))
+        Ok(self.judge(found, trainer.step, trainer.total_steps()))
     }
 
-    /// Remembers the numbers and finds words for them.
-    fn judge(&mut self, found: Numbers, step: u64) -> Look {
+    /// Remembers the numbers of a step of `total` and finds words for them.
+    fn judge(&mut self, found: Numbers, step: u64, total: u64) -> Look {
         let memory = &mut self.memory;
         let open = OPEN.contains(&found.mask_area);
-        memory.opened |= found.mask_area >= *OPEN.start();
-        memory.varied |= found.paint_spread > 0.1;
-        let score = found.colour_left + found.realism;
-        let best = open && score.is_finite() && memory.best.is_none_or(|best| score < best);
+        let score = found.score();
+        let to_beat = memory.best.map_or(BETTER, |best| best.score);
+        let best = open && score < to_beat;
         if best {
-            (memory.best, memory.best_step, memory.since_best) = (Some(score), step, 0);
+            memory.best = Some(Best {
+                score,
+                colour_follows: found.colour_follows,
+                realism: found.realism,
+            });
+            (memory.best_step, memory.since_best) = (step, 0);
         } else if memory.best.is_some() {
             memory.since_best += 1;
         }
-        let least = memory.least_realism.unwrap_or(f64::INFINITY);
-        if open {
-            memory.least_realism = Some(least.min(found.realism));
-        }
+        memory.varied |= found.paint_spread > 0.3;
+        let past = |holds: &dyn Fn(Best) -> bool| memory.best.is_some_and(holds);
         let best_step = memory.best_step;
+        let late = step as f64 > LATE * total as f64;
         let signs = [
             (
-                memory.opened && found.mask_area < 0.1 * OPEN.start(),
+                "closed",
+                past(&|_| found.mask_area < *OPEN.start()),
                 "the mask has closed: the swaps are the photos".to_owned(),
             ),
             (
-                found.mask_area > 0.97,
+                "whole",
+                found.mask_area > *OPEN.end(),
                 "the mask covers nearly everything: the swaps repaint whole pictures".to_owned(),
             ),
             (
-                memory.varied && open && found.paint_spread < 0.05,
+                "same",
+                memory.varied && open && found.paint_spread < 0.1,
                 "the paint is the same for every triplet, whoever wears whatever".to_owned(),
             ),
             (
+                "doubt",
                 found.logit_gap > 15.0,
                 "the discriminator tells swaps from matched pairs beyond doubt: the generator learns little from it"
                     .to_owned(),
             ),
             (
-                open && found.realism > 2.5 * least,
-                format!("the swaps look far less like photos than they did; the best so far were those of step {best_step}"),
+                "mud",
+                past(&|best| open && found.realism > 2.0 * best.realism.max(1.0)),
+                format!("the swaps look far less like photos than those of step {best_step}, the best so far"),
+            ),
+            (
+                "deaf",
+                past(&|best| open && found.colour_follows < 0.5 * best.colour_follows),
+                format!(
+                    "the swaps follow the target's colour less than half as well as those of step {best_step}, the best so far"
+                ),
+            ),
+            (
+                "late",
+                late && !past(&|best| best.colour_follows >= HARDLY),
+                "most of the run is over, and the swaps hardly depend on the target".to_owned(),
             ),
         ];
         let mut warnings = Vec::new();
-        for (k, (holds, words)) in signs.into_iter().enumerate() {
-            let name = k.to_string();
+        for (name, holds, words) in signs {
             if !holds {
-                memory.said.remove(&name);
-            } else if memory.said.insert(name) {
+                memory.seen.remove(name);
+                continue;
+            }
+            let looks = memory.seen.entry(name.into()).or_default();
+            *looks += 1;
+            if *looks == LOOKS {
                 warnings.push(format!("step {step}: {words}"));
             }
         }
@@ -135,7 +188,7 @@ impl Monitor {
             ("monitor/mask_area", found.mask_area),
             ("monitor/paint_spread", found.paint_spread),
             ("monitor/logit_gap", found.logit_gap),
-            ("monitor/colour_left", found.colour_left),
+            ("monitor/colour_follows", found.colour_follows),
             ("monitor/realism", found.realism),
             ("monitor/score", score),
         ] {
@@ -159,10 +212,17 @@ struct Numbers {
     paint_spread: f64,
     /// Mean logit of matched pairs less that of swapped ones.
     logit_gap: f64,
-    /// [`colour_left`].
-    colour_left: f64,
-    /// [`patch_distance`] of the swaps to the photos, over that of one half of the photos to the other.
+    /// [`colour_follows`].
+    colour_follows: f64,
+    /// [`patch_distance`] of each half of the swaps to the other half's photos, over that of the untouched photos.
     realism: f64,
+}
+
+impl Numbers {
+    fn score(&self) -> f64 {
+        // No number where one of the two is none, which no look is better than.
+        NOTHING - self.colour_follows + REALISM_WEIGHT * (self.realism - 1.0).clamp(0.0, f64::MAX)
+    }
 }
 
 fn numbers(trainer: &Trainer, triplet: &Triplet) -> Numbers {
@@ -171,6 +231,12 @@ fn numbers(trainer: &Trainer, triplet: &Triplet) -> Numbers {
         ValueRange::Symmetric => (values + 1.0) * 0.5,
     };
     let swap = trainer.swap(triplet);
+    // The same people in the next one's target.
+    let other = Triplet {
+        human: triplet.human.shallow_clone(),
+        worn: triplet.worn.shallow_clone(),
+        target: triplet.target.roll([-1], [0]),
+    };
     let score = |human: &Tensor, article: &Tensor| {
         (trainer.models.score(human, article))
             .mean(Kind::Float)
@@ -186,13 +252,19 @@ fn numbers(trainer: &Trainer, triplet: &Triplet) -> Numbers {
         deviation.mean(Kind::Float).double_value(&[])
     };
     let half = human.size()[0] / 2;
-    let apart = patch_distance(&human.narrow(0, 0, half), &human.narrow(0, half, half));
+    let halves = |values: &Tensor| [values.narrow(0, 0, half), values.narrow(0, half, half)];
+    let ([one, two], [first, second]) = (halves(&composite), halves(&human));
+    let crossed = 0.5 * (patch_distance(&one, &second) + patch_distance(&two, &first));
     Numbers {
         mask_area: swap.mask.mean(Kind::Float).double_value(&[]),
         paint_spread: spread(&paint) / spread(&human).max(1e-6),
         logit_gap: score(&triplet.human, &triplet.worn) - score(&swap.composite, &triplet.target),
-        colour_left: colour_left(&human, &composite, &unit(&triplet.target), &swap.mask),
-        realism: patch_distance(&composite, &human) / apart.max(1e-6),
+        colour_follows: colour_follows(
+            [&composite, &unit(&trainer.swap(&other).composite)],
+            [&unit(&triplet.target), &unit(&other.target)],
+            &swap.mask,
+        ),
+        realism: crossed / patch_distance(&first, &second).max(1e-6),
     }
 }
 
@@ -212,68 +284,125 @@ mod tests {
         mask_area: 0.2,
         paint_spread: 0.6,
         logit_gap: 2.0,
-        colour_left: 0.5,
-        realism: 0.8,
+        colour_follows: 0.4,
+        realism: 1.2,
+    };
+    /// A photo left alone.
+    const CLOSED: Numbers = Numbers {
+        mask_area: 1e-3,
+        paint_spread: 0.6,
+        logit_gap: 2.0,
+        colour_follows: 0.0,
+        realism: 1.0,
     };
 
-    #[test]
-    fn each_sign_is_said_once_and_again_when_it_comes_back() {
-        let mut monitor = monitor();
-        let mut words = |numbers, step| monitor.judge(numbers, step).warnings;
-        // A mask that has not opened yet has not closed.
-        let closed = Numbers {
-            mask_area: 1e-4,
-            ..GOOD
-        };
-        assert!(words(closed, 1).is_empty());
-        assert!(words(GOOD, 2).is_empty());
-        assert!(words(closed, 3)[0].starts_with("step 3: the mask has closed"));
-        assert!(words(closed, 4).is_empty());
-        assert!(words(GOOD, 5).is_empty());
-        assert_eq!(words(closed, 6).len(), 1);
-        assert!(words(closed, 6).is_empty());
-        let all = Numbers {
-            mask_area: 0.99,
-            ..GOOD
-        };
-        assert!(words(all, 7)[0].contains("covers nearly everything"));
-        let same = Numbers {
-            paint_spread: 0.01,
-            ..GOOD
-        };
-        assert!(words(same, 8)[0].contains("the paint is the same"));
-        let lost = Numbers {
-            logit_gap: 40.0,
-            ..GOOD
-        };
-        assert!(words(lost, 9)[0].contains("beyond doubt"));
-        let mud = Numbers {
-            realism: 2.4,
-            ..GOOD
-        };
-        assert!(words(mud, 10)[0].contains("the best so far were those of step 2"));
+    /// What is said in each of so many looks at the same numbers.
+    fn said(monitor: &mut Monitor, numbers: Numbers, looks: u64) -> Vec<Vec<String>> {
+        let one = |k| monitor.judge(numbers, k, 1000).warnings;
+        (1..=looks).map(one).collect()
     }
 
     #[test]
-    fn the_best_is_the_lowest_score_with_an_open_mask() {
+    fn a_sign_is_said_at_the_third_look_and_again_when_it_comes_back() {
         let mut monitor = monitor();
-        let mut best = |mask_area, colour_left, step| {
+        // A mask that has not been good yet has not closed.
+        assert!(said(&mut monitor, CLOSED, 5).concat().is_empty());
+        assert!(said(&mut monitor, GOOD, 1).concat().is_empty());
+        assert!(said(&mut monitor, CLOSED, 2).concat().is_empty());
+        assert!(said(&mut monitor, GOOD, 1).concat().is_empty());
+        for _ in 0..2 {
+            let words = said(&mut monitor, CLOSED, 5);
+            assert!(words[2][0].starts_with("step 3: the mask has closed"));
+            assert_eq!(words.concat().len(), 1);
+            assert!(said(&mut monitor, GOOD, 1).concat().is_empty());
+        }
+    }
+
+    #[test]
+    fn each_sign_has_its_words() {
+        for (numbers, words) in [
+            (
+                Numbers {
+                    mask_area: 0.99,
+                    ..GOOD
+                },
+                "covers nearly everything",
+            ),
+            (
+                Numbers {
+                    paint_spread: 0.01,
+                    ..GOOD
+                },
+                "the paint is the same",
+            ),
+            (
+                Numbers {
+                    logit_gap: 40.0,
+                    ..GOOD
+                },
+                "beyond doubt",
+            ),
+            (
+                Numbers {
+                    realism: 2.5,
+                    ..GOOD
+                },
+                "far less like photos than those of step 1",
+            ),
+            (
+                Numbers {
+                    colour_follows: 0.1,
+                    ..GOOD
+                },
+                "less than half as well as those of step 1",
+            ),
+        ] {
+            let mut monitor = monitor();
+            assert!(said(&mut monitor, GOOD, 1).concat().is_empty());
+            let got = said(&mut monitor, numbers, 4).concat();
+            assert!(got.len() == 1 && got[0].contains(words), "{words}: {got:?}");
+        }
+    }
+
+    #[test]
+    fn a_late_run_whose_swaps_hardly_follow_is_told() {
+        let weak = Numbers {
+            colour_follows: 0.15,
+            ..GOOD
+        };
+        for numbers in [CLOSED, weak] {
+            let mut monitor = monitor();
+            let mut words = |step| monitor.judge(numbers, step, 100).warnings;
+            assert!([20, 40, 60, 80, 90].map(&mut words).concat().is_empty());
+            assert!(words(100)[0].contains("most of the run is over"));
+        }
+        let mut good = monitor();
+        let mut words = |numbers, step| good.judge(numbers, step, 100).warnings;
+        assert!(words(GOOD, 50).is_empty());
+        assert!([70, 80, 90].map(|step| words(CLOSED, step)).concat()[0].contains("closed"));
+    }
+
+    #[test]
+    fn the_best_is_the_lowest_score_below_that_of_doing_nothing() {
+        let mut monitor = monitor();
+        let mut best = |mask_area, colour_follows, step| {
             let numbers = Numbers {
                 mask_area,
-                colour_left,
+                colour_follows,
                 ..GOOD
             };
-            monitor.judge(numbers, step).best
+            monitor.judge(numbers, step, 1000).best
         };
-        assert!(!best(0.001, 0.1, 1), "a closed mask is no swap");
-        assert!(best(0.2, 0.7, 2));
-        assert!(!best(0.2, 0.8, 3));
-        assert!(!best(0.95, 0.1, 4));
-        assert!(best(0.2, 0.6, 5));
-        assert!(!best(0.2, f64::NAN, 6));
+        assert!(!best(0.001, 0.9, 1), "a closed mask is no swap");
+        assert!(!best(0.2, 0.03, 2), "1 - .03 + .1 * .2 is not below .98");
+        assert!(best(0.2, 0.3, 3));
+        assert!(!best(0.2, 0.2, 4));
+        assert!(!best(0.97, 0.9, 5));
+        assert!(best(0.2, 0.4, 6));
+        assert!(!best(0.2, f64::NAN, 7));
         assert_eq!(
             (monitor.memory.best_step, monitor.memory.since_best),
-            (5, 1)
+            (6, 1)
         );
     }
 }

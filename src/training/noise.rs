@@ -31,7 +31,7 @@ impl Noise {
             return None;
         }
         let kind = match config.precision {
-            Precision::Fp32 => Kind::Float,
+            Precision::Fp32 | Precision::Tf32 => Kind::Float,
             Precision::Bf16 => Kind::BFloat16,
         };
         let batch = config.batch_size as i64;

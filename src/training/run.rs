@@ -166,13 +166,17 @@ pub fn train(
             Ok(()) => Ok(true),
         };
         if !log.is_empty() && report {
-            let line = log.report(&trainer)?;
-            go_on &= observer(Event::Report(&line));
+            go_on &= match log.report(&trainer) {
+                Ok(line) => observer(Event::Report(&line)),
+                Err(error) => tried(Err(error), observer)?,
+            };
         }
         if look && let Some(look) = trainer.look()? {
-            append(&looks, &look.line)?;
             looked = trainer.step;
-            go_on &= observer(Event::Look(&look.line));
+            go_on &= match append(&looks, &look.line) {
+                Ok(()) => observer(Event::Look(&look.line)),
+                failed => tried(failed, observer)?,
+            };
             for text in &look.warnings {
                 go_on &= observer(Event::Warning(text));
             }

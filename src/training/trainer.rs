@@ -12,7 +12,7 @@ use super::step::{Models, Terms};
 use crate::config::Config;
 use crate::data::{Loader, Pairs, Plan, Triplet};
 use crate::error::Result;
-use crate::networks::{Parameters, Swap};
+use crate::networks::{Parameters, Swap, use_precision};
 
 /// Everything that a step needs.
 #[derive(Debug)]
@@ -124,6 +124,7 @@ impl Trainer {
     /// As [`Trainer::triplet`]; nothing has changed then.
     pub fn step(&mut self) -> Result<Terms> {
         let triplet = self.triplet(self.step)?;
+        use_precision(self.config.precision, self.device);
         let terms = self
             .models
             .step(&self.config, &triplet, &mut self.noise, self.step);
@@ -201,6 +202,7 @@ impl Trainer {
             worn,
             target,
         } = triplet;
+        use_precision(self.config.precision, self.device);
         tch::no_grad(|| self.models.generator.swap(human, worn, target))
     }
 

@@ -69,7 +69,7 @@ def test_sizes_name_the_nearest_ones(overrides, parts):
         ({"device": "gpu"}, ["device: expected", "`cuda:N`", "`gpu`"]),
         ({"device": "cuda:x"}, ["device: expected", "`cuda:x`"]),
         ({"device": 0}, ["device: expected"]),
-        ({"precision": "fp16"}, ["precision: expected one of fp32, bf16", "fp16"]),
+        ({"precision": "fp16"}, ["precision: expected one of fp32, tf32, bf16", "fp16"]),
         ({"architecture": "unet"}, ["architecture: expected one of vasily, paper", "unet"]),
         ({"flip": "yes"}, ["flip: expected true or false", "yes"]),
         ({"flip": 1}, ["flip: expected true or false", "1"]),

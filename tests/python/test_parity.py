@@ -235,3 +235,12 @@ def test_bfloat16_is_the_same_step_rounded(preset, tmp_path):
         a, b = (np.concatenate([v.ravel() for v in t.gradients(name).values()]) for t in (exact, rounded))
         assert np.dot(a, b) / np.linalg.norm(a) / np.linalg.norm(b) > 0.95, name
         assert all(v.dtype == np.float32 for v in rounded.state(name).values())
+
+
+def test_tf32_on_a_cpu_is_fp32(pairs):
+    exact, rounded = (cagan.Trainer(pairs, cagan.Config("smoke", precision=p, threads=1)) for p in ("fp32", "tf32"))
+    for trainer in (exact, rounded):
+        trainer.run(2)
+    one, other = exact.state("generator"), rounded.state("generator")
+    assert one
+    assert all(np.array_equal(one[name], other[name]) for name in one)
