@@ -316,7 +316,7 @@ def info() -> dict[str, Any]:
     Example:
         >>> import cagan
         >>> cagan.info()["presets"]
-        ['vasily', 'paper', 'smoke']
+        ['kisekae', 'vasily', 'paper', 'smoke']
     """
     system: dict[str, Any] = _cagan.system()
     return {
