@@ -1,5 +1,7 @@
 """`cagan.evaluate` against what can be said without a model, against recorded figures, and the demo that ends so."""
 
+import doctest
+import inspect
 import json
 import math
 import shutil
@@ -110,6 +112,13 @@ def test_the_scales_ends_are_where_theory_puts_them(masked):
     assert pasted["region/texture"] < mean["region/texture"]
     assert untouched["region/realism"] < pasted["region/realism"] < mean["region/realism"]
     assert mean["random_features/frechet"] > pasted["random_features/frechet"] > untouched["random_features/frechet"]
+
+
+def test_the_example_of_baselines_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    test = doctest.DocTestParser().get_doctest(inspect.getdoc(baselines), {}, "baselines", None, None)
+    assert len(test.examples) > 5
+    assert doctest.DocTestRunner(verbose=False).run(test).failed == 0
 
 
 def test_a_located_mask_comes_first(masked):

@@ -128,6 +128,18 @@ def baselines(pairs: "_cagan.Pairs | str | os.PathLike[str]") -> dict[str, Calla
 
     Raises:
         FileNotFoundError: For pairs without a region.
+
+    Example:
+        >>> import cagan
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> pairs = cagan.dolls("data/worn", count=4)
+        >>> Path("data/worn/mask").mkdir()
+        >>> for pair in pairs:
+        ...     Image.new("L", (96, 128), 255).save(f"data/worn/mask/{pair.id}.png")
+        >>> untouched = cagan.evaluation.baselines(pairs)["untouched"]
+        >>> cagan.evaluate(untouched, pairs, targets=1)["region/colour"]
+        1.0
     """
     found = pairs if isinstance(pairs, _cagan.Pairs) else _cagan.Pairs(pairs)
     truth = Truth(found)
