@@ -48,9 +48,8 @@ types: build ## types of the package, and its stubs against the built module
 python: build ## tests of the Python package
 	$(BIN)/pytest
 
-bench: build ## time a training step and the data path
-	$(BIN)/python benchmarks/step.py
-	$(BIN)/python benchmarks/data.py
+bench: build ## time cagan against PyTorch: steps, data, swaps, import, checkpoints
+	$(BIN)/python benchmarks/run.py
 
 golden: build ## rewrite the recorded values
 	$(BIN)/python tests/golden/make_golden.py

@@ -1,4 +1,4 @@
-"""The data path against a torch DataLoader with Pillow and two workers, alternated in one process: `make bench`.
+"""The data path against a torch DataLoader with Pillow and two workers, in turns in one process; for `make bench`.
 
     python benchmarks/data.py [PAIRS] [--rounds N] [--many N]
 
@@ -84,7 +84,9 @@ def rate(source, count):
     return count * BATCH / (time.perf_counter() - began)
 
 
-def compare(pairs, rounds):
+def measure(pairs, rounds):
+    """Triplets/s of every turn: the DataLoader first."""
+
     def ours(**settings):
         return batches(cagan.Trainer(pairs, cagan.Config("paper", **CONFIG, **settings)))
 
@@ -103,6 +105,11 @@ def compare(pairs, rounds):
             time.sleep(0.5)
             rate(source, 9)
             rates[name].append(rate(source, count))
+    return rates
+
+
+def compare(pairs, rounds):
+    rates = measure(pairs, rounds)
     base = rates["DataLoader, 2 workers"]
     for name, turns in rates.items():
         ratios = sorted(a / b for a, b in zip(turns, base))

@@ -1,4 +1,4 @@
-"""The training step against the plain PyTorch twin, alternated in one process: `make bench`.
+"""The training step against the plain PyTorch twin, alternated in one process; `make bench` runs it.
 
     python benchmarks/step.py [--rounds N] [--quick]
 
@@ -27,6 +27,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "python"))
 
 CASES = {
     "vasily width 128, 64 x 64, batch 16": ("vasily", {"width": 128, "image_size": 64, "batch_size": 16}),
+    "vasily width 512, 128 x 128, batch 4": ("vasily", {"width": 512, "image_size": 128, "batch_size": 4}),
+    "paper width 128, 64 x 48, batch 16": ("paper", {"width": 128, "image_size": (64, 48), "batch_size": 16}),
     "paper width 512, 128 x 96, batch 4": ("paper", {"width": 512, "batch_size": 4}),
 }
 FORMS = [
@@ -96,6 +98,8 @@ def race(case, folder, rounds, quick):
                 "ratio": statistics.median(ratios),
                 "ratio_low": ratios[len(ratios) // 10],
                 "ratio_high": ratios[-1 - len(ratios) // 10],
+                "cagan_turns": mine,
+                "twin_turns": other,
                 "race_ms": {form: round(value * 1e3, 1) for form, value in first.items()},
             }
         )

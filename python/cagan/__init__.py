@@ -59,7 +59,7 @@ _load_libtorch(_find_torch())
 # ruff: noqa: E402  # libtorch comes first
 from ._cagan import Config, Pair, Pairs, Swap, Swapper, Trainer, dolls, presets
 from .curation import Curation, curate
-from .evaluation import evaluate
+from .evaluation import Scores, evaluate
 from .exporting import export
 from .reviewing import review
 from .runs import Run, info, runs, train
@@ -77,6 +77,7 @@ __all__ = [
     "Pair",
     "Pairs",
     "Run",
+    "Scores",
     "Swap",
     "Swapper",
     "Trainer",

@@ -13,7 +13,7 @@ from . import _cagan
 from .curation import curate as run_curate
 from .demo import demo as run_demo
 from .evaluation import evaluate as run_evaluate
-from .evaluation import listed, swapped
+from .evaluation import listed
 from .exporting import export as run_export
 from .reviewing import review as run_review
 from .runs import info as gather_info
@@ -163,24 +163,68 @@ def swap(
     wanted = listed(listing, _cagan.Pairs(pairs))
     swapper = _cagan.Swapper(model, device)
     out.mkdir(parents=True, exist_ok=True)
-    for person, article, swap in swapped(swapper, wanted):
-        name = f"{person.id}__{article.id}"
-        swap.save(*(out / f"{name}{ending}" for ending in (".png", ".alpha.png", ".located.png")))
+    # A part at a time bounds what is in memory.
+    for start in range(0, len(wanted), 64):
+        people, articles = zip(*wanted[start : start + 64])
+        swaps = swapper.swap(
+            [person.human_path for person in people],
+            [person.article_path for person in people],
+            [article.article_path for article in articles],
+        )
+        for person, article, swap in zip(people, articles, swaps):
+            name = f"{person.id}__{article.id}"
+            swap.save(*(out / f"{name}{ending}" for ending in (".png", ".alpha.png", ".located.png")))
     click.echo(f"{len(wanted)} swaps in {out}")
 
 
 @cli.command()
 @click.argument("model", type=_FOLDER)
-@click.argument("dolls", type=_FOLDER)
+@click.argument("pairs", type=_FOLDER)
+@click.option("--split", help="Split to score, where the pairs have several")
+@click.option("--targets", type=int, help="Other articles for each person [default: the list of true swaps, or 3]")
+@click.option("--height", type=int, default=256, show_default=True, help="What figures inside regions are judged at")
+@click.option("--features", type=_FOLDER, help="Feature network for FID and KID: TorchScript .pt or .onnx")
+@click.option("--feature-size", type=_Size(), help="Height x width that it sees [default: as --height, in 4:3]")
 @click.option("--device", help=f"auto, cpu, cuda or cuda:N [default: {_cagan.Config().device}]")
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON")
-def evaluate(model: Path, dolls: Path, device: str | None, as_json: bool) -> None:
-    """Score MODEL, a run folder or a snapshot, on the true swaps of the dolls in the folder DOLLS."""
-    scores = run_evaluate(model, dolls, device)
-    if as_json:
-        click.echo(json.dumps(scores))
+@click.option(
+    "--json", "json_path", type=_FOLDER, help="Write all figures, of each swap too, to this file; - prints them"
+)
+@click.option("--sheet", type=_FOLDER, help="Write the worst swaps as a PNG")
+def evaluate(
+    model: Path,
+    pairs: Path,
+    split: str | None,
+    targets: int | None,
+    height: int,
+    features: Path | None,
+    feature_size: Any,
+    device: str | None,
+    json_path: Path | None,
+    sheet: Path | None,
+) -> None:
+    """Score the swaps of MODEL, a run folder or a snapshot, on the folder PAIRS.
+
+    Dolls are scored by their true swaps, pairs with a folder mask/ by the worn garments' regions, others by what can be
+    said without.
+    """
+    found = _cagan.Pairs(pairs)
+    scores = run_evaluate(
+        model,
+        found if split is None else found.of_split(split),
+        device,
+        targets=targets,
+        height=height,
+        features=features,
+        feature_size=(feature_size, feature_size) if isinstance(feature_size, int) else feature_size,
+    )
+    if sheet is not None:
+        scores.sheet(sheet)
+    if json_path == Path("-"):
+        click.echo(scores.to_json())
         return
-    _show(scores)
+    if json_path is not None:
+        json_path.write_text(scores.to_json() + "\n", encoding="utf-8")
+    click.echo(scores.table())
 
 
 @cli.command()
@@ -192,11 +236,6 @@ def export(model: Path, out: Path) -> None:
     OUT ends in .onnx, .pt2 (torch.export), .pt (TorchScript) or .safetensors.
     """
     click.echo(run_export(model, out))
-
-
-def _show(scores: dict[str, float]) -> None:
-    for name, value in scores.items():
-        click.echo(f"{name:15} {value:.4g}")
 
 
 @cli.command()
@@ -275,10 +314,10 @@ def app(model: Path, pairs: Path | None, host: str, port: int, device: str | Non
 def demo(folder: Path) -> None:
     """Draw dolls, train on them for two minutes, write a grid of swaps and score them, all in FOLDER."""
     grid, scores = run_demo(folder)
-    _show(scores)
+    click.echo(scores.table())
     click.echo(
-        f"Inside the true masks the swaps are {scores['error']:.0f} grey levels off the true ones; "
-        f"the photos left alone are {scores['error_untouched']:.0f} off.\n{grid}"
+        f"Inside the true masks the swaps are {scores['true/error']:.0f} grey levels off the true ones; "
+        f"the photos left alone are {scores['true/error_untouched']:.0f} off.\n{grid}"
     )
 
 

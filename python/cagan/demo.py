@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from . import _cagan
-from .evaluation import evaluate
+from .evaluation import Scores, evaluate
 from .runs import train
 
 __all__ = ["demo"]
@@ -21,7 +21,7 @@ _SETTINGS = {
 }
 
 
-def demo(folder: Path, steps: int = 3500) -> tuple[Path, dict[str, float]]:
+def demo(folder: Path, steps: int = 3500) -> tuple[Path, Scores]:
     """Train a small model on dolls in `folder`, and score it on other dolls.
 
     Args:

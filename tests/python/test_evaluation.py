@@ -1,13 +1,19 @@
-"""Scores of swaps on dolls against what can be said of them without a model, and the demo that ends with them."""
+"""`cagan.evaluate` against what can be said without a model, against recorded figures, and the demo that ends so."""
 
+import doctest
+import inspect
 import json
+import math
+import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import cagan
 import numpy as np
 import pytest
 from cagan.demo import demo
+from cagan.evaluation import Swapped, baselines
 from conftest import refusal
 from PIL import Image
 from test_face import with_mask
@@ -20,9 +26,21 @@ def dolls(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def masked(tmp_path_factory):
+    """Dolls with a folder of regions, which here are the true masks; their true swaps are not in the way."""
+    folder = tmp_path_factory.mktemp("masked")
+    cagan.dolls(folder, count=9, seed=6, size=(128, 96), swaps=1)
+    (folder / "mask").mkdir()
+    for path in (folder / "swaps").glob("*.alpha.png"):
+        Image.open(path).point(lambda v: 255 * (v > 0)).save(folder / "mask" / f"{path.name.split('__')[0]}.png")
+    shutil.move(folder / "swaps", folder / "truth")
+    return folder
+
+
 def true_swaps(dolls):
     """Human, true swap and where they may differ, of each row, by Pillow alone."""
-    for line in (dolls / "swaps" / "list.csv").read_text().splitlines()[1:]:
+    for line in sorted((dolls / "swaps" / "list.csv").read_text().splitlines()[1:]):
         name = "__".join(line.split(","))
         human = np.asarray(Image.open(dolls / "human" / f"{name.split('__')[0]}.png"), float)
         swap = np.asarray(Image.open(dolls / "swaps" / f"{name}.png").convert("RGB"), float)
@@ -30,59 +48,281 @@ def true_swaps(dolls):
         yield human, swap, mask
 
 
+def patchwork(human, worn, target):
+    """A swap that is nothing in particular: bands of human, target and worn article, by whole numbers alone."""
+    rows, columns = np.indices(human.shape[:2])
+    mask = ((rows * 5 + columns * 3 + int(human[64, 48, 0])) % 256).astype(np.uint8)
+    articles = np.where((rows // 16 % 2 == 0)[..., None], target, worn)
+    image = np.where(mask[..., None] > 100, articles, human)
+    # Half of them tell where the garment is apart from what they repaint.
+    located = None if human[64, 48, 1] % 2 else 255 - mask
+    return SimpleNamespace(image=image, mask=mask, located=located)
+
+
+# What the project's scoring script, a program of its own, prints to nine places for the pictures of `patchwork`.
+RECORDED = {
+    64: {
+        "mask_auc": 0.492655767,
+        "mask_iou": 0.139355028,
+        "keep": 42.994125366,
+        "colour": 0.745867060,
+        "texture": 0.863390231,
+        "residual": 0.651111111,
+        "realism": 2.643271060,
+    },
+    256: {
+        "mask_auc": 0.493725266,
+        "mask_iou": 0.139001531,
+        "keep": 43.104778290,
+        "colour": 0.751444259,
+        "texture": 0.757502249,
+        "residual": 0.647361111,
+        "realism": 4.342189503,
+    },
+}
+
+
+@pytest.mark.parametrize("height", [64, 256])
+def test_figures_inside_regions_are_the_recorded_ones(masked, height):
+    scores = cagan.evaluate(patchwork, masked, height=height, targets=2)
+    assert scores.settings["swaps"] == 18
+    assert set(RECORDED[height]) == {name.split("/")[1] for name in scores if name.startswith("region/")}
+    for name, value in RECORDED[height].items():
+        # The script sums in single precision.
+        assert scores[f"region/{name}"] == pytest.approx(value, rel=1e-6), name
+
+
+def test_the_scales_ends_are_where_theory_puts_them(masked):
+    scores = {
+        name: cagan.evaluate(function, masked, targets=3, height=128) for name, function in baselines(masked).items()
+    }
+    untouched, mean, pasted = (scores[name] for name in ("untouched", "mean_colour", "pasted"))
+    assert untouched["region/colour"] == untouched["region/texture"] == 1
+    assert untouched["region/keep"] == untouched["region/mask_iou"] == untouched["mask/area"] == 0
+    assert untouched["region/mask_auc"] == 0.5
+    assert untouched["region/residual"] > 0.8
+    assert untouched["self_swap/error"] == untouched["restored/error"] == 0
+    for painted in (mean, pasted):
+        assert painted["region/mask_auc"] == painted["region/mask_iou"] == 1
+        assert painted["region/keep"] == painted["mask/entropy"] == 0
+        assert painted["region/colour"] < 0.7
+        assert painted["region/residual"] < 0.3
+        assert painted["restored/error"] > 0
+    assert pasted["region/colour"] < mean["region/colour"]
+    assert pasted["region/texture"] < mean["region/texture"]
+    assert untouched["region/realism"] < pasted["region/realism"] < mean["region/realism"]
+    assert mean["random_features/frechet"] > pasted["random_features/frechet"] > untouched["random_features/frechet"]
+
+
+def test_the_example_of_baselines_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    test = doctest.DocTestParser().get_doctest(inspect.getdoc(baselines), {}, "baselines", None, None)
+    assert len(test.examples) > 5
+    assert doctest.DocTestRunner(verbose=False).run(test).failed == 0
+
+
+def test_a_located_mask_comes_first(masked):
+    regions = {
+        cagan.Pairs(masked)[path.stem].human.tobytes(): np.asarray(Image.open(path))
+        for path in (masked / "mask").iterdir()
+    }
+
+    def with_located(human, *_):
+        region = regions.get(human.tobytes(), np.zeros(human.shape[:2], np.uint8))
+        return Swapped(human, 255 - region, region)
+
+    scores = cagan.evaluate(with_located, masked, targets=1, height=128)
+    assert scores["region/mask_auc"] == scores["region/mask_iou"] == 1
+    area = np.mean([1 - region.mean() / 255 for region in regions.values()])
+    assert scores["mask/area"] == pytest.approx(area)
+
+
 def test_a_photo_left_alone_scores_as_such(run, dolls, tmp_path):
     scores = cagan.evaluate(with_mask(run, tmp_path / "nothing.safetensors", -1e4), dolls)
     rows = list(true_swaps(dolls))
-    assert scores["swaps"] == len(rows) == 10
+    assert scores.figures["true/error"].count == len(rows) == 10
     untouched = np.mean([np.abs(human - swap)[mask].mean() for human, swap, mask in rows])
-    assert scores["error"] == scores["error_untouched"] == pytest.approx(untouched)
+    assert scores["true/error"] == scores["true/error_untouched"] == pytest.approx(untouched)
     psnr = np.mean([10 * np.log10(255**2 / ((human - swap) ** 2).mean()) for human, swap, _ in rows])
-    assert scores["psnr"] == scores["psnr_untouched"] == pytest.approx(psnr)
-    assert scores["keep"] == scores["mask_iou"] == 0
+    assert scores["true/psnr"] == scores["true/psnr_untouched"] == pytest.approx(psnr)
+    assert scores["true/keep"] == scores["true/mask_iou"] == scores["restored/error"] == scores["self_swap/error"] == 0
+    assert scores["true/residual"] == 1
+    assert scores["true/mask_auc"] == 0.5
 
 
 def test_a_photo_repainted_whole_scores_as_such(run, dolls, tmp_path):
     swapper = with_mask(run, tmp_path / "everything.safetensors", 1e4)
     scores = cagan.evaluate(swapper, dolls)
     rows = list(true_swaps(dolls))
-    assert scores["mask_iou"] == pytest.approx(np.mean([mask.mean() for *_, mask in rows]))
+    assert scores["true/mask_iou"] == pytest.approx(np.mean([mask.mean() for *_, mask in rows]))
+    assert (scores["mask/area"], scores["mask/entropy"]) == (1, 0)
     pairs = cagan.Pairs(dolls)
-    keep, error = [], []
-    for line, (human, swap, mask) in zip((dolls / "swaps" / "list.csv").read_text().splitlines()[1:], rows):
+    keep, error, back = [], [], []
+    for line, (human, swap, mask) in zip(sorted((dolls / "swaps" / "list.csv").read_text().splitlines()[1:]), rows):
         person, target = (pairs[name] for name in line.split(","))
-        image = swapper.swap(person.human_path, person.article_path, target.article_path).image.astype(float)
+        made = swapper.swap(person.human_path, person.article_path, target.article_path).image
+        image = made.astype(float)
         keep.append(np.abs(image - human)[~mask].mean())
         error.append(np.abs(image - swap)[mask].mean())
-    assert (scores["keep"], scores["error"]) == (pytest.approx(np.mean(keep)), pytest.approx(np.mean(error)))
+        back.append(np.abs(swapper.swap(made, target.article, person.article).image - human).mean())
+    assert (scores["true/keep"], scores["true/error"]) == (pytest.approx(np.mean(keep)), pytest.approx(np.mean(error)))
+    assert scores["restored/error"] == pytest.approx(np.mean(back))
+    same = [np.abs(swapper.swap(p.human, p.article, p.article).image - p.human.astype(float)).mean() for p in pairs]
+    assert scores["self_swap/error"] == pytest.approx(np.mean(same))
 
 
-def test_what_is_missing_or_of_another_size_is_named(run, tmp_path):
+def test_the_true_swaps_score_full_marks(dolls):
+    pairs = cagan.Pairs(dolls)
+    truth, masks = {}, {}
+    for line in (dolls / "swaps" / "list.csv").read_text().splitlines()[1:]:
+        person, target = (pairs[name] for name in line.split(","))
+        path = dolls / "swaps" / f"{person.id}__{target.id}.png"
+        key = person.human.tobytes(), target.article.tobytes()
+        truth[key] = np.asarray(Image.open(path).convert("RGB"))
+        masks[key] = np.asarray(Image.open(path.with_suffix(".alpha.png")).point(lambda v: 255 * (v > 0)))
+
+    def oracle(human, _, target):
+        key = human.tobytes(), target.tobytes()
+        return SimpleNamespace(image=truth.get(key, human), mask=masks.get(key, np.zeros(human.shape[:2], np.uint8)))
+
+    scores = cagan.evaluate(oracle, dolls)
+    for name in ("ssim", "ms_ssim", "ssim_inside", "mask_iou", "mask_auc"):
+        assert scores[f"true/{name}"] == pytest.approx(1), name
+    for name in ("error", "keep", "residual"):
+        assert scores[f"true/{name}"] == 0, name
+    assert scores["true/psnr"] > 80
+
+
+def test_targets_are_drawn_from_the_seed(dolls):
+    def targets(**options):
+        rows = cagan.evaluate(lambda human, *_: human, dolls, height=64, **options).rows
+        return [(row["human"], row["target"]) for row in rows]
+
+    two = targets(targets=2)
+    assert two == targets(targets=2) != targets(targets=2, seed=1)
+    assert len(set(two)) == 10
+    assert all(human != target for human, target in two)
+    assert sorted(target for _, target in two) == sorted(human for human, _ in two)
+
+
+def test_the_same_call_gives_the_same_bytes(run, dolls, masked):
+    for pairs in (dolls, masked):
+        one, other = (cagan.evaluate(run, pairs, height=64) for _ in range(2))
+        assert one.to_json() == other.to_json()
+        for name, figure in one.figures.items():
+            assert figure.low <= figure.value <= figure.high, name
+
+
+def test_scores_as_numbers_json_and_tables(run, masked):
+    scores = cagan.evaluate(run, masked, targets=1, height=64)
+    assert len(scores) == len(list(scores)) == len(scores.figures) > 10
+    content = json.loads(scores.to_json())
+    assert content["figures"]["region/keep"]["value"] == scores["region/keep"]
+    assert [row["human"] for row in content["rows"]] == sorted(cagan.Pairs(masked).ids)
+    keep = [row["region/keep"] for row in content["rows"]]
+    assert np.mean(keep) == pytest.approx(scores["region/keep"])
+    text, markdown, page = str(scores), scores.table(markdown=True), scores._repr_html_()
+    for name in scores:
+        for shown in (text, markdown, page):
+            assert name in shown
+            assert f"{scores[name]:.4g}" in shown
+    assert all(line.count("|") == 5 for line in markdown.splitlines())
+    assert page.count("<tr>") == len(scores) + 1
+
+
+def test_the_sheet_has_the_worst_on_top(run, masked, dolls, tmp_path):
+    pairs = cagan.Pairs(masked)
+
+    def spoils_one(human, *_):
+        return np.zeros_like(human) if np.array_equal(human, pairs[3].human) else human
+
+    scores = cagan.evaluate(spoils_one, masked, targets=1, height=128)
+    scores.sheet(tmp_path / "worst.png", by="region/keep", count=2)
+    sheet = np.asarray(Image.open(tmp_path / "worst.png"))
+    # Human, worn, target, swap, region; each 256 high under a line of text.
+    assert sheet.shape == (2 * 274, 5 * 196, 3)
+    assert not sheet[18:274, 3 * 196 : 3 * 196 + 192].any()
+    first = np.asarray(Image.fromarray(pairs[3].human).resize((192, 256), Image.BICUBIC))
+    assert np.abs(sheet[18:274, :192].astype(int) - first).max() <= 1
+    best_first = cagan.evaluate(run, dolls, height=64)
+    assert best_first.sheet(tmp_path / "dolls.png").stat().st_size > 1000
+    refusal(ValueError, lambda: scores.sheet(tmp_path / "a.png", by="keep"), "by: expected one of", "region/keep")
+    refusal(ValueError, lambda: scores.sheet(tmp_path / "a.png", count=0), "count: expected 1 or more, got 0")
+    refusal(FileNotFoundError, lambda: scores.sheet(tmp_path / "gone" / "a.png"), tmp_path / "gone")
+
+
+def test_what_is_missing_or_of_another_size_is_named(run, masked, tmp_path):
     refusal(FileNotFoundError, lambda: cagan.evaluate(run.path, tmp_path), tmp_path)
-    cagan.dolls(tmp_path / "plain", count=3, swaps=0)
-    refusal_path = tmp_path / "plain" / "swaps" / "list.csv"
-    with pytest.raises(FileNotFoundError, match=r"list\.csv") as caught:
-        cagan.evaluate(run.path, tmp_path / "plain")
-    assert caught.value.filename == str(refusal_path)
     cagan.dolls(tmp_path / "spoilt", count=2, size=64, swaps=1)
     path = next((tmp_path / "spoilt" / "swaps").glob("*.alpha.png"))
     Image.new("L", (32, 48)).save(path)
     refusal(
-        ValueError,
-        lambda: cagan.evaluate(run.path, tmp_path / "spoilt"),
-        "expected the photo's size 64 x 64, got 48 x 32",
+        ValueError, lambda: cagan.evaluate(run.path, tmp_path / "spoilt"), path, "the photo's size 64 x 64, got 48 x 32"
     )
     path.unlink()
     refusal(FileNotFoundError, lambda: cagan.evaluate(run.path, tmp_path / "spoilt"), path)
+    shutil.copytree(masked, tmp_path / "masked")
+    path = tmp_path / "masked" / "mask" / "00004.png"
+    for size, kind, words in (((96, 100), ValueError, "100 x 96"), ((96, 128), ValueError, "00004: expected a region")):
+        Image.new("L", size).save(path)
+        refusal(kind, lambda: cagan.evaluate(run.path, tmp_path / "masked", height=64), words)
+    path.unlink()
+    refusal(FileNotFoundError, lambda: cagan.evaluate(run.path, tmp_path / "masked", height=64), path)
+    shutil.rmtree(path.parent)
+    refusal(FileNotFoundError, lambda: baselines(tmp_path / "masked"), "expected a folder mask/")
 
 
-def test_the_command_line(run, dolls):
+def test_wrong_arguments_are_named(run, masked):
+    for options, words in (
+        ({"targets": 9}, "targets: expected 1 to 8"),
+        ({"targets": 0}, "targets: expected 1 to 8"),
+        ({"height": 40}, "height: expected 48 to 4096, got 40"),
+        ({"feature_size": (0, 3)}, "feature_size: expected sides of 1 to 4096, got (0, 3)"),
+    ):
+        refusal(ValueError, lambda options=options: cagan.evaluate(run, masked, **options), words)
+    refusal(
+        TypeError, lambda: cagan.evaluate(3, masked), "model: expected a Swapper, a run, a path or a function, got int"
+    )
+    for swap, words in (
+        (
+            lambda human, *_: human[1:],
+            "the swap's image: expected uint8 [128, 96, 3], got uint8 [127, 96, 3]",
+        ),
+        (lambda human, *_: human / 2, "got float64 [128, 96, 3]"),
+        (lambda *_: None, "the swap's image: expected uint8 [128, 96, 3], got NoneType"),
+        (lambda human, *_: Swapped(human, human), "the swap's mask: expected uint8 [128, 96], got"),
+    ):
+        refusal(ValueError, lambda swap=swap: cagan.evaluate(swap, masked), words)
+
+
+def test_people_of_one_group_do_not_change_clothes(pairs, tmp_path):
+    rows = ["id,human,article,group"]
+    rows += [f"{p.id},{p.human_path},{p.article_path},{'x' if k < 3 else ''}" for k, p in enumerate(pairs)]
+    (tmp_path / "pairs.csv").write_text("\n".join(rows) + "\n")
+    few = cagan.evaluate(lambda human, *_: human, tmp_path, height=64, targets=5)
+    first = {p.id for k, p in enumerate(pairs) if k < 3}
+    assert not any({row["human"], row["target"]} <= first for row in few.rows)
+    refusal(
+        ValueError,
+        lambda: cagan.evaluate(lambda human, *_: human, tmp_path, height=64, targets=6),
+        "expected at most 5",
+    )
+
+
+def test_the_command_line(run, masked, tmp_path):
     def call(*arguments):
-        command = [sys.executable, "-c", "from cagan.cli import main; main()", "evaluate", run.path, dolls, *arguments]
+        command = [sys.executable, "-c", "from cagan.cli import main; main()", "evaluate", run.path, masked]
+        command += ["--targets", "2", "--height", "64", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-    scores = cagan.evaluate(run.path, dolls)
-    assert json.loads(call("--json")) == pytest.approx(scores)
-    assert [line.split()[0] for line in call().splitlines()] == list(scores)
+    scores = cagan.evaluate(run.path, masked, targets=2, height=64)
+    assert json.loads(call("--json", "-")) == json.loads(scores.to_json())
+    out = call("--json", tmp_path / "scores.json", "--sheet", tmp_path / "worst.png")
+    assert out == scores.table() + "\n"
+    written = json.loads((tmp_path / "scores.json").read_text())
+    assert written["figures"].keys() == scores.figures.keys()
+    assert all(figure["low"] is None or math.isfinite(figure["low"]) for figure in written["figures"].values())
+    assert (tmp_path / "worst.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_demo(tmp_path):
@@ -90,6 +330,6 @@ def test_the_demo(tmp_path):
     assert grid.name == "step_00000002.png"
     with Image.open(grid) as picture:
         assert picture.size[0] > 1000
-    assert scores["swaps"] == 64
+    assert scores.figures["true/error"].count == 64
     ours, others = (cagan.Pairs(tmp_path / name)[0].human for name in ("dolls", "test"))
     assert not np.array_equal(ours, others), "it is scored on dolls that it was not trained on"

@@ -1,0 +1,268 @@
+"""On a GPU machine: is cagan right there, and how fast against PyTorch? One command.
+
+    python benchmarks/gpu.py [--steps N] [--rounds N] [--no-compile] [--json FILE] [--tiny]
+
+First the device against the CPU: the swap, the scores, the gradients and the weights of one step, from equal weights
+and batches. A difference above its bound ends the program with code 1, before anything is timed. Then a training step
+of the article's experiment (preset vasily, 256 x 256, batch 16) and of the paper's: cagan in every number format that
+its config offers, the twin eager and compiled (max-autotune), channels_last, in float32, TF32 and bfloat16. They take
+turns. Printed are ms, images/s, the ratio to the fastest form of the twin in the same format, the share of the matrix
+rate measured on this chip in that format, and the time of the whole experiment: 940 pairs, batch 16, 50 epochs, 2,950
+steps.
+
+Without a GPU, or with --tiny, toy sizes are used, to see that it works: those figures mean nothing.
+"""
+
+import argparse
+import contextlib
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+import cagan
+import common
+import numpy as np
+import torch
+
+common.use_twin()
+from reference import Twin  # noqa: E402  # found through the line above
+
+# Largest differences between device and CPU in float32: of what networks return, of gradients over the largest one, and
+# of weights after a step in units of the learning rate (Adam's first step has that size whatever the gradient; where
+# one is near zero its sign is rounding's to choose, so there the median is bounded).
+FORWARD, GRADIENT, STEP = 1e-4, 1e-3, 1e-2
+CASES = {
+    "vasily 256 x 256, batch 16": ("vasily", {"image_size": 256, "batch_size": 16}),
+    "paper 128 x 96, batch 16": ("paper", {"batch_size": 16}),
+}
+TINY = {
+    "vasily, toy size": ("vasily", {"image_size": 64, "batch_size": 2, "width": 16}),
+    "paper, toy size": ("paper", {"image_size": 32, "batch_size": 2, "width": 16}),
+}
+# The article's experiment.
+STEPS = 2950
+
+
+def precisions():
+    """What the config offers now."""
+    (setting,) = (setting for setting in cagan._cagan.settings() if setting["name"] == "precision")
+    return list(setting["choices"])
+
+
+@contextlib.contextmanager
+def arithmetic(precision):
+    """TF32 as the format says: cagan shares this process's libtorch, and with it these switches."""
+    switches = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [switch.allow_tf32 for switch in switches]
+    for switch in switches:
+        switch.allow_tf32 = precision != "fp32"
+    try:
+        yield
+    finally:
+        for switch, value in zip(switches, before):
+            switch.allow_tf32 = value
+
+
+def synchronise(device):
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def check(preset, settings, pairs, device):
+    """(what, difference, bound) of the device against the CPU, both from one set of weights."""
+    # Noise is each device's own.
+    plain = {**settings, "discriminator_noise": 0, "precision": "fp32", "seed": 3}
+    there, here = (cagan.Trainer(pairs, cagan.Config(preset, device=d, **plain)) for d in (str(device), "cpu"))
+    for network in ("generator", "discriminator"):
+        there.load_state(network, here.state(network))
+    batch = here.triplet(0)
+    found = [("batch", max(np.abs(a - b).max() for a, b in zip(there.triplet(0), batch)), 1e-6)]
+    found.append(("swap", max(np.abs(a - b).max() for a, b in zip(there.swap(*batch), here.swap(*batch))), FORWARD))
+    scores = [trainer.score(batch[0], batch[1]) for trainer in (there, here)]
+    found.append(("score", np.abs(scores[0] - scores[1]).max() / max(1.0, np.abs(scores[1]).max()), FORWARD))
+    for trainer in (there, here):
+        trainer.run(1)
+    for network in ("generator", "discriminator"):
+        for what, bound in (("gradients", GRADIENT), ("weights", STEP)):
+            sides = [t.gradients(network) if what == "gradients" else t.state(network) for t in (there, here)]
+            found.append((f"{network}'s {what}", apart(what, *sides, here.config.learning_rate), bound))
+    return found
+
+
+def apart(what, a, b, rate):
+    assert list(a) == list(b)
+    if what == "weights":
+        return float(np.median(np.concatenate([np.abs(a[name] - b[name]).ravel() for name in b]))) / rate
+    # A bias before a norm has rounding alone for a gradient: measured by the largest of all.
+    whole = max(np.abs(value).max() for value in b.values())
+    return max(np.abs(a[name] - b[name]).max() for name in b) / whole
+
+
+class DeviceTwin(Twin):
+    """The twin on a device, in a number format, in the forms that make PyTorch fast there."""
+
+    def __init__(self, config, device, precision, *, compiled):
+        super().__init__(config.to_dict(), channels_last=True, fused=True)
+        self.device = device
+        for network in (self.generator, self.discriminator):
+            network.to(device)
+        self.adam_g = torch.optim.Adam(self.generator.parameters(), **self.adam_g.defaults)
+        self.adam_d = torch.optim.Adam(self.discriminator.parameters(), **self.adam_d.defaults)
+        if precision == "bf16":
+            self.autocast = lambda: torch.autocast(device.type, torch.bfloat16)
+        if compiled:
+            # With CUDA graphs, a pass would overwrite what the one before it returned and the step still needs.
+            mode = "max-autotune-no-cudagraphs"
+            self.loss_d, self.loss_g, self.swap = (
+                torch.compile(f, dynamic=False, mode=mode) for f in (self._loss_d, self._loss_g, self._swap)
+            )
+
+    def draw_noise(self, count):
+        """On the device, where the networks are."""
+        with torch.device(self.device):
+            return super().draw_noise(count)
+
+
+def contenders(preset, settings, pairs, device, compiled):
+    """Name -> (format, function of a number of steps)."""
+    found = {}
+    for precision in precisions():
+        trainer = cagan.Trainer(pairs, cagan.Config(preset, device=str(device), precision=precision, **settings))
+        # Its return reads the losses, so all of it is done by then.
+        found[f"cagan {precision}"] = (precision, trainer.run)
+    config = cagan.Config(preset, **settings)
+    batch = [torch.rand(config.batch_size, 3, *config.image_size, device=device) for _ in range(3)]
+    for precision in ("fp32", "tf32", "bf16"):
+        for form in ("eager", "compiled") if compiled else ("eager",):
+            twin = DeviceTwin(config, device, precision, compiled=form == "compiled")
+
+            def run(steps, twin=twin):
+                for _ in range(steps):
+                    twin.step(*batch)
+                synchronise(device)
+
+            found[f"PyTorch {form} {precision}"] = (precision, run)
+    return found
+
+
+def operations(preset, settings, device):
+    """Floating-point operations of a step's convolutions and products, by the twin."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    config = cagan.Config(preset, **settings)
+    twin = DeviceTwin(config, device, "fp32", compiled=False)
+    batch = [torch.rand(config.batch_size, 3, *config.image_size, device=device) for _ in range(3)]
+    with FlopCounterMode(display=False) as counter:
+        twin.step(*batch)
+    return counter.get_total_flops()
+
+
+def matrix_rate(device, precision, side):
+    """Operations per second of a large product of matrices: what the chip gives in practice."""
+    kind = torch.bfloat16 if precision == "bf16" else torch.float32
+    a, b = (torch.rand(side, side, device=device, dtype=kind) for _ in range(2))
+
+    def product():
+        for _ in range(5):
+            a @ b
+        synchronise(device)
+
+    with arithmetic(precision):
+        product()
+        return 5 * 2 * side**3 / min(common.seconds(product) for _ in range(5))
+
+
+def measure(case, preset, settings, pairs, device, arguments, rates):
+    runs = contenders(preset, settings, pairs, device, arguments.compile)
+    turns = {}
+    for name, (precision, run) in runs.items():
+        with arithmetic(precision):
+            try:
+                run(3)
+            except (RuntimeError, torch._dynamo.exc.TorchDynamoException) as error:
+                # One form that fails here takes nothing from the others.
+                print(f"{case}: {name}: left out: {str(error).strip().splitlines()[0]}", file=sys.stderr)
+                continue
+            turns[name] = []
+    if not any(name.startswith("cagan") for name in turns):
+        raise SystemExit(f"{case}: cagan did not run")
+    for _ in range(arguments.rounds):
+        for name, found in turns.items():
+            precision, run = runs[name]
+            with arithmetic(precision):
+                found.append(common.seconds(lambda run=run: run(arguments.steps)) / arguments.steps)
+    medians = {name: statistics.median(found) for name, found in turns.items()}
+    work, batch = operations(preset, settings, device), settings["batch_size"]
+    rows = []
+    for name, found in turns.items():
+        precision = runs[name][0]
+        others = {n: m for n, m in medians.items() if n.startswith("PyTorch") and runs[n][0] == precision}
+        best = min(others, key=others.get) if others else None
+        ratios = sorted(b / a for a, b in zip(found, turns[best])) if best else []
+        rows.append(
+            {
+                "case": case,
+                "form": name,
+                "ms": medians[name] * 1e3,
+                "images_per_s": batch / medians[name],
+                "against": best,
+                "ratio": statistics.median(ratios) if ratios else None,
+                "low": ratios[len(ratios) // 10] if ratios else None,
+                "high": ratios[-1 - len(ratios) // 10] if ratios else None,
+                "share_of_matrix_rate": work / medians[name] / rates[precision],
+                "experiment_s": STEPS * medians[name],
+            }
+        )
+    return rows
+
+
+def table(rows):
+    lines = [
+        "| case | form | ms a step | images/s | ratio to PyTorch's best | of matrix rate | 2,950 steps |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for r in rows:
+        ratio = "-" if r["ratio"] is None else f"{r['ratio']:.2f} ({r['low']:.2f} .. {r['high']:.2f})"
+        minutes = f"{r['experiment_s'] / 60:.1f} min"
+        lines.append(
+            f"| {r['case']} | {r['form']} | {r['ms']:.2f} | {r['images_per_s']:,.0f} | {ratio} "
+            f"| {r['share_of_matrix_rate']:.0%} | {minutes} |"
+        )
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=20, help="in a turn [default: 20]")
+    parser.add_argument("--rounds", type=int, default=9, help="turns of each form [default: 9]")
+    parser.add_argument("--no-compile", dest="compile", action="store_false", help="leave torch.compile out")
+    parser.add_argument("--tiny", action="store_true", help="toy sizes, to see that it works")
+    parser.add_argument("--json", type=Path, help="write the results here, not to benchmarks/results")
+    arguments = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    tiny = arguments.tiny or device.type == "cpu"
+    name = torch.cuda.get_device_name() if device.type == "cuda" else common.processor()
+    print(f"{name}, torch {torch.__version__}{', toy sizes: no figure means anything' if tiny else ''}")
+    with tempfile.TemporaryDirectory() as folder:
+        pairs, bad = cagan.dolls(folder, count=32, size=64 if tiny else 256, swaps=0), []
+        for case, (preset, settings) in TINY.items():
+            with arithmetic("fp32"):
+                for what, difference, bound in check(preset, settings, pairs, device):
+                    good = difference <= bound
+                    bad += [] if good else [what]
+                    print(f"{'ok ' if good else 'BAD'} {case}: {what}: {difference:.1e}, bound {bound:.0e}")
+        if bad:
+            raise SystemExit(f"{len(bad)} differences above their bounds: nothing was timed")
+        side = 512 if tiny else 8192
+        rates = {precision: matrix_rate(device, precision, side) for precision in ("fp32", "tf32", "bf16")}
+        print("matrix rate, TFLOP/s:", {name: round(rate / 1e12, 2) for name, rate in rates.items()})
+        rows = []
+        for case, (preset, settings) in (TINY if tiny else CASES).items():
+            rows += measure(case, preset, settings, pairs, device, arguments, rates)
+    print("\n" + table(rows))
+    print(f"\n{common.keep('gpu', rows, arguments.json)}")
+
+
+if __name__ == "__main__":
+    main()

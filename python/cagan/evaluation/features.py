@@ -1,0 +1,210 @@
+"""Distances of two sets of pictures in the features of a network, and LPIPS where its weights are at hand."""
+
+import importlib
+import importlib.util
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["FeatureNetwork", "frechet", "kernel", "lpips_metric"]
+
+_Array = NDArray[Any]
+
+# Pictures at once.
+_PART = 32
+# Channels of the stand-in's layers.
+_CHANNELS = (3, 32, 64, 128)
+
+
+class FeatureNetwork:
+    """A network that turns pictures into vectors, from a file, or the stand-in with fixed random weights.
+
+    Args:
+        file: TorchScript (.pt, .pth, .ts) or ONNX (.onnx, read by onnxruntime). It takes float32 [N, 3, H, W] from 0
+            to 1 and gives [N, D], or [N, D, h, w], which is averaged; its own scaling is its own matter. None: the
+            stand-in.
+        size: Height and width that pictures are brought to. An ONNX file of fixed size has the say.
+
+    Raises:
+        FileNotFoundError: For a file that is not there.
+        ImportError: For an ONNX file without onnxruntime.
+        ValueError: For a file that is neither.
+    """
+
+    def __init__(self, file: str | os.PathLike[str] | None, size: tuple[int, int]) -> None:  # noqa: D107
+        self.size, self.name = size, "random_features"
+        if file is None:
+            self._run = _random_network()
+            return
+        path = Path(file)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: expected a network as TorchScript or ONNX, got no such file")
+        self.name = path.stem
+        if path.suffix == ".onnx":
+            self._run, fixed = _onnx(path)
+            self.size = fixed or size
+        elif path.suffix in (".pt", ".pth", ".ts"):
+            self._run = _torchscript(path)
+        else:
+            raise ValueError(
+                f"{path}: expected a file that ends in .pt, .pth, .ts or .onnx, got {path.suffix or 'none'}"
+            )
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What the two distances are called: FID and KID with the file's name, for the stand-in neither."""
+        kinds = ("frechet", "kernel") if self.name == "random_features" else ("fid", "kid")
+        return (f"{self.name}/{kinds[0]}", f"{self.name}/{kinds[1]}")
+
+    def __call__(self, pictures: list[_Array]) -> _Array:
+        """The features of uint8 pictures [H, W, 3] of any sizes: float64 [N, D].
+
+        Raises:
+            ValueError: Where the network refuses the pictures, or gives something else than vectors.
+        """
+        rows = []
+        for start in range(0, len(pictures), _PART):
+            batch = np.stack([self._prepared(picture) for picture in pictures[start : start + _PART]])
+            try:
+                got = self._run(batch)
+            except Exception as error:
+                line = str(error).strip().splitlines()[-1]
+                raise ValueError(f"{self.name}: failed on pictures of the shape {list(batch.shape)}: {line}") from error
+            if got.ndim == 4:
+                got = got.mean((2, 3))
+            if got.ndim != 2 or len(got) != len(batch) or not np.isfinite(got).all():
+                kind = "" if np.isfinite(got).all() else ", not all finite"
+                raise ValueError(f"{self.name}: expected features [{len(batch)}, D], got {list(got.shape)}{kind}")
+            rows.append(got.astype(np.float64))
+        return np.concatenate(rows)
+
+    def _prepared(self, picture: _Array) -> _Array:
+        from PIL import Image
+
+        # Pillow's bilinear averages where it shrinks, as clean FID asks (Parmar et al. 2022, arXiv 2104.11222).
+        fitted = Image.fromarray(picture).resize(self.size[::-1], Image.Resampling.BILINEAR)
+        return np.asarray(np.asarray(fitted, dtype=np.float32).transpose(2, 0, 1) / 255)
+
+
+def _random_network() -> Callable[[_Array], _Array]:
+    """Three strided convolutions, weights from numpy's generator of seed 0; the means of all layers, side by side."""
+    import torch
+    from torch.nn import functional as F
+
+    draw = np.random.default_rng(0)
+    weights = []
+    for c_in, c_out in zip(_CHANNELS, _CHANNELS[1:]):
+        weight = draw.normal(size=(c_out, c_in, 3, 3)) * np.sqrt(2 / (9 * c_in))
+        weights.append(torch.from_numpy(weight.astype(np.float32)))
+
+    def run(batch: _Array) -> _Array:
+        xs, found = 2 * torch.from_numpy(batch) - 1, []
+        with torch.no_grad():
+            for weight in weights:
+                xs = F.relu(F.conv2d(xs, weight, stride=2, padding=1))
+                found.append(xs.mean((2, 3)))
+        return np.asarray(torch.cat(found, 1).numpy())
+
+    return run
+
+
+def _torchscript(path: Path) -> Callable[[_Array], _Array]:
+    import torch
+
+    try:
+        with warnings.catch_warnings():
+            # torch asks authors of such files to write another format, which is not for their readers to heed.
+            warnings.simplefilter("ignore")
+            load: Any = torch.jit.load
+            network = load(str(path), map_location="cpu").eval()
+    except RuntimeError as error:
+        line = str(error).strip().splitlines()[0]
+        raise ValueError(f"{path}: expected a TorchScript network, got a file that torch cannot load: {line}") from None
+
+    def run(batch: _Array) -> _Array:
+        with torch.no_grad():
+            got = network(torch.from_numpy(batch))
+        return np.asarray(got.numpy())
+
+    return run
+
+
+def _onnx(path: Path) -> tuple[Callable[[_Array], _Array], tuple[int, int] | None]:
+    try:
+        onnxruntime = importlib.import_module("onnxruntime")
+    except ImportError:
+        raise ImportError("onnxruntime: expected it to be installed; pip install onnxruntime") from None
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    except Exception as error:
+        # onnxruntime has an exception of its own for each reason, all of them plain ones.
+        line = str(error).strip().splitlines()[0]
+        raise ValueError(f"{path}: expected an ONNX network, got a file that onnxruntime cannot load: {line}") from None
+    given = session.get_inputs()[0]
+    sides = tuple(given.shape[2:]) if len(given.shape) == 4 else ()
+    fixed = (sides[0], sides[1]) if sides and all(isinstance(side, int) for side in sides) else None
+
+    def run(batch: _Array) -> _Array:
+        return np.asarray(session.run(None, {given.name: batch})[0])
+
+    return run, fixed
+
+
+def frechet(a: _Array, b: _Array) -> float:
+    """Fréchet distance of the gaussians fitted to two sets of features [N, D] (Heusel et al. 2017, arXiv 1706.08500).
+
+    |mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2)), with unbiased covariances A and B.
+    """
+    apart = a.mean(0) - b.mean(0)
+    scaled = [(x - x.mean(0)) / np.sqrt(len(x) - 1) for x in (a, b)]
+    # numpy's stub knows no modes.
+    roots: list[Any] = [np.linalg.qr(x, mode="r") for x in scaled]
+    # With A = R_a^T R_a and B = R_b^T R_b, (A B)^(1/2) has the trace of R_a R_b^T's singular values: no square root of
+    # a matrix that rounding has made indefinite.
+    shared = np.linalg.svd(roots[0] @ roots[1].T, compute_uv=False).sum()
+    return float(apart @ apart + sum((root**2).sum() for root in roots) - 2 * shared)
+
+
+def kernel(a: _Array, b: _Array) -> float:
+    """Unbiased squared MMD of two sets of features [N, D], by (x.y / D + 1)^3 (Binkowski et al. 2018, 1801.01401)."""
+    within = []
+    for x in (a, b):
+        values = _cubic(x, x)
+        within.append((values.sum() - np.trace(values)) / (len(x) * (len(x) - 1)))
+    return float(within[0] + within[1] - 2 * _cubic(a, b).mean())
+
+
+def _cubic(a: _Array, b: _Array) -> _Array:
+    return np.asarray((a @ b.T / a.shape[1] + 1) ** 3)
+
+
+def lpips_metric() -> Callable[[_Array, _Array], float] | None:
+    """LPIPS (AlexNet) of two uint8 pictures by the package `lpips`; None where it or AlexNet's weights are not at hand.
+
+    Nothing is downloaded: the weights count as at hand where torch's hub has them in its folder.
+    """
+    if importlib.util.find_spec("lpips") is None or importlib.util.find_spec("torchvision") is None:
+        return None
+    import torch
+
+    # Both untyped.
+    torchvision, lpips = (importlib.import_module(name) for name in ("torchvision", "lpips"))
+    url: str = torchvision.models.AlexNet_Weights.IMAGENET1K_V1.url
+    if not (Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]).is_file():
+        return None
+    with warnings.catch_warnings():
+        # It speaks torchvision's former dialect.
+        warnings.simplefilter("ignore")
+        network = lpips.LPIPS(net="alex", verbose=False).eval()
+
+    def metric(a: _Array, b: _Array) -> float:
+        pair = (torch.from_numpy(np.array(x.transpose(2, 0, 1)[None], dtype=np.float32)) / 127.5 - 1 for x in (a, b))
+        with torch.no_grad():
+            return float(network(*pair))
+
+    return metric

@@ -1,0 +1,180 @@
+"""What can be scored: a trained generator, or any function that swaps; and three baselines that need no training."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _cagan
+from .truth import Truth
+
+__all__ = ["Model", "Swapped", "baselines", "opened", "swapped"]
+
+_Array = NDArray[Any]
+
+# A swapper, what one is loaded from, or a function of human, worn and target as uint8 [H, W, 3]. It gives something
+# with `image`, `mask` and `located` as a Swap has them (the last two may be None or missing), or the picture alone.
+Model: TypeAlias = "_cagan.Swapper | str | os.PathLike[str] | Callable[[_Array, _Array, _Array], Any]"
+
+# Swaps at once: bounds what is in memory.
+_PART = 64
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """One swap.
+
+    Attributes:
+        image: The picture, uint8 [H, W, 3].
+        mask: What was repainted, uint8 [H, W]; None for a function without masks.
+        located: Where the worn garment was found, uint8 [H, W], for models that tell it apart from the mask.
+    """
+
+    image: _Array
+    mask: _Array | None = None
+    located: _Array | None = None
+
+    @property
+    def found(self) -> _Array | None:
+        """Where the model says that the garment is."""
+        return self.mask if self.located is None else self.located
+
+
+def opened(model: Model, device: str | None) -> "_cagan.Swapper | Callable[[_Array, _Array, _Array], Any]":
+    """The model, loaded where it is a path.
+
+    Raises:
+        TypeError: For what is none of these.
+    """
+    if isinstance(model, _cagan.Swapper) or callable(model):
+        return model
+    if isinstance(model, (str, os.PathLike)):
+        return _cagan.Swapper(model, device)
+    if isinstance(path := getattr(model, "path", None), Path):
+        return _cagan.Swapper(path, device)
+    raise TypeError(f"model: expected a Swapper, a run, a path or a function, got {type(model).__name__}")
+
+
+def swapped(model: Any, humans: "list[Path | _Array]", worn: list[Path], targets: list[Path]) -> Iterator[Swapped]:
+    """Each human in the target of the same place, a part at a time.
+
+    Raises:
+        ValueError: A function gave pictures of another shape or type.
+    """
+    for start in range(0, len(humans), _PART):
+        part = [side[start : start + _PART] for side in (humans, worn, targets)]
+        if isinstance(model, _cagan.Swapper):
+            found: Any = model.swap(*part)
+            for swap in found:
+                yield Swapped(swap.image, swap.mask, getattr(swap, "located", None))
+        else:
+            for pictures in zip(*part):
+                arrays = [p if isinstance(p, np.ndarray) else _cagan.read_picture(p) for p in pictures]
+                yield _checked(model(*arrays), arrays[0].shape)
+
+
+def _checked(swap: Any, shape: tuple[int, ...]) -> Swapped:
+    given = (
+        {"image": swap}
+        if isinstance(swap, np.ndarray)
+        else {name: getattr(swap, name, None) for name in ("image", "mask", "located")}
+    )
+    for name, array in given.items():
+        wanted = list(shape if name == "image" else shape[:2])
+        if array is None and name != "image":
+            continue
+        if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or list(array.shape) != wanted:
+            got = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
+            raise ValueError(f"the swap's {name}: expected uint8 {wanted}, got {got}")
+    return Swapped(**given)
+
+
+class _Painter:
+    """Paints the true region, which it knows, in some way. A model cannot do this; it gives the scale's ends."""
+
+    def __init__(self, truth: Truth, pairs: _cagan.Pairs, paint: Callable[[_Array, _Array], _Array]) -> None:
+        self._paint = paint
+        self._regions = {}
+        for pair in (pairs[k] for k in range(len(pairs))):
+            region = truth.region(pair)
+            if region is None:
+                raise FileNotFoundError(
+                    f"{pairs.folder}: expected a folder mask/ with the worn garments' regions, got none"
+                )
+            self._regions[_key(pair.human)] = region
+
+    def __call__(self, human: _Array, worn: _Array, target: _Array) -> Swapped:  # noqa: ARG002  # the face asks for worn
+        region = self._regions[_key(human)]
+        image = np.where(region[..., None] > 127, self._paint(region, target), human).astype(np.uint8)
+        # The way back starts from this picture.
+        self._regions[_key(image)] = region
+        return Swapped(image, region)
+
+
+def baselines(pairs: "_cagan.Pairs | str | os.PathLike[str]") -> dict[str, Callable[[_Array, _Array, _Array], Swapped]]:
+    """Functions for `cagan.evaluate` that need no training: the ends of its scales.
+
+    Args:
+        pairs: Pairs with a folder mask/ of the worn garments' true regions.
+
+    Returns:
+        `untouched`: the photo left alone; `mean_colour`: the true region in the target's mean colour; `pasted`: the
+        target, cut to its bounds and stretched over the true region's.
+
+    Raises:
+        FileNotFoundError: For pairs without a region.
+
+    Example:
+        >>> import cagan
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> pairs = cagan.dolls("data/worn", count=4)
+        >>> Path("data/worn/mask").mkdir()
+        >>> for pair in pairs:
+        ...     Image.new("L", (96, 128), 255).save(f"data/worn/mask/{pair.id}.png")
+        >>> untouched = cagan.evaluation.baselines(pairs)["untouched"]
+        >>> cagan.evaluate(untouched, pairs, targets=1)["region/colour"]
+        1.0
+    """
+    found = pairs if isinstance(pairs, _cagan.Pairs) else _cagan.Pairs(pairs)
+    truth = Truth(found)
+    return {
+        "untouched": lambda human, worn, target: Swapped(human, np.zeros(human.shape[:2], np.uint8)),  # noqa: ARG005
+        "mean_colour": _Painter(truth, found, _mean_colour),
+        "pasted": _Painter(truth, found, _pasted),
+    }
+
+
+def _key(picture: _Array) -> bytes:
+    return hashlib.sha256(repr(picture.shape).encode() + picture.tobytes()).digest()
+
+
+def _ground(article: _Array) -> _Array:
+    """Where the article is: darker than its white ground; everywhere for one that nowhere is."""
+    where = np.asarray(article.min(-1) < 235)
+    return where if where.any() else np.ones_like(where)
+
+
+def _mean_colour(region: _Array, target: _Array) -> _Array:
+    return np.broadcast_to(np.rint(target[_ground(target)].mean(0)), (*region.shape, 3))
+
+
+def _pasted(region: _Array, target: _Array) -> _Array:
+    from PIL import Image
+
+    top, bottom, left, right = _bounds(_ground(target))
+    article = Image.fromarray(np.ascontiguousarray(target[top:bottom, left:right]))
+    image = np.zeros((*region.shape, 3), np.uint8)
+    top, bottom, left, right = _bounds(region > 127)
+    image[top:bottom, left:right] = np.asarray(article.resize((right - left, bottom - top), Image.Resampling.BILINEAR))
+    return image
+
+
+def _bounds(where: _Array) -> tuple[int, int, int, int]:
+    ys, xs = np.nonzero(where)
+    return int(ys.min()), int(ys.max()) + 1, int(xs.min()), int(xs.max()) + 1

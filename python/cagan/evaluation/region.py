@@ -1,0 +1,213 @@
+"""Swaps of real people judged without a true swap, by the true region of the garment that they wear."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .pictures import iou, lab, roc_area
+
+__all__ = ["RegionScorer"]
+
+_Array = NDArray[Any]
+
+# A patch reaches so many pixels to each side.
+_REACH = 3
+_SIDE = 2 * _REACH + 1
+# Quantiles at which two distributions are compared.
+_QUANTILES = np.linspace(0.02, 0.98, 49)
+# Patches of a region, and patches of one picture at one of the scales of `realism`.
+_REGION_PATCHES, _SCENE_PATCHES, _SCALES = 1500, 128, 3
+# Palettes and textures nearer to each other than this say nothing about a transfer.
+_LEAST_COLOUR, _LEAST_TEXTURE = 6.0, 1.0
+
+
+class RegionScorer:
+    """Scores swaps one after the other, in the order of their names; `realism` comes last.
+
+    Every picture is squeezed to `height` x 3/4 `height`. All draws come from one stream, so that the figures depend on
+    the order.
+
+    Args:
+        height: What pictures are judged at. Figures at different heights don't compare.
+    """
+
+    def __init__(self, height: int) -> None:  # noqa: D107  # the class says it
+        self.size = (height * 3 // 4, height)
+        self._draw = np.random.default_rng(0)
+        self._colours = _directions(self._draw, 24, 3)
+        self._textures = _directions(self._draw, 64, _SIDE**2)
+        self._seen: list[list[_Array]] = []
+        self._articles: dict[str, tuple[_Array, _Array]] = {}
+
+    def score(
+        self,
+        human: _Array,
+        worn: tuple[str, _Array],
+        target: tuple[str, _Array],
+        image: _Array,
+        mask: _Array | None,
+        region: _Array,
+    ) -> dict[str, tuple[float, float]]:
+        """Figures of one swap, each as a share (above, below): means are sums of both over all swaps, divided.
+
+        Args:
+            human: The photo, uint8 [H, W, 3].
+            worn: Id and picture of the article that the person wears.
+            target: Id and picture of the article put on.
+            image: The swap, uint8 [H, W, 3].
+            mask: Where the garment was found, uint8 [H, W]; without one the change counts as such.
+            region: The worn garment's true region, uint8 [H, W], 255 = garment.
+
+        Raises:
+            ValueError: For a region with nothing in it.
+        """
+        out, photo = self._fitted(image), self._fitted(human)
+        self._seen.append(self._scene(out, len(self._seen)))
+        true, wide = self._region(region)
+        if not true.any():
+            raise ValueError("expected a region above 127 somewhere, got none")
+        change = np.abs(out - photo).mean(-1)
+        found = (change if mask is None else self._fitted(mask)) / np.float32(255)
+        figures = {
+            "mask_auc": (roc_area(found, true), 1.0),
+            "mask_iou": (iou(found > 0.5, true), 1.0),
+            "keep": (float(change[~wide].mean()) if (~wide).any() else float("nan"), 1.0),
+        }
+        inner = self._shrunk(true, 7)
+        goal, goal_where = self._article(*target)
+        old, old_where = self._article(*worn)
+        if not goal_where.any() or not old_where.any():
+            return figures
+        ours, theirs, new, before = lab(out)[inner], lab(photo)[inner], lab(goal)[goal_where], lab(old)[old_where]
+        untouched = _distance(theirs, new, self._colours)
+        if untouched > _LEAST_COLOUR:
+            figures["colour"] = _distance(ours, new, self._colours), untouched
+            picks = self._draw.integers(0, 1 << 30, 400)
+            points = ours[picks % len(ours)]
+            to_old, to_new = (_nearest(points, palette[picks % len(palette)]) for palette in (before, new))
+            figures["residual"] = float((to_old < to_new).mean()), 1.0
+        textures = [
+            _patches(picture.mean(-1), where) for picture, where in ((out, inner), (photo, inner), (goal, goal_where))
+        ]
+        if all(found is not None for found in textures):
+            untouched = _distance(textures[1], textures[2], self._textures)
+            if untouched > _LEAST_TEXTURE:
+                figures["texture"] = _distance(textures[0], textures[2], self._textures), untouched
+        return figures
+
+    def realism(self, photos: "list[_Array]", leave_out: "list[_Array]") -> tuple[float, list[float]]:
+        """How unlike the photos the swaps scored so far are, over how unlike half of the photos is to the other half.
+
+        Args:
+            photos: uint8 [H, W, 3] each, in the order of their names.
+            leave_out: Boolean arrays over the swaps: which of them to leave out in turn.
+
+        Returns:
+            The figure, and the figure for each of `leave_out`.
+        """
+        scenes = [self._scene(self._fitted(photo), 100_000 + k) for k, photo in enumerate(photos)]
+        directions = _directions(self._draw, 64, 3 * _SIDE**2)
+        ours, theirs = _projected(self._seen, directions), _projected(scenes, directions)
+        base = _unlike([level[::2] for level in theirs], [level[1::2] for level in theirs])
+        found = [_unlike(ours, theirs) / base]
+        found += [_unlike([level[~out] for level in ours], theirs) / base for out in leave_out]
+        return found[0], found[1:]
+
+    def _fitted(self, picture: _Array) -> _Array:
+        """The picture in the common size: averaged where that is smaller, bilinear where it is not."""
+        from PIL import Image
+
+        shrinks = picture.shape[0] > self.size[1]
+        filtering = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
+        return np.asarray(Image.fromarray(picture).resize(self.size, filtering), dtype=np.float32)
+
+    def _region(self, region: _Array) -> tuple[_Array, _Array]:
+        """The region in the common size, and widened by 8 pixels of 256."""
+        from PIL import Image, ImageFilter
+
+        small = Image.fromarray(region).resize(self.size, Image.Resampling.NEAREST)
+        wide = small.filter(ImageFilter.MaxFilter(self._odd(17)))
+        return np.asarray(small) > 127, np.asarray(wide) > 127
+
+    def _odd(self, pixels: int) -> int:
+        """An odd size that is `pixels` at a height of 256 and shrinks with it, to 3 at least."""
+        return max(3, round(pixels * self.size[1] / 256) // 2 * 2 + 1)
+
+    def _shrunk(self, region: _Array, pixels: int) -> _Array:
+        """The region less its rim; the region itself where too little would be left."""
+        from PIL import Image, ImageFilter
+
+        small = Image.fromarray((region * 255).astype(np.uint8)).filter(ImageFilter.MinFilter(self._odd(pixels)))
+        inner = np.asarray(small) > 127
+        return inner if inner.sum() > 200 * (self.size[1] / 256) ** 2 else region
+
+    def _article(self, name: str, picture: _Array) -> tuple[_Array, _Array]:
+        """The article in the common size, and where it is: darker than its white ground."""
+        if name not in self._articles:
+            fitted = self._fitted(picture)
+            self._articles[name] = fitted, self._shrunk(fitted.min(-1) < 235, 5)
+        return self._articles[name]
+
+    def _scene(self, picture: _Array, seed: int) -> list[_Array]:
+        """Random 7 x 7 patches of one picture at three scales, as bytes: each [128, 7, 7, 3]."""
+        from PIL import Image
+
+        draw, levels = np.random.default_rng(seed), []
+        for k in range(_SCALES):
+            size = (self.size[0] >> k, self.size[1] >> k)
+            level = np.asarray(Image.fromarray(picture.astype(np.uint8)).resize(size, Image.Resampling.BOX))
+            ys = draw.integers(_REACH, level.shape[0] - _REACH, _SCENE_PATCHES)
+            xs = draw.integers(_REACH, level.shape[1] - _REACH, _SCENE_PATCHES)
+            windows = np.lib.stride_tricks.sliding_window_view(level, (_SIDE, _SIDE), axis=(0, 1))
+            levels.append(windows[ys - _REACH, xs - _REACH].transpose(0, 2, 3, 1))
+        return levels
+
+
+def _directions(draw: np.random.Generator, count: int, dimension: int) -> _Array:
+    vectors = draw.normal(size=(count, dimension))
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+
+
+def _distance(a: _Array, b: _Array, directions: _Array) -> float:
+    """Sliced 1-Wasserstein distance of two sets of points [N, D] along unit directions [K, D]."""
+    return _apart(a @ directions.T, b @ directions.T)
+
+
+def _apart(a: _Array, b: _Array) -> float:
+    """Mean 1-Wasserstein distance, column by column, by quantiles."""
+    return float(np.abs(np.quantile(a, _QUANTILES, axis=0) - np.quantile(b, _QUANTILES, axis=0)).mean())
+
+
+def _nearest(points: _Array, palette: _Array) -> _Array:
+    """Distance of each point to the nearest colour of the palette."""
+    return np.asarray(np.sqrt(((points[:, None] - palette[None]) ** 2).sum(-1)).min(1))
+
+
+def _patches(grey: _Array, region: _Array) -> Any:
+    """Random 7 x 7 patches, each less its mean, around pixels of the region: [1500, 49]; None for a small region."""
+    ys, xs = np.nonzero(region[_REACH:-_REACH, _REACH:-_REACH])
+    if len(ys) < 30:
+        return None
+    picks = np.random.default_rng(1).integers(0, len(ys), _REGION_PATCHES)
+    windows = np.lib.stride_tricks.sliding_window_view(grey, (_SIDE, _SIDE))
+    found = windows[ys[picks], xs[picks]].reshape(_REGION_PATCHES, -1)
+    return found - found.mean(1, keepdims=True)
+
+
+def _projected(scenes: list[list[_Array]], directions: _Array) -> list[_Array]:
+    """For each scale the patches of all pictures along the directions: [pictures, patches, directions]."""
+    levels = []
+    for k in range(_SCALES):
+        rows = []
+        for scene in scenes:
+            patches = scene[k] / 255.0
+            rows.append((patches - patches.mean((1, 2), keepdims=True)).reshape(len(patches), -1) @ directions.T)
+        levels.append(np.stack(rows))
+    return levels
+
+
+def _unlike(a: list[_Array], b: list[_Array]) -> float:
+    """Mean distance over the scales."""
+    flat = [(x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])) for x, y in zip(a, b)]
+    return float(np.mean([_apart(x, y) for x, y in flat]))

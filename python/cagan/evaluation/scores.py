@@ -1,0 +1,195 @@
+"""What an evaluation found: figures with intervals, as numbers, as a table, and as a sheet of the worst cases."""
+
+import html
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Figure", "Scores", "mean_figure", "set_figure"]
+
+_Array = NDArray[Any]
+
+_RESAMPLES = 1000
+# Ids by "human" and "target", figures by their names.
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number and its 95 % interval.
+
+    Attributes:
+        value: The figure.
+        low: The interval's lower end; None where there are too few people for one.
+        high: Its upper end.
+        count: Swaps (or people) that it is of.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    count: int
+
+
+def mean_figure(values: list[tuple[str, float, float]], seed: int) -> Figure:
+    """The sum of the second entries over that of the third, with a bootstrap interval over the first, the people.
+
+    One person's swaps are drawn together: they resemble each other, and would make the interval too narrow.
+    """
+    people = sorted({name for name, *_ in values})
+    index = {name: k for k, name in enumerate(people)}
+    above, below = np.zeros(len(people)), np.zeros(len(people))
+    for name, a, b in values:
+        above[index[name]] += a
+        below[index[name]] += b
+    value = float(above.sum() / below.sum())
+    if len(people) < 2:
+        return Figure(value, None, None, len(values))
+    times = np.random.default_rng(seed).multinomial(len(people), np.full(len(people), 1 / len(people)), _RESAMPLES)
+    low, high = np.quantile((times @ above) / (times @ below), [0.025, 0.975])
+    return Figure(value, float(low), float(high), len(values))
+
+
+def set_figure(value: float, without: list[float], count: int) -> Figure:
+    """A distance of sets with its interval by the jackknife: 1.96 standard errors from leaving out a part in turn.
+
+    A bootstrap's doubled pictures would shrink the sets and move the distance itself.
+    """
+    if len(without) < 2:
+        return Figure(value, None, None, count)
+    parts = np.array(without)
+    error = math.sqrt((len(parts) - 1) / len(parts) * float(((parts - parts.mean()) ** 2).sum()))
+    return Figure(value, value - 1.96 * error, value + 1.96 * error, count)
+
+
+class Scores(Mapping[str, float]):
+    """The figures of `cagan.evaluate`, by name: `scores["true/ssim"]` is a number.
+
+    Attributes:
+        figures: Name -> `Figure`, with interval and count.
+        rows: A dict for each swap: `human`, `target`, and its own figures.
+        settings: What the figures depend on: the model, the pairs, heights, the feature network, versions.
+    """
+
+    def __init__(  # noqa: D107  # the class says it
+        self,
+        figures: dict[str, Figure],
+        rows: list[Row],
+        settings: dict[str, Any],
+        show: Callable[[Row], list[_Array]],
+    ) -> None:
+        self.figures, self.rows, self.settings = figures, rows, settings
+        self._show = show
+
+    def __getitem__(self, name: str) -> float:
+        """The figure's value."""
+        return self.figures[name].value
+
+    def __iter__(self) -> Iterator[str]:
+        """The figures' names."""
+        return iter(self.figures)
+
+    def __len__(self) -> int:
+        """How many figures there are."""
+        return len(self.figures)
+
+    def to_json(self) -> str:
+        """Settings, figures and rows as JSON; what is no number stands as null."""
+        figures = {name: asdict(figure) for name, figure in self.figures.items()}
+        content = {"settings": self.settings, "figures": figures, "rows": self.rows}
+        return json.dumps(_finite(content), indent=2, allow_nan=False)
+
+    def table(self, markdown: bool = False) -> str:
+        """The figures as text, or as a markdown table."""
+        lines = [["figure", "value", "95 %", "n"], *self._lines()]
+        if markdown:
+            lines.insert(1, ["---"] * 4)
+            return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        widths = [max(len(line[k]) for line in lines) for k in range(4)]
+        return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
+
+    def _lines(self) -> list[list[str]]:
+        lines = []
+        for name, figure in self.figures.items():
+            span = "-" if figure.low is None else f"{figure.low:.4g} .. {figure.high:.4g}"
+            lines.append([name, f"{figure.value:.4g}", span, str(figure.count)])
+        return lines
+
+    def sheet(self, path: str | os.PathLike[str], by: str | None = None, count: int = 8) -> Path:
+        """Writes the worst swaps as a PNG: human, worn, target, swap, mask, and the truth where it is known.
+
+        Args:
+            path: The PNG.
+            by: The figure that says which are the worst; where none is given, `true/error` for dolls, `region/colour`
+                where there are masks, else `restored/error`.
+            count: Rows, at most.
+
+        Returns:
+            The path.
+
+        Raises:
+            ValueError: For a figure that single swaps don't have, and a count below 1.
+            OSError: Where the path cannot be written.
+        """
+        from PIL import Image, ImageDraw, ImageOps
+
+        known = sorted({name for row in self.rows for name, value in row.items() if "/" in name and _is_number(value)})
+        by = by or next(name for name in ("true/error", "region/colour", "restored/error") if name in known)
+        if by not in known:
+            raise ValueError(f"by: expected one of {', '.join(known)}, got {by}")
+        if count < 1:
+            raise ValueError(f"count: expected 1 or more, got {count}")
+        sign = 1 if by.rsplit("/", 1)[-1] in _HIGHER else -1
+        judged = [row for row in self.rows if _is_number(row.get(by))]
+        worst = sorted(judged, key=lambda row: (sign * row[by], row["human"], row["target"]))[:count]
+        strips = []
+        for row in worst:
+            cells = [Image.fromarray(picture).convert("RGB") for picture in self._show(row)]
+            height, width = 256, max(1, round(256 * cells[0].width / cells[0].height))
+            strip = Image.new("RGB", (len(cells) * (width + 4), height + 18), "white")
+            for k, cell in enumerate(cells):
+                strip.paste(ImageOps.contain(cell, (width, height)), (k * (width + 4), 18))
+            text = f"{row['human']} in {row['target']}: {by} {row[by]:.4g}"
+            ImageDraw.Draw(strip).text((2, 2), text.encode("latin-1", "replace").decode("latin-1"), fill="black")
+            strips.append(strip)
+        size = (max(strip.width for strip in strips), sum(strip.height for strip in strips))
+        sheet, top = Image.new("RGB", size, "white"), 0
+        for strip in strips:
+            sheet.paste(strip, (0, top))
+            top += strip.height
+        sheet.save(path, format="PNG")
+        return Path(path)
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{cell}</th>" for cell in ("figure", "value", "95 %", "n"))
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>" for line in self._lines()
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    def __repr__(self) -> str:
+        """The table."""
+        return self.table()
+
+
+# Figures of which more is better; of all others less is.
+_HIGHER = ("ssim", "ms_ssim", "ssim_inside", "psnr", "mask_iou", "mask_auc")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {name: _finite(value) for name, value in content.items()}
+    if isinstance(content, list):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

@@ -1,0 +1,94 @@
+"""The benchmarks run in toy form, measure what they say, and refuse to time what is wrong."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    """Lets `import common` and `import gpu` find the scripts."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+def call(script, *arguments):
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / script, *arguments], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_table_of_ratios(tmp_path):
+    path = tmp_path / "kept" / "bench.json"
+    out = call("run.py", "--tiny", "--rounds", "2", "--parts", "step", "swap", "import", "checkpoint", "--json", path)
+    kept = json.loads(path.read_text())
+    assert {"processor", "cores", "torch", "python", "date", "cagan", "device"} <= set(kept["system"])
+    assert [row["part"] for row in kept["rows"]] == ["step"] * 2 + ["swap"] * 4 + ["import"] + ["checkpoint"] * 2
+    for row in kept["rows"]:
+        assert 0 < row["low"] <= row["ratio"] <= row["high"]
+        assert f"| {row['case']} | {row['unit']} |" in out
+
+
+def test_gpu_in_toy_form(tmp_path):
+    path = tmp_path / "gpu.json"
+    out = call("gpu.py", "--tiny", "--no-compile", "--rounds", "2", "--steps", "2", "--json", path)
+    assert out.count("\nok ") == 14
+    rows = json.loads(path.read_text())["rows"]
+    forms = [row["form"] for row in rows if row["case"].startswith("vasily")]
+    assert {"cagan fp32", "cagan bf16", "PyTorch eager fp32", "PyTorch eager tf32", "PyTorch eager bf16"} <= set(forms)
+    for row in rows:
+        assert row["ms"] > 0
+        assert row["experiment_s"] == pytest.approx(2950 * row["ms"] / 1e3)
+        assert row["images_per_s"] == pytest.approx(2 / row["ms"] * 1e3)
+        if row["form"] == row["against"]:
+            assert row["ratio"] == 1
+
+
+@pytest.mark.usefixtures("scripts")
+def test_gpu_times_nothing_that_is_wrong(tmp_path, monkeypatch, capsys):
+    import gpu
+
+    def another_device(preset, settings, pairs, device):
+        return [*check(preset, settings, pairs, device), ("swap", 2e-4, gpu.FORWARD)]
+
+    check = gpu.check
+    monkeypatch.setattr(gpu, "check", another_device)
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--tiny", "--json", str(tmp_path / "a.json")])
+    with pytest.raises(SystemExit, match="2 differences above their bounds"):
+        gpu.main()
+    assert "BAD paper, toy size: swap: 2.0e-04, bound 1e-04" in capsys.readouterr().out
+    assert not (tmp_path / "a.json").exists()
+
+
+@pytest.mark.usefixtures("scripts")
+def test_differences_between_devices():
+    import gpu
+
+    a = {"large": np.array([1.0, -2.0]), "small": np.array([1e-6])}
+    b = {"large": np.array([1.0, -2.0]), "small": np.array([3e-6])}
+    assert gpu.apart("gradients", a, b, 1) == pytest.approx(1e-6)
+    b["large"] = np.array([1.2, -2.0])
+    assert gpu.apart("gradients", a, b, 1) == pytest.approx(0.1)
+    # One weight in three moved the other way.
+    assert gpu.apart("weights", a, {**a, "small": a["small"] + 4e-4}, 2e-4) == 0
+    assert gpu.apart("weights", a, {name: value + 1e-4 for name, value in a.items()}, 2e-4) == pytest.approx(0.5)
+
+
+@pytest.mark.usefixtures("scripts")
+def test_a_ratio_is_of_turns_side_by_side():
+    import common
+
+    found = common.row("step", "a", [1.0, 2.0, 4.0], [2.0, 4.0, 4.0], form="eager")
+    assert (found["ratio"], found["low"], found["high"]) == (2, 1, 2)
+    assert (found["cagan"], found["twin"]) == (2000, 4000)
+    calls = []
+    ours, theirs = common.alternate(lambda: calls.append("a"), lambda: calls.append("b"), 2)
+    assert calls == ["a", "b"] * 3
+    assert len(ours) == len(theirs) == 2
