@@ -32,8 +32,8 @@ def export(model: _cagan.Swapper | str | os.PathLike[str], path: str | os.PathLi
 
     All but the safetensors file hold the whole swap: they take `human`, `worn` and `target`, float32 of [N, 3, H, W]
     (RGB), values of 0 to 1, and give `image`, `mask` ([N, 1, H, W], 1 = repainted) and `paint` of the same range. N is
-    free, and so are H and W where the networks' halvings divide them; the size of training swaps best. Of kisekae, H and
-    W are those of training: how far its masks grow depends on them. A `worn` of one colour tells it that the worn
+    free, and so are H and W where the networks' halvings divide them; the size of training swaps best. Of kisekae, H
+    and W are those of training: how far its masks grow depends on them. A `worn` of one colour tells it that the worn
     article is not known; the paint is of that size, where `cagan.Swapper` warps the article at the photo's own. What a
     caller has to do before is described in the file's metadata under `cagan.json`, with the config.
 
@@ -228,15 +228,22 @@ def _needs(*names: str) -> Iterator[None]:
 # The model card
 
 
+_PAPER = "a Conditional Analogy GAN (Jetchev & Bergmann, arXiv 1709.04695)"
+_KINDS = {
+    "paper": _PAPER,
+    "vasily": _PAPER,
+    "kisekae": "it locates what is worn, places the other article, warps and paints it",
+}
+
+
 def _card(swapper: _cagan.Swapper, run: Run | None, out: Path) -> str:
     config = swapper.config
     height, width = config.image_size
     lines = [
         f"# {out.stem}",
         "",
-        "Puts a fashion article on the photo of a person: a Conditional Analogy GAN (Jetchev & Bergmann,",
-        f"arXiv 1709.04695), trained with cagan {info()['cagan']} from pairs of a person and the product picture of",
-        "what that person wears.",
+        f"Puts a fashion article on the photo of a person: {_KINDS[config.architecture]},",
+        f"trained with cagan {info()['cagan']} from pairs of a person and the product picture of what is worn.",
         "",
         "| | |",
         "| --- | --- |",

@@ -158,9 +158,9 @@ class Encoder(nn.Module):
 
 def places(like: Tensor) -> Tensor:
     """Pixels' middles, x then y, -1 and 1 at the picture's edges: [N, 2, H, W]."""
-    h, w = like.shape[-2:]
+    n, _, h, w = like.shape
     y, x = (2 * (torch.arange(side, dtype=like.dtype, device=like.device) + 0.5) / side - 1 for side in (h, w))
-    return torch.stack([x.expand(h, w), y[:, None].expand(h, w)]).expand(len(like), 2, h, w)
+    return torch.stack([x.expand(h, w), y[:, None].expand(h, w)]).expand(n, 2, h, w)
 
 
 def doubled(xs: Tensor) -> Tensor:

@@ -118,7 +118,7 @@ def test_one_step_has_the_same_losses_gradients_and_update(both):
     other = take(trainer, 0, twin)
     mine = trainer.run(1)
     assert set(other) == set(mine)
-    assert (exact.located - exact.generator.begins).abs().min() > 2 * (exact.located - twin.located).abs().max()
+    assert (exact.located - exact.generator.begins).abs().min() > (exact.located - twin.located).abs().max()
     assert mine["mask/area"] == pytest.approx(float(truth["mask/area"]), abs=1e-7)
     for key, value in other.items():
         close(mine[key], value, GRADIENT, key)
@@ -131,19 +131,23 @@ def test_one_step_has_the_same_losses_gradients_and_update(both):
             assert not any(gradient.any() for gradient in gradients.values())
             assert all(np.array_equal(state[key], p.detach().numpy()) for key, p in network.named_parameters())
             continue
-        moved = []
+        moved, errors = [], []
         for key, parameter in network.named_parameters():
             # A bias before a norm of single channels has no gradient but rounding: it is measured against its weight's.
-            neighbour = network.get_parameter(key.replace("bias", "weight"))
-            error = np.abs(gradients[key] - parameter.grad.numpy()).max()
-            scale = max(float(p.grad.abs().max()) for p in (parameter, neighbour))
-            rounding = float((parameter.grad - getattr(exact, name).get_parameter(key).grad).abs().max())
-            # Where a sum's order decides on which side of a hinge or of |x| a value lies, a few pixels' gradients part.
-            assert error < 5 * GRADIENT * scale + 2 * rounding, f"{name}.{key}: {error / scale}, {rounding / scale}"
-            assert rounding < 10 * GRADIENT * scale, f"{name}.{key}: {rounding / scale}"
+            truths = {k: getattr(exact, name).get_parameter(k).grad for k in (key, key.replace("bias", "weight"))}
+            scale = max(float(slope.abs().max()) for slope in truths.values())
             assert scale > 0, f"{name}.{key}"
+            error, rounding = (
+                np.abs(slope - truths[key].numpy()).max() / scale for slope in (gradients[key], parameter.grad.numpy())
+            )
+            errors.append(error)
+            # Where rounding brings a value to the other side of a ReLU's, of |x|'s or of a hinge's edge, or of a pixel's
+            # that a flow reads from, a few pixels' gradients jump.
+            assert error < 10 * GRADIENT + 2 * rounding, f"{name}.{key}: {error}, {rounding}"
+            assert rounding < 50 * GRADIENT, f"{name}.{key}: {rounding}"
             if not (key.endswith("conv.bias") and len(parameter) == 8):
                 moved.append(np.abs(state[key] - parameter.detach().numpy()).mean())
+        assert np.median(errors) < GRADIENT, name
         assert np.mean(moved) < 0.02 * trainer.config.learning_rate, name
     for name, vector in trainer.vectors().items():
         close(vector, twin.discriminator.get_submodule(name.removesuffix(".left")).left, GRADIENT, name)
