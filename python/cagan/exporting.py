@@ -17,6 +17,8 @@ from .runs import Run, info
 if TYPE_CHECKING:
     import torch
 
+    from .torch_module import Generator
+
 __all__ = ["export"]
 
 _INPUTS = ("human", "worn", "target")
@@ -30,8 +32,10 @@ def export(model: _cagan.Swapper | str | os.PathLike[str], path: str | os.PathLi
 
     All but the safetensors file hold the whole swap: they take `human`, `worn` and `target`, float32 of [N, 3, H, W]
     (RGB), values of 0 to 1, and give `image`, `mask` ([N, 1, H, W], 1 = repainted) and `paint` of the same range. N is
-    free, and so are H and W where the networks' halvings divide them; the size of training swaps best. What a caller
-    has to do before is described in the file's metadata under `cagan.json`, with the config.
+    free, and so are H and W where the networks' halvings divide them; the size of training swaps best. Of kisekae, H
+    and W are those of training: how far its masks grow depends on them. A `worn` of one colour tells it that the worn
+    article is not known; the paint is of that size, where `cagan.Swapper` warps the article at the photo's own. What a
+    caller has to do before is described in the file's metadata under `cagan.json`, with the config.
 
     Beside `model.onnx` stand the card `model.md` and, where the model is of a run with sample grids, `model.png`. The
     card has the scores of an `evaluation.json` in the run's folder (`cagan evaluate RUN DOLLS --json`). Needs
@@ -87,7 +91,7 @@ def _run_of(snapshot: Path) -> Run | None:
     return Run(folder) if (folder / "config.json").is_file() else None
 
 
-def description(swapper: _cagan.Swapper, multiple: int) -> dict[str, Any]:
+def description(swapper: _cagan.Swapper, module: "Generator") -> dict[str, Any]:
     """What a file's metadata tell: where it comes from, and what goes in and comes out."""
     config = swapper.config
     return {
@@ -98,7 +102,8 @@ def description(swapper: _cagan.Swapper, multiple: int) -> dict[str, Any]:
             "channels": "RGB",
             "range": [0, 1],
             "image_size": list(config.image_size),
-            "multiple": multiple,
+            "multiple": module.multiple,
+            "resizable": module.resizable,
             "resize": "bilinear, averaged when shrinking",
             "human_fit": config.human_fit,
             "article_fit": config.article_fit,
@@ -147,8 +152,8 @@ def _torchscript(swapper: _cagan.Swapper) -> bytes:
 
     file = io.BytesIO()
     with _quiet():
-        # The networks' graph depends on no size, so that what was traced holds for all.
-        traced = torch.jit.trace(module, _example())  # type: ignore[no-untyped-call]  # torch's
+        # The graph depends on no size that is free, so that what was traced holds for all.
+        traced = torch.jit.trace(module, _example(swapper, module))  # type: ignore[no-untyped-call]  # torch's
         torch.jit.save(traced, file, _extra_files={_KEY: told})
     return file.getvalue()
 
@@ -165,34 +170,35 @@ _FORMATS: dict[str, Callable[[_cagan.Swapper], bytes]] = {
 }
 
 
-def _module(swapper: _cagan.Swapper) -> "tuple[torch.nn.Module, str]":
+def _module(swapper: _cagan.Swapper) -> "tuple[Generator, str]":
     with _needs("safetensors"):
         import safetensors  # noqa: F401  # its absence is told here
     from .torch_module import load
 
     module = load(swapper.path).requires_grad_(False)
-    return module, json.dumps(description(swapper, module.multiple))
+    return module, json.dumps(description(swapper, module))
 
 
-def _example() -> "tuple[torch.Tensor, ...]":
+def _example(swapper: _cagan.Swapper, module: "Generator") -> "tuple[torch.Tensor, ...]":
     import torch
 
     # Two, and no square: what is one, or the same as another, may be taken for fixed.
-    return tuple(torch.rand(2, 3, 64, 96) for _ in _INPUTS)
+    sides = (64, 96) if module.resizable else swapper.config.image_size
+    return tuple(torch.rand(2, 3, *sides) for _ in _INPUTS)
 
 
 def _exported(swapper: _cagan.Swapper) -> "tuple[torch.export.ExportedProgram, str]":
-    """The module as torch.export sees it, its batch, height and width free."""
+    """The module as torch.export sees it, its batch free, and its height and width where the networks allow it."""
     module, told = _module(swapper)
     from torch.export import Dim
     from torch.export import export as torch_export
 
-    part = json.loads(told)["preprocessing"]["multiple"]
+    part = module.multiple
     # Instance norm needs more than one place in the deepest layer.
-    size = {2: part * Dim("rows", min=2), 3: part * Dim("columns", min=2)}
+    size = {2: part * Dim("rows", min=2), 3: part * Dim("columns", min=2)} if module.resizable else {}
     shapes = {name: {0: Dim("batch"), **size} for name in _INPUTS}
     with _quiet():
-        return torch_export(module, _example(), dynamic_shapes=shapes), told
+        return torch_export(module, _example(swapper, module), dynamic_shapes=shapes), told
 
 
 @contextlib.contextmanager
@@ -222,15 +228,22 @@ def _needs(*names: str) -> Iterator[None]:
 # The model card
 
 
+_PAPER = "a Conditional Analogy GAN (Jetchev & Bergmann, arXiv 1709.04695)"
+_KINDS = {
+    "paper": _PAPER,
+    "vasily": _PAPER,
+    "kisekae": "it locates what is worn, places the other article, warps and paints it",
+}
+
+
 def _card(swapper: _cagan.Swapper, run: Run | None, out: Path) -> str:
     config = swapper.config
     height, width = config.image_size
     lines = [
         f"# {out.stem}",
         "",
-        "Puts a fashion article on the photo of a person: a Conditional Analogy GAN (Jetchev & Bergmann,",
-        f"arXiv 1709.04695), trained with cagan {info()['cagan']} from pairs of a person and the product picture of",
-        "what that person wears.",
+        f"Puts a fashion article on the photo of a person: {_KINDS[config.architecture]},",
+        f"trained with cagan {info()['cagan']} from pairs of a person and the product picture of what is worn.",
         "",
         "| | |",
         "| --- | --- |",
@@ -284,11 +297,15 @@ def _scores(run: Run | None) -> dict[str, float]:
 
 def _use(out: Path, config: _cagan.Config) -> list[str]:
     height, width = config.image_size
+    fixed = config.architecture == "kisekae"
+    best = "all of" if fixed else "best at"
     contract = (
-        f"`human`, `worn` and `target` are float32 of [N, 3, H, W], RGB, values of 0 to 1, best at {height} x {width}: "
+        f"`human`, `worn` and `target` are float32 of [N, 3, H, W], RGB, values of 0 to 1, {best} {height} x {width}: "
         f"photos fitted by `{config.human_fit}`, articles by `{config.article_fit}`. `image` is the swap, `mask` what "
         f"is repainted, `paint` what with; the metadata's entry `{_KEY}` tells the rest."
     )
+    if fixed:
+        contract += " A `worn` of one colour is one that is not known."
     code = {
         ".onnx": [
             "import onnxruntime",

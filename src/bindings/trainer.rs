@@ -134,7 +134,8 @@ impl PyTrainer {
 
     /// What else a step draws at random, by name, as far as the config has it: `reverse`, the noise on what the detached way back
     /// sees ([N, 3, H, W]); `augment/discriminator` ([3 N, 11]) and `augment/generator` ([N, 11]): brightness, saturation and contrast;
-    /// how far the human's and the article's rows and columns move; where the rows and columns of their cutouts start.
+    /// how far the human's and the article's rows and columns move; where the rows and columns of their cutouts start. Of kisekae the
+    /// erasures: `blobs` ([N, 1, H, W]); `masked`, `beside` and `withheld` ([N, 1, 1, 1], 0 or 1); `widen`, in pixels, and `sharp` ([1]).
     fn draws<'py>(&self, py: Python<'py>, step: u64) -> PyResult<Bound<'py, PyDict>> {
         to_dict(py, &self.lock(py).draws(step))
     }

@@ -80,6 +80,21 @@ impl Erasures {
         }
     }
 
+    /// Every field by its name, numbers as `[1]`.
+    pub fn named(&self) -> Vec<(String, Tensor)> {
+        let number = |value: f32| Tensor::from_slice(&[value]);
+        [
+            ("blobs", self.blobs.shallow_clone()),
+            ("masked", self.masked.shallow_clone()),
+            ("beside", self.beside.shallow_clone()),
+            ("withheld", self.withheld.shallow_clone()),
+            ("widen", number(self.widen as f32)),
+            ("sharp", number(f32::from(self.sharp))),
+        ]
+        .map(|(name, values)| (name.into(), values))
+        .into()
+    }
+
     /// The erasure where the locator's masks (`[N, 1, H, W]`, 0 or 1) are used; the blobs where they are not yet.
     pub fn with(&self, mask: Option<&Tensor>) -> Tensor {
         match mask {

@@ -6,10 +6,11 @@ use tch::{Device, Kind, Tensor};
 
 use super::augment::Augment;
 use super::ema::Ema;
+use super::erasure::Erasures;
 use super::monitor::{Look, Monitor};
 use super::noise::{Noise, Pass, reverse_noise};
 use super::step::{Models, Terms};
-use crate::config::Config;
+use crate::config::{Architecture, Config};
 use crate::data::{Loader, Pairs, Plan, Triplet};
 use crate::error::Result;
 use crate::networks::{Parameters, Swap, use_precision};
@@ -96,13 +97,17 @@ impl Trainer {
     }
 
     /// What else a step draws at random, by name, as far as the config has it: `reverse`, the noise that the detached way back sees,
-    /// `[N, 3, H, W]`; `augment/discriminator`, `[3 N, 11]`, and `augment/generator`, `[N, 11]`, whose columns `augment.rs` lists.
+    /// `[N, 3, H, W]`; `augment/discriminator`, `[3 N, 11]`, and `augment/generator`, `[N, 11]`, whose columns `augment.rs` lists. Of
+    /// kisekae the fields of [`Erasures`] by their names, `widen` and `sharp` as `[1]`.
     pub fn draws(&self, step: u64) -> Vec<(String, Tensor)> {
         let [h, w] = self.config.image_size;
         let like = Tensor::empty(
             [self.config.batch_size as i64, 3, h, w],
             (tch::Kind::Float, self.device),
         );
+        if self.config.architecture == Architecture::Kisekae {
+            return Erasures::draw(&self.config, step, self.device).named();
+        }
         let mut draws = Vec::new();
         if self.config.reverse_noise != 0.0 {
             draws.push(("reverse".into(), reverse_noise(&self.config, &like, step)));

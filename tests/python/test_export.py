@@ -17,6 +17,7 @@ from cagan import torch_module
 from conftest import FORWARD, read_tensors, refusal, write_tensors
 from PIL import Image
 from test_cli import call  # noqa: F401  # a fixture
+from test_parity_kisekae import compare_swaps, trained
 
 # What an exported file may differ from ours, of values of 0 to 1.
 DIFFERENCE = 1e-4
@@ -153,6 +154,44 @@ def test_the_plain_module_is_ours(made, pairs, name):
         got = module(*map(torch.from_numpy, given))
     for a, b in zip(got, ours(run, pairs, given), strict=True):
         assert np.abs(a.numpy() - b).max() < FORWARD
+
+
+@pytest.fixture(scope="module")
+def kisekae(pairs, tmp_path_factory):
+    """A trainer, and a snapshot of its weights, which cut masks that are neither empty nor full."""
+    trainer, _ = trained(tmp_path_factory.mktemp("pairs"), image_size=(64, 48))
+    run = cagan.train(pairs, tmp_path_factory.mktemp("run"), trainer.config, steps=1, progress=False)
+    entries, _ = read_tensors(run.snapshots[-1])
+    write_tensors(run.snapshots[-1], entries, trainer.state("generator"))
+    return trainer, run
+
+
+@pytest.mark.parametrize("ending", [".onnx", ".pt2", ".pt", ".safetensors"])
+def test_an_exported_kisekae_gives_what_ours_gives(kisekae, tmp_path, ending):
+    trainer, run = kisekae
+    swap, told = opened(cagan.export(run, tmp_path / f"model{ending}"))
+    triplets = [[(xs + 1) / 2 for xs in trainer.triplet(step)] for step in range(2)]
+    for batch in (8, 1, 3):
+        given = [np.concatenate(xs)[:batch] for xs in zip(*triplets)]
+        known = swap(given)
+        whole = compare(trainer, given, known)
+        # One colour, whichever: not known.
+        given[1] = np.full_like(given[1], 0.3)
+        compare(trainer, given, unknown := swap(given))
+        assert np.abs(known[1] - unknown[1])[whole].max() > 0.1
+    assert (told or {"preprocessing": {"resizable": False}})["preprocessing"]["resizable"] is False
+    assert "all of 64 x 48" in (tmp_path / "model.md").read_text() or ending == ".safetensors"
+
+
+def compare(trainer, given, got):
+    image, paint, mask = trainer.swap(*(2 * xs - 1 for xs in given))
+    return compare_swaps(got, [(image + 1) / 2, mask, (paint + 1) / 2], DIFFERENCE)
+
+
+def test_an_exported_kisekae_is_of_one_size(kisekae, tmp_path):
+    swap, _ = opened(cagan.export(kisekae[1], tmp_path / "model.onnx"))
+    with pytest.raises(Exception, match="invalid dimensions"):
+        swap(inputs(1, 64, 64))
 
 
 def test_the_plain_module_needs_nothing_of_the_package(small):

@@ -1,0 +1,201 @@
+"""The preset kisekae in plain PyTorch: its discriminator and one training step.
+
+The networks that swap are those of `cagan.torch_module`, which is written apart from the core too.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from cagan.torch_module import Kisekae, widened
+from torch import nn
+
+from . import objectives
+from .networks import composite, iterated, spectral
+
+
+class Scale(nn.Module):
+    """Convolutions with leaky ReLUs and a map of logits; kernel 4 where a layer halves, 3 where it does not."""
+
+    def __init__(self, c, strides):
+        super().__init__()
+        self.down = nn.ModuleList(nn.Conv2d(i, o, 4 if s == 2 else 3, s, 1) for i, o, s in zip(c, c[1:], strides))
+        self.head = nn.Conv2d(c[-1], 1, 3, 1, 1)
+
+    def forward(self, xs):
+        layers = []
+        for layer in self.down:
+            xs = F.leaky_relu(spectral(layer, xs), 0.2)
+            layers.append(xs)
+        return spectral(self.head, xs), layers
+
+
+class Judge(nn.Module):
+    """Large patches and small ones, of picture, warped article and erasure."""
+
+    def __init__(self, width):
+        super().__init__()
+        c = width // 2
+        self.large, self.small = Scale([7, c, 2 * c, 4 * c], [2, 2, 2]), Scale([7, c, 2 * c], [1, 2])
+
+    def forward(self, picture, warped, erasure):
+        seen = torch.cat([picture, warped, erasure], 1)
+        (large, features), (small, more) = self.large(seen), self.small(seen)
+        # As many logits of either.
+        times = small.shape[2] // large.shape[2]
+        large = large.repeat_interleave(times, 2).repeat_interleave(times, 3)
+        return torch.cat([large.flatten(1), small.flatten(1)], 1), features + more
+
+
+def within(wanted, got, region):
+    """Mean distance over a region, of all channels."""
+    return ((wanted - got).abs() * region).sum() / (wanted.shape[1] * region.sum() + 1e-6)
+
+
+def bending(flow):
+    return sum(torch.diff(flow, dim=dim).abs().mean() for dim in (2, 3))
+
+
+def location(logits, human, with_worn, with_other, trust):
+    """Cross-entropy to where painting gains 0.04 and more by knowing the article; 0.1 from there it counts in full."""
+    gain = ((human - with_other).abs() - (human - with_worn).abs()).mean(1, keepdim=True)
+    apart = F.avg_pool2d(gain, 3, 1, 1, count_include_pad=False).detach() - 0.04
+    weight = ((apart.abs() / 0.1).clamp(max=1) + 0.02) * trust
+    entropy = F.binary_cross_entropy_with_logits(logits, torch.sigmoid(apart / 0.04), reduction="none")
+    return (weight * entropy).sum() / (weight.sum() + 1e-6)
+
+
+def rate_factor(config, images_seen):
+    start, end = config["schedule_start"], config["schedule_end"]
+    done = min(max(images_seen - start, 0) / max(end - start, 1), 1)
+    return {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}[config["schedule"]]
+
+
+class KisekaeTwin:
+    """The networks, their optimisers and `step`."""
+
+    def __init__(self, config, pyramid=()):
+        self.config, self.pyramid, self.steps = config, list(pyramid), 0
+        self.generator, self.discriminator = Kisekae(config), Judge(config["width"])
+        rate = config["learning_rate"]
+        adam = {"betas": (config["adam_beta1"], config["adam_beta2"]), "eps": config["adam_epsilon"]}
+        self.adam_g = torch.optim.Adam(self.generator.parameters(), lr=rate, **adam)
+        rates = rate, config["discriminator_learning_rate"] or rate
+        self.adam_d = torch.optim.Adam(self.discriminator.parameters(), lr=rates[1], **adam)
+        self.rates = dict(zip((self.adam_g, self.adam_d), rates))
+
+    def load_vectors(self, vectors):
+        for name, vector in vectors.items():
+            self.discriminator.get_submodule(name.removesuffix(".left")).left = vector
+
+    def score(self, human, article):
+        """Logits of whether the article is worn, as the generator locates and warps it."""
+        left, erasure, placement = self.generator.sight(human, article, article)
+        warped = self.generator.painter(left, erasure, article, placement)["warped"]
+        return self.discriminator(human, warped, erasure)[0]
+
+    def step(self, human, worn, target, draws):
+        config, generator = self.config, self.generator
+        seen = self.steps * config["batch_size"]
+        placing, judging = seen >= config["place_after"], seen >= config["judge_after"]
+        self.rate = rate_factor(config, seen)
+        self.steps += 1
+
+        # Locate; a white article in place of one that is withheld.
+        shown = torch.where(draws["withheld"] == 1, torch.ones_like(worn), worn)
+        located = generator.locate(human, shown)
+        self.located = located.detach()
+        mask = (self.located > generator.begins).to(human.dtype)
+
+        # Erase.
+        erasure, trust = draws["blobs"], draws["blobs"]
+        if placing:
+            wide = torch.maximum(widened(mask, int(draws["widen"])), draws["blobs"] * draws["beside"])
+            erasure = torch.where(draws["masked"] == 1, wide, draws["blobs"])
+            trust = torch.where(draws["masked"] == 1, 0.25 * erasure, erasure)
+        left = human * (1 - erasure)
+
+        # Place: the erasure itself at first, then what the placer says, or at times the locator.
+        placed = generator.place(left, erasure, worn)
+        placement = other = erasure
+        if placing:
+            placement = other = torch.sigmoid(placed.detach()) * erasure
+            if draws["sharp"]:
+                placement = other = mask * erasure
+        if placing and judging:
+            other = torch.sigmoid(generator.place(left, erasure, target).detach()) * erasure
+
+        # Paint.
+        restored = generator.painter(left, erasure, worn, placement)
+        swapped = generator.painter(left, erasure, target, other)
+        pictures = [composite(human, painting["paint"], erasure) for painting in (restored, swapped)]
+        own, foreign = restored["warped"].detach(), swapped["warped"].detach()
+
+        # Judge: the discriminator's update.
+        loss_d = torch.zeros(())
+        real, fake, fooled = objectives.ADVERSARIAL[config["adversarial_loss"]]
+        if judging:
+            self._iterate()
+
+            def logits(picture, warped):
+                return self.discriminator(picture.detach(), warped, erasure)[0]
+
+            loss_d = (
+                2 * real(logits(human, own)).mean()
+                + fake(logits(pictures[0], own)).mean()
+                + fake(logits(pictures[1], foreign)).mean()
+                + 0.5 * fake(logits(human, foreign)).mean()
+            )
+            self._update(self.adam_d, loss_d)
+
+        # The generator's.
+        garment = mask * erasure if placing else erasure
+        terms = {
+            "restored": (1, within(human, restored["paint"], erasure)),
+            "surroundings": (0.1, (human - restored["paint"]).abs().mean()),
+            "warped": (config["warp_weight"], within(human, restored["warped"], garment)),
+            "bending": (
+                config["bending_weight"],
+                bending(restored["residual"]) + (bending(swapped["residual"]) if judging else 0),
+            ),
+            "located": (1, location(located, human, restored["paint"], swapped["paint"], trust)),
+            "placed": (
+                1,
+                ((erasure + 0.1) * F.binary_cross_entropy_with_logits(placed, mask, reduction="none")).mean(),
+            ),
+            "adversarial": (config["adversarial_weight"], torch.zeros(())),
+            "feature": (config["feature_weight"], torch.zeros(())),
+        }
+        if judging:
+            _, wanted = self.discriminator(human, own, erasure)
+            judged, got = self.discriminator(pictures[0], own, erasure)
+            cost = fooled(judged).mean() + fooled(self.discriminator(pictures[1], foreign, erasure)[0]).mean()
+            terms["adversarial"] = config["adversarial_weight"], cost
+            terms["feature"] = config["feature_weight"], objectives.features(wanted, got)
+        if config["perceptual_weight"]:
+            layers = [objectives.pyramid(self.pyramid, picture) for picture in (human, pictures[0])]
+            terms["perceptual"] = config["perceptual_weight"], objectives.features(*layers)
+        loss_g = sum(weight * term for weight, term in terms.values())
+        self._update(self.adam_g, loss_g)
+        return {
+            "loss/discriminator": loss_d.detach(),
+            "loss/generator": loss_g.detach(),
+            **{f"loss/generator/{name}": term.detach() for name, (_, term) in terms.items()},
+            "mask/area": mask.mean(),
+        }
+
+    def _iterate(self):
+        for layer in self.discriminator.modules():
+            if getattr(layer, "left", None) is not None:
+                layer.left, _ = iterated(layer.weight, layer.left)
+
+    def _update(self, adam, loss):
+        """Of one network; the other has no gradient of it."""
+        parameters = [parameter for group in adam.param_groups for parameter in group["params"]]
+        for parameter, slope in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+            parameter.grad = slope
+        if self.config["gradient_clip"]:
+            torch.nn.utils.clip_grad_norm_(parameters, self.config["gradient_clip"])
+        for group in adam.param_groups:
+            group["lr"] = self.rates[adam] * self.rate
+        adam.step()
