@@ -83,7 +83,7 @@ impl Error {
     /// ```
     /// let error = cagan::Error::content("a.json", format!("expected a name, got {}", "x\n".repeat(10_000)));
     /// let text = error.to_string();
-    /// assert!(text.starts_with("a.json: expected a name, got x\\nx") && text.len() < 1_000);
+    /// assert!(text.starts_with("a.json: expected a name, got x\\nx") && text.len() < 2_000);
     /// ```
     pub fn content(path: impl AsRef<Path>, message: impl Into<String>) -> Self {
         /// Characters, enough for a list of settings that differ.

@@ -214,7 +214,7 @@ def filled(region: Tensor) -> Tensor:
 def palette_distance(human: Tensor, article: Tensor, region: Tensor) -> Tensor:
     """How far each pixel, and each 3 x 3 pixels, are from the nearest that the article shows: -1 for none, 1 for far.
 
-    Root mean squares; 768 of the article's places, or fewer, are compared with.
+    Root mean squares, of one grey level at the least; 768 of the article's places, or fewer, are compared with.
     """
     n, _, h, w = human.shape
     every = math.ceil(math.sqrt(int(h) * int(w) / 768))
@@ -235,7 +235,7 @@ def palette_distance(human: Tensor, article: Tensor, region: Tensor) -> Tensor:
         parts = zip(own.split(96, 1), ys.split(96, 2))
         nearest = [(a[:, :, None] - 2 * b.transpose(1, 2) @ xs).amin(1, keepdim=True) for a, b in parts]
         squares = torch.cat(nearest, 1).amin(1, keepdim=True) + xs.square().sum(1, keepdim=True)
-        distance = (squares / xs.shape[1]).clamp(min=0).sqrt() / 2
+        distance = (squares / (4 * xs.shape[1])).clamp(min=255**-2).sqrt()
         maps.append(4 * distance.clamp(max=0.5) - 1)
     return torch.cat(maps, 1).reshape(n, 2, h, w).detach()
 

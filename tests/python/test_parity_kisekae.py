@@ -143,7 +143,7 @@ def test_one_step_has_the_same_losses_gradients_and_update(both):
             errors.append(error)
             # Where rounding brings a value to the other side of a ReLU's, of |x|'s or of a hinge's edge, or of a pixel's
             # that a flow reads from, a few pixels' gradients jump.
-            assert error < 10 * GRADIENT + 2 * rounding, f"{name}.{key}: {error}, {rounding}"
+            assert error < 50 * GRADIENT, f"{name}.{key}: {error}, {rounding}"
             assert rounding < 50 * GRADIENT, f"{name}.{key}: {rounding}"
             if not (key.endswith("conv.bias") and len(parameter) == 8):
                 moved.append(np.abs(state[key] - parameter.detach().numpy()).mean())

@@ -7,6 +7,8 @@ use tch::{Kind, Tensor};
 const PLACES: f64 = 768.0;
 /// Distances from here on count alike; of the range from black to white.
 const FAR: f64 = 0.5;
+/// Distances up to here count alike: one grey level. The root of less would be the root of rounding.
+const NEAR: f64 = 1.0 / 255.0;
 
 /// For each pixel the distance of its colour, and of its 3 x 3 surroundings, to the nearest of the article's: root mean squares,
 /// from -1 (the same) to 1 (nothing like it). No gradient goes through it.
@@ -52,7 +54,7 @@ pub fn palette_distance(human: &Tensor, article: &Tensor, region: &Tensor) -> Te
                 .collect();
             let squares = Tensor::stack(&nearest, 0).reshape([n, 1, h, w]);
             // In halves, as the values span 2.
-            let distance = (squares * (0.25 / channels)).clamp_min(0.0).sqrt();
+            let distance = (squares * (0.25 / channels)).clamp_min(NEAR * NEAR).sqrt();
             distance.clamp_max(FAR) * (2.0 / FAR) - 1.0
         });
         Tensor::cat(&maps, 1)
@@ -76,7 +78,7 @@ mod tests {
         let maps = palette_distance(&human, &article, &region);
         assert_eq!(maps.size(), [1, 2, 4, 4]);
         // The upper rows have the article's colour; the lower ones lie 0.4 of the range away: 0.4 / 0.5 * 2 - 1.
-        assert!((maps.double_value(&[0, 0, 0, 3]) + 1.0).abs() < 1e-3);
+        assert!((maps.double_value(&[0, 0, 0, 3]) + 1.0 - 4.0 / 255.0).abs() < 1e-5);
         assert!((maps.double_value(&[0, 0, 3, 0]) - 0.6).abs() < 1e-4);
         // The second row sees a white row below it: 9 pixels, 3 of them 0.4 away, the nearest article patch at the left edge is all
         // 0.2: sqrt(3 / 9) * 0.4 / 0.5 * 2 - 1.
