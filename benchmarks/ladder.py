@@ -1,9 +1,9 @@
-"""Rungs from the published method to kisekae: each trained on the same pairs, and scored on people and articles never seen.
+"""Rungs from the published method to kisekae: trained on the same pairs, scored on people and articles not seen.
 
 python benchmarks/ladder.py PAIRS OUT [RUNG ...]
 
-PAIRS holds train/ and val/ with human/ and article/, and val/mask/ with the worn garments' true regions, which are used for scoring
-alone. OUT takes a run for each rung; what is there goes on. Prints one line of a table for each rung.
+PAIRS holds train/ and val/ with human/ and article/, and val/mask/ with the worn garments' true regions, which are
+used for scoring alone. OUT takes a run for each rung; what is there goes on. Prints one line of a table for each rung.
 """
 
 import argparse

@@ -232,7 +232,7 @@ def palette_distance(human: Tensor, article: Tensor, region: Tensor) -> Tensor:
         xs, ys = described(human).flatten(2), sparse(described(article))
         own = ys.square().sum(1) + 1000 * (1 - sparse(region)[:, 0])
         # All of the article's places at once would fill the memory.
-        parts = zip(own.split(96, 1), ys.split(96, 2))
+        parts = zip(torch.split(own, 96, 1), torch.split(ys, 96, 2))
         nearest = [(a[:, :, None] - 2 * b.transpose(1, 2) @ xs).amin(1, keepdim=True) for a, b in parts]
         squares = torch.cat(nearest, 1).amin(1, keepdim=True) + xs.square().sum(1, keepdim=True)
         distance = (squares / (4 * xs.shape[1])).clamp(min=255**-2).sqrt()
@@ -341,7 +341,8 @@ class Matcher(nn.Module):
         """What each place of the person finds in the article."""
         query, key = self.query(xs).flatten(2), self.key(ys).flatten(2)
         share = (query.transpose(1, 2) @ key / math.sqrt(xs.shape[1])).softmax(2)  # [N, places of xs, places of ys]
-        return (ys.flatten(2) @ share.transpose(1, 2)).reshape(xs.shape)
+        found: Tensor = ys.flatten(2) @ share.transpose(1, 2)
+        return found.reshape(xs.shape)
 
 
 class Kisekae(Generator):

@@ -297,6 +297,11 @@ impl PyConfig {
     }
 
     #[getter]
+    fn norm_gradient(&self) -> String {
+        self.text("norm_gradient")
+    }
+
+    #[getter]
     fn discriminator_norm(&self) -> String {
         self.text("discriminator_norm")
     }

@@ -270,6 +270,7 @@ fn without_use(config: &Config) -> Result<()> {
         ("augment_colour", json!(false)),
         ("augment_translation", json!(false)),
         ("augment_cutout", json!(false)),
+        ("norm_gradient", json!("picture")),
         ("discriminator_norm", json!("none")),
         ("discriminator_scales", json!(1)),
         ("freeze_discriminator", json!(0)),

@@ -89,6 +89,7 @@ pub const FIELDS: &[Field] = &[
     field("augment_colour", Kind::Flag, "DiffAugment before the discriminator: brightness, saturation, contrast, one draw for a pair's two pictures", "[we] off"),
     field("augment_translation", Kind::Flag, "the same: moves by up to an eighth, drawn for each picture", "[we] off"),
     field("augment_cutout", Kind::Flag, "the same: a grey rectangle of half the sides, drawn for each picture", "[we] off"),
+    field("norm_gradient", Kind::Choice(&["picture", "batch"]), "whose means the instance norms propagate back; batch = the fault of the article's dependency, for study only", "[we] as calculus has it"),
     field("discriminator_norm", Kind::Choice(&["instance", "none"]), "what normalises the discriminator's layers but the first", "[A] instance"),
     field("discriminator_spectral_norm", Kind::Flag, "the discriminator's weights divided by their largest singular values", "[we] off"),
     field("discriminator_scales", Kind::Count, "discriminators, each but the first for pictures of half the size of the one before", "[A, P] 1"),

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use tch::Device;
 
 pub use fields::{FIELDS, Field, Kind};
-pub use objectives::{AdversarialLoss, DiscriminatorNorm, Reverse};
+pub use objectives::{AdversarialLoss, DiscriminatorNorm, NormGradient, Reverse};
 pub use presets::Preset;
 
 use crate::error::{Error, Result};
@@ -168,6 +168,7 @@ pub struct Config {
     pub augment_colour: bool,
     pub augment_translation: bool,
     pub augment_cutout: bool,
+    pub norm_gradient: NormGradient,
     pub discriminator_norm: DiscriminatorNorm,
     pub discriminator_spectral_norm: bool,
     pub discriminator_scales: u32,
@@ -245,6 +246,7 @@ impl Default for Config {
             augment_colour: false,
             augment_translation: false,
             augment_cutout: false,
+            norm_gradient: NormGradient::Picture,
             discriminator_norm: DiscriminatorNorm::Instance,
             discriminator_spectral_norm: false,
             discriminator_scales: 1,

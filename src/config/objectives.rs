@@ -32,3 +32,13 @@ pub enum DiscriminatorNorm {
     Instance,
     None,
 }
+
+/// Whose means the instance norms' backward pass takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NormGradient {
+    /// Each picture's own, as calculus has it.
+    Picture,
+    /// The batch's: the fault of a dependency of the article's code, kept to see what it does.
+    Batch,
+}

@@ -4,6 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::parameters::{Init, Path};
 use super::weight::Weight;
+use crate::config::NormGradient;
 
 /// Whether a block halves or doubles the picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,12 +24,24 @@ pub struct Block {
 
 impl Block {
     /// State-dict names `conv.weight`, `conv.bias`, `norm.weight`, `norm.bias`, in PyTorch's layouts.
-    pub fn new(path: &Path, direction: Direction, c_in: i64, c_out: i64, norm: bool) -> Self {
+    pub fn new(
+        path: &Path,
+        direction: Direction,
+        c_in: i64,
+        c_out: i64,
+        norm: Option<NormGradient>,
+    ) -> Self {
         Self::with(path, direction, c_in, c_out, norm, false)
     }
 
     /// A convolution that halves, its weight divided by its spectral norm if `spectral`: then with the vector `conv.left`.
-    pub fn down(path: &Path, c_in: i64, c_out: i64, norm: bool, spectral: bool) -> Self {
+    pub fn down(
+        path: &Path,
+        c_in: i64,
+        c_out: i64,
+        norm: Option<NormGradient>,
+        spectral: bool,
+    ) -> Self {
         Self::with(path, Direction::Down, c_in, c_out, norm, spectral)
     }
 
@@ -37,7 +50,7 @@ impl Block {
         direction: Direction,
         c_in: i64,
         c_out: i64,
-        norm: bool,
+        norm: Option<NormGradient>,
         spectral: bool,
     ) -> Self {
         let conv = path.sub("conv");
@@ -49,7 +62,7 @@ impl Block {
             direction,
             weight: Weight::new(&conv, &shape, false, spectral),
             bias: conv.declare("bias", &[c_out], Init::Zeros, false),
-            norm: norm.then(|| InstanceNorm::new(&path.sub("norm"), c_out)),
+            norm: norm.map(|gradient| InstanceNorm::new(&path.sub("norm"), c_out, gradient)),
         }
     }
 
@@ -78,11 +91,13 @@ impl Block {
 pub struct InstanceNorm {
     weight: Tensor,
     bias: Tensor,
+    gradient: NormGradient,
 }
 
 impl InstanceNorm {
-    pub fn new(path: &Path, channels: i64) -> Self {
+    pub fn new(path: &Path, channels: i64, gradient: NormGradient) -> Self {
         InstanceNorm {
+            gradient,
             weight: path.declare("weight", &[channels], Init::Ones, true),
             bias: path.declare("bias", &[channels], Init::Zeros, true),
         }
@@ -91,7 +106,9 @@ impl InstanceNorm {
     /// # Shapes
     /// `xs`: `[N, C, H, W]`. Returns the same.
     pub fn forward(&self, xs: &Tensor) -> Tensor {
-        const EPS: f64 = 2e-5;
+        if self.gradient == NormGradient::Batch {
+            return self.with_gradient_of_batch(xs);
+        }
         // A group norm with one channel a group: one kernel forward and one back, without repeating the parameters N times.
         let norm = |xs: &Tensor| {
             let channels = xs.size()[1];
@@ -103,7 +120,28 @@ impl InstanceNorm {
         }
         norm(xs)
     }
+
+    /// The same values, and the gradient of the article's dependency: where each picture's means of dy and of dy x belong, it
+    /// takes the batch's.
+    fn with_gradient_of_batch(&self, xs: &Tensor) -> Tensor {
+        let dims = |dims: &'static [i64]| {
+            move |xs: &Tensor| xs.mean_dim(dims, true, Kind::Float).to_kind(xs.kind())
+        };
+        let (own, batch) = (dims(&[2, 3]), dims(&[0, 2, 3]));
+        // The statistics count as constants; what their derivatives would add is added as differences of value zero.
+        let mean = own(&xs.detach());
+        let variance = own(&(xs.detach() - &mean).square());
+        let ys = (xs - mean) / (variance + EPS).sqrt();
+        let given = ys.detach();
+        let zero = |xs: Tensor| &xs - xs.detach();
+        let ys = &ys - zero(batch(&ys)) - &given * zero(batch(&(&ys * &given)));
+        let affine = |xs: &Tensor| xs.to_kind(ys.kind()).reshape([1, -1, 1, 1]);
+        &ys * affine(&self.weight) + affine(&self.bias)
+    }
 }
+
+/// Added to a norm's variance (A).
+const EPS: f64 = 2e-5;
 
 /// max(x, slope * x).
 ///
@@ -151,6 +189,7 @@ mod tests {
         let norm = InstanceNorm {
             weight: draw(&[2], 0),
             bias: draw(&[2], 1),
+            gradient: NormGradient::Picture,
         };
         let weights = draw(&[3, 2, 4, 3], 2);
         // The pictures' means and deviations differ widely, as batch-wide statistics would show.
@@ -177,9 +216,33 @@ mod tests {
         let plain = InstanceNorm {
             weight: Tensor::ones([1], options),
             bias: Tensor::zeros([1], options),
+            gradient: NormGradient::Picture,
         };
         let ys = plain.forward(&Tensor::from_slice(&[0.0, 2.0]).reshape([1, 1, 1, 2]));
         let expected = 1.0 / (1.0f64 + 2e-5).sqrt();
         assert!((ys.double_value(&[0, 0, 0, 1]) - expected).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_articles_instance_norm_takes_the_batchs_means_back() {
+        // One channel, pictures of two pixels: x = (0, 2) and (4, 8), so normed (-1, 1) each, of deviations 1 and 2.
+        let options = (Kind::Double, Device::Cpu);
+        let xs = Tensor::from_slice(&[0.0, 2.0, 4.0, 8.0]).reshape([2, 1, 1, 2]);
+        let xs = xs.set_requires_grad(true);
+        let norm = |gradient| InstanceNorm {
+            weight: Tensor::full([1], 3.0, options),
+            bias: Tensor::full([1], 0.5, options),
+            gradient,
+        };
+        let ys = norm(NormGradient::Batch).forward(&xs);
+        let expected = norm(NormGradient::Picture).forward(&xs);
+        assert!((&ys - expected).abs().max().double_value(&[]) < 1e-12);
+        // dL/dy = (1, 0, 0, 0), which is 3 on the normed: the batch's means are 3 / 4 of it and -3 / 4 of it times x. Hence
+        // (3 - 3/4 - 3/4, -3/4 + 3/4) / 1 and (-3/4 - 3/4, -3/4 + 3/4) / 2. By picture the second's would be zero.
+        ys.reshape([-1]).get(0).backward();
+        let got = Vec::<f64>::try_from(xs.grad().reshape([-1])).unwrap();
+        for (got, expected) in got.iter().zip([1.5, 0.0, -0.75, 0.0]) {
+            assert!((got - expected).abs() < 1e-4, "{got} {expected}");
+        }
     }
 }

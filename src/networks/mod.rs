@@ -16,7 +16,7 @@ pub use parameters::{Parameters, Path};
 pub use pyramid::Pyramid;
 pub use tf32::use_precision;
 
-use crate::config::{Architecture, Config, DiscriminatorNorm};
+use crate::config::{Architecture, Config, DiscriminatorNorm, NormGradient};
 
 /// One generator call: what it proposes, where, and the picture that results.
 ///
@@ -66,7 +66,7 @@ pub fn composite(human: &Tensor, paint: &Tensor, mask: &Tensor) -> Tensor {
 pub enum Generator {
     Vasily(vasily::Generator),
     Paper(paper::Generator),
-    Kisekae(kisekae::Generator),
+    Kisekae(Box<kisekae::Generator>),
 }
 
 impl Generator {
@@ -75,7 +75,9 @@ impl Generator {
         match config.architecture {
             Architecture::Vasily => Generator::Vasily(vasily::Generator::new(path, config)),
             Architecture::Paper => Generator::Paper(paper::Generator::new(path, config)),
-            Architecture::Kisekae => Generator::Kisekae(kisekae::Generator::new(path, config)),
+            Architecture::Kisekae => {
+                Generator::Kisekae(Box::new(kisekae::Generator::new(path, config)))
+            }
         }
     }
 
@@ -254,10 +256,8 @@ fn channels_down(config: &Config) -> Vec<i64> {
     }
 }
 
-/// Whether a layer of the discriminator has a norm: all but the first, or none.
-fn normed(config: &Config, layer: usize) -> bool {
-    match config.discriminator_norm {
-        DiscriminatorNorm::Instance => layer > 0,
-        DiscriminatorNorm::None => false,
-    }
+/// The norm of a layer of the discriminator: all but the first have one, or none has.
+fn normed(config: &Config, layer: usize) -> Option<NormGradient> {
+    let normed = layer > 0 && config.discriminator_norm == DiscriminatorNorm::Instance;
+    normed.then_some(config.norm_gradient)
 }

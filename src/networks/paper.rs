@@ -35,12 +35,29 @@ impl Generator {
             2 * c[0] + extra,
         ];
         let up_out = [c[2], c[1], c[0], 4];
+        let gradient = config.norm_gradient;
         Generator {
             down: (0..4)
-                .map(|k| Block::new(&down.sub(k), Direction::Down, down_in[k], c[k], k > 0))
+                .map(|k| {
+                    Block::new(
+                        &down.sub(k),
+                        Direction::Down,
+                        down_in[k],
+                        c[k],
+                        (k > 0).then_some(gradient),
+                    )
+                })
                 .collect(),
             up: (0..4)
-                .map(|k| Block::new(&up.sub(k), Direction::Up, up_in[k], up_out[k], k < 3))
+                .map(|k| {
+                    Block::new(
+                        &up.sub(k),
+                        Direction::Up,
+                        up_in[k],
+                        up_out[k],
+                        (k < 3).then_some(gradient),
+                    )
+                })
                 .collect(),
             copies: config.generator_copies,
             kind: compute_kind(config),

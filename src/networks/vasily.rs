@@ -31,12 +31,29 @@ impl Generator {
         let (down, up) = (path.sub("down"), path.sub("up"));
         let c_in = [9, c[0], c[1], c[2]];
         let c_out = [c[2], c[1], c[0], 4];
+        let gradient = config.norm_gradient;
         Generator {
             down: (0..4)
-                .map(|k| Block::new(&down.sub(k), Direction::Down, c_in[k], c[k], k > 0))
+                .map(|k| {
+                    Block::new(
+                        &down.sub(k),
+                        Direction::Down,
+                        c_in[k],
+                        c[k],
+                        (k > 0).then_some(gradient),
+                    )
+                })
                 .collect(),
             up: (0..4)
-                .map(|k| Block::new(&up.sub(k), Direction::Up, c[3 - k], c_out[k], k < 3))
+                .map(|k| {
+                    Block::new(
+                        &up.sub(k),
+                        Direction::Up,
+                        c[3 - k],
+                        c_out[k],
+                        (k < 3).then_some(gradient),
+                    )
+                })
                 .collect(),
             kind: compute_kind(config),
         }

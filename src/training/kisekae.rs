@@ -98,7 +98,7 @@ pub(super) fn step(models: &mut Models, config: &Config, triplet: &Triplet, step
     objective.add("loss/generator/warped", config.warp_weight, warped);
     let mut bending = losses::bending(&restored.residual);
     if judging {
-        bending = bending + losses::bending(&swapped.residual);
+        bending = losses::bending(&swapped.residual) + bending;
     }
     objective.add("loss/generator/bending", config.bending_weight, bending);
     let trust = draw.trust(&erasure, placing);

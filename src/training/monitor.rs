@@ -41,6 +41,8 @@ const REALISM_WEIGHT: f64 = 0.1;
 const LOOKS: u64 = 3;
 /// The share of a run after which something should have been learnt.
 const LATE: f64 = 0.6;
+/// Steps that a run must have for that; what is shorter is a trial.
+const LONG: u64 = 500;
 /// The share of the targets' difference that the best swaps should then show.
 const HARDLY: f64 = 0.2;
 
@@ -129,7 +131,7 @@ impl Monitor {
         memory.varied |= found.paint_spread > 0.3;
         let past = |holds: &dyn Fn(Best) -> bool| memory.best.is_some_and(holds);
         let best_step = memory.best_step;
-        let late = step as f64 > LATE * total as f64;
+        let late = total >= LONG && step as f64 > LATE * total as f64;
         let signs = [
             (
                 "closed",
@@ -372,9 +374,12 @@ mod tests {
         };
         for numbers in [CLOSED, weak] {
             let mut monitor = monitor();
-            let mut words = |step| monitor.judge(numbers, step, 100).warnings;
-            assert!([20, 40, 60, 80, 90].map(&mut words).concat().is_empty());
-            assert!(words(100)[0].contains("most of the run is over"));
+            let mut words = |step| monitor.judge(numbers, step, 1000).warnings;
+            assert!([200, 400, 600, 800, 900].map(&mut words).concat().is_empty());
+            assert!(words(1000)[0].contains("most of the run is over"));
+            let mut trial = self::monitor();
+            let mut words = |step| trial.judge(numbers, step, 100).warnings;
+            assert!([90, 92, 94, 96, 98, 100].map(&mut words).concat().is_empty());
         }
         let mut good = monitor();
         let mut words = |numbers, step| good.judge(numbers, step, 100).warnings;

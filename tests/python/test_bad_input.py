@@ -312,7 +312,6 @@ def test_a_checkpoint_is_no_snapshot(run):
         (np.zeros((5, 7, 4), np.uint8), "shape [5, 7, 4]"),
         (np.zeros((1, 5, 7, 3), np.uint8), "shape [1, 5, 7, 3]"),
         (np.zeros((0, 7, 3), np.uint8), "shape [0, 7, 3]"),
-        (None, "NoneType"),
         (3, "int"),
     ],
 )
@@ -324,6 +323,17 @@ def test_swap_arguments(run, side, wrong, got):
     refusal(ValueError, lambda: swapper.swap(*arguments), f"{name}: expected a path", "[H, W, 3]", f"got {got}")
     arguments[side] = [good, wrong]
     refusal(ValueError, lambda: swapper.swap(*arguments), f"{name}[1]: expected a path", f"got {got}")
+
+
+def test_swap_without(run):
+    swapper, good = cagan.Swapper(run.path), np.zeros((5, 7, 3), np.uint8)
+    refusal(ValueError, lambda: swapper.swap(None, good, good), "human: expected a path", "got NoneType")
+    refusal(ValueError, lambda: swapper.swap(good, None, good), "worn: expected a picture", "got none")
+    refusal(TypeError, lambda: swapper.swap(good, good), "target: expected the picture", "got none")
+    for side, name in enumerate(("human", "worn", "target")):
+        arguments = [[good, good] for _ in range(3)]
+        arguments[side] = [good, None]
+        refusal(ValueError, partial(swapper.swap, *arguments), f"{name}[1]: expected a path", "got NoneType")
 
 
 def test_swap_lists_and_files(run, pairs, tmp_path):

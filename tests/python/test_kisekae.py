@@ -138,7 +138,7 @@ def test_sizes_and_widths():
     refusal(ValueError, lambda: cagan.Config("kisekae", image_size=(512, 400)), "image_size", "384 and 512")
     refusal(ValueError, lambda: cagan.Config("kisekae", width=40), "width", "multiple of 32")
     # A length of one's own replaces the preset's.
-    assert cagan.Config("kisekae", epochs=2).total_steps(100) == 14
+    assert cagan.Config("kisekae", epochs=2).total_steps(100) == 26
     assert cagan.Config("kisekae").replace(steps=7).total_steps(100) == 7
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
-NAMES = ["01_data", "02_train", "03_swap", "04_evaluate", "05_your_pairs"]
+NAMES = ["01_data", "02_train", "03_swap", "04_evaluate", "05_your_pairs", "06_kisekae", "07_instance_norm"]
 
 
 @pytest.fixture(scope="module")

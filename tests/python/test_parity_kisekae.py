@@ -141,8 +141,8 @@ def test_one_step_has_the_same_losses_gradients_and_update(both):
                 np.abs(slope - truths[key].numpy()).max() / scale for slope in (gradients[key], parameter.grad.numpy())
             )
             errors.append(error)
-            # Where rounding brings a value to the other side of a ReLU's, of |x|'s or of a hinge's edge, or of a pixel's
-            # that a flow reads from, a few pixels' gradients jump.
+            # Where rounding brings a value to the other side of a ReLU's, of |x|'s or of a hinge's edge, or of a
+            # pixel's that a flow reads from, a few pixels' gradients jump.
             assert error < 50 * GRADIENT, f"{name}.{key}: {error}, {rounding}"
             assert rounding < 50 * GRADIENT, f"{name}.{key}: {rounding}"
             if not (key.endswith("conv.bias") and len(parameter) == 8):

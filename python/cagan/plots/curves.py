@@ -19,15 +19,18 @@ __all__ = ["Live", "compare", "losses", "monitor", "overview"]
 
 Line = dict[str, float]
 
-# Keys of one axes share its scale.
+# Keys of one axes share its scale. Of these a plot shows what the log has: its terms depend on the networks.
 _LOSSES = (
     ("losses", ("loss/discriminator", "loss/generator")),
     ("cycle", ("loss/generator/cycle",)),
+    ("restored", ("loss/generator/restored", "loss/generator/warped")),
+    ("located", ("loss/generator/located", "loss/generator/placed")),
     ("mask", ("mask/area",)),
     ("logits", ("logits/matched", "logits/swapped", "logits/mismatched")),
 )
+_COMPARED = ("loss/generator/cycle", "loss/generator/restored", "mask/area", "monitor/score")
 _MONITOR = (
-    ("score", ("monitor/score", "monitor/colour_left", "monitor/realism")),
+    ("score", ("monitor/score", "monitor/colour_follows", "monitor/realism")),
     ("mask", ("monitor/mask_area",)),
     ("paint", ("monitor/paint_spread",)),
     ("discriminator", ("monitor/logit_gap",)),
@@ -41,7 +44,8 @@ def losses(run: str | os.PathLike[str], keys: Sequence[str] | None = None, *, sm
 
     Args:
         run: A run.
-        keys: Log keys, each in axes of its own; where none are given the losses, the cycle, the mask and the logits.
+        keys: Log keys, each in axes of its own; where none are given the losses, what the networks are
+            trained by (the cycle; with kisekae what is restored and located), the mask and the logits.
         smoothing: The weight of what came before in the moving average, 0 (none) to below 1.
 
     Raises:
@@ -57,7 +61,7 @@ def losses(run: str | os.PathLike[str], keys: Sequence[str] | None = None, *, sm
         ['losses', 'cycle', 'mask', 'logits']
     """
     run = run_of(run)
-    return _curves(run.stats, _groups(keys, _LOSSES), run.resumes, smoothing, f"{run.path}/stats.jsonl")
+    return _curves(run.stats, _groups(keys, _LOSSES, run.stats), run.resumes, smoothing, f"{run.path}/stats.jsonl")
 
 
 def monitor(run: str | os.PathLike[str], keys: Sequence[str] | None = None, *, smoothing: float = 0.0) -> Figure:
@@ -83,7 +87,7 @@ def monitor(run: str | os.PathLike[str], keys: Sequence[str] | None = None, *, s
         ['score', 'mask', 'paint', 'discriminator']
     """
     run = run_of(run)
-    groups = _groups(keys, _MONITOR)
+    groups = _groups(keys, _MONITOR, run.looks)
     figure = _curves(run.looks, groups, run.resumes, smoothing, f"{run.path}/monitor.jsonl")
     if run.best is not None:
         best = _cagan.Swapper(run.best, "cpu").step
@@ -96,7 +100,7 @@ def monitor(run: str | os.PathLike[str], keys: Sequence[str] | None = None, *, s
 
 def compare(
     runs: Sequence[str | os.PathLike[str]],
-    keys: Sequence[str] = ("loss/generator/cycle", "mask/area", "monitor/score"),
+    keys: Sequence[str] | None = None,
     *,
     smoothing: float = 0.6,
     names: Sequence[str] | None = None,
@@ -105,7 +109,8 @@ def compare(
 
     Args:
         runs: Runs, one at least.
-        keys: Keys of their logs or their monitors.
+        keys: Keys of their logs or their monitors; where none are given the cycle, what is restored, the mask and the
+            score, as far as a run has them.
         smoothing: As for `losses`.
         names: What the runs are called in the legend; where none are given by their folders' names.
 
@@ -129,9 +134,11 @@ def compare(
     if len(labels) != len(found):
         raise ValueError(f"names: expected as many as runs ({len(found)}), got {len(labels)}")
     logs = [[*run.stats, *run.looks] for run in found]
-    shown = [key for key in keys if any(key in line for log in logs for line in log)]
-    if keys is not compare.__defaults__[0] and len(shown) < len(keys):  # type: ignore[index]  # it has defaults
-        raise KeyError(_unknown(next(key for key in keys if key not in shown), [line for log in logs for line in log]))
+    lines = [line for log in logs for line in log]
+    shown = list(keys) if keys is not None else [key for key in _COMPARED if any(key in line for line in lines)]
+    for key in shown:
+        if not any(key in line for line in lines):
+            raise KeyError(_unknown(key, lines))
     figure, places = _figure(len(shown))
     for key, axes in zip(shown, places):
         axes.set(title=key, xlabel="step")
@@ -241,15 +248,18 @@ def smoothed(values: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
 def _overview(lines: list[Line], resumes: Sequence[int], sample: Path | None) -> ShownFigure:
     figure = ShownFigure(figsize=(10, 6 if sample else 2.6), layout="constrained")
     grid = figure.add_gridspec(2 if sample else 1, 3, height_ratios=(1, 1.6) if sample else None)
-    for number, (title, names) in enumerate(_LOSSES[:3]):
+    for number, (title, names) in enumerate(_groups(None, _LOSSES, lines)[:3]):
         _group(figure.add_subplot(grid[0, number]), title, names, lines, resumes, 0.6)
     if sample:
         show(figure.add_subplot(grid[1, :]), _cagan.read_picture(sample))
     return figure
 
 
-def _groups(keys: Sequence[str] | None, default: Any) -> Any:
-    return default if keys is None else [(key, (key,)) for key in keys]
+def _groups(keys: Sequence[str] | None, default: Any, lines: list[Line]) -> Any:
+    if keys is not None:
+        return [(key, (key,)) for key in keys]
+    logged = {key for line in lines for key in line}
+    return [(title, names) for title, names in default if logged.issuperset(names)]
 
 
 def _curves(lines: list[Line], groups: Any, resumes: Sequence[int], smoothing: float, file: str) -> Figure:

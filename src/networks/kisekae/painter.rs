@@ -99,7 +99,7 @@ impl Painter {
             };
             let number = levels - 1 - k;
             if let (Some(head), Some(reach)) = (self.flows.get(number), REACH.get(number)) {
-                flow = flow + head.forward(&xs) * *reach;
+                flow = head.forward(&xs) * *reach + flow;
             }
             flow = doubled(&flow);
         }
