@@ -177,7 +177,7 @@ def test_what_is_smoothed():
 def test_the_monitors_curves_and_its_best(long, pairs, tmp_path):
     # Three curves, and where it was taken up: too short a run for a best one.
     assert len(plots.monitor(long).axes[0].lines) == 4
-    shutil.copy(long.snapshots[0], long.path / "snapshots" / "best.safetensors")
+    shutil.copy(long.snapshots[-1], long.path / "snapshots" / "best.safetensors")
     figure = plots.monitor(long)
     score, *_ = figure.axes
     looks = [line["monitor/score"] for line in long.looks]
