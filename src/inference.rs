@@ -7,15 +7,19 @@ use tch::{Device, Tensor};
 
 use crate::config::{Architecture, Config, torch_device};
 use crate::error::{Error, Result};
-use crate::networks::kisekae::warped;
+use crate::networks::kisekae::{guided, reach, warped};
 use crate::networks::{Detail, Generator, Parameters, Swap, use_precision};
-use crate::pixels::{Placement, ValueRange, paste, place, planes, resize, resize_part, to_vec};
+use crate::pixels::{
+    Placement, Rect, ValueRange, paste, place, planes, resize, resize_part, to_vec,
+};
 use crate::storage::{Snapshot, latest};
 
 /// Triplets that go through the generator at once; more are cut, so that memory stays bounded.
 const BATCH: usize = 16;
 /// Pixels of a photo that are painted one by one.
 const PAINTED: f64 = 4e6;
+/// Where the locator is this sure, at the photo's own edges, the worn article is covered; 0.5 is its mask.
+const COVERED: f64 = 0.35;
 
 /// What goes into one swap.
 #[derive(Clone, Debug)]
@@ -164,9 +168,14 @@ impl Swapper {
             paste(&inner, &mut whole, size[1], source, 1);
             whole
         };
-        let mask = whole(&swap.mask);
+        let mut mask = whole(&swap.mask);
         let inner = match &swap.detail {
-            Some(detail) => self.paint_in_detail(detail, i, &request.target, placement),
+            Some(detail) => {
+                let zoom = Zoom::of(placement, i);
+                let inner = self.mask_in_detail(swap, detail, &zoom, photo);
+                paste(&inner, &mut mask, size[1], source, 1);
+                self.paint_in_detail(detail, &zoom, &request.target)
+            }
             None => {
                 let range = ValueRange::of(self.config.architecture);
                 let small = to_vec(&range.to_bytes(&swap.paint.get(i)).permute([1, 2, 0]));
@@ -184,44 +193,105 @@ impl Swapper {
         }
     }
 
+    /// The mask of one swap at the photo's size: of what was erased, what the worn article covers, up to the photo's own edges, and
+    /// what the target does. The rest of the photo was erased for safety, and need not be invented.
+    fn mask_in_detail(
+        &self,
+        swap: &Swap,
+        detail: &Detail,
+        zoom: &Zoom,
+        photo: &RgbImage,
+    ) -> Vec<u8> {
+        let sides = [photo.height() as usize, photo.width() as usize];
+        let Zoom { source, size, .. } = *zoom;
+        let bytes = resize_part(
+            photo.as_raw(),
+            sides,
+            source,
+            size.map(|side| side as usize),
+            3,
+        );
+        let bytes = Tensor::from_slice(&bytes).reshape([1, size[0], size[1], 3]);
+        let photo = ValueRange::of(self.config.architecture)
+            .from_bytes(&bytes.permute([0, 3, 1, 2]).to_device(self.device));
+        let steep = |xs: Tensor, cut: f64| ((xs - cut) * 4.0 + 0.5).clamp(0.0, 1.0);
+        let located = swap.located.as_ref().expect("these networks locate");
+        let worn = guided(&zoom.larger(located), &photo, reach(4.0, size[0]), 1e-4);
+        let covered = steep(worn, COVERED).maximum(&steep(zoom.larger(&detail.placement), 0.5));
+        let mask = zoom.larger(&swap.mask) * covered;
+        zoom.bytes(&ValueRange::Unit.to_bytes(&mask.get(0)))
+    }
+
     /// The paint of one swap at the photo's size, with the article's own pixels warped at that size: patterns stay as sharp as the
     /// article's picture, whatever size the networks work at. Returns interleaved bytes.
-    fn paint_in_detail(
-        &self,
-        detail: &Detail,
-        i: i64,
-        article: &RgbImage,
-        Placement { source, target }: Placement,
-    ) -> Vec<u8> {
-        let range = ValueRange::of(self.config.architecture);
-        let [height, width] = source.size().map(|side| side as f64);
-        // Beyond that many pixels paint is stretched, so that memory stays bounded.
-        let scale = (PAINTED / (height * width)).sqrt().min(1.0);
-        let size = [height, width].map(|side| ((side * scale).round() as i64).max(1));
-        let larger = |values: &Tensor| {
-            values
-                .narrow(0, i, 1)
-                .narrow(2, target.top as i64, target.height as i64)
-                .narrow(3, target.left as i64, target.width as i64)
-                .upsample_bilinear2d(size, false, None, None)
-        };
+    fn paint_in_detail(&self, detail: &Detail, zoom: &Zoom, article: &RgbImage) -> Vec<u8> {
         // As many times the networks' size as the photo is.
-        let times = (size[0] as f64 / target.height as f64).round().max(1.0) as i64;
+        let times = (zoom.size[0] as f64 / zoom.target.height as f64)
+            .round()
+            .max(1.0) as i64;
         let sides = self.config.image_size.map(|side| side * times);
         let bytes = planes(article, sides, self.config.article_fit);
         let article = self.values(&bytes, 1, sides);
-        let mix = larger(&detail.mix);
-        let warped = warped(&article, &larger(&detail.flow));
-        let paint = larger(&detail.rendered).lerp_tensor(&warped, &mix.expand_as(&warped));
-        let bytes = to_vec(&range.to_bytes(&paint.get(0)).permute([1, 2, 0]));
-        let from = size.map(|side| side as usize);
-        resize(&bytes, from, source.size(), 3)
+        // The rendering is of the networks' size, the article of the photo's: where both are mixed it counts more here.
+        let mix = zoom.larger(&detail.mix).sqrt();
+        let warped = warped(&article, &zoom.larger(&detail.flow));
+        let paint = zoom
+            .larger(&detail.rendered)
+            .lerp_tensor(&warped, &mix.expand_as(&warped));
+        let range = ValueRange::of(self.config.architecture);
+        zoom.bytes(&range.to_bytes(&paint.get(0)).permute([1, 2, 0]))
     }
 
     /// Planes as a batch of values on the device.
     fn values(&self, planes: &[u8], count: usize, [height, width]: [i64; 2]) -> Tensor {
         let bytes = Tensor::from_slice(planes).reshape([count as i64, 3, height, width]);
         ValueRange::of(self.config.architecture).from_bytes(&bytes.to_device(self.device))
+    }
+}
+
+/// How one picture of a batch comes to its photo's size.
+struct Zoom {
+    i: i64,
+    source: Rect,
+    target: Rect,
+    /// Height and width of what is painted pixel by pixel: the source, or less where that is very large.
+    size: [i64; 2],
+}
+
+impl Zoom {
+    fn of(Placement { source, target }: Placement, i: i64) -> Self {
+        let [height, width] = source.size().map(|side| side as f64);
+        // Beyond that many pixels paint is stretched, so that memory stays bounded.
+        let scale = (PAINTED / (height * width)).sqrt().min(1.0);
+        let size = [height, width].map(|side| ((side * scale).round() as i64).max(1));
+        Zoom {
+            i,
+            source,
+            target,
+            size,
+        }
+    }
+
+    /// The picture's values.
+    fn larger(&self, values: &Tensor) -> Tensor {
+        let part = self.target;
+        values
+            .narrow(0, self.i, 1)
+            .narrow(2, part.top as i64, part.height as i64)
+            .narrow(3, part.left as i64, part.width as i64)
+            .upsample_bilinear2d(self.size, false, None, None)
+    }
+
+    /// Bytes of `size`, interleaved, brought to the source's size.
+    fn bytes(&self, bytes: &Tensor) -> Vec<u8> {
+        let channels = *bytes.size().last().expect("a picture") as usize;
+        let channels = if bytes.dim() == 3 && channels == 3 {
+            3
+        } else {
+            1
+        };
+        let from = self.size.map(|side| side as usize);
+        resize(&to_vec(bytes), from, self.source.size(), channels)
     }
 }
 

@@ -375,11 +375,21 @@ mod tests {
         for numbers in [CLOSED, weak] {
             let mut monitor = monitor();
             let mut words = |step| monitor.judge(numbers, step, 1000).warnings;
-            assert!([200, 400, 600, 800, 900].map(&mut words).concat().is_empty());
+            assert!(
+                [200, 400, 600, 800, 900]
+                    .map(&mut words)
+                    .concat()
+                    .is_empty()
+            );
             assert!(words(1000)[0].contains("most of the run is over"));
             let mut trial = self::monitor();
             let mut words = |step| trial.judge(numbers, step, 100).warnings;
-            assert!([90, 92, 94, 96, 98, 100].map(&mut words).concat().is_empty());
+            assert!(
+                [90, 92, 94, 96, 98, 100]
+                    .map(&mut words)
+                    .concat()
+                    .is_empty()
+            );
         }
         let mut good = monitor();
         let mut words = |numbers, step| good.judge(numbers, step, 100).warnings;

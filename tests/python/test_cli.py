@@ -102,6 +102,7 @@ def test_train_takes_every_setting(call, pairs_dir, tmp_path):
         "augment_colour": "true",
         "augment_translation": "true",
         "augment_cutout": "true",
+        "norm_gradient": "batch",
         "discriminator_norm": "none",
         "discriminator_spectral_norm": "true",
         "discriminator_scales": 2,

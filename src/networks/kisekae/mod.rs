@@ -32,7 +32,7 @@ pub use warp::warped;
 use super::{Detail, Swap, composite};
 use crate::config::Config;
 use crate::networks::parameters::Path;
-use guided::guided;
+pub use guided::guided;
 use palette::palette_distance;
 
 /// 0 where `mask` is 1.
@@ -151,6 +151,7 @@ impl Generator {
                 flow: painting.flow,
                 mix: painting.mix,
                 rendered: painting.rendered,
+                placement: sight.placement,
             }),
         }
     }
