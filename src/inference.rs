@@ -7,7 +7,7 @@ use tch::{Device, Tensor};
 
 use crate::config::{Architecture, Config, torch_device};
 use crate::error::{Error, Result};
-use crate::networks::kisekae::{guided, reach, warped};
+use crate::networks::kisekae::{along, warped};
 use crate::networks::{Detail, Generator, Parameters, Swap, use_precision};
 use crate::pixels::{
     Placement, Rect, ValueRange, paste, place, planes, resize, resize_part, to_vec,
@@ -172,7 +172,7 @@ impl Swapper {
         let inner = match &swap.detail {
             Some(detail) => {
                 let zoom = Zoom::of(placement, i);
-                let inner = self.mask_in_detail(swap, detail, &zoom, photo);
+                let inner = self.mask_in_detail(&swap.mask, detail, &zoom, photo);
                 paste(&inner, &mut mask, size[1], source, 1);
                 self.paint_in_detail(detail, &zoom, &request.target)
             }
@@ -193,33 +193,25 @@ impl Swapper {
         }
     }
 
-    /// The mask of one swap at the photo's size: of what was erased, what the worn article covers, up to the photo's own edges, and
-    /// what the target does. The rest of the photo was erased for safety, and need not be invented.
+    /// The mask of one swap at the photo's size. Returns bytes.
     fn mask_in_detail(
         &self,
-        swap: &Swap,
+        mask: &Tensor,
         detail: &Detail,
         zoom: &Zoom,
         photo: &RgbImage,
     ) -> Vec<u8> {
         let sides = [photo.height() as usize, photo.width() as usize];
-        let Zoom { source, size, .. } = *zoom;
-        let bytes = resize_part(
-            photo.as_raw(),
-            sides,
-            source,
-            size.map(|side| side as usize),
-            3,
-        );
-        let bytes = Tensor::from_slice(&bytes).reshape([1, size[0], size[1], 3]);
+        let [height, width] = zoom.size;
+        let size = zoom.size.map(|side| side as usize);
+        let bytes = resize_part(photo.as_raw(), sides, zoom.source, size, 3);
+        let bytes = Tensor::from_slice(&bytes).reshape([1, height, width, 3]);
         let photo = ValueRange::of(self.config.architecture)
             .from_bytes(&bytes.permute([0, 3, 1, 2]).to_device(self.device));
-        let steep = |xs: Tensor, cut: f64| ((xs - cut) * 4.0 + 0.5).clamp(0.0, 1.0);
-        let located = swap.located.as_ref().expect("these networks locate");
-        let worn = guided(&zoom.larger(located), &photo, reach(4.0, size[0]), 1e-4);
-        let covered = steep(worn, COVERED).maximum(&steep(zoom.larger(&detail.placement), 0.5));
-        let mask = zoom.larger(&swap.mask) * covered;
-        zoom.bytes(&ValueRange::Unit.to_bytes(&mask.get(0)))
+        let [slope, offset] = detail.edges.each_ref().map(|xs| zoom.larger(xs));
+        let worn = along(&slope, &offset, &photo);
+        let mask = covering(&zoom.larger(mask), &worn, &zoom.larger(&detail.placement));
+        zoom.bytes(&ValueRange::Unit.to_bytes(&mask.get(0)), 1)
     }
 
     /// The paint of one swap at the photo's size, with the article's own pixels warped at that size: patterns stay as sharp as the
@@ -239,7 +231,7 @@ impl Swapper {
             .larger(&detail.rendered)
             .lerp_tensor(&warped, &mix.expand_as(&warped));
         let range = ValueRange::of(self.config.architecture);
-        zoom.bytes(&range.to_bytes(&paint.get(0)).permute([1, 2, 0]))
+        zoom.bytes(&range.to_bytes(&paint.get(0)).permute([1, 2, 0]), 3)
     }
 
     /// Planes as a batch of values on the device.
@@ -283,16 +275,20 @@ impl Zoom {
     }
 
     /// Bytes of `size`, interleaved, brought to the source's size.
-    fn bytes(&self, bytes: &Tensor) -> Vec<u8> {
-        let channels = *bytes.size().last().expect("a picture") as usize;
-        let channels = if bytes.dim() == 3 && channels == 3 {
-            3
-        } else {
-            1
-        };
+    fn bytes(&self, bytes: &Tensor, channels: usize) -> Vec<u8> {
         let from = self.size.map(|side| side as usize);
         resize(&to_vec(bytes), from, self.source.size(), channels)
     }
+}
+
+/// Of what was erased, what covers the worn article and what the target needs. The rest was erased for safety, and need not be
+/// invented.
+///
+/// # Shapes
+/// `[N, 1, H, W]` in [0, 1], all of them and what is returned.
+fn covering(mask: &Tensor, worn: &Tensor, placement: &Tensor) -> Tensor {
+    let steep = |xs: &Tensor, cut: f64| ((xs - cut) * 4.0 + 0.5).clamp(0.0, 1.0);
+    mask * steep(worn, COVERED).maximum(&steep(placement, 0.5))
 }
 
 /// mask * paint + (255 - mask) * photo over 255, rounded: where the mask is 0 the photo's bytes stay.
@@ -309,6 +305,22 @@ fn composite(photo: &[u8], paint: &[u8], mask: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_erased_for_safety_alone_stays_the_photo() {
+        let [mask, worn, placement] = [
+            [1.0f32, 1.0, 1.0, 1.0, 0.5, 0.0],
+            [1.0, 0.0, 0.0, 0.35, 1.0, 1.0],
+            [0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+        ]
+        .map(|row| Tensor::from_slice(&row).reshape([1, 1, 1, 6]));
+        let got = covering(&mask, &worn, &placement).reshape([-1]);
+        // Worn; placed; neither; worn perhaps; the erasure's soft edge; outside.
+        assert_eq!(
+            Vec::<f32>::try_from(got).unwrap(),
+            [1.0, 1.0, 0.0, 0.5, 0.5, 0.0]
+        );
+    }
 
     #[test]
     fn the_mask_decides_between_photo_and_paint() {

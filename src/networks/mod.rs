@@ -38,13 +38,14 @@ pub struct Swap {
 /// # Shapes
 /// `flow`: `[N, 2, H, W]`, where in the article each pixel's colour comes from, x then y, -1 to 1 between its outer edges; `mix`:
 /// `[N, 1, H, W]`, the share of the warped article; `rendered`: `[N, 3, H, W]`, the rest; `placement`:
-/// `[N, 1, H, W]`, where the article is to sit.
+/// `[N, 1, H, W]`, where the article is to sit; `edges`: slopes and offsets of [`kisekae::along`] for where the worn article is.
 #[derive(Debug)]
 pub struct Detail {
     pub flow: Tensor,
     pub mix: Tensor,
     pub rendered: Tensor,
     pub placement: Tensor,
+    pub edges: [Tensor; 2],
 }
 
 /// mask * paint + (1 - mask) * human (A and P: x_i^j).

@@ -7,7 +7,17 @@ use tch::{Kind, Tensor};
 /// `mask`: `[N, 1, H, W]`; `guide`: `[N, 3, H, W]` in [-1, 1]. Windows of `2 reach + 1` pixels; `eps` is of the guide's variance in
 /// [0, 1]. Returns `[N, 1, H, W]`, clipped to [0, 1].
 pub fn guided(mask: &Tensor, guide: &Tensor, reach: i64, eps: f64) -> Tensor {
-    let grey = (guide.mean_dim([1].as_slice(), true, Kind::Float) + 1.0) * 0.5;
+    let [slope, offset] = lines(mask, guide, reach, eps);
+    along(&slope, &offset, guide)
+}
+
+/// What the mask is of the guide's grey around each pixel: slope and offset. Brought to a larger size and taken [`along`] the larger
+/// guide they are the fast guided filter (He & Sun 2015, arXiv 1505.00996).
+///
+/// # Shapes
+/// As [`guided`]; returns two `[N, 1, H, W]`.
+pub fn lines(mask: &Tensor, guide: &Tensor, reach: i64, eps: f64) -> [Tensor; 2] {
+    let grey = grey(guide);
     let k = 2 * reach + 1;
     // What lies outside is not counted.
     let mean = |xs: &Tensor| xs.avg_pool2d([k, k], [1, 1], [reach, reach], false, false, None);
@@ -16,7 +26,17 @@ pub fn guided(mask: &Tensor, guide: &Tensor, reach: i64, eps: f64) -> Tensor {
     let variance = mean(&grey.square()) - mean_grey.square();
     let slope = covariance / (variance + eps);
     let offset = mean_mask - &slope * mean_grey;
-    (mean(&slope) * grey + mean(&offset)).clamp(0.0, 1.0)
+    [mean(&slope), mean(&offset)]
+}
+
+/// The mask that slopes and offsets make of a guide of their size.
+pub fn along(slope: &Tensor, offset: &Tensor, guide: &Tensor) -> Tensor {
+    (slope * grey(guide) + offset).clamp(0.0, 1.0)
+}
+
+/// In [0, 1].
+fn grey(guide: &Tensor) -> Tensor {
+    (guide.mean_dim([1].as_slice(), true, Kind::Float) + 1.0) * 0.5
 }
 
 #[cfg(test)]
@@ -37,6 +57,22 @@ mod tests {
         let got = guided(&mask, &photo, 3, 1e-4);
         let at = |x: i64| got.double_value(&[0, 0, 8, x]);
         assert!(at(7) < 0.1 && at(8) > 0.3, "{} {}", at(7), at(8));
+        // A mask of a quarter of the size follows the large photo's edge, at column 30 of 64 and so within the small column 7.
+        let large = Tensor::full([1, 3, 64, 64], -1.0, options);
+        let _ = large.narrow(3, 30, 34).fill_(1.0);
+        let small = large.avg_pool2d([4, 4], [4, 4], [0, 0], false, true, None);
+        let wide = |xs: &Tensor| xs.upsample_bilinear2d([64, 64], false, None, None);
+        let [slope, offset] = lines(&mask, &small, 3, 1e-4).map(|xs| wide(&xs));
+        let got = along(&slope, &offset, &large);
+        let at = |x: i64| got.double_value(&[0, 0, 32, x]);
+        assert!(at(30) - at(29) > 0.25, "{} {}", at(29), at(30));
+        assert!(
+            wide(&mask)
+                .diff::<Tensor>(1, 3, None, None)
+                .max()
+                .double_value(&[])
+                < 0.26
+        );
         // A flat mask stays as it is.
         let flat = guided(&Tensor::full([1, 1, 16, 16], 0.4, options), &photo, 3, 1e-4);
         assert!((flat - 0.4).abs().max().double_value(&[]) < 1e-5);

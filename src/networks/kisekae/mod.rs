@@ -32,7 +32,8 @@ pub use warp::warped;
 use super::{Detail, Swap, composite};
 use crate::config::Config;
 use crate::networks::parameters::Path;
-pub use guided::guided;
+pub use guided::along;
+use guided::{guided, lines};
 use palette::palette_distance;
 
 /// 0 where `mask` is 1.
@@ -104,8 +105,8 @@ impl Generator {
         guided(
             &(logits - self.begins).sigmoid(),
             human,
-            reach(4.0, height),
-            1e-4,
+            reach(GUIDED, height),
+            EPS,
         )
     }
 
@@ -142,6 +143,7 @@ impl Generator {
             (self.painter).forward(&sight.left, &sight.erasure, target, &sight.placement);
         let edge = [3, 3];
         let mask = (sight.erasure).avg_pool2d(edge, [1, 1], [1, 1], false, false, None);
+        let edges = lines(&sight.located, human, reach(GUIDED, human.size()[2]), EPS);
         Swap {
             composite: composite(human, &painting.paint, &mask),
             paint: painting.paint,
@@ -152,6 +154,7 @@ impl Generator {
                 mix: painting.mix,
                 rendered: painting.rendered,
                 placement: sight.placement,
+                edges,
             }),
         }
     }
@@ -168,6 +171,10 @@ impl Generator {
         [painting.warped, sight.erasure]
     }
 }
+
+/// How far the guided filter looks for the photo's edges, for pictures of height 64, and its regulariser.
+const GUIDED: f64 = 4.0;
+const EPS: f64 = 1e-4;
 
 struct Sight {
     located: Tensor,
