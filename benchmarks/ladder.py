@@ -20,7 +20,7 @@ RUNGS = {
         "paper",
         PUBLISHED | {"discriminator_spectral_norm": True, "discriminator_norm": "none", "feature_weight": 5.0},
     ),
-    "kisekae before the discriminator": ("kisekae", {"steps": 1600}),
+    "kisekae before the discriminator": ("kisekae", {"steps": 2500}),
     "kisekae, worn articles always shown": ("kisekae", {"withhold_worn": 0.0}),
     "kisekae": ("kisekae", {}),
 }
