@@ -25,12 +25,6 @@ Model: TypeAlias = _cagan.Swapper | str | os.PathLike[str]
 class ShownFigure(Figure):
     """A figure that a notebook shows without pyplot, small enough for notebooks that lie on a forge."""
 
-    def _ipython_display_(self) -> None:
-        # Else pyplot, where it was imported, would add its own large picture.
-        from IPython.display import display
-
-        display({"text/plain": repr(self), **self._repr_mimebundle_()}, raw=True)  # type: ignore[no-untyped-call]
-
     def _repr_mimebundle_(self, **_: Any) -> dict[str, bytes]:
         file = io.BytesIO()
         self.savefig(file, format="png", bbox_inches="tight", dpi=80)
