@@ -42,7 +42,7 @@ const LOOKS: u64 = 3;
 /// The share of a run after which something should have been learnt.
 const LATE: f64 = 0.6;
 /// Steps that a run must have for that; what is shorter is a trial.
-const LONG: u64 = 500;
+const LONG: u64 = 400;
 /// The share of the targets' difference that the best swaps should then show.
 const HARDLY: f64 = 0.2;
 

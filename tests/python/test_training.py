@@ -406,7 +406,7 @@ def test_every_setting_that_is_not_harmless_is_refused(pairs, run, tmp_path):
     other |= schedule
     other |= {name: True for name in old if name.startswith("augment_")}
     other |= {"human_fit": "pad", "article_fit": "crop", "adversarial_loss": "hinge", "reverse": "detached"}
-    other |= {"discriminator_norm": "none", "discriminator_spectral_norm": True}
+    other |= {"norm_gradient": "batch", "discriminator_norm": "none", "discriminator_spectral_norm": True}
     # Of another preset, whose own tests look at them.
     ours = {"warp_weight", "bending_weight", "place_after", "judge_after", "withhold_worn", "mask_cut"}
     checked = 0
