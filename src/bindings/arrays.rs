@@ -48,7 +48,7 @@ pub fn from_python(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Value> {
     value.ok_or_else(|| refused().into())
 }
 
-/// A picture that came from Python: a path, a PIL picture, or an `[H, W, 3]` uint8 array.
+/// A picture that came from Python: a path, a PIL picture, or an `[H, W, 3]` uint8 array or tensor on the CPU (by DLPack).
 pub enum Picture {
     Path(PathBuf),
     Pixels(RgbImage),
@@ -70,6 +70,10 @@ impl Picture {
                 .py()
                 .import("numpy")?
                 .call_method1("asarray", (rgb,))?
+        } else if object.hasattr("__dlpack__")? && !object.hasattr("__array_interface__")? {
+            // Another library's tensor, without a copy; what DLPack can't hand to numpy is refused below by its own dtype.
+            let numpy = object.py().import("numpy")?;
+            (numpy.call_method1("from_dlpack", (object,))).unwrap_or_else(|_| object.clone())
         } else {
             object.clone()
         };

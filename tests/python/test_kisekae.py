@@ -81,6 +81,18 @@ def test_swaps_with_and_without_the_worn_article(pairs, run):
     assert np.array_equal(alone[0].image, unknown.image)
 
 
+def test_tensors_of_other_libraries_are_pictures(pairs, run):
+    import torch
+
+    arrays = [np.array(picture) for picture in (pairs[0].human, pairs[0].article, pairs[1].article)]
+    swapper = run.swapper()
+    swap, expected = swapper.swap(*map(torch.from_numpy, arrays)), swapper.swap(*arrays)
+    assert np.array_equal(swap.image, expected.image)
+    assert torch.from_dlpack(swap.image).shape == expected.image.shape
+    floats = torch.zeros(5, 7, 3)
+    refusal(ValueError, lambda: swapper.swap(floats, target=floats), "human: expected a path", "got float32")
+
+
 def test_the_published_networks_need_the_worn_article(pairs, tmp_path):
     swapper = cagan.train(pairs, tmp_path, "smoke", steps=1, threads=1, progress=False).swapper()
     assert swapper.swap(pairs[0].human, pairs[0].article, pairs[1].article).located is None
