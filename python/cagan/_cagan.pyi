@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 _Path: TypeAlias = str | PathLike[str]
-# A path, a PIL picture (which numpy can read), or a uint8 array [H, W, 3].
+# A path, a PIL picture, or a uint8 array or CPU tensor (DLPack) [H, W, 3].
 _Picture: TypeAlias = _Path | NDArray[np.uint8] | Any
 _List: TypeAlias = list[Any] | tuple[Any, ...]
 _Floats: TypeAlias = NDArray[np.float32]

@@ -97,7 +97,7 @@ pub(super) fn rows(preset: Preset) -> Vec<(&'static str, Value, &'static str)> {
             ("adam_beta2", json!(0.99), "[we]"),
             ("ema_images", json!(2_000), "[we]"),
             ("batch_size", json!(8), "[we]"),
-            ("images", json!(41_600), "[we] 5,200 steps; the discriminator's later ones cost old colour; epochs, steps or images of your own replace it"),
+            ("images", json!(41_600), "[we] 5,200 steps; with more of them old colour came back; epochs, steps or images of your own replace it"),
         ],
         Preset::Smoke => {
             let mut rows = vasily();

@@ -34,8 +34,7 @@ impl Matcher {
                 .map(|k| {
                     let seen = match k {
                         _ if k == levels => 3 * c[k],
-                        _ if k > met => c[k + 1] + 2 * c[k],
-                        _ if k == met => c[k + 1] + 2 * c[k],
+                        _ if k >= met => c[k + 1] + 2 * c[k],
                         _ => c[k + 1] + c[k],
                     };
                     let c_out = if k == levels { wide } else { c[k] };
