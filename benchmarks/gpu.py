@@ -3,18 +3,21 @@
     python benchmarks/gpu.py [--steps N] [--rounds N] [--no-compile] [--json FILE] [--tiny]
 
 First the device against the CPU: the swap, the scores, the gradients and the weights of one step, from equal weights
-and batches. A difference above its bound ends the program with code 1, before anything is timed. Then a training step
-of the article's experiment (preset vasily, 256 x 256, batch 16) and of the paper's: cagan in every number format that
-its config offers, the twin eager and compiled (max-autotune), channels_last, in float32, TF32 and bfloat16. They take
-turns. Printed are ms, images/s, the ratio to the fastest form of the twin in the same format, the share of the matrix
-rate measured on this chip in that format, and the time of the whole experiment: 940 pairs, batch 16, 50 epochs, 2,950
-steps.
+and batches; then steps launched as a CUDA graph against the same steps one operation at a time; then a run that is
+trained, interrupted, gone on with and swapped with. A preset with a difference above its bound is not timed, and ends
+the program with code 1. Then a training step of the article's experiment (preset vasily, 256 x 256, batch 16), of the
+paper's and of kisekae's: cagan in every number format that its config offers, with and without a graph where it can
+have one, the twin eager and compiled (max-autotune), channels_last, in float32, TF32 and bfloat16 (of kisekae there is
+none). They take turns. Printed are ms, images/s, the ratio to the fastest form of the twin in the same format, the share of
+the matrix rate measured on this chip in that format, and the time of the whole experiment: 940 pairs, batch 16, 50
+epochs, 2,950 steps.
 
 Without a GPU, or with --tiny, toy sizes are used, to see that it works: those figures mean nothing.
 """
 
 import argparse
 import contextlib
+import itertools
 import statistics
 import sys
 import tempfile
@@ -32,13 +35,23 @@ from reference import Twin  # noqa: E402  # found through the line above
 # of weights after a step in units of the learning rate (Adam's first step has that size whatever the gradient; where
 # one is near zero its sign is rounding's to choose, so there the median is bounded).
 FORWARD, GRADIENT, STEP = 1e-4, 1e-3, 1e-2
+# Of swaps on both devices in grey levels, the mean over a picture: a pixel at a mask's cut may fall to either side.
+GREY = 0.1
 CASES = {
     "vasily 256 x 256, batch 16": ("vasily", {"image_size": 256, "batch_size": 16}),
     "paper 128 x 96, batch 16": ("paper", {"batch_size": 16}),
+    "kisekae 256 x 192, batch 8": (
+        "kisekae",
+        {"image_size": (256, 192), "batch_size": 8, "place_after": 0, "judge_after": 0},
+    ),
 }
 TINY = {
     "vasily, toy size": ("vasily", {"image_size": 64, "batch_size": 2, "width": 16}),
     "paper, toy size": ("paper", {"image_size": 32, "batch_size": 2, "width": 16}),
+    "kisekae, toy size": (
+        "kisekae",
+        {"image_size": 32, "batch_size": 2, "width": 32, "place_after": 0, "judge_after": 0},
+    ),
 }
 # The article's experiment.
 STEPS = 2950
@@ -69,10 +82,15 @@ def synchronise(device):
         torch.cuda.synchronize()
 
 
+def quiet(preset, settings):
+    """Without the discriminator's noise, which is each device's own."""
+    noise = {} if preset == "kisekae" else {"discriminator_noise": 0}
+    return {**settings, **noise, "precision": "fp32", "seed": 3}
+
+
 def check(preset, settings, pairs, device):
     """(what, difference, bound) of the device against the CPU, both from one set of weights."""
-    # Noise is each device's own.
-    plain = {**settings, "discriminator_noise": 0, "precision": "fp32", "seed": 3}
+    plain = quiet(preset, settings)
     there, here = (cagan.Trainer(pairs, cagan.Config(preset, device=d, **plain)) for d in (str(device), "cpu"))
     for network in ("generator", "discriminator"):
         there.load_state(network, here.state(network))
@@ -88,6 +106,36 @@ def check(preset, settings, pairs, device):
             sides = [t.gradients(network) if what == "gradients" else t.state(network) for t in (there, here)]
             found.append((f"{network}'s {what}", apart(what, *sides, here.config.learning_rate), bound))
     return found
+
+
+def check_graph(preset, settings, pairs, device, steps=8):
+    """The same of steps launched as a graph against steps of single operations, both on the device."""
+    plain = quiet(preset, settings)
+    one, other = (
+        cagan.Trainer(pairs, cagan.Config(preset, device=str(device), cuda_graph=graph, **plain))
+        for graph in (True, False)
+    )
+    terms = [trainer.run(steps) for trainer in (one, other)]
+    # The bounds of one step, for each of them.
+    losses = max(abs(terms[0][name] - terms[1][name]) / max(1.0, abs(terms[1][name])) for name in terms[1])
+    yield f"terms after {steps} steps as a graph", losses, steps * GRADIENT
+    for network in ("generator", "discriminator"):
+        difference = apart("weights", one.state(network), other.state(network), one.config.learning_rate)
+        yield f"{network}'s weights after {steps} steps as a graph", difference, steps * STEP
+
+
+def check_run(preset, settings, pairs, device, folder):
+    """A run on the device: trained, gone on with, and its swaps against the same snapshot's on the CPU."""
+    often = {"log_every": 1, "sample_every": 4, "snapshot_every": 4, "checkpoint_every": 2, "monitor_every": 0}
+    for steps in (4, 8):
+        config = cagan.Config(preset, device=str(device), steps=steps, **often, **settings)
+        run = cagan.train(pairs, folder, config, progress=False)
+    yield "steps that a run with a pause lacks", abs(8 - run.stats[-1]["step"]), 0
+    people = [np.asarray(pairs[k].human) for k in range(4)]
+    articles = [np.asarray(pairs[k].article) for k in range(5)]
+    sides = [cagan.Swapper(folder, device=d).swap(people, articles[:4], articles[1:]) for d in (str(device), "cpu")]
+    grey = max(np.abs(a.image.astype(int) - b.image.astype(int)).mean() for a, b in zip(*sides))
+    yield "swaps, grey levels", float(grey), GREY
 
 
 def apart(what, a, b, rate):
@@ -124,13 +172,22 @@ class DeviceTwin(Twin):
             return super().draw_noise(count)
 
 
-def contenders(preset, settings, pairs, device, compiled):
+def graphs(preset, device):
+    """Whether a preset's step can be recorded there."""
+    return device.type == "cuda" and preset != "kisekae"
+
+
+def contenders(preset, settings, pairs, device, compiled, graph):
     """Name -> (format, function of a number of steps)."""
     found = {}
     for precision in precisions():
-        trainer = cagan.Trainer(pairs, cagan.Config(preset, device=str(device), precision=precision, **settings))
-        # Its return reads the losses, so all of it is done by then.
-        found[f"cagan {precision}"] = (precision, trainer.run)
+        for recorded in (False, True) if graph else (False,):
+            config = cagan.Config(preset, device=str(device), precision=precision, cuda_graph=recorded, **settings)
+            # The trainer's return reads the losses, so all of it is done by then.
+            name = f"cagan {'graph ' if recorded else ''}{precision}"
+            found[name] = (precision, cagan.Trainer(pairs, config).run)
+    if preset == "kisekae":
+        return found
     config = cagan.Config(preset, **settings)
     batch = [torch.rand(config.batch_size, 3, *config.image_size, device=device) for _ in range(3)]
     for precision in ("fp32", "tf32", "bf16"):
@@ -173,13 +230,28 @@ def matrix_rate(device, precision, side):
         return 5 * 2 * side**3 / min(common.seconds(product) for _ in range(5))
 
 
-def measure(case, preset, settings, pairs, device, arguments, rates):
-    runs = contenders(preset, settings, pairs, device, arguments.compile)
+def passes(case, checks):
+    """Whether all differences are within their bounds; what cannot be done at all is not."""
+    good = True
+    try:
+        for what, difference, bound in checks:
+            fine = difference <= bound
+            good &= fine
+            print(f"{'ok ' if fine else 'BAD'} {case}: {what}: {difference:.1e}, bound {bound:.0e}")
+    except RuntimeError as error:
+        good = False
+        print(f"BAD {case}: {str(error).strip().splitlines()[0]}")
+    return good
+
+
+def measure(case, preset, settings, pairs, device, arguments, rates, graph):
+    runs = contenders(preset, settings, pairs, device, arguments.compile, graph)
     turns = {}
     for name, (precision, run) in runs.items():
         with arithmetic(precision):
             try:
-                run(3)
+                # A graph is recorded after its third step.
+                run(5)
             except (RuntimeError, torch._dynamo.exc.TorchDynamoException) as error:
                 # One form that fails here takes nothing from the others.
                 print(f"{case}: {name}: left out: {str(error).strip().splitlines()[0]}", file=sys.stderr)
@@ -193,7 +265,8 @@ def measure(case, preset, settings, pairs, device, arguments, rates):
             with arithmetic(precision):
                 found.append(common.seconds(lambda run=run: run(arguments.steps)) / arguments.steps)
     medians = {name: statistics.median(found) for name, found in turns.items()}
-    work, batch = operations(preset, settings, device), settings["batch_size"]
+    batch = settings["batch_size"]
+    work = None if preset == "kisekae" else operations(preset, settings, device)
     rows = []
     for name, found in turns.items():
         precision = runs[name][0]
@@ -210,7 +283,7 @@ def measure(case, preset, settings, pairs, device, arguments, rates):
                 "ratio": statistics.median(ratios) if ratios else None,
                 "low": ratios[len(ratios) // 10] if ratios else None,
                 "high": ratios[-1 - len(ratios) // 10] if ratios else None,
-                "share_of_matrix_rate": work / medians[name] / rates[precision],
+                "share_of_matrix_rate": work and work / medians[name] / rates[precision],
                 "experiment_s": STEPS * medians[name],
             }
         )
@@ -225,9 +298,9 @@ def table(rows):
     for r in rows:
         ratio = "-" if r["ratio"] is None else f"{r['ratio']:.2f} ({r['low']:.2f} .. {r['high']:.2f})"
         minutes = f"{r['experiment_s'] / 60:.1f} min"
+        share = "-" if r["share_of_matrix_rate"] is None else f"{r['share_of_matrix_rate']:.0%}"
         lines.append(
-            f"| {r['case']} | {r['form']} | {r['ms']:.2f} | {r['images_per_s']:,.0f} | {ratio} "
-            f"| {r['share_of_matrix_rate']:.0%} | {minutes} |"
+            f"| {r['case']} | {r['form']} | {r['ms']:.2f} | {r['images_per_s']:,.0f} | {ratio} | {share} | {minutes} |"
         )
     return "\n".join(lines)
 
@@ -245,23 +318,29 @@ def main():
     name = torch.cuda.get_device_name() if device.type == "cuda" else common.processor()
     print(f"{name}, torch {torch.__version__}{', toy sizes: no figure means anything' if tiny else ''}")
     with tempfile.TemporaryDirectory() as folder:
-        pairs, bad = cagan.dolls(folder, count=32, size=64 if tiny else 256, swaps=0), []
+        pairs = cagan.dolls(folder, count=32, size=64 if tiny else 256, swaps=0)
+        wrong, without_graph = set(), set()
         for case, (preset, settings) in TINY.items():
+            given = (preset, settings, pairs, device)
             with arithmetic("fp32"):
-                for what, difference, bound in check(preset, settings, pairs, device):
-                    good = difference <= bound
-                    bad += [] if good else [what]
-                    print(f"{'ok ' if good else 'BAD'} {case}: {what}: {difference:.1e}, bound {bound:.0e}")
-        if bad:
-            raise SystemExit(f"{len(bad)} differences above their bounds: nothing was timed")
+                if not passes(case, itertools.chain(check(*given), check_run(*given, Path(folder) / f"run_{preset}"))):
+                    wrong.add(preset)
+                if graphs(preset, device) and not passes(f"{case}, graph", check_graph(*given)):
+                    without_graph.add(preset)
+        cases = {case: given for case, given in (TINY if tiny else CASES).items() if given[0] not in wrong}
         side = 512 if tiny else 8192
         rates = {precision: matrix_rate(device, precision, side) for precision in ("fp32", "tf32", "bf16")}
         print("matrix rate, TFLOP/s:", {name: round(rate / 1e12, 2) for name, rate in rates.items()})
         rows = []
-        for case, (preset, settings) in (TINY if tiny else CASES).items():
-            rows += measure(case, preset, settings, pairs, device, arguments, rates)
-    print("\n" + table(rows))
-    print(f"\n{common.keep('gpu', rows, arguments.json)}")
+        for case, (preset, settings) in cases.items():
+            graph = graphs(preset, device) and preset not in without_graph
+            rows += measure(case, preset, settings, pairs, device, arguments, rates, graph)
+    if rows:
+        print("\n" + table(rows))
+        print(f"\n{common.keep('gpu', rows, arguments.json)}")
+    if wrong or without_graph:
+        names = [*sorted(wrong), *(f"graphs of {preset}" for preset in sorted(without_graph))]
+        raise SystemExit(f"above their bounds and not timed: {', '.join(names)}")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@
 //! | 4 | [`losses`] |
 //! | 3 | [`data`], [`networks`], [`dolls`] |
 //! | 2 | [`pixels`], [`random`], [`storage`] |
-//! | 1 | [`config`] |
+//! | 1 | [`config`], [`native`] |
 //! | 0 | `error` |
 
 pub mod config;
@@ -34,6 +34,7 @@ mod error;
 pub mod inference;
 pub mod losses;
 pub mod metrics;
+pub mod native;
 pub mod networks;
 pub mod pixels;
 pub mod random;

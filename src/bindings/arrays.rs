@@ -79,7 +79,8 @@ impl Picture {
         };
         let wrong = |got: String| Error::Array {
             name: name.into(),
-            expected: "a path, a PIL picture or a uint8 array or CPU tensor of shape [H, W, 3]".into(),
+            expected: "a path, a PIL picture or a uint8 array or CPU tensor of shape [H, W, 3]"
+                .into(),
             got,
         };
         let Ok(pixels) = array.extract::<PyReadonlyArrayDyn<u8>>() else {

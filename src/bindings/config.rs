@@ -535,6 +535,11 @@ impl PyConfig {
     fn precision(&self) -> String {
         self.text("precision")
     }
+
+    #[getter]
+    fn cuda_graph(&self) -> bool {
+        self.0.cuda_graph
+    }
 }
 
 /// A text as HTML shows it.

@@ -5,6 +5,7 @@ mod config;
 mod curation;
 mod dataset;
 mod errors;
+mod graph;
 mod swapper;
 mod trainer;
 
@@ -34,6 +35,7 @@ fn system(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
 
 #[pymodule]
 fn _cagan(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    crate::training::set_capture(graph::TorchGraph::make);
     module.add_class::<config::PyConfig>()?;
     module.add_class::<dataset::PyPair>()?;
     module.add_class::<dataset::PyPairs>()?;

@@ -229,6 +229,21 @@ pub(super) fn check(config: &Config) -> Result<()> {
         let rule = "0 where monitor_every is 0";
         return Err(Error::setting("early_stop", rule, config.early_stop));
     }
+    let differing = [
+        ("architecture", config.architecture == Architecture::Kisekae),
+        ("schedule", config.schedule != Schedule::Constant),
+        ("r1_weight", config.r1_weight != 0.0),
+        ("augment_colour", config.augment_colour),
+        ("augment_translation", config.augment_translation),
+        ("augment_cutout", config.augment_cutout),
+        ("reverse_noise", config.reverse_noise != 0.0),
+    ];
+    if let Some((name, _)) = differing.iter().find(|(_, differs)| *differs)
+        && config.cuda_graph
+    {
+        let rule = format!("false with this {name}, by which steps differ");
+        return Err(Error::setting("cuda_graph", rule, true));
+    }
     let layers = config.architecture.halvings(config.image_size) as usize;
     if config.freeze_discriminator > layers {
         return Err(Error::setting(
@@ -360,6 +375,7 @@ mod tests {
                 vasily(json!({"discriminator_scales": 4})),
                 paper(json!({"discriminator_norm": "batch"})),
                 paper(json!({"precision": "fp16"})),
+                paper(json!({"cuda_graph": true, "r1_weight": 1})),
                 paper(json!({"device": "tpu"})),
                 paper(json!({"device": "cuda:x"})),
                 paper(json!({"epoch": 3})),

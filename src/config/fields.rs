@@ -132,6 +132,7 @@ pub const FIELDS: &[Field] = &[
     harmless("loader_workers", Kind::Count, "threads that decode; 0 means as many as there are cores"),
     harmless("loader_prefetch", Kind::Count, "batches that a streaming loader decodes ahead"),
     field("precision", Kind::Choice(&["fp32", "tf32", "bf16"]), "number format of the convolutions; tf32 is float32 with products of 10 bits on CUDA, and fp32 on a CPU", "[we]"),
+    harmless("cuda_graph", Kind::Flag, "record a step once and launch it as a whole: for the published presets on CUDA"),
 ];
 
 /// The setting of that name.

@@ -211,6 +211,7 @@ pub struct Config {
     pub loader_workers: usize,
     pub loader_prefetch: usize,
     pub precision: Precision,
+    pub cuda_graph: bool,
 }
 
 impl Default for Config {
@@ -289,6 +290,7 @@ impl Default for Config {
             loader_workers: 0,
             loader_prefetch: 4,
             precision: Precision::Fp32,
+            cuda_graph: false,
         }
     }
 }

@@ -1,10 +1,12 @@
 //! The parts that both sources build from: stride-2 convolutions, instance norm, leaky ReLU, averaged copies.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
+use super::fused::{self, After, Norm};
 use super::parameters::{Init, Path};
 use super::weight::Weight;
-use crate::config::NormGradient;
+use crate::config::{Config, NormGradient};
+use crate::native::channels_last;
 
 /// Whether a block halves or doubles the picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,40 +22,23 @@ pub struct Block {
     weight: Weight,
     bias: Tensor,
     norm: Option<InstanceNorm>,
+    /// Whether a CPU may take the faster way, which can be differentiated once only and in each picture's own statistics.
+    fused: bool,
 }
 
 impl Block {
-    /// State-dict names `conv.weight`, `conv.bias`, `norm.weight`, `norm.bias`, in PyTorch's layouts.
+    /// State-dict names `conv.weight`, `conv.bias`, `norm.weight`, `norm.bias`, in PyTorch's layouts; with `spectral`, the weight is
+    /// divided by its spectral norm, and there is the vector `conv.left`.
     pub fn new(
         path: &Path,
         direction: Direction,
-        c_in: i64,
-        c_out: i64,
-        norm: Option<NormGradient>,
-    ) -> Self {
-        Self::with(path, direction, c_in, c_out, norm, false)
-    }
-
-    /// A convolution that halves, its weight divided by its spectral norm if `spectral`: then with the vector `conv.left`.
-    pub fn down(
-        path: &Path,
-        c_in: i64,
-        c_out: i64,
-        norm: Option<NormGradient>,
+        [c_in, c_out]: [i64; 2],
+        norm: bool,
         spectral: bool,
-    ) -> Self {
-        Self::with(path, Direction::Down, c_in, c_out, norm, spectral)
-    }
-
-    fn with(
-        path: &Path,
-        direction: Direction,
-        c_in: i64,
-        c_out: i64,
-        norm: Option<NormGradient>,
-        spectral: bool,
+        config: &Config,
     ) -> Self {
         let conv = path.sub("conv");
+        let gradient = config.norm_gradient;
         let shape = match direction {
             Direction::Down => [c_out, c_in, 4, 4],
             Direction::Up => [c_in, c_out, 4, 4],
@@ -62,21 +47,54 @@ impl Block {
             direction,
             weight: Weight::new(&conv, &shape, false, spectral),
             bias: conv.declare("bias", &[c_out], Init::Zeros, false),
-            norm: norm.map(|gradient| InstanceNorm::new(&path.sub("norm"), c_out, gradient)),
+            norm: norm.then(|| InstanceNorm::new(&path.sub("norm"), c_out, gradient)),
+            fused: gradient == NormGradient::Picture && config.r1_weight == 0.0,
+        }
+    }
+
+    /// The convolution, its norm, and what follows: leaky(norm(conv(xs)) + noise) + skip.
+    ///
+    /// # Shapes
+    /// As [`Block::forward`].
+    pub fn activated(&self, xs: &Tensor, after: After) -> Tensor {
+        if self.fused && fused::takes(xs) {
+            let norm = self.norm.as_ref().map(|norm| Norm {
+                weight: &norm.weight,
+                bias: &norm.bias,
+                group: 1,
+                epsilon: EPS,
+            });
+            return fused::activated(&self.convolved(&channels_last(xs)), norm, after);
+        }
+        let mut ys = self.forward(xs);
+        if let Some(noise) = after.noise {
+            ys += noise;
+        }
+        let ys = match after.slope {
+            0.0 => ys.relu(),
+            slope => leaky_relu(&ys, slope),
+        };
+        match after.skip {
+            Some(skip) => ys + skip,
+            None => ys,
         }
     }
 
     /// # Shapes
     /// `xs`: `[N, c_in, H, W]`. Returns `[N, c_out, H / 2, W / 2]` or `[N, c_out, 2 H, 2 W]`.
     pub fn forward(&self, xs: &Tensor) -> Tensor {
-        let (weight, bias) = (&self.weight.value(), Some(&self.bias));
-        let ys = match self.direction {
-            Direction::Down => xs.conv2d(weight, bias, [2, 2], [1, 1], [1, 1], 1),
-            Direction::Up => xs.conv_transpose2d(weight, bias, [2, 2], [1, 1], [0, 0], 1, [1, 1]),
-        };
+        let ys = self.convolved(xs);
         match &self.norm {
             Some(norm) => norm.forward(&ys),
             None => ys,
+        }
+    }
+
+    fn convolved(&self, xs: &Tensor) -> Tensor {
+        let (weight, bias) = (&self.weight.value(), Some(&self.bias));
+        match self.direction {
+            Direction::Down => xs.conv2d(weight, bias, [2, 2], [1, 1], [1, 1], 1),
+            Direction::Up => xs.conv_transpose2d(weight, bias, [2, 2], [1, 1], [0, 0], 1, [1, 1]),
         }
     }
 
@@ -118,7 +136,8 @@ impl InstanceNorm {
         if xs.kind() == Kind::BFloat16 && xs.device().is_cuda() {
             return norm(&xs.to_kind(Kind::Float)).to_kind(Kind::BFloat16);
         }
-        norm(xs)
+        // For channels last libtorch's kernel sums in float32, and is slow.
+        norm(&xs.contiguous())
     }
 
     /// The same values, and the gradient of the article's dependency: where each picture's means of dy and of dy x belong, it
@@ -151,6 +170,18 @@ pub fn leaky_relu(xs: &Tensor, slope: f64) -> Tensor {
     xs.detach().leaky_relu_backward(xs, slope, false)
 }
 
+/// Pictures side by side in their channels, in a network's number format and in the layout that its layers compute in.
+///
+/// # Shapes
+/// Each `[N, C, H, W]`. Returns `[N, the sum of C, H, W]`.
+pub fn beside(pictures: &[&Tensor], kind: Kind) -> Tensor {
+    let xs = Tensor::cat(pictures, 1).to_kind(kind);
+    match xs.device() {
+        Device::Cpu => channels_last(&xs),
+        _ => xs,
+    }
+}
+
 /// Area-averaged copies of `pictures` at the size of `like`, in its number format.
 ///
 /// # Shapes
@@ -163,7 +194,6 @@ pub fn copies(pictures: &Tensor, like: &Tensor) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::Device;
 
     #[test]
     fn leaky_relu_and_its_gradient() {

@@ -1,6 +1,7 @@
 //! The published networks: a generator of mask and paint, and a discriminator of pairs.
 
 mod blocks;
+mod fused;
 pub mod kisekae;
 mod paper;
 mod parameters;
@@ -16,7 +17,7 @@ pub use parameters::{Parameters, Path};
 pub use pyramid::Pyramid;
 pub use tf32::use_precision;
 
-use crate::config::{Architecture, Config, DiscriminatorNorm, NormGradient};
+use crate::config::{Architecture, Config, DiscriminatorNorm};
 
 /// One generator call: what it proposes, where, and the picture that results.
 ///
@@ -260,7 +261,6 @@ fn channels_down(config: &Config) -> Vec<i64> {
 }
 
 /// The norm of a layer of the discriminator: all but the first have one, or none has.
-fn normed(config: &Config, layer: usize) -> Option<NormGradient> {
-    let normed = layer > 0 && config.discriminator_norm == DiscriminatorNorm::Instance;
-    normed.then_some(config.norm_gradient)
+fn normed(config: &Config, layer: usize) -> bool {
+    layer > 0 && config.discriminator_norm == DiscriminatorNorm::Instance
 }

@@ -2,7 +2,8 @@
 
 use tch::{Kind, Tensor};
 
-use super::blocks::{Block, Direction, copies, leaky_relu};
+use super::blocks::{Block, Direction, beside, copies};
+use super::fused::After;
 use super::parameters::{Init, Path};
 use super::vasily::compute_kind;
 use super::weight::Weight;
@@ -35,27 +36,30 @@ impl Generator {
             2 * c[0] + extra,
         ];
         let up_out = [c[2], c[1], c[0], 4];
-        let gradient = config.norm_gradient;
         Generator {
             down: (0..4)
                 .map(|k| {
+                    let path = down.sub(k);
                     Block::new(
-                        &down.sub(k),
+                        &path,
                         Direction::Down,
-                        down_in[k],
-                        c[k],
-                        (k > 0).then_some(gradient),
+                        [down_in[k], c[k]],
+                        k > 0,
+                        false,
+                        config,
                     )
                 })
                 .collect(),
             up: (0..4)
                 .map(|k| {
+                    let path = up.sub(k);
                     Block::new(
-                        &up.sub(k),
+                        &path,
                         Direction::Up,
-                        up_in[k],
-                        up_out[k],
-                        (k < 3).then_some(gradient),
+                        [up_in[k], up_out[k]],
+                        k < 3,
+                        false,
+                        config,
                     )
                 })
                 .collect(),
@@ -69,8 +73,8 @@ impl Generator {
     pub fn forward(&self, human: &Tensor, worn: &Tensor, target: &Tensor) -> (Tensor, Tensor) {
         let pair = match self.copies {
             Copies::None => None,
-            Copies::Worn => Some(Tensor::cat(&[human, worn], 1).to_kind(self.kind)),
-            Copies::Target => Some(Tensor::cat(&[human, target], 1).to_kind(self.kind)),
+            Copies::Worn => Some(beside(&[human, worn], self.kind)),
+            Copies::Target => Some(beside(&[human, target], self.kind)),
         };
         let with_copies = |xs: &[&Tensor]| match &pair {
             None if xs.len() == 1 => xs[0].shallow_clone(),
@@ -80,19 +84,23 @@ impl Generator {
                 Tensor::cat(&[xs, &[&copies]].concat(), 1)
             }
         };
-        let mut xs = Tensor::cat(&[human, worn, target], 1).to_kind(self.kind); // [N, 9, H, W]
+        let mut xs = beside(&[human, worn, target], self.kind); // [N, 9, H, W]
+        let leaky = After {
+            slope: 0.2,
+            ..After::default()
+        };
         let mut skips = Vec::new();
         for block in &self.down {
-            let features = leaky_relu(&block.forward(&xs), 0.2);
+            let features = block.activated(&xs, leaky);
             xs = with_copies(&[&features]);
             skips.push(features);
         }
         skips.pop(); // the deepest is where the decoder starts
         for block in &self.up[..3] {
-            let features = block.forward(&xs).relu();
+            let features = block.activated(&xs, After::default());
             xs = with_copies(&[&features, &skips.pop().expect("one skip a level")]);
         }
-        let ys = self.up[3].forward(&xs).to_kind(Kind::Float); // [N, 4, H, W]
+        let ys = self.up[3].forward(&xs).contiguous().to_kind(Kind::Float); // [N, 4, H, W]
         (ys.narrow(1, 0, 3).tanh(), ys.narrow(1, 3, 1).sigmoid())
     }
 }
@@ -116,7 +124,15 @@ impl Discriminator {
         let down = (0..4)
             .map(|k| {
                 let c_in = if k == 0 { 6 } else { c[k - 1] + extra };
-                Block::down(&down.sub(k), c_in, c[k], normed(config, k), spectral)
+                let norm = normed(config, k);
+                Block::new(
+                    &down.sub(k),
+                    Direction::Down,
+                    [c_in, c[k]],
+                    norm,
+                    spectral,
+                    config,
+                )
             })
             .collect();
         Discriminator {
@@ -131,18 +147,20 @@ impl Discriminator {
     /// # Shapes
     /// `human`, `article`: `[N, 3, H, W]` in [-1, 1]. Returns logits `[N, 1, H / 16, W / 16]`.
     pub fn forward(&self, human: &Tensor, article: &Tensor, noise: Option<&[Tensor]>) -> Judgement {
-        let pair = Tensor::cat(&[human, article], 1).to_kind(self.kind); // [N, 6, H, W]
+        let pair = beside(&[human, article], self.kind); // [N, 6, H, W]
         let mut xs = match noise {
             Some(noise) => &pair + &noise[0],
             None => pair.shallow_clone(),
         };
         let mut features = Vec::new();
         for (k, block) in self.down.iter().enumerate() {
-            xs = block.forward(&xs);
-            if let Some(noise) = noise {
-                xs += &noise[k + 1];
-            }
-            xs = leaky_relu(&xs, 0.2);
+            let noise = noise.map(|noise| &noise[k + 1]);
+            let after = After {
+                noise,
+                slope: 0.2,
+                ..After::default()
+            };
+            xs = block.activated(&xs, after);
             features.push(xs.shallow_clone());
             if self.copies {
                 xs = Tensor::cat(&[&xs, &copies(&pair, &xs)], 1);

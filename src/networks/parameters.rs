@@ -161,7 +161,14 @@ impl Parameters {
                 Init::Ones => values.fill(1.0),
             }
         }
-        let values = Tensor::from_slice(&start).to_device(device);
+        let drawn = Tensor::from_slice(&start);
+        let values = Tensor::zeros([length], (Kind::Float, device));
+        for entry in &entries {
+            // The same numbers in whatever layout.
+            let numel = entry.shape.iter().product::<i64>();
+            let plain = drawn.narrow(0, entry.offset, numel).view(&entry.shape[..]);
+            view(&values, &entry.shape, entry.offset).copy_(&plain);
+        }
         let working = match precision {
             Precision::Fp32 | Precision::Tf32 => None,
             Precision::Bf16 => Some(values.to_kind(Kind::BFloat16)),
@@ -302,6 +309,14 @@ fn compare(entries: &[Entry], tensors: &HashMap<String, Tensor>) -> Result<()> {
     Ok(())
 }
 
+/// A parameter's place in a buffer. On a CPU a convolution's weight lies there with its channels last, as libtorch computes with it:
+/// in any other layout each of its uses would begin with a copy.
 fn view(buffer: &Tensor, shape: &[i64], offset: i64) -> Tensor {
-    buffer.narrow(0, offset, shape.iter().product()).view(shape)
+    let part = buffer.narrow(0, offset, shape.iter().product());
+    match *shape {
+        [a, b, c, d] if buffer.device() == Device::Cpu => {
+            part.view([a, c, d, b]).permute([0, 3, 1, 2])
+        }
+        _ => part.view(shape),
+    }
 }

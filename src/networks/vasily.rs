@@ -2,7 +2,8 @@
 
 use tch::{Kind, Tensor};
 
-use super::blocks::{Block, Direction, leaky_relu};
+use super::blocks::{Block, Direction, beside};
+use super::fused::After;
 use super::parameters::{Init, Path};
 use super::weight::Weight;
 use super::{Judgement, channels_down, normed};
@@ -31,27 +32,30 @@ impl Generator {
         let (down, up) = (path.sub("down"), path.sub("up"));
         let c_in = [9, c[0], c[1], c[2]];
         let c_out = [c[2], c[1], c[0], 4];
-        let gradient = config.norm_gradient;
         Generator {
             down: (0..4)
                 .map(|k| {
+                    let path = down.sub(k);
                     Block::new(
-                        &down.sub(k),
+                        &path,
                         Direction::Down,
-                        c_in[k],
-                        c[k],
-                        (k > 0).then_some(gradient),
+                        [c_in[k], c[k]],
+                        k > 0,
+                        false,
+                        config,
                     )
                 })
                 .collect(),
             up: (0..4)
                 .map(|k| {
+                    let path = up.sub(k);
                     Block::new(
-                        &up.sub(k),
+                        &path,
                         Direction::Up,
-                        c[3 - k],
-                        c_out[k],
-                        (k < 3).then_some(gradient),
+                        [c[3 - k], c_out[k]],
+                        k < 3,
+                        false,
+                        config,
                     )
                 })
                 .collect(),
@@ -62,17 +66,26 @@ impl Generator {
     /// # Shapes
     /// All three: `[N, 3, H, W]` in [0, 1]. Returns paint `[N, 3, H, W]` and mask `[N, 1, H, W]`, both in [0, 1].
     pub fn forward(&self, human: &Tensor, worn: &Tensor, target: &Tensor) -> (Tensor, Tensor) {
-        let mut xs = Tensor::cat(&[human, worn, target], 1).to_kind(self.kind); // [N, 9, H, W]
+        let mut xs = beside(&[human, worn, target], self.kind); // [N, 9, H, W]
         let mut skips = Vec::new();
         for block in &self.down {
-            xs = block.forward(&xs).relu();
+            xs = block.activated(&xs, After::default());
             skips.push(xs.shallow_clone());
         }
         skips.pop(); // the deepest is where the decoder starts
         for block in &self.up[..3] {
-            xs = block.forward(&xs).relu() + skips.pop().expect("one skip a level");
+            let skip = skips.pop().expect("one skip a level");
+            let after = After {
+                skip: Some(&skip),
+                ..After::default()
+            };
+            xs = block.activated(&xs, after);
         }
-        let ys = self.up[3].forward(&xs).to_kind(Kind::Float).sigmoid(); // [N, 4, H, W]
+        let ys = self.up[3]
+            .forward(&xs)
+            .contiguous()
+            .to_kind(Kind::Float)
+            .sigmoid(); // [N, 4, H, W]
         (ys.narrow(1, 0, 3), ys.narrow(1, 3, 1))
     }
 }
@@ -95,7 +108,15 @@ impl Discriminator {
         let down = (0..5)
             .map(|k| {
                 let c_in = if k == 0 { 6 } else { c[k - 1] };
-                Block::down(&down.sub(k), c_in, c[k], normed(config, k), spectral)
+                let norm = normed(config, k);
+                Block::new(
+                    &down.sub(k),
+                    Direction::Down,
+                    [c_in, c[k]],
+                    norm,
+                    spectral,
+                    config,
+                )
             })
             .collect();
         let features = c[4] * size.map(|side| side / 32).iter().product::<i64>();
@@ -110,17 +131,19 @@ impl Discriminator {
     /// # Shapes
     /// `human`, `article`: `[N, 3, H, W]` in [0, 1]. Returns logits `[N, 1]`.
     pub fn forward(&self, human: &Tensor, article: &Tensor, noise: Option<&[Tensor]>) -> Judgement {
-        let mut xs = Tensor::cat(&[human, article], 1).to_kind(self.kind); // [N, 6, H, W]
+        let mut xs = beside(&[human, article], self.kind); // [N, 6, H, W]
         if let Some(noise) = noise {
             xs += &noise[0];
         }
         let mut features = Vec::new();
         for (k, block) in self.down.iter().enumerate() {
-            xs = block.forward(&xs);
-            if let Some(noise) = noise {
-                xs += &noise[k + 1];
-            }
-            xs = leaky_relu(&xs, 0.2);
+            let noise = noise.map(|noise| &noise[k + 1]);
+            let after = After {
+                noise,
+                slope: 0.2,
+                ..After::default()
+            };
+            xs = block.activated(&xs, after);
             features.push(xs.shallow_clone());
         }
         let flat = xs.flatten(1, -1).to_kind(Kind::Float); // [N, C * H / 32 * W / 32]

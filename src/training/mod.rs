@@ -5,6 +5,7 @@ mod augment;
 mod checkpoint;
 mod ema;
 mod erasure;
+mod graph;
 mod kisekae;
 mod log;
 mod monitor;
@@ -17,6 +18,7 @@ mod trainer;
 
 pub use adam::Adam;
 pub use ema::Ema;
+pub use graph::{Capture, set_capture};
 pub use noise::{Noise, Pass, reverse_noise};
 pub use run::{Event, Outcome, Resume, train};
 pub use schedule::rate_factor;

@@ -5,7 +5,7 @@ use tch::{Device, Kind, Tensor};
 use crate::config::{Config, Precision};
 use crate::networks::noise_shapes;
 use crate::pixels::ValueRange;
-use crate::random::fill_normal;
+use crate::random::{fill_normal, seed_device};
 
 /// Which of a step's two discriminator passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub enum Pass {
 pub struct Noise {
     sigma: f64,
     seed: u64,
+    /// Whether each draw is seeded with its step: not where a device repeats what it recorded, in which nothing can be seeded.
+    seeded: bool,
     /// The buffer's part that each pass fills, and its views, one for the input and each layer.
     discriminator: (Tensor, Vec<Tensor>),
     generator: (Tensor, Vec<Tensor>),
@@ -45,7 +47,13 @@ impl Noise {
             let views = shapes.iter().map(|shape| {
                 let start = offset;
                 offset += length(shape);
-                filled.narrow(0, start, length(shape)).view(*shape)
+                let part = filled.narrow(0, start, length(shape));
+                let [n, c, h, w] = *shape;
+                // In the layout that the layers compute in.
+                match device {
+                    Device::Cpu => part.view([n, h, w, c]).permute([0, 3, 1, 2]),
+                    _ => part.view(*shape),
+                }
             });
             let views = views.collect();
             (filled, views)
@@ -53,6 +61,7 @@ impl Noise {
         Some(Noise {
             sigma: config.discriminator_noise,
             seed: config.seed,
+            seeded: true,
             discriminator: views(3 * batch),
             generator: views(batch),
         })
@@ -64,8 +73,23 @@ impl Noise {
             Pass::Discriminator => (&mut self.discriminator, "noise/discriminator"),
             Pass::Generator => (&mut self.generator, "noise/generator"),
         };
-        fill_normal(filled, self.sigma, self.seed, purpose, step);
+        if self.seeded {
+            fill_normal(filled, self.sigma, self.seed, purpose, step);
+        } else {
+            let _ = filled.normal_(0.0, self.sigma);
+        }
         views
+    }
+
+    /// Seeds the device's generator with a step. The draws from here go on in its one sequence.
+    pub fn reseed(&mut self, step: u64) {
+        seed_device(self.seed, "noise", step);
+        self.seeded = false;
+    }
+
+    /// Back to draws that are each seeded.
+    pub fn seed_each_draw(&mut self) {
+        self.seeded = true;
     }
 }
 

@@ -7,12 +7,14 @@ use tch::{Device, Kind, Tensor};
 use super::augment::Augment;
 use super::ema::Ema;
 use super::erasure::Erasures;
+use super::graph::Graph;
 use super::monitor::{Look, Monitor};
 use super::noise::{Noise, Pass, reverse_noise};
 use super::step::{Models, Terms};
 use crate::config::{Architecture, Config};
 use crate::data::{Loader, Pairs, Plan, Triplet};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::native::keep_memory;
 use crate::networks::{Parameters, Swap, use_precision};
 
 /// Everything that a step needs.
@@ -27,6 +29,7 @@ pub struct Trainer {
     pub ema: Option<Ema>,
     pub monitor: Option<Monitor>,
     noise: Option<Noise>,
+    graph: Option<Graph>,
 }
 
 impl Trainer {
@@ -52,6 +55,13 @@ impl Trainer {
         if config.threads > 0 {
             tch::set_num_threads(config.threads as i32);
         }
+        if device == Device::Cpu {
+            keep_memory();
+        }
+        if config.cuda_graph && !device.is_cuda() {
+            return Err(Error::setting("cuda_graph", "false on a CPU", true));
+        }
+        let graph = config.cuda_graph.then(Graph::new).transpose()?;
         let Some(data) = Loader::open(pairs, &config, device, progress)? else {
             return Ok(None);
         };
@@ -62,6 +72,7 @@ impl Trainer {
             ema: Ema::new(&models.generator_parameters.values, &config),
             models,
             noise: Noise::new(&config, device),
+            graph,
             step: 0,
             config,
             device,
@@ -130,9 +141,11 @@ impl Trainer {
     pub fn step(&mut self) -> Result<Terms> {
         let triplet = self.triplet(self.step)?;
         use_precision(self.config.precision, self.device);
-        let terms = self
-            .models
-            .step(&self.config, &triplet, &mut self.noise, self.step);
+        let (config, noise) = (&self.config, &mut self.noise);
+        let terms = match &mut self.graph {
+            Some(graph) => graph.step(&mut self.models, config, &triplet, noise, self.step)?,
+            None => self.models.step(config, &triplet, noise, self.step),
+        };
         self.step += 1;
         if let Some(ema) = &mut self.ema {
             ema.update(&self.models.generator_parameters.values, self.step);

@@ -141,6 +141,7 @@ def test_train_takes_every_setting(call, pairs_dir, tmp_path):
         "loader_workers": 1,
         "loader_prefetch": 2,
         "precision": "fp32",
+        "cuda_graph": False,
     }
     # The published networks have no use for these.
     ours = {"warp_weight": 0.25, "bending_weight": 0.75, "place_after": 8, "judge_after": 16, "withhold_worn": 0.5}

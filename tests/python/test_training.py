@@ -458,8 +458,9 @@ def test_a_finished_run_is_left_alone(pairs, run, tmp_path):
 
 
 def test_a_loss_that_is_no_number_stops_the_run(pairs, tmp_path):
+    settings = {"log_every": 1, "checkpoint_every": 1, "keep_checkpoints": 1, **DIVERGING}
     with pytest.raises(FloatingPointError, match=r"^\S+ is (NaN|-?inf) at step \d+: ") as caught:
-        train(pairs, tmp_path / "run", steps=40, log_every=1, checkpoint_every=1, **DIVERGING)
+        train(pairs, tmp_path / "run", steps=40, **settings)
     term, step = re.match(r"(\S+) is \S+ at step (\d+)", str(caught.value)).groups()
     step = int(step)
     assert term in KEYS
@@ -468,7 +469,7 @@ def test_a_loss_that_is_no_number_stops_the_run(pairs, tmp_path):
     path = only(tmp_path / "run" / "checkpoints")
     assert path.name == f"step_{step - 1:08}.safetensors"
 
-    train(pairs, tmp_path / "before", steps=step - 1, log_every=1, checkpoint_every=1, **DIVERGING)
+    train(pairs, tmp_path / "before", steps=step - 1, **settings)
     assert_same_end(tmp_path / "before", tmp_path / "before")
     assert same_tensors(path, only(tmp_path / "before" / "checkpoints"))
     assert is_finite(path)

@@ -3,11 +3,14 @@
 use tch::{Kind, Tensor};
 
 use crate::networks::blocks::leaky_relu;
+use crate::networks::fused::{self, After, Norm};
 use crate::networks::parameters::{Init, Path};
 
 /// Groups of each norm (Wu & He 2018, arXiv 1803.08494): its statistics are a picture's own, in training and in use.
 const GROUPS: i64 = 8;
 const EPS: f64 = 1e-5;
+/// Of every leaky ReLU.
+const SLOPE: f64 = 0.2;
 
 /// A 3 x 3 convolution that keeps or halves the picture, a group norm, a leaky ReLU.
 #[derive(Debug)]
@@ -39,9 +42,22 @@ impl Block {
         let kind = self.weight.kind();
         let xs = xs.to_kind(kind);
         let ys = xs.conv2d(&self.weight, Some(&self.bias), [s, s], [1, 1], [1, 1], 1);
+        if fused::takes(&ys) {
+            let norm = Norm {
+                weight: &self.norm_weight,
+                bias: &self.norm_bias,
+                group: ys.size()[1] / GROUPS,
+                epsilon: EPS,
+            };
+            let after = After {
+                slope: SLOPE,
+                ..After::default()
+            };
+            return fused::activated(&ys, Some(norm), after);
+        }
         let (weight, bias) = (Some(&self.norm_weight), Some(&self.norm_bias));
         let ys = (ys.to_kind(Kind::Float)).group_norm(GROUPS, weight, bias, EPS, true);
-        leaky_relu(&ys.to_kind(kind), 0.2)
+        leaky_relu(&ys.to_kind(kind), SLOPE)
     }
 }
 
@@ -156,7 +172,9 @@ pub fn widened(mask: &Tensor, reach: i64) -> Tensor {
         return mask.shallow_clone();
     }
     let k = 2 * reach + 1;
-    mask.max_pool2d([k, k], [1, 1], [reach, reach], [1, 1], false)
+    // With one channel all layouts are one in memory, but libtorch takes the slow way for channels last.
+    let plain = mask.flatten(1, -1).view_as(mask);
+    plain.max_pool2d([k, k], [1, 1], [reach, reach], [1, 1], false)
 }
 
 #[cfg(test)]

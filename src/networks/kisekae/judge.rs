@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 
 use crate::config::Config;
 use crate::networks::Judgement;
-use crate::networks::blocks::leaky_relu;
+use crate::networks::fused;
 use crate::networks::parameters::{Init, Path};
 use crate::networks::vasily::compute_kind;
 use crate::networks::weight::Weight;
@@ -103,7 +103,7 @@ impl Judge {
         let maps = self.scales.each_ref().map(|scale| {
             let mut xs = seen.shallow_clone();
             for layer in &scale.down {
-                xs = leaky_relu(&layer.forward(&xs), 0.2);
+                xs = fused::leaky(&layer.forward(&xs), 0.2);
                 features.push(xs.shallow_clone());
             }
             scale.head.forward(&xs).to_kind(Kind::Float)

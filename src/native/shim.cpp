@@ -1,0 +1,80 @@
+// What tch does not reach in libtorch: its threads, and functions with a gradient of their own. Declared in mod.rs.
+
+#include <cstdlib>
+#include <memory>
+#include <vector>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/functions/utils.h>
+
+using torch::autograd::variable_list;
+
+namespace {
+
+using Range = void (*)(const void* body, int64_t begin, int64_t end);
+// Takes `gradient` over; puts a tensor of its own, or null, where one is wanted. False: it failed.
+using Backward = bool (*)(const void* body, at::Tensor* gradient, const bool* wanted, at::Tensor** found);
+using Drop = void (*)(void* body);
+
+struct Function final : torch::autograd::Node {
+  Function(void* body, Backward backward, Drop drop) : body(body), backward(backward), drop(drop) {}
+  ~Function() override { drop(body); }
+
+  variable_list apply(variable_list&& gradients) override {
+    const size_t inputs = num_outputs();
+    variable_list result(inputs);
+    if (!gradients[0].defined()) return result;
+    // A derivative of this derivative would silently be zero.
+    TORCH_CHECK(!at::GradMode::is_enabled(), "a fused layer can be differentiated once only");
+    const auto wanted = std::make_unique<bool[]>(inputs);
+    for (size_t i = 0; i < inputs; ++i) wanted[i] = task_should_compute_output(i);
+    std::vector<at::Tensor*> found(inputs, nullptr);
+    const bool done = backward(body, new at::Tensor(gradients[0]), wanted.get(), found.data());
+    for (size_t i = 0; i < inputs; ++i) {
+      if (found[i] != nullptr) {
+        result[i] = std::move(*found[i]);
+        delete found[i];
+      }
+    }
+    TORCH_CHECK(done, "a fused layer's gradient failed");
+    return result;
+  }
+
+  void* body;
+  Backward backward;
+  Drop drop;
+};
+
+}  // namespace
+
+extern "C" {
+
+void cagan_parallel_for(int64_t length, int64_t grain, const void* body, Range range) {
+  at::parallel_for(0, length, grain, [&](int64_t begin, int64_t end) { range(body, begin, end); });
+}
+
+void cagan_keep_memory() {
+#ifdef __GLIBC__
+  if (std::getenv("MALLOC_TRIM_THRESHOLD_") || std::getenv("MALLOC_MMAP_THRESHOLD_")) return;
+  // Older ones take no more than 32 MiB.
+  if (!mallopt(M_MMAP_THRESHOLD, 1 << 30)) mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+#endif
+}
+
+// Takes `body` over. `output` must not have a history.
+void cagan_differentiable(at::Tensor* output, at::Tensor* const* inputs, size_t count, void* body, Backward backward,
+                          Drop drop) {
+  variable_list variables;
+  for (size_t i = 0; i < count; ++i) variables.push_back(*inputs[i]);
+  auto node = std::shared_ptr<Function>(new Function(body, backward, drop), torch::autograd::deleteNode);
+  if (!torch::autograd::compute_requires_grad(variables)) return;
+  node->set_next_edges(torch::autograd::collect_next_edges(variables));
+  torch::autograd::set_history(*output, node);
+}
+}
