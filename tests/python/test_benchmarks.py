@@ -1,6 +1,8 @@
 """The benchmarks run in toy form, measure what they say, and refuse to time what is wrong."""
 
+import argparse
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -92,3 +94,55 @@ def test_a_ratio_is_of_turns_side_by_side():
     ours, theirs = common.alternate(lambda: calls.append("a"), lambda: calls.append("b"), 2)
     assert calls == ["a", "b"] * 3
     assert len(ours) == len(theirs) == 2
+
+
+@pytest.mark.usefixtures("scripts")
+def test_instructions_are_callgrinds_total(tmp_path, monkeypatch):
+    import instructions
+
+    path = tmp_path / "callgrind.out"
+    head = "# callgrind format\nversion: 1\nevents: Ir\nsummary: 12\n\nfn=(1) main\n0 12\n\n"
+    path.write_text(f"{head}totals: 12\n")
+    assert instructions.total(path) == 12
+    for text, got in [(head, "none"), (f"{head}totals: 0\n", "0")]:
+        path.write_text(text)
+        with pytest.raises(SystemExit, match=f"callgrind.out: expected one count, got {got}"):
+            instructions.total(path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for program in ("cargo", "valgrind"):
+        with pytest.raises(SystemExit, match=f"{program} is not on the PATH"):
+            instructions.need(program)
+
+
+@pytest.mark.usefixtures("scripts")
+def test_instructions_against_an_earlier_file(tmp_path, capsys):
+    import common
+    import instructions
+
+    def row(name, *counts):
+        return instructions.row({"case": name, "what": "it", "unit": "pixel", "units": 10}, counts)
+
+    path = common.keep("instructions", [row("jpeg", 50, 50)], tmp_path / "a.json")
+    assert capsys.readouterr().err == ""
+    rows = [row("jpeg", 40, 40), row("png", 20_000, 20_400)]
+    assert capsys.readouterr().err == "png: two runs differ: 20,000 and 20,400\n"
+    assert instructions.table(rows, instructions.earlier(path)).splitlines()[2:] == [
+        "| jpeg | 40 | 4.0 a pixel | 0.8000 | it |",
+        "| png | 20,000 | 2,000 a pixel |  | it |",
+    ]
+    assert instructions.table(rows).splitlines()[2] == "| jpeg | 40 | 4.0 a pixel | it |"
+    path.write_text("{}")
+    with pytest.raises(argparse.ArgumentTypeError, match="holds no counts of an earlier run"):
+        instructions.earlier(path)
+
+
+@pytest.mark.speed
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed")
+def test_instructions_of_a_case(tmp_path):
+    path = tmp_path / "a.json"
+    out = call("instructions.py", "--cases", "fit", "--json", path)
+    (row,) = json.loads(path.read_text())["rows"]
+    # A resize reads each of the pixels' three bytes, several at once.
+    assert 1 < row["per_unit"] < 200
+    assert row["most"] <= row["instructions"] * 1.001
+    assert f"| fit | {row['instructions']:,} |" in out
