@@ -8,9 +8,9 @@ trained, interrupted, gone on with and swapped with. A preset with a difference 
 the program with code 1. Then a training step of the article's experiment (preset vasily, 256 x 256, batch 16), of the
 paper's and of kisekae's: cagan in every number format that its config offers, with and without a graph where it can
 have one, the twin eager and compiled (max-autotune), channels_last, in float32, TF32 and bfloat16 (of kisekae there is
-none). They take turns. Printed are ms, images/s, the ratio to the fastest form of the twin in the same format, the share of
-the matrix rate measured on this chip in that format, and the time of the whole experiment: 940 pairs, batch 16, 50
-epochs, 2,950 steps.
+none). They take turns. Printed are ms, images/s, the ratio to the fastest form of the twin in the same format, the
+share of the matrix rate measured on this chip in that format, and the time of the whole experiment: 940 pairs, batch
+16, 50 epochs, 2,950 steps.
 
 Without a GPU, or with --tiny, toy sizes are used, to see that it works: those figures mean nothing.
 """

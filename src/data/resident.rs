@@ -1,11 +1,11 @@
 //! All pictures decoded once and kept as bytes on the training device; a batch is one gather there.
 
-use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
 use super::draw::PictureDraw;
 use super::set::Set;
 use crate::error::Result;
+use crate::native::{Memory, parallel_for};
 use crate::pixels::ValueRange;
 
 /// Decoded files.
@@ -50,23 +50,21 @@ impl Resident {
         let [h, w] = set.config.image_size;
         let values = Tensor::empty([pictures.len() as i64, 3, h, w], (Kind::Float, Device::Cpu));
         let stride = self.pictures.size()[1..].iter().product::<i64>() as usize;
-        // SAFETY: both are contiguous tensors on the CPU that live to the end of this function, of bytes and of float32;
-        // the second is not shared with anyone yet.
-        let (from, to) = unsafe {
-            (
-                std::slice::from_raw_parts(
-                    self.pictures.data_ptr().cast::<u8>(),
-                    self.pictures.numel(),
-                ),
-                std::slice::from_raw_parts_mut(values.data_ptr().cast::<f32>(), values.numel()),
-            )
-        };
-        to.par_chunks_exact_mut((3 * h * w) as usize)
-            .zip(pictures)
-            .for_each(|(to, (file, draw))| {
-                let picture = &from[file * stride..(file + 1) * stride];
-                set.cut(picture, draw, to, |byte| range.from_byte(byte));
-            });
+        let (files, size) = (self.pictures.size()[0] as usize, (3 * h * w) as usize);
+        let (from, to) = (Memory::<u8>::of(&self.pictures), Memory::<f32>::of(&values));
+        parallel_for(pictures.len(), |k| {
+            let (file, draw) = pictures[k];
+            assert!(file < files);
+            // SAFETY: both are contiguous tensors on the CPU that live to the end of this function, of bytes and of float32; each
+            // picture of the second is written once.
+            let (picture, to) = unsafe {
+                (
+                    std::slice::from_raw_parts(from.at(file * stride), stride),
+                    std::slice::from_raw_parts_mut(to.at(k * size), size),
+                )
+            };
+            set.cut(picture, draw, to, |byte| range.from_byte(byte));
+        });
         values
     }
 

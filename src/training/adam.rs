@@ -1,9 +1,10 @@
 //! Adam (Kingma & Ba, arXiv 1412.6980, algorithm 1, in the order of operations of torch.optim.Adam) on a flat buffer.
 
-use rayon::prelude::*;
+use multiversion::multiversion;
 use tch::{Device, Kind, Tensor};
 
 use crate::config::Config;
+use crate::native::{Memory, parallel_for};
 
 /// Moments and hyperparameters of one network. The step counter lives on the device, so that a step needs nothing from the host.
 #[derive(Debug)]
@@ -65,40 +66,66 @@ impl Adam {
     fn step_on_cpu(&mut self, values: &mut Tensor, gradient: &Tensor, factor: f64) {
         const CHUNK: usize = 1 << 14;
         let t = self.steps.double_value(&[]);
-        let rate = (self.rate * factor / (1.0 - self.beta1.powf(t))) as f32;
-        let root = (1.0 - self.beta2.powf(t)).sqrt() as f32;
-        let keep2 = self.beta2 as f32;
-        let (take1, take2) = ((1.0 - self.beta1) as f32, (1.0 - self.beta2) as f32);
-        let epsilon = self.epsilon as f32;
-        let (values, first, second) = (
-            floats(values),
-            floats(&mut self.first),
-            floats(&mut self.second),
-        );
-        let mut gradient = gradient.shallow_clone();
-        let gradient = &*floats(&mut gradient);
-        (values.par_chunks_mut(CHUNK))
-            .zip(first.par_chunks_mut(CHUNK))
-            .zip(second.par_chunks_mut(CHUNK))
-            .zip(gradient.par_chunks(CHUNK))
-            .for_each(|(((values, first), second), gradient)| {
-                for i in 0..values.len() {
-                    let g = gradient[i];
-                    first[i] += take1 * (g - first[i]);
-                    second[i] = keep2 * second[i] + take2 * g * g;
-                    values[i] -= rate * first[i] / (second[i].sqrt() / root + epsilon);
-                }
+        let update = Update {
+            rate: (self.rate * factor / (1.0 - self.beta1.powf(t))) as f32,
+            root: (1.0 - self.beta2.powf(t)).sqrt() as f32,
+            take1: (1.0 - self.beta1) as f32,
+            keep2: self.beta2 as f32,
+            take2: (1.0 - self.beta2) as f32,
+            epsilon: self.epsilon as f32,
+        };
+        let length = values.numel();
+        let flat = [&*values, &self.first, &self.second, gradient];
+        for tensor in flat {
+            assert!(tensor.is_contiguous() && tensor.kind() == Kind::Float);
+            assert!(tensor.device() == Device::Cpu && tensor.numel() == length);
+        }
+        let memory = flat.map(Memory::<f32>::of);
+        parallel_for(length.div_ceil(CHUNK), |chunk| {
+            let start = chunk * CHUNK;
+            let count = CHUNK.min(length - start);
+            // SAFETY: chunks of contiguous float32 memory on the CPU, as just checked, each given out once; three of the
+            // tensors are borrowed mutably, and the gradient is another.
+            let [values, first, second, gradient] = [0, 1, 2, 3].map(|k: usize| unsafe {
+                std::slice::from_raw_parts_mut(memory[k].at(start), count)
             });
+            update.apply(values, first, second, gradient);
+        });
     }
 }
 
-/// The values of a flat float32 tensor on the CPU.
-fn floats(tensor: &mut Tensor) -> &mut [f32] {
-    assert!(
-        tensor.is_contiguous() && tensor.kind() == Kind::Float && tensor.device() == Device::Cpu
-    );
-    // SAFETY: contiguous float32 memory of that length on the CPU, as just checked, borrowed with the tensor.
-    unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast::<f32>(), tensor.numel()) }
+/// The numbers of one step.
+#[derive(Clone, Copy)]
+struct Update {
+    rate: f32,
+    root: f32,
+    take1: f32,
+    keep2: f32,
+    take2: f32,
+    epsilon: f32,
+}
+
+impl Update {
+    fn apply(self, values: &mut [f32], first: &mut [f32], second: &mut [f32], gradient: &[f32]) {
+        #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
+        fn best(
+            of: Update,
+            values: &mut [f32],
+            first: &mut [f32],
+            second: &mut [f32],
+            gradient: &[f32],
+        ) {
+            let (first, second) = (&mut first[..values.len()], &mut second[..values.len()]);
+            let gradient = &gradient[..values.len()];
+            for i in 0..values.len() {
+                let g = gradient[i];
+                first[i] += of.take1 * (g - first[i]);
+                second[i] = of.keep2 * second[i] + of.take2 * g * g;
+                values[i] -= of.rate * first[i] / (second[i].sqrt() / of.root + of.epsilon);
+            }
+        }
+        best(self, values, first, second, gradient);
+    }
 }
 
 #[cfg(test)]
