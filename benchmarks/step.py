@@ -30,6 +30,7 @@ CASES = {
     "vasily width 512, 128 x 128, batch 4": ("vasily", {"width": 512, "image_size": 128, "batch_size": 4}),
     "paper width 128, 64 x 48, batch 16": ("paper", {"width": 128, "image_size": (64, 48), "batch_size": 16}),
     "paper width 512, 128 x 96, batch 4": ("paper", {"width": 512, "batch_size": 4}),
+    "kisekae, 64 x 48, batch 8, discriminator included": ("kisekae", {"place_after": 0, "judge_after": 0}),
 }
 FORMS = [
     {"channels_last": last, "bf16": bf16, "compiled": compiled}
@@ -54,9 +55,38 @@ def twin(case, form):
 
     preset, overrides = CASES[case]
     config = cagan.Config(preset, **overrides)
+    if preset == "kisekae":
+        return kisekae_twin(case, form)
     batch = [torch.rand(config.batch_size, 3, *config.image_size) for _ in range(3)]
     network = Twin(config.to_dict(), fused=True, **form)
     return lambda steps: [network.step(*batch) for _ in range(steps)]
+
+
+def kisekae_twin(case, form):
+    """Not compiled: its step asks the host between its parts. One step's draws serve for all."""
+    import contextlib
+
+    import torch
+    from reference.kisekae import KisekaeTwin
+
+    with tempfile.TemporaryDirectory() as folder:
+        ours = trainer(case, "fp32", folder)
+        draws = {name: torch.from_numpy(values) for name, values in ours.draws(0).items()}
+        batch = [torch.from_numpy(picture) for picture in ours.triplet(0)]
+        vectors = {name: torch.from_numpy(values) for name, values in ours.vectors().items()}
+    network = KisekaeTwin(ours.config.to_dict(), fused=True)
+    network.load_vectors(vectors)
+    if form["channels_last"]:
+        for part in (network.generator, network.discriminator):
+            part.to(memory_format=torch.channels_last)
+        batch = [picture.contiguous(memory_format=torch.channels_last) for picture in batch]
+
+    def run(steps):
+        with torch.autocast("cpu", torch.bfloat16) if form["bf16"] else contextlib.nullcontext():
+            for _ in range(steps):
+                network.step(*batch, draws)
+
+    return run
 
 
 def seconds(run, steps):
@@ -67,7 +97,8 @@ def seconds(run, steps):
 
 def race(case, folder, rounds, quick):
     """Rows of the table: for each number format cagan against the twin's fastest form."""
-    forms = [form for form in FORMS if not (quick and form["compiled"])]
+    without = quick or CASES[case][0] == "kisekae"
+    forms = [form for form in FORMS if not (without and form["compiled"])]
     runs = {name(form): twin(case, form) for form in forms}
     for run in runs.values():
         run(3)

@@ -74,11 +74,12 @@ def rate_factor(config, images_seen):
 class KisekaeTwin:
     """The networks, their optimisers and `step`."""
 
-    def __init__(self, config, pyramid=()):
+    def __init__(self, config, pyramid=(), *, fused=False):
         self.config, self.pyramid, self.steps = config, list(pyramid), 0
         self.generator, self.discriminator = Kisekae(config), Judge(config["width"])
         rate = config["learning_rate"]
         adam = {"betas": (config["adam_beta1"], config["adam_beta2"]), "eps": config["adam_epsilon"]}
+        adam["fused"] = fused
         self.adam_g = torch.optim.Adam(self.generator.parameters(), lr=rate, **adam)
         rates = rate, config["discriminator_learning_rate"] or rate
         self.adam_d = torch.optim.Adam(self.discriminator.parameters(), lr=rates[1], **adam)
