@@ -46,6 +46,7 @@ pub fn fill_normal(buffer: &mut Tensor, sigma: f64, seed: u64, purpose: &str, nu
         let _ = buffer.normal_(0.0, sigma);
         return;
     }
+    assert!(buffer.is_contiguous());
     let base = mix(seed, purpose, number);
     let sigma = sigma as f32;
     match buffer.kind() {

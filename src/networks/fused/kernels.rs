@@ -30,6 +30,8 @@ pub struct Backward<T> {
     pub blocks: Blocks,
     pub slope: f32,
     pub ups: Memory<T>,
+    /// From one pixel's gradient to the next: more than its channels where it is a part of a wider tensor's.
+    pub ups_stride: usize,
     pub xs: Memory<T>,
     pub ys: Option<Memory<T>>,
     pub weight: Option<Memory<f32>>,
@@ -306,8 +308,8 @@ fn sum<T: Format, const W: usize>(job: &Backward<T>, norm: NormMemory, n: usize,
     let Blocks {
         channels, pixels, ..
     } = job.blocks;
-    let start = n * pixels * channels + c;
-    let xs = job.xs.at(start);
+    let start = n * pixels;
+    let xs = job.xs.at(start * channels + c);
     let line = Line::<W>::new(
         norm.lines,
         n,
@@ -322,7 +324,7 @@ fn sum<T: Format, const W: usize>(job: &Backward<T>, norm: NormMemory, n: usize,
         let (mut group_weight, mut group_bias) = (Lanes::all(0.0), Lanes::all(0.0));
         for p in first..pixels.min(first + GROUP) {
             let x = Lanes::load(xs.wrapping_add(p * channels));
-            let up = up(job, line, x, start + p * channels);
+            let up = up(job, line, x, start + p, c);
             group_weight = group_weight + up * (x - line.mean);
             group_bias = group_bias + up;
         }
@@ -373,13 +375,13 @@ fn unapply<T: Format, const W: usize>(job: &Backward<T>, n: usize, c: usize) {
     let Blocks {
         channels, pixels, ..
     } = job.blocks;
-    let start = n * pixels * channels + c;
-    let (xs, downs) = (job.xs.at(start), job.downs.at(start));
-    let places = (0..pixels * channels).step_by(channels);
+    let start = n * pixels;
+    let place = start * channels + c;
+    let (xs, downs) = (job.xs.at(place), job.downs.at(place));
     let Some(norm) = job.norm() else {
-        for p in places {
-            let x = Lanes::<W>::load(xs.wrapping_add(p));
-            up(job, Line::straight(), x, start + p).store(downs.wrapping_add(p));
+        for p in 0..pixels {
+            let x = Lanes::<W>::load(xs.wrapping_add(p * channels));
+            up(job, Line::straight(), x, start + p, c).store(downs.wrapping_add(p * channels));
         }
         return;
     };
@@ -393,24 +395,26 @@ fn unapply<T: Format, const W: usize>(job: &Backward<T>, n: usize, c: usize) {
     );
     let level = Lanes::load(norm.planes.at(n * 2 * channels + c));
     let slant = Lanes::load(norm.planes.at((n * 2 + 1) * channels + c));
-    for p in places {
-        let x = Lanes::load(xs.wrapping_add(p));
-        let up = up(job, line, x, start + p);
-        (up * line.scale - level - (x - line.mean) * slant).store(downs.wrapping_add(p));
+    for p in 0..pixels {
+        let x = Lanes::load(xs.wrapping_add(p * channels));
+        let up = up(job, line, x, start + p, c);
+        let down = up * line.scale - level - (x - line.mean) * slant;
+        down.store(downs.wrapping_add(p * channels));
     }
 }
 
-/// The gradient before the activation, at a place of the tensor.
+/// The gradient before the activation, of a pixel's channels from `c` on.
 #[inline(always)]
 fn up<T: Format, const W: usize>(
     job: &Backward<T>,
     line: Line<W>,
     x: Lanes<W>,
-    at: usize,
+    pixel: usize,
+    c: usize,
 ) -> Lanes<W> {
     let before = match &job.ys {
-        Some(ys) => Lanes::load(ys.at(at)),
+        Some(ys) => Lanes::load(ys.at(pixel * job.blocks.channels + c)),
         None => line.of(x),
     };
-    Lanes::load(job.ups.at(at)).leaky(before, job.slope)
+    Lanes::load(job.ups.at(pixel * job.ups_stride + c)).leaky(before, job.slope)
 }

@@ -111,12 +111,14 @@ fn run<T: Value>(given: &Tensor, norm: Option<Norm>, after: After) -> Tensor {
     let outcome = noise.is_some().then(|| ys.detach());
     let skipped = skip.is_some();
     let gradient = move |given: &Tensor, wanted: &[bool]| {
-        let (ups, downs) = (channels_last(given), like(&xs));
+        let (ups, ups_stride) = with_channels_last(given);
+        let downs = like(&xs);
         let [sums, planes] = [(); 2].map(|()| lines.is_some().then(|| per_channel(2)));
         let backward = Backward::<T> {
             blocks,
             slope,
             ups: Memory::of(&ups),
+            ups_stride,
             xs: Memory::of(&xs),
             ys: outcome.as_ref().map(Memory::of),
             weight: values.as_ref().map(|[weight, _]| Memory::of(weight)),
@@ -141,6 +143,18 @@ fn run<T: Value>(given: &Tensor, norm: Option<Norm>, after: After) -> Tensor {
     inputs.extend(pair.into_iter().flatten());
     inputs.extend(after.skip);
     differentiable(ys, &inputs, gradient)
+}
+
+/// A tensor with the channels of each pixel together, and how far it is from one pixel to the next: itself where it is so already, as a
+/// part of the channels of a wider tensor also is.
+fn with_channels_last(xs: &Tensor) -> (Tensor, usize) {
+    let (_, c, h, w) = xs.size4().expect("[N, C, H, W]");
+    let stride = xs.stride();
+    let pixel = stride[3];
+    match stride == [h * w * pixel, 1, w * pixel, pixel] && pixel >= c {
+        true => (xs.shallow_clone(), pixel as usize),
+        false => (channels_last(xs), c as usize),
+    }
 }
 
 /// Channels that one task takes of a picture, about.
@@ -250,7 +264,10 @@ mod tests {
                             .flatten(),
                     );
                     inputs.extend(after.skip);
-                    let total = (&ys * by.to_kind(kind)).sum(kind);
+                    // With a skip also as a part of a wider tensor, whose gradient comes in strides.
+                    let wide = Tensor::cat(&[&noise, &ys], 1).narrow(1, c, c);
+                    let seen = if skips { &wide } else { &ys };
+                    let total = (seen * by.to_kind(kind)).sum(kind);
                     let mut found = Tensor::run_backward(&[total], &inputs, false, false);
                     found.push(ys.detach());
                     found
