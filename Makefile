@@ -20,7 +20,7 @@ PYO3 := $(patsubst %,PYO3_CONFIG_FILE=$(CURDIR)/%,$(firstword $(wildcard target/
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: build ## train on synthetic people for two minutes, show swaps and score them
+demo: build ## train on synthetic people for a minute or two, show swaps and score them
 	$(BIN)/cagan demo
 
 test: lint core wheel types python ## check everything, cheapest first

@@ -312,7 +312,7 @@ def app(model: Path, pairs: Path | None, host: str, port: int, device: str | Non
 @cli.command()
 @click.argument("folder", type=_FOLDER, default=Path("runs/demo"))
 def demo(folder: Path) -> None:
-    """Draw dolls, train on them for two minutes, write a grid of swaps and score them, all in FOLDER."""
+    """Draw dolls, train on them for a minute or two, write a grid of swaps and score them, all in FOLDER."""
     grid, scores = run_demo(folder)
     click.echo(scores.table())
     click.echo(

@@ -8,7 +8,7 @@ from .runs import train
 
 __all__ = ["demo"]
 
-# Found by trying: with the article's own noise and rates the discriminator takes most of two minutes to tell matched
+# Found by trying: with the article's own noise and rates the discriminator takes most of these steps to tell matched
 # from mismatched pairs, and until then the mask stays closed.
 _SETTINGS = {
     "image_size": 64,

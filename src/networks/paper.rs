@@ -85,13 +85,9 @@ impl Generator {
             }
         };
         let mut xs = beside(&[human, worn, target], self.kind); // [N, 9, H, W]
-        let leaky = After {
-            slope: 0.2,
-            ..After::default()
-        };
         let mut skips = Vec::new();
         for block in &self.down {
-            let features = block.activated(&xs, leaky);
+            let features = block.activated(&xs, After::LEAKY);
             xs = with_copies(&[&features]);
             skips.push(features);
         }
@@ -157,8 +153,7 @@ impl Discriminator {
             let noise = noise.map(|noise| &noise[k + 1]);
             let after = After {
                 noise,
-                slope: 0.2,
-                ..After::default()
+                ..After::LEAKY
             };
             xs = block.activated(&xs, after);
             features.push(xs.shallow_clone());

@@ -140,8 +140,7 @@ impl Discriminator {
             let noise = noise.map(|noise| &noise[k + 1]);
             let after = After {
                 noise,
-                slope: 0.2,
-                ..After::default()
+                ..After::LEAKY
             };
             xs = block.activated(&xs, after);
             features.push(xs.shallow_clone());

@@ -4,8 +4,7 @@ import inspect
 
 import cagan
 import pytest
-
-torch = pytest.importorskip("torch")
+import torch
 
 CASES = {
     "vasily": {"image_size": 64},

@@ -30,6 +30,15 @@ pub struct After<'a> {
     pub skip: Option<&'a Tensor>,
 }
 
+impl After<'_> {
+    /// Leaky ReLU with the slope of all presets, and nothing else.
+    pub const LEAKY: After<'static> = After {
+        noise: None,
+        slope: 0.2,
+        skip: None,
+    };
+}
+
 /// A norm of each picture's own statistics: a group norm (Wu & He 2018, arXiv 1803.08494), or with one channel a group an instance norm.
 #[derive(Clone, Copy, Debug)]
 pub struct Norm<'a> {
@@ -56,15 +65,11 @@ pub fn activated(xs: &Tensor, norm: Option<Norm>, after: After) -> Tensor {
 }
 
 /// leaky(xs), to be differentiated once on a CPU.
-pub fn leaky(xs: &Tensor, slope: f64) -> Tensor {
-    if !takes(xs) {
-        return leaky_relu(xs, slope);
+pub fn leaky(xs: &Tensor) -> Tensor {
+    match takes(xs) {
+        true => activated(xs, None, After::LEAKY),
+        false => leaky_relu(xs, After::LEAKY.slope),
     }
-    let after = After {
-        slope,
-        ..After::default()
-    };
-    activated(xs, None, after)
 }
 
 fn run<T: Value>(given: &Tensor, norm: Option<Norm>, after: After) -> Tensor {

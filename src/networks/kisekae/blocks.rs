@@ -9,8 +9,6 @@ use crate::networks::parameters::{Init, Path};
 /// Groups of each norm (Wu & He 2018, arXiv 1803.08494): its statistics are a picture's own, in training and in use.
 const GROUPS: i64 = 8;
 const EPS: f64 = 1e-5;
-/// Of every leaky ReLU.
-const SLOPE: f64 = 0.2;
 
 /// A 3 x 3 convolution that keeps or halves the picture, a group norm, a leaky ReLU.
 #[derive(Debug)]
@@ -49,15 +47,11 @@ impl Block {
                 group: ys.size()[1] / GROUPS,
                 epsilon: EPS,
             };
-            let after = After {
-                slope: SLOPE,
-                ..After::default()
-            };
-            return fused::activated(&ys, Some(norm), after);
+            return fused::activated(&ys, Some(norm), After::LEAKY);
         }
         let (weight, bias) = (Some(&self.norm_weight), Some(&self.norm_bias));
         let ys = (ys.to_kind(Kind::Float)).group_norm(GROUPS, weight, bias, EPS, true);
-        leaky_relu(&ys.to_kind(kind), SLOPE)
+        leaky_relu(&ys.to_kind(kind), After::LEAKY.slope)
     }
 }
 

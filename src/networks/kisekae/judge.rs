@@ -103,7 +103,7 @@ impl Judge {
         let maps = self.scales.each_ref().map(|scale| {
             let mut xs = seen.shallow_clone();
             for layer in &scale.down {
-                xs = fused::leaky(&layer.forward(&xs), 0.2);
+                xs = fused::leaky(&layer.forward(&xs));
                 features.push(xs.shallow_clone());
             }
             scale.head.forward(&xs).to_kind(Kind::Float)
