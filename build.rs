@@ -1,5 +1,5 @@
-//! Compiles what tch does not reach in libtorch, and lets what cargo runs itself (tests, doc tests, benchmarks) find libtorch, in the
-//! Python that torch-sys asked.
+//! Compiles what tch does not reach in libtorch, and lets what cargo runs itself (tests, doc tests, benchmarks) find
+//! libtorch, in the Python that torch-sys asked.
 
 use std::env;
 use std::path::Path;

@@ -82,11 +82,7 @@ fn fit() -> Part {
 }
 
 fn paper() -> Config {
-    Config::with(
-        Preset::Paper,
-        json!({"batch_size": 16, "loader": "resident"}),
-    )
-    .unwrap()
+    Config::with(Preset::Paper, json!({"batch_size": 16, "loader": "resident"})).unwrap()
 }
 
 fn draw() -> Part {
@@ -115,9 +111,7 @@ fn gaussian(number: u64) -> Tensor {
 
 fn noise() -> Part {
     let mut values = gaussian(0);
-    part(MILLION, move || {
-        fill_normal(&mut values, 1.0, 1, "instructions", 1)
-    })
+    part(MILLION, move || fill_normal(&mut values, 1.0, 1, "instructions", 1))
 }
 
 fn adam() -> Part {
@@ -133,9 +127,7 @@ fn doll() -> Part {
 fn measured() -> Part {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(&jpeg_file()).unwrap();
-    part(1, move || {
-        measure(file.path(), curation::Kind::Human).unwrap()
-    })
+    part(1, move || measure(file.path(), curation::Kind::Human).unwrap())
 }
 
 fn tensors() -> Part {
@@ -144,16 +136,12 @@ fn tensors() -> Part {
     let named: Vec<_> = (0..16).map(|i| (format!("{i}"), values.get(i))).collect();
     write_tensors(file.path(), "test", BTreeMap::new(), &named).unwrap();
     let bytes = std::fs::read(file.path()).unwrap();
-    part(MILLION, move || {
-        parse_tensors(&bytes, file.path(), "test").unwrap()
-    })
+    part(MILLION, move || parse_tensors(&bytes, file.path(), "test").unwrap())
 }
 
 fn config() -> Part {
     let text = Config::default().to_json();
-    part(100, move || {
-        [(); 100].map(|()| Config::from_json(&text).unwrap())
-    })
+    part(100, move || [(); 100].map(|()| Config::from_json(&text).unwrap()))
 }
 
 fn main() {

@@ -7,18 +7,10 @@ use std::path::{Path, PathBuf};
 pub enum Error {
     /// A setting with a value that the check refuses.
     #[error("{field}: expected {expected}, got {got}")]
-    Setting {
-        field: String,
-        expected: String,
-        got: String,
-    },
+    Setting { field: String, expected: String, got: String },
     /// A name that nobody knows, with the nearest one that is known.
     #[error("unknown {kind} `{name}`{}", .nearest.as_ref().map(|n| format!(", did you mean `{n}`?")).unwrap_or_default())]
-    UnknownName {
-        kind: &'static str,
-        name: String,
-        nearest: Option<String>,
-    },
+    UnknownName { kind: &'static str, name: String, nearest: Option<String> },
     /// A file or folder that is not there.
     #[error("{}: no such {what}", .path.display())]
     NotFound { path: PathBuf, what: &'static str },
@@ -27,24 +19,15 @@ pub enum Error {
     Content { path: PathBuf, message: String },
     /// The operating system refused.
     #[error("{}: {source}", .path.display())]
-    Io {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Io { path: PathBuf, source: std::io::Error },
     /// A device that this machine or this libtorch does not have.
     #[error("device: {0}")]
     Device(String),
     /// An array of the wrong shape or type.
     #[error("{name}: expected {expected}, got {got}")]
-    Array {
-        name: String,
-        expected: String,
-        got: String,
-    },
+    Array { name: String, expected: String, got: String },
     /// A loss that stopped being a number.
-    #[error(
-        "{term} is {value} at step {step}: training has diverged; its last good checkpoint is as it was"
-    )]
+    #[error("{term} is {value} at step {step}: training has diverged; its last good checkpoint is as it was")]
     NonFinite { term: String, value: f64, step: u64 },
     /// A run folder that another process trains in.
     #[error("{}: another process is training in this folder", .path.display())]
@@ -66,19 +49,12 @@ impl Error {
     /// let error = cagan::Error::setting("batch_size", "at least 1", 0);
     /// assert_eq!(error.to_string(), "batch_size: expected at least 1, got 0");
     /// ```
-    pub fn setting(
-        field: impl Into<String>,
-        expected: impl Into<String>,
-        got: impl ToString,
-    ) -> Self {
-        Error::Setting {
-            field: field.into(),
-            expected: expected.into(),
-            got: got.to_string(),
-        }
+    pub fn setting(field: impl Into<String>, expected: impl Into<String>, got: impl ToString) -> Self {
+        Error::Setting { field: field.into(), expected: expected.into(), got: got.to_string() }
     }
 
-    /// A file with the wrong content. What the message quotes of the file stays in one line of a length that can be read.
+    /// A file with the wrong content. What the message quotes of the file stays in one line of a length that can be
+    /// read.
     ///
     /// ```
     /// let error = cagan::Error::content("a.json", format!("expected a name, got {}", "x\n".repeat(10_000)));
@@ -99,29 +75,18 @@ impl Error {
         if message.chars().nth(MOST).is_some() {
             line.push_str(" ...");
         }
-        Error::Content {
-            path: path.as_ref().into(),
-            message: line,
-        }
+        Error::Content { path: path.as_ref().into(), message: line }
     }
 
     /// An unknown name among the known ones.
-    pub fn unknown<'a>(
-        kind: &'static str,
-        name: &str,
-        known: impl IntoIterator<Item = &'a str>,
-    ) -> Self {
+    pub fn unknown<'a>(kind: &'static str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         let nearest = known
             .into_iter()
             .map(|k| (strsim::jaro_winkler(k, &name.to_lowercase()), k))
             .filter(|(likeness, _)| *likeness > 0.7)
             .max_by(|a, b| a.0.total_cmp(&b.0))
             .map(|(_, k)| k.to_owned());
-        Error::UnknownName {
-            kind,
-            name: name.to_owned(),
-            nearest,
-        }
+        Error::UnknownName { kind, name: name.to_owned(), nearest }
     }
 }
 
@@ -135,10 +100,7 @@ impl<T> AtPath<T> for std::io::Result<T> {
         self.map_err(|source| {
             let path = path.as_ref().to_owned();
             match source.kind() {
-                std::io::ErrorKind::NotFound => Error::NotFound {
-                    path,
-                    what: "file or folder",
-                },
+                std::io::ErrorKind::NotFound => Error::NotFound { path, what: "file or folder" },
                 _ => Error::Io { path, source },
             }
         })
@@ -153,14 +115,8 @@ mod tests {
     fn an_unknown_name_brings_the_nearest_known_one() {
         let known = ["epochs", "batch_size", "learning_rate"];
         let text = |name| Error::unknown("setting", name, known).to_string();
-        assert_eq!(
-            text("epoch"),
-            "unknown setting `epoch`, did you mean `epochs`?"
-        );
-        assert_eq!(
-            text("Batchsize"),
-            "unknown setting `Batchsize`, did you mean `batch_size`?"
-        );
+        assert_eq!(text("epoch"), "unknown setting `epoch`, did you mean `epochs`?");
+        assert_eq!(text("Batchsize"), "unknown setting `Batchsize`, did you mean `batch_size`?");
         assert_eq!(text("zzz"), "unknown setting `zzz`");
     }
 }

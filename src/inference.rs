@@ -9,9 +9,7 @@ use crate::config::{Architecture, Config, torch_device};
 use crate::error::{Error, Result};
 use crate::networks::kisekae::{along, warped};
 use crate::networks::{Detail, Generator, Parameters, Swap, use_precision};
-use crate::pixels::{
-    Placement, Rect, ValueRange, paste, place, planes, resize, resize_part, to_vec,
-};
+use crate::pixels::{Placement, Rect, ValueRange, paste, place, planes, resize, resize_part, to_vec};
 use crate::storage::{Snapshot, latest};
 
 /// Triplets that go through the generator at once; more are cut, so that memory stays bounded.
@@ -33,8 +31,8 @@ pub struct Request {
 /// One swapped photo.
 ///
 /// # Shapes
-/// With the photo's height and width: `image`, `paint`: `H * W * 3` bytes; `mask`, `located`: `H * W` bytes, 255 = repainted, or where
-/// the worn article is, of networks that look for it.
+/// With the photo's height and width: `image`, `paint`: `H * W * 3` bytes; `mask`, `located`: `H * W` bytes, 255 =
+/// repainted, or where the worn article is, of networks that look for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Swapped {
     pub size: [usize; 2],
@@ -60,8 +58,8 @@ impl Swapper {
     /// Loads the newest snapshot of a run folder, or one snapshot file.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for a path that is not there; [`Error::Content`] for a folder without snapshots, a truncated snapshot
-    /// or one of another version; a device that is not there.
+    /// [`Error::NotFound`] for a path that is not there; [`Error::Content`] for a folder without snapshots, a truncated
+    /// snapshot or one of another version; a device that is not there.
     pub fn open(path: &Path, device: &str) -> Result<Swapper> {
         let device = torch_device(device)?;
         let file = if path.is_dir() {
@@ -91,14 +89,7 @@ impl Swapper {
             "init/generator",
         );
         (parameters.load(&snapshot.generator)).map_err(|e| Error::content(&path, e.to_string()))?;
-        Ok(Swapper {
-            config,
-            path,
-            step: snapshot.step,
-            device,
-            generator,
-            _parameters: parameters,
-        })
+        Ok(Swapper { config, path, step: snapshot.step, device, generator, _parameters: parameters })
     }
 
     /// Whether the networks cannot do without the picture of the worn article.
@@ -128,16 +119,11 @@ impl Swapper {
         let sides = self.config.image_size;
         let (human_fit, article_fit) = (self.config.human_fit, self.config.article_fit);
         let batch = |pictures: Vec<&RgbImage>, fit| {
-            let bytes: Vec<u8> = (pictures.iter())
-                .flat_map(|picture| planes(picture, sides, fit))
-                .collect();
+            let bytes: Vec<u8> = (pictures.iter()).flat_map(|picture| planes(picture, sides, fit)).collect();
             self.values(&bytes, pictures.len(), sides)
         };
         let all = |pick: fn(&Request) -> &RgbImage| requests.iter().map(pick).collect();
-        let (human, target) = (
-            batch(all(|r| &r.human), human_fit),
-            batch(all(|r| &r.target), article_fit),
-        );
+        let (human, target) = (batch(all(|r| &r.human), human_fit), batch(all(|r| &r.target), article_fit));
         let worn: Vec<&RgbImage> = requests.iter().filter_map(|r| r.worn.as_ref()).collect();
         use_precision(self.config.precision, self.device);
         tch::no_grad(|| {
@@ -146,10 +132,7 @@ impl Swapper {
             } else {
                 (self.generator).swap(&human, &batch(worn, article_fit), &target)
             };
-            (0i64..)
-                .zip(requests)
-                .map(|(i, request)| self.finish(&swap, i, request))
-                .collect()
+            (0i64..).zip(requests).map(|(i, request)| self.finish(&swap, i, request)).collect()
         })
     }
 
@@ -194,42 +177,32 @@ impl Swapper {
     }
 
     /// The mask of one swap at the photo's size. Returns bytes.
-    fn mask_in_detail(
-        &self,
-        mask: &Tensor,
-        detail: &Detail,
-        zoom: &Zoom,
-        photo: &RgbImage,
-    ) -> Vec<u8> {
+    fn mask_in_detail(&self, mask: &Tensor, detail: &Detail, zoom: &Zoom, photo: &RgbImage) -> Vec<u8> {
         let sides = [photo.height() as usize, photo.width() as usize];
         let [height, width] = zoom.size;
         let size = zoom.size.map(|side| side as usize);
         let bytes = resize_part(photo.as_raw(), sides, zoom.source, size, 3);
         let bytes = Tensor::from_slice(&bytes).reshape([1, height, width, 3]);
-        let photo = ValueRange::of(self.config.architecture)
-            .from_bytes(&bytes.permute([0, 3, 1, 2]).to_device(self.device));
+        let photo =
+            ValueRange::of(self.config.architecture).from_bytes(&bytes.permute([0, 3, 1, 2]).to_device(self.device));
         let [slope, offset] = detail.edges.each_ref().map(|xs| zoom.larger(xs));
         let worn = along(&slope, &offset, &photo);
         let mask = covering(&zoom.larger(mask), &worn, &zoom.larger(&detail.placement));
         zoom.bytes(&ValueRange::Unit.to_bytes(&mask.get(0)), 1)
     }
 
-    /// The paint of one swap at the photo's size, with the article's own pixels warped at that size: patterns stay as sharp as the
-    /// article's picture, whatever size the networks work at. Returns interleaved bytes.
+    /// The paint of one swap at the photo's size, with the article's own pixels warped at that size: patterns stay as
+    /// sharp as the article's picture, whatever size the networks work at. Returns interleaved bytes.
     fn paint_in_detail(&self, detail: &Detail, zoom: &Zoom, article: &RgbImage) -> Vec<u8> {
         // As many times the networks' size as the photo is.
-        let times = (zoom.size[0] as f64 / zoom.target.height as f64)
-            .round()
-            .max(1.0) as i64;
+        let times = (zoom.size[0] as f64 / zoom.target.height as f64).round().max(1.0) as i64;
         let sides = self.config.image_size.map(|side| side * times);
         let bytes = planes(article, sides, self.config.article_fit);
         let article = self.values(&bytes, 1, sides);
         // The rendering is of the networks' size, the article of the photo's: where both are mixed it counts more here.
         let mix = zoom.larger(&detail.mix).sqrt();
         let warped = warped(&article, &zoom.larger(&detail.flow));
-        let paint = zoom
-            .larger(&detail.rendered)
-            .lerp_tensor(&warped, &mix.expand_as(&warped));
+        let paint = zoom.larger(&detail.rendered).lerp_tensor(&warped, &mix.expand_as(&warped));
         let range = ValueRange::of(self.config.architecture);
         zoom.bytes(&range.to_bytes(&paint.get(0)).permute([1, 2, 0]), 3)
     }
@@ -256,12 +229,7 @@ impl Zoom {
         // Beyond that many pixels paint is stretched, so that memory stays bounded.
         let scale = (PAINTED / (height * width)).sqrt().min(1.0);
         let size = [height, width].map(|side| ((side * scale).round() as i64).max(1));
-        Zoom {
-            i,
-            source,
-            target,
-            size,
-        }
+        Zoom { i, source, target, size }
     }
 
     /// The picture's values.
@@ -281,8 +249,8 @@ impl Zoom {
     }
 }
 
-/// Of what was erased, what covers the worn article and what the target needs. The rest was erased for safety, and need not be
-/// invented.
+/// Of what was erased, what covers the worn article and what the target needs. The rest was erased for safety, and need
+/// not be invented.
 ///
 /// # Shapes
 /// `[N, 1, H, W]` in [0, 1], all of them and what is returned.
@@ -297,9 +265,7 @@ fn composite(photo: &[u8], paint: &[u8], mask: &[u8]) -> Vec<u8> {
         let mask = u32::from(mask);
         ((mask * u32::from(paint) + (255 - mask) * u32::from(photo) + 127) / 255) as u8
     };
-    (photo.iter().zip(paint).enumerate())
-        .map(|(i, (&photo, &paint))| blend(photo, paint, mask[i / 3]))
-        .collect()
+    (photo.iter().zip(paint).enumerate()).map(|(i, (&photo, &paint))| blend(photo, paint, mask[i / 3])).collect()
 }
 
 #[cfg(test)]
@@ -308,28 +274,20 @@ mod tests {
 
     #[test]
     fn what_was_erased_for_safety_alone_stays_the_photo() {
-        let [mask, worn, placement] = [
-            [1.0f32, 1.0, 1.0, 1.0, 0.5, 0.0],
-            [1.0, 0.0, 0.0, 0.35, 1.0, 1.0],
-            [0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
-        ]
-        .map(|row| Tensor::from_slice(&row).reshape([1, 1, 1, 6]));
+        let [mask, worn, placement] =
+            [[1.0f32, 1.0, 1.0, 1.0, 0.5, 0.0], [1.0, 0.0, 0.0, 0.35, 1.0, 1.0], [0.0, 1.0, 0.0, 0.0, 0.0, 1.0]]
+                .map(|row| Tensor::from_slice(&row).reshape([1, 1, 1, 6]));
         let got = covering(&mask, &worn, &placement).reshape([-1]);
         // Worn; placed; neither; worn perhaps; the erasure's soft edge; outside.
-        assert_eq!(
-            Vec::<f32>::try_from(got).unwrap(),
-            [1.0, 1.0, 0.0, 0.5, 0.5, 0.0]
-        );
+        assert_eq!(Vec::<f32>::try_from(got).unwrap(), [1.0, 1.0, 0.0, 0.5, 0.5, 0.0]);
     }
 
     #[test]
     fn the_mask_decides_between_photo_and_paint() {
-        let (photo, paint) = (
-            [10, 20, 31, 1, 2, 3, 9, 9, 9],
-            [200, 100, 0, 250, 250, 250, 7, 7, 7],
-        );
+        let (photo, paint) = ([10, 20, 31, 1, 2, 3, 9, 9, 9], [200, 100, 0, 250, 250, 250, 7, 7, 7]);
         let image = composite(&photo, &paint, &[128, 0, 255]);
-        // (128 * 200 + 127 * 10 + 127) / 255 = 105; (128 * 100 + 127 * 20 + 127) / 255 = 60; (127 * 31 + 127) / 255 = 15
+        // (128 * 200 + 127 * 10 + 127) / 255 = 105; (128 * 100 + 127 * 20 + 127) / 255 = 60; (127 * 31 + 127) / 255 =
+        // 15
         assert_eq!(image, [105, 60, 15, 1, 2, 3, 7, 7, 7]);
     }
 }

@@ -1,5 +1,5 @@
-//! The Conditional Analogy GAN (Jetchev & Bergmann, arXiv 1709.04695) on libtorch: it learns from pairs of a person and the
-//! product picture of what that person wears to put any other article on that person.
+//! The Conditional Analogy GAN (Jetchev & Bergmann, arXiv 1709.04695) on libtorch: it learns from pairs of a person and
+//! the product picture of what that person wears to put any other article on that person.
 //!
 //! One step, in ten lines:
 //!

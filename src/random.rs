@@ -1,4 +1,5 @@
-//! Randomness as a pure function of (seed, purpose, number): a resumed run repeats an uninterrupted one, on any number of threads.
+//! Randomness as a pure function of (seed, purpose, number): a resumed run repeats an uninterrupted one, on any number
+//! of threads.
 
 use half::bf16;
 use multiversion::multiversion;
@@ -16,12 +17,8 @@ fn mix(seed: u64, purpose: &str, number: u64) -> u64 {
     // FNV-1a over the purpose; the generator's own seeding scrambles the sum further.
     let purpose = purpose
         .bytes()
-        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
-    purpose
-        ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17)
-        ^ number.wrapping_mul(0xd1b5_4a32_d192_ed03)
+        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    purpose ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17) ^ number.wrapping_mul(0xd1b5_4a32_d192_ed03)
 }
 
 /// A random stream of its own for each purpose and number.
@@ -38,8 +35,8 @@ pub fn rng(seed: u64, purpose: &str, number: u64) -> Xoshiro256PlusPlus {
 
 /// Fills a contiguous float32 or bfloat16 tensor with gaussian values of mean 0.
 ///
-/// On the CPU the values are our own, the same on every processor, and leave libtorch's generator alone. On another device libtorch's
-/// generators are seeded and drawn from, so that nothing crosses to the device.
+/// On the CPU the values are our own, the same on every processor, and leave libtorch's generator alone. On another
+/// device libtorch's generators are seeded and drawn from, so that nothing crosses to the device.
 pub fn fill_normal(buffer: &mut Tensor, sigma: f64, seed: u64, purpose: &str, number: u64) {
     if buffer.device() != Device::Cpu {
         seed_device(seed, purpose, number);
@@ -80,8 +77,7 @@ fn fill_chunks<T: Send>(buffer: &mut Tensor, fill: impl Fn(u64, &mut [T]) + Sync
     parallel_for(length.div_ceil(CHUNK), |chunk| {
         let start = chunk * CHUNK;
         // SAFETY: chunks lie in the tensor, which is borrowed mutably, and each is given out once.
-        let values =
-            unsafe { std::slice::from_raw_parts_mut(memory.at(start), CHUNK.min(length - start)) };
+        let values = unsafe { std::slice::from_raw_parts_mut(memory.at(start), CHUNK.min(length - start)) };
         fill(chunk as u64, values);
     });
 }
@@ -89,8 +85,8 @@ fn fill_chunks<T: Send>(buffer: &mut Tensor, fill: impl Fn(u64, &mut [T]) + Sync
 /// Streams that advance together.
 const LANES: usize = 16;
 
-/// Sixteen xoshiro128++ generators side by side (Blackman & Vigna 2021, arXiv 1805.01407): plain loops over lanes are what
-/// vector instructions do at once.
+/// Sixteen xoshiro128++ generators side by side (Blackman & Vigna 2021, arXiv 1805.01407): plain loops over lanes are
+/// what vector instructions do at once.
 #[derive(Clone, Copy)]
 struct Lanes([[u32; LANES]; 4]);
 
@@ -98,9 +94,7 @@ impl Lanes {
     fn new(base: u64, chunk: u64) -> Self {
         let stream = base.wrapping_add((chunk + 1).wrapping_mul(0xa076_1d64_78bd_642f));
         let mut seeds = Xoshiro256PlusPlus::seed_from_u64(stream);
-        Lanes(std::array::from_fn(|_| {
-            std::array::from_fn(|_| seeds.random())
-        }))
+        Lanes(std::array::from_fn(|_| std::array::from_fn(|_| seeds.random())))
     }
 
     #[inline(always)]
@@ -136,7 +130,8 @@ impl Lanes {
     }
 }
 
-/// Two independent standard gaussian values of two uniform numbers. Without a library's functions, of which each processor has its own.
+/// Two independent standard gaussian values of two uniform numbers. Without a library's functions, of which each
+/// processor has its own.
 #[inline(always)]
 fn gaussian(radius: u32, angle: u32) -> [f32; 2] {
     // In (0, 1): 2^-32 (radius + 1/2), so that the radius ends at 6.8 deviations.
@@ -165,13 +160,8 @@ fn gaussian(radius: u32, angle: u32) -> [f32; 2] {
     let t = (angle as i32 >> 8) as f32 * (std::f32::consts::FRAC_PI_4 / 8_388_608.0);
     let z = t * t;
     let sine = ((-1.951_529_6e-4 * z + 8.332_161e-3) * z - 1.666_665_5e-1) * z * t + t;
-    let cosine =
-        ((2.443_315_7e-5 * z - 1.388_731_6e-3) * z + 4.166_664_6e-2) * z * z - 0.5 * z + 1.0;
-    let (one, other) = if angle & 1 == 0 {
-        (cosine, sine)
-    } else {
-        (sine, cosine)
-    };
+    let cosine = ((2.443_315_7e-5 * z - 1.388_731_6e-3) * z + 4.166_664_6e-2) * z * z - 0.5 * z + 1.0;
+    let (one, other) = if angle & 1 == 0 { (cosine, sine) } else { (sine, cosine) };
     let one = if angle & 2 == 0 { one } else { -one };
     let other = if angle & 4 == 0 { other } else { -other };
     [length * one, length * other]
@@ -198,17 +188,9 @@ mod tests {
         }
         let mean = a.mean(Kind::Float).double_value(&[]);
         let std = a.std(false).double_value(&[]);
-        assert!(
-            mean.abs() < 0.003 && (std - 0.2).abs() < 0.002,
-            "{mean} {std}"
-        );
+        assert!(mean.abs() < 0.003 && (std - 0.2).abs() < 0.002, "{mean} {std}");
         // 4.55 % of a gaussian lie outside two sigma.
-        let outside = a
-            .abs()
-            .gt(0.4)
-            .to_kind(Kind::Float)
-            .mean(Kind::Float)
-            .double_value(&[]);
+        let outside = a.abs().gt(0.4).to_kind(Kind::Float).mean(Kind::Float).double_value(&[]);
         assert!((outside - 0.0455).abs() < 0.003, "{outside}");
         // Chunks don't repeat each other.
         assert_ne!(a.narrow(0, 0, 8192), a.narrow(0, 8192, 8192));
@@ -223,68 +205,36 @@ mod tests {
         };
         let n = values.numel() as f64;
         // Mean, variance, skewness and kurtosis, each within five of its standard errors.
-        for (power, expected, variance) in
-            [(1, 0.0, 1.0), (2, 1.0, 2.0), (3, 0.0, 15.0), (4, 3.0, 96.0)]
-        {
-            let got = values
-                .pow_tensor_scalar(power)
-                .mean(Kind::Double)
-                .double_value(&[]);
+        for (power, expected, variance) in [(1, 0.0, 1.0), (2, 1.0, 2.0), (3, 0.0, 15.0), (4, 3.0, 96.0)] {
+            let got = values.pow_tensor_scalar(power).mean(Kind::Double).double_value(&[]);
             let error = (variance / n).sqrt();
-            assert!(
-                (got - expected).abs() < 5.0 * error,
-                "moment {power}: {got}"
-            );
+            assert!((got - expected).abs() < 5.0 * error, "moment {power}: {got}");
         }
         // Shares beyond k deviations, of both sides.
-        for (k, share) in [
-            (1.0, 0.317_310_5),
-            (2.0, 0.045_500_3),
-            (3.0, 0.002_699_8),
-            (4.0, 6.334e-5),
-        ] {
-            let got = values
-                .abs()
-                .gt(k)
-                .to_kind(Kind::Double)
-                .mean(Kind::Double)
-                .double_value(&[]);
-            assert!(
-                (got - share).abs() < 5.0 * (share / n).sqrt(),
-                "beyond {k}: {got}"
-            );
+        for (k, share) in [(1.0, 0.317_310_5), (2.0, 0.045_500_3), (3.0, 0.002_699_8), (4.0, 6.334e-5)] {
+            let got = values.abs().gt(k).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
+            assert!((got - share).abs() < 5.0 * (share / n).sqrt(), "beyond {k}: {got}");
         }
         // Neither the pair of one radius and angle nor neighbours, nor their squares, know of each other.
         for lag in [1, 16, 17, 32, 8192] {
             let m = values.numel() as i64 - lag;
             let (a, b) = (values.narrow(0, 0, m), values.narrow(0, lag, m));
             let together = (&a * &b).mean(Kind::Double).double_value(&[]);
-            let squares = ((a.square() - 1.0) * (b.square() - 1.0))
-                .mean(Kind::Double)
-                .double_value(&[]);
-            assert!(
-                together.abs() < 5.0 / n.sqrt() && squares.abs() < 10.0 / n.sqrt(),
-                "{lag}: {together} {squares}"
-            );
+            let squares = ((a.square() - 1.0) * (b.square() - 1.0)).mean(Kind::Double).double_value(&[]);
+            assert!(together.abs() < 5.0 / n.sqrt() && squares.abs() < 10.0 / n.sqrt(), "{lag}: {together} {squares}");
         }
     }
 
     #[test]
     fn the_functions_inside_are_exact_to_float32() {
         // Every combination of a coarse grid, ends included, against double precision.
-        let grid = (0..=255u32)
-            .map(|k| k * 0x0101_0101)
-            .chain([1, u32::MAX - 1]);
+        let grid = (0..=255u32).map(|k| k * 0x0101_0101).chain([1, u32::MAX - 1]);
         for radius in grid.clone() {
             for angle in grid.clone() {
                 let uniform = f64::from((radius as f32 + 0.5) * (1.0 / 4_294_967_296.0));
                 let length = (-2.0 * uniform.ln()).max(0.0).sqrt();
                 let t = f64::from(angle as i32 >> 8) / 8_388_608.0 * std::f64::consts::FRAC_PI_4;
-                let (mut one, mut other) = if angle & 1 == 0 {
-                    (t.cos(), t.sin())
-                } else {
-                    (t.sin(), t.cos())
-                };
+                let (mut one, mut other) = if angle & 1 == 0 { (t.cos(), t.sin()) } else { (t.sin(), t.cos()) };
                 if angle & 2 != 0 {
                     one = -one;
                 }
@@ -293,10 +243,7 @@ mod tests {
                 }
                 let got = gaussian(radius, angle);
                 for (got, expected) in got.into_iter().zip([length * one, length * other]) {
-                    assert!(
-                        (f64::from(got) - expected).abs() < 1e-5,
-                        "{radius} {angle}: {got} {expected}"
-                    );
+                    assert!((f64::from(got) - expected).abs() < 1e-5, "{radius} {angle}: {got} {expected}");
                 }
             }
         }
@@ -304,9 +251,7 @@ mod tests {
 
     #[test]
     fn bfloat16_noise_is_the_same_noise_rounded() {
-        let worst = (drawn(Kind::Float, 1, 2) - drawn(Kind::BFloat16, 1, 2))
-            .abs()
-            .max();
+        let worst = (drawn(Kind::Float, 1, 2) - drawn(Kind::BFloat16, 1, 2)).abs().max();
         assert!(worst.double_value(&[]) < 0.2 * 5.0 / 256.0);
     }
 }

@@ -5,7 +5,8 @@ use cagan::config::Fit;
 use cagan::pixels::{MAX_PIXELS, decode_rgb, planes};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    // `decode_rgb` makes an error of a decoder's panic and keeps it from libFuzzer's hook; one anywhere else ends the process here.
+    // `decode_rgb` makes an error of a decoder's panic and keeps it from libFuzzer's hook; one anywhere else ends the
+    // process here.
     match decode_rgb(bytes) {
         Ok(picture) => {
             let (width, height) = picture.dimensions();

@@ -1,5 +1,5 @@
-//! Any bytes are a checkpoint's tensors, a snapshot whose generator can be built, or are refused in one line; memory stays near
-//! their length.
+//! Any bytes are a checkpoint's tensors, a snapshot whose generator can be built, or are refused in one line; memory
+//! stays near their length.
 #![no_main]
 
 use std::path::{Path, PathBuf};
@@ -35,8 +35,8 @@ fn read(bytes: &[u8]) {
     }
 }
 
-/// Three texts with 0xff between them as the entries of a file's header, the directory of its tensors and their bytes: what chance
-/// would not put together.
+/// Three texts with 0xff between them as the entries of a file's header, the directory of its tensors and their bytes:
+/// what chance would not put together.
 fn dressed(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut parts = bytes.splitn(3, |&byte| byte == 0xff);
     let [entries, directory, data] = [parts.next()?, parts.next()?, parts.next()?];

@@ -16,10 +16,7 @@ use crate::error::{Error, Result};
 use crate::pixels::{decode_rgb, read_rgb};
 
 /// A value as a Python object, by way of JSON.
-pub fn to_python<'py>(
-    py: Python<'py>,
-    value: &impl serde::Serialize,
-) -> PyResult<Bound<'py, PyAny>> {
+pub fn to_python<'py>(py: Python<'py>, value: &impl serde::Serialize) -> PyResult<Bound<'py, PyAny>> {
     let text = serde_json::to_string(value).expect("plain values");
     py.import("json")?.call_method1("loads", (text,))
 }
@@ -28,27 +25,16 @@ pub fn to_python<'py>(
 pub fn from_python(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Value> {
     let py = object.py();
     let options = PyDict::new(py);
-    options.set_item(
-        "default",
-        py.import("operator")?
-            .call_method1("methodcaller", ("item",))?,
-    )?;
-    let text = py
-        .import("json")?
-        .call_method("dumps", (object,), Some(&options))
-        .and_then(|text| text.extract::<String>());
+    options.set_item("default", py.import("operator")?.call_method1("methodcaller", ("item",))?)?;
+    let text =
+        py.import("json")?.call_method("dumps", (object,), Some(&options)).and_then(|text| text.extract::<String>());
     let value = text.ok().and_then(|text| serde_json::from_str(&text).ok());
-    let refused = || {
-        Error::setting(
-            name,
-            "a finite number, text, flag or list",
-            object.to_string(),
-        )
-    };
+    let refused = || Error::setting(name, "a finite number, text, flag or list", object.to_string());
     value.ok_or_else(|| refused().into())
 }
 
-/// A picture that came from Python: a path, a PIL picture, or an `[H, W, 3]` uint8 array or tensor on the CPU (by DLPack).
+/// A picture that came from Python: a path, a PIL picture, or an `[H, W, 3]` uint8 array or tensor on the CPU (by
+/// DLPack).
 pub enum Picture {
     Path(PathBuf),
     Pixels(RgbImage),
@@ -66,12 +52,10 @@ impl Picture {
                 return Ok(Picture::Pixels(from_pil(name, object)?));
             }
             let rgb = object.call_method1("convert", ("RGB",))?;
-            object
-                .py()
-                .import("numpy")?
-                .call_method1("asarray", (rgb,))?
+            object.py().import("numpy")?.call_method1("asarray", (rgb,))?
         } else if object.hasattr("__dlpack__")? && !object.hasattr("__array_interface__")? {
-            // Another library's tensor, without a copy; what DLPack can't hand to numpy is refused below by its own dtype.
+            // Another library's tensor, without a copy; what DLPack can't hand to numpy is refused below by its own
+            // dtype.
             let numpy = object.py().import("numpy")?;
             (numpy.call_method1("from_dlpack", (object,))).unwrap_or_else(|_| object.clone())
         } else {
@@ -79,14 +63,11 @@ impl Picture {
         };
         let wrong = |got: String| Error::Array {
             name: name.into(),
-            expected: "a path, a PIL picture or a uint8 array or CPU tensor of shape [H, W, 3]"
-                .into(),
+            expected: "a path, a PIL picture or a uint8 array or CPU tensor of shape [H, W, 3]".into(),
             got,
         };
         let Ok(pixels) = array.extract::<PyReadonlyArrayDyn<u8>>() else {
-            let kind = array
-                .getattr("dtype")
-                .or_else(|_| array.get_type().getattr("__name__"))?;
+            let kind = array.getattr("dtype").or_else(|_| array.get_type().getattr("__name__"))?;
             return Err(wrong(kind.to_string()).into());
         };
         match *pixels.shape() {
@@ -115,20 +96,12 @@ fn from_pil(name: &str, picture: &Bound<'_, PyAny>) -> PyResult<RgbImage> {
     options.set_item("compress_level", 1)?;
     picture.call_method("save", (&file, "PNG"), Some(&options))?;
     let bytes: Vec<u8> = file.call_method0("getvalue")?.extract()?;
-    let refused = |got| Error::Array {
-        name: name.into(),
-        expected: "a PIL picture that PNG can hold".into(),
-        got,
-    };
+    let refused = |got| Error::Array { name: name.into(), expected: "a PIL picture that PNG can hold".into(), got };
     Ok(decode_rgb(&bytes).map_err(refused)?)
 }
 
 /// Bytes as a numpy array of that shape.
-pub fn bytes_to_numpy<'py>(
-    py: Python<'py>,
-    bytes: Vec<u8>,
-    shape: &[usize],
-) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
+pub fn bytes_to_numpy<'py>(py: Python<'py>, bytes: Vec<u8>, shape: &[usize]) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
     PyArray1::from_vec(py, bytes).reshape(shape.to_vec())
 }
 
@@ -139,33 +112,20 @@ pub fn bytes_from_numpy(
     shape: &str,
     fits: impl Fn(&[usize]) -> bool,
 ) -> PyResult<(Vec<u8>, Vec<usize>)> {
-    let refused = |got| Error::Array {
-        name: name.into(),
-        expected: format!("a uint8 array of shape {shape}"),
-        got,
-    };
+    let refused = |got| Error::Array { name: name.into(), expected: format!("a uint8 array of shape {shape}"), got };
     let Ok(array) = object.extract::<PyReadonlyArrayDyn<u8>>() else {
-        let kind = object
-            .getattr("dtype")
-            .or_else(|_| object.get_type().getattr("__name__"))?;
+        let kind = object.getattr("dtype").or_else(|_| object.get_type().getattr("__name__"))?;
         return Err(refused(kind.to_string()).into());
     };
     if !fits(array.shape()) {
         return Err(refused(format!("shape {:?}", array.shape())).into());
     }
-    Ok((
-        array.as_array().iter().copied().collect(),
-        array.shape().to_vec(),
-    ))
+    Ok((array.as_array().iter().copied().collect(), array.shape().to_vec()))
 }
 
 /// A tensor as a float32 array.
 pub fn to_numpy<'py>(py: Python<'py>, tensor: &Tensor) -> PyResult<Bound<'py, PyArrayDyn<f32>>> {
-    let tensor = tensor
-        .detach()
-        .to_device(Device::Cpu)
-        .to_kind(Kind::Float)
-        .contiguous();
+    let tensor = tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
     let mut values = vec![0f32; tensor.numel()];
     tensor.copy_data(&mut values, tensor.numel());
     let shape: Vec<usize> = tensor.size().iter().map(|&n| n as usize).collect();
@@ -178,12 +138,10 @@ struct Memory(#[allow(dead_code, reason = "it is held, not read")] Mutex<Tensor>
 
 /// A tensor that nobody else keeps as a float32 array, without a copy where it is one on the CPU already.
 pub fn into_numpy(py: Python<'_>, tensor: Tensor) -> PyResult<Bound<'_, PyArrayDyn<f32>>> {
-    let tensor = (tensor.detach().to_device(Device::Cpu))
-        .to_kind(Kind::Float)
-        .contiguous();
+    let tensor = (tensor.detach().to_device(Device::Cpu)).to_kind(Kind::Float).contiguous();
     let shape: Vec<usize> = tensor.size().iter().map(|&n| n as usize).collect();
-    // SAFETY: contiguous float32 memory of that shape on the CPU, as just made sure. It lives as long as the tensor, which the
-    // array's base object holds and never reallocates.
+    // SAFETY: contiguous float32 memory of that shape on the CPU, as just made sure. It lives as long as the tensor,
+    // which the array's base object holds and never reallocates.
     unsafe {
         let view = ArrayViewD::from_shape_ptr(shape, tensor.data_ptr().cast::<f32>());
         let memory = Bound::new(py, Memory(Mutex::new(tensor)))?;
@@ -193,13 +151,11 @@ pub fn into_numpy(py: Python<'_>, tensor: Tensor) -> PyResult<Bound<'_, PyArrayD
 
 /// A float32 array as a tensor on the CPU.
 pub fn from_numpy(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
-    let array = object
-        .extract::<PyReadonlyArrayDyn<f32>>()
-        .map_err(|_| Error::Array {
-            name: name.into(),
-            expected: "a float32 array".into(),
-            got: object.get_type().to_string(),
-        })?;
+    let array = object.extract::<PyReadonlyArrayDyn<f32>>().map_err(|_| Error::Array {
+        name: name.into(),
+        expected: "a float32 array".into(),
+        got: object.get_type().to_string(),
+    })?;
     let shape: Vec<i64> = array.shape().iter().map(|&n| n as i64).collect();
     let values: Vec<f32> = array.as_array().iter().copied().collect();
     Ok(Tensor::from_slice(&values).reshape(shape))

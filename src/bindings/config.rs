@@ -37,10 +37,7 @@ impl std::hash::Hash for PyConfig {
 
 impl PyConfig {
     fn text(&self, name: &str) -> String {
-        self.0.to_map()[name]
-            .as_str()
-            .expect("a choice is a text")
-            .to_owned()
+        self.0.to_map()[name].as_str().expect("a choice is a text").to_owned()
     }
 }
 
@@ -88,18 +85,15 @@ impl PyConfig {
     ///     64
     #[pyo3(signature = (**overrides))]
     fn replace(&self, overrides: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
-        let Value::Object(overrides) = json(overrides)? else {
-            unreachable!("keywords have names")
-        };
+        let Value::Object(overrides) = json(overrides)? else { unreachable!("keywords have names") };
         Ok(PyConfig(self.0.replace(overrides)?))
     }
 
-    /// Where each value comes from: "[A] ..." the article, "[P] ..." the paper, "[we] ..." our choice, "yours ..." an override.
+    /// Where each value comes from: "[A] ..." the article, "[P] ..." the paper, "[we] ..." our choice, "yours ..." an
+    /// override.
     fn sources<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let pairs = self.0.sources().into_iter();
-        let map: Map<String, Value> = pairs
-            .map(|(name, source)| (name.into(), source.into()))
-            .collect();
+        let map: Map<String, Value> = pairs.map(|(name, source)| (name.into(), source.into())).collect();
         to_python(py, &map)
     }
 
@@ -133,10 +127,7 @@ impl PyConfig {
         let map = self.0.to_map();
         let mut text = format!("preset {}", self.0.preset.name());
         for (name, source) in self.0.sources() {
-            text.push_str(&format!(
-                "\n{name:22} {:12} {source}",
-                map[name].to_string()
-            ));
+            text.push_str(&format!("\n{name:22} {:12} {source}", map[name].to_string()));
         }
         text
     }
@@ -157,18 +148,14 @@ impl PyConfig {
                 true => ("<mark><b>", "</b></mark>"),
                 false => ("", ""),
             };
-            let cells =
-                [name, &value, &source].map(|text| format!("<td>{on}{}{off}</td>", escaped(text)));
+            let cells = [name, &value, &source].map(|text| format!("<td>{on}{}{off}</td>", escaped(text)));
             text += &format!("<tr>{}</tr>", cells.concat());
         }
         text + "</tbody></table>"
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (String,))> {
-        Ok((
-            slf.get_type().getattr("from_json")?,
-            (slf.get().0.to_json(),),
-        ))
+        Ok((slf.get_type().getattr("from_json")?, (slf.get().0.to_json(),)))
     }
 
     #[getter]
@@ -544,9 +531,7 @@ impl PyConfig {
 
 /// A text as HTML shows it.
 fn escaped(text: &str) -> String {
-    (text.replace('&', "&amp;"))
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
+    (text.replace('&', "&amp;")).replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// Python's overrides as JSON.

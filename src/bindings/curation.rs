@@ -15,10 +15,8 @@ use crate::error::Error;
 #[pyfunction]
 pub fn curation_options(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     let defaults = serde_json::to_value(Options::default()).expect("plain numbers");
-    let list: Vec<Value> = OPTIONS
-        .iter()
-        .map(|(name, help)| json!({"name": name, "default": defaults[name], "help": help}))
-        .collect();
+    let list: Vec<Value> =
+        OPTIONS.iter().map(|(name, help)| json!({"name": name, "default": defaults[name], "help": help})).collect();
     to_python(py, &list)
 }
 
@@ -52,9 +50,7 @@ pub fn inspect<'py>(
     options: &Bound<'py, PyDict>,
     observe: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let Value::Object(given) = from_python("options", options)? else {
-        unreachable!("a dictionary is a map")
-    };
+    let Value::Object(given) = from_python("options", options)? else { unreachable!("a dictionary is a map") };
     let options = Options::with(&given)?;
     let rows = rows
         .into_iter()
@@ -64,18 +60,10 @@ pub fn inspect<'py>(
                 "kept" => Standing::Kept,
                 "excluded" => Standing::Excluded,
                 name => {
-                    return Err(Error::unknown(
-                        "standing",
-                        name,
-                        ["open", "kept", "excluded"],
-                    ));
+                    return Err(Error::unknown("standing", name, ["open", "kept", "excluded"]));
                 }
             };
-            Ok(Row {
-                human,
-                article,
-                standing,
-            })
+            Ok(Row { human, article, standing })
         })
         .collect::<Result<Vec<Row>, Error>>()?;
     let observe = observe.clone().unbind();
@@ -107,18 +95,11 @@ pub fn thumbnails<'py>(
     let mut pictures = Vec::with_capacity(paths.len());
     for part in paths.chunks(64) {
         py.check_signals()?;
-        let shown: Vec<_> = py.detach(|| {
-            part.par_iter()
-                .map(|path| thumbnail(path, most).ok())
-                .collect()
-        });
+        let shown: Vec<_> = py.detach(|| part.par_iter().map(|path| thumbnail(path, most).ok()).collect());
         pictures.extend(shown);
     }
     let bytes = |picture: Vec<u8>| PyBytes::new(py, &picture);
-    Ok(pictures
-        .into_iter()
-        .map(|picture| picture.map(bytes))
-        .collect())
+    Ok(pictures.into_iter().map(|picture| picture.map(bytes)).collect())
 }
 
 /// PNG bytes of a picture file, of its own size.

@@ -48,13 +48,7 @@ impl PyPair {
         group: Option<String>,
         split: Option<String>,
     ) -> Self {
-        PyPair(Pair {
-            id,
-            human: human_path,
-            article: article_path,
-            group,
-            split,
-        })
+        PyPair(Pair { id, human: human_path, article: article_path, group, split })
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> (Bound<'py, PyAny>, PairParts) {
@@ -118,10 +112,11 @@ fn decoded<'py>(py: Python<'py>, path: &Path) -> PyResult<Bound<'py, PyArrayDyn<
     bytes_to_numpy(py, picture.into_raw(), &shape)
 }
 
-/// The pairs of a folder, in the first of these that is there: `pairs.csv` (columns id, human, article and optionally group, split,
-/// exclude, reason; paths relative to the folder); `human/` and `article/` matched by file stem; `image/` and `cloth/`, as the
-/// try-on sets have them, with or without a pairs text file; files `<id>_1` (human) and `<id>_5` (article). All but the first may also
-/// stand in folders `train`, `val`, `valid`, `validation`, `test`. No picture is opened yet.
+/// The pairs of a folder, in the first of these that is there: `pairs.csv` (columns id, human, article and optionally
+/// group, split, exclude, reason; paths relative to the folder); `human/` and `article/` matched by file stem; `image/`
+/// and `cloth/`, as the try-on sets have them, with or without a pairs text file; files `<id>_1` (human) and `<id>_5`
+/// (article). All but the first may also stand in folders `train`, `val`, `valid`, `validation`, `test`. No picture is
+/// opened yet.
 ///
 /// Args:
 ///     folder: The folder.
@@ -139,12 +134,7 @@ pub struct PyPairs(pub Pairs);
 impl PyPairs {
     #[new]
     #[pyo3(signature = (folder, *, on_error=None, extra_articles=None))]
-    fn new(
-        py: Python<'_>,
-        folder: PathBuf,
-        on_error: Option<&str>,
-        extra_articles: Option<bool>,
-    ) -> PyResult<Self> {
+    fn new(py: Python<'_>, folder: PathBuf, on_error: Option<&str>, extra_articles: Option<bool>) -> PyResult<Self> {
         let mut options = Options::default();
         if let Some(on_error) = on_error {
             options.on_error = match on_error {
@@ -178,9 +168,7 @@ impl PyPairs {
     #[getter]
     fn extra_articles(&self) -> Vec<(String, PathBuf)> {
         let articles = self.0.extra.iter();
-        articles
-            .map(|article| (article.id.clone(), article.path.clone()))
-            .collect()
+        articles.map(|article| (article.id.clone(), article.path.clone())).collect()
     }
 
     /// What `pairs.csv` excludes: (id, path, reason).
@@ -189,8 +177,8 @@ impl PyPairs {
         left_out(&self.0.excluded)
     }
 
-    /// What was skipped when the folder was read: (id, path, reason). Pictures are decoded later: a run lists what it skipped then in
-    /// its `skipped.csv`.
+    /// What was skipped when the folder was read: (id, path, reason). Pictures are decoded later: a run lists what it
+    /// skipped then in its `skipped.csv`.
     #[getter]
     fn skipped(&self) -> Vec<(String, PathBuf, String)> {
         left_out(&self.0.skipped)
@@ -204,8 +192,8 @@ impl PyPairs {
         Ok(PyPairs(self.0.of_split(name)?))
     }
 
-    /// Splits off a share of the pairs, drawn by `seed` (0 where none is given). Pairs of one group, and pairs that share a human's or
-    /// an article's file or its exact bytes, stay on one side.
+    /// Splits off a share of the pairs, drawn by `seed` (0 where none is given). Pairs of one group, and pairs that
+    /// share a human's or an article's file or its exact bytes, stay on one side.
     ///
     /// Args:
     ///     share: The part to split off, between 0 and 1.
@@ -233,58 +221,34 @@ impl PyPairs {
         skipped: Vec<(String, PathBuf, String)>,
         skips: bool,
     ) -> PyPairs {
-        let pair = |(id, human, article, group, split)| Pair {
-            id,
-            human,
-            article,
-            group,
-            split,
-        };
+        let pair = |(id, human, article, group, split)| Pair { id, human, article, group, split };
         let left_out = |(id, path, reason)| LeftOut { id, path, reason };
         PyPairs(Pairs {
             folder,
             pairs: pairs.into_iter().map(pair).collect(),
-            extra: (extra.into_iter())
-                .map(|(id, path)| Article { id, path })
-                .collect(),
+            extra: (extra.into_iter()).map(|(id, path)| Article { id, path }).collect(),
             excluded: excluded.into_iter().map(left_out).collect(),
             skipped: skipped.into_iter().map(left_out).collect(),
             on_error: if skips { OnError::Skip } else { OnError::Raise },
         })
     }
 
-    fn __reduce__<'py>(
-        slf: &Bound<'py, Self>,
-    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
         let it = slf.get();
         let pairs: Vec<PairParts> = it.0.pairs.iter().cloned().map(parts_of).collect();
-        let parts = (
-            it.folder(),
-            pairs,
-            it.extra_articles(),
-            it.excluded(),
-            it.skipped(),
-            it.0.on_error == OnError::Skip,
-        );
-        Ok((
-            slf.get_type().getattr("_restored")?,
-            parts.into_pyobject(slf.py())?,
-        ))
+        let parts =
+            (it.folder(), pairs, it.extra_articles(), it.excluded(), it.skipped(), it.0.on_error == OnError::Skip);
+        Ok((slf.get_type().getattr("_restored")?, parts.into_pyobject(slf.py())?))
     }
 
     /// A contact sheet of pairs from the whole set, each human above its article; white where a picture cannot be read.
     fn _repr_png_(&self, py: Python<'_>) -> Cow<'_, [u8]> {
         py.detach(|| {
             let count = self.0.len().min(SHEET);
-            let chosen: Vec<&Pair> = (0..count)
-                .map(|k| &self.0.pairs[k * self.0.len() / count])
-                .collect();
+            let chosen: Vec<&Pair> = (0..count).map(|k| &self.0.pairs[k * self.0.len() / count]).collect();
             let mut rows = Vec::new();
             for part in chosen.chunks(ACROSS) {
-                let paths = [
-                    |pair: &Pair| pair.human.clone(),
-                    |pair: &Pair| pair.article.clone(),
-                ];
+                let paths = [|pair: &Pair| pair.human.clone(), |pair: &Pair| pair.article.clone()];
                 for path in paths {
                     let pictures = part.par_iter().map(|pair| read_rgb(&path(pair)).ok());
                     rows.push(pictures.collect());
@@ -307,9 +271,7 @@ impl PyPairs {
         } else if let Ok(index) = key.extract::<i64>() {
             let len = self.0.len();
             let place = if index < 0 { index + len as i64 } else { index };
-            let pair = usize::try_from(place)
-                .ok()
-                .and_then(|p| self.0.pairs.get(p));
+            let pair = usize::try_from(place).ok().and_then(|p| self.0.pairs.get(p));
             pair.ok_or(Error::Index { index, len })?
         } else {
             let text = format!("pairs: expected an index or an id, got {}", key.repr()?);
@@ -322,29 +284,15 @@ impl PyPairs {
     fn __contains__(&self, key: &Bound<'_, PyAny>) -> bool {
         match key.extract::<String>() {
             Ok(id) => self.0.find(&id).is_ok(),
-            Err(_) => key
-                .cast::<PyPair>()
-                .is_ok_and(|pair| self.0.pairs.contains(&pair.get().0)),
+            Err(_) => key.cast::<PyPair>().is_ok_and(|pair| self.0.pairs.contains(&pair.get().0)),
         }
     }
 
     fn __repr__(&self) -> String {
-        let Pairs {
-            extra,
-            excluded,
-            skipped,
-            ..
-        } = &self.0;
-        let mut text = format!(
-            "Pairs({:?}, {} pairs",
-            self.0.folder.display().to_string(),
-            self.0.len()
-        );
-        let counts = [
-            ("articles without a human", extra.len()),
-            ("excluded", excluded.len()),
-            ("skipped", skipped.len()),
-        ];
+        let Pairs { extra, excluded, skipped, .. } = &self.0;
+        let mut text = format!("Pairs({:?}, {} pairs", self.0.folder.display().to_string(), self.0.len());
+        let counts =
+            [("articles without a human", extra.len()), ("excluded", excluded.len()), ("skipped", skipped.len())];
         for (what, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
             text += &format!(", {count} {what}");
         }
@@ -360,8 +308,8 @@ fn left_out(list: &[LeftOut]) -> Vec<(String, PathBuf, String)> {
 /// A picture's place in a listing: id, human, article, split.
 type ListedRow = (String, Option<PathBuf>, Option<PathBuf>, Option<String>);
 
-/// The pictures of a folder without `pairs.csv` in one of the layouts that `Pairs` knows: (id, human, article, split), None where there is
-/// none.
+/// The pictures of a folder without `pairs.csv` in one of the layouts that `Pairs` knows: (id, human, article, split),
+/// None where there is none.
 ///
 /// Raises:
 ///     FileNotFoundError: For a folder that is not there or of none of the layouts.
@@ -383,12 +331,13 @@ pub fn read_picture(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyArray
     decoded(py, &path)
 }
 
-/// Draws synthetic pairs: paper dolls and the garments that they wear, as an ordinary pairs folder of PNG files; and true swaps,
-/// for evaluation.
+/// Draws synthetic pairs: paper dolls and the garments that they wear, as an ordinary pairs folder of PNG files; and
+/// true swaps, for evaluation.
 ///
-/// A true swap is the same person in the article of another pair: `swaps/<human id>__<target id>.png`, beside it as `.alpha.png`
-/// the mask of what changes (8 bit grey: how much of a pixel either article covers, above 0 wherever the two pictures may differ),
-/// and all of them in `swaps/list.csv` with the columns human and target, as `cagan swap --list` takes it.
+/// A true swap is the same person in the article of another pair: `swaps/<human id>__<target id>.png`, beside it as
+/// `.alpha.png` the mask of what changes (8 bit grey: how much of a pixel either article covers, above 0 wherever the
+/// two pictures may differ), and all of them in `swaps/list.csv` with the columns human and target, as `cagan swap
+/// --list` takes it.
 ///
 /// Args:
 ///     out: The folder, made where it is not there.
@@ -413,14 +362,11 @@ pub fn dolls(
     size: Option<Size>,
     swaps: Option<i64>,
 ) -> PyResult<PyPairs> {
-    let positive = |name: &str, value: i64| {
-        u64::try_from(value).map_err(|_| Error::setting(name, "zero or more", value))
-    };
+    let positive =
+        |name: &str, value: i64| u64::try_from(value).map_err(|_| Error::setting(name, "zero or more", value));
     let count = positive("count", count)?;
     let seed = seed.map_or(Ok(SEED), |seed| positive("seed", seed))?;
-    let side = |value| {
-        u32::try_from(value).map_err(|_| Error::setting("size", "sides of 16 to 1024", value))
-    };
+    let side = |value| u32::try_from(value).map_err(|_| Error::setting("size", "sides of 16 to 1024", value));
     let size = match size {
         None => SIZE,
         Some(Size::Square(length)) => [side(length)?; 2],

@@ -2,8 +2,8 @@
 
 use pyo3::PyErr;
 use pyo3::exceptions::{
-    PyFileNotFoundError, PyFloatingPointError, PyIndexError, PyKeyError, PyOSError, PyRuntimeError,
-    PyTypeError, PyValueError,
+    PyFileNotFoundError, PyFloatingPointError, PyIndexError, PyKeyError, PyOSError, PyRuntimeError, PyTypeError,
+    PyValueError,
 };
 
 use crate::error::Error;
@@ -12,9 +12,7 @@ impl From<Error> for PyErr {
     fn from(error: Error) -> PyErr {
         let text = error.to_string();
         match error {
-            Error::Setting { .. } | Error::Content { .. } | Error::Array { .. } => {
-                PyValueError::new_err(text)
-            }
+            Error::Setting { .. } | Error::Content { .. } | Error::Array { .. } => PyValueError::new_err(text),
             Error::UnknownName { kind, .. } => match kind {
                 // As for any unknown keyword.
                 "setting" => PyTypeError::new_err(text),
@@ -31,9 +29,7 @@ impl From<Error> for PyErr {
                 }
                 None => PyOSError::new_err(text),
             },
-            Error::Device(_) | Error::Torch(_) | Error::Busy { .. } => {
-                PyRuntimeError::new_err(text)
-            }
+            Error::Device(_) | Error::Torch(_) | Error::Busy { .. } => PyRuntimeError::new_err(text),
             Error::NonFinite { .. } => PyFloatingPointError::new_err(text),
             Error::Index { .. } => PyIndexError::new_err(text),
         }

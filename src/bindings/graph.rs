@@ -48,14 +48,11 @@ impl Capture for TorchGraph {
 
     fn replay(&mut self, _: &mut (dyn FnMut() + Send)) -> Result<()> {
         let graph = self.0.as_ref().expect("recorded before");
-        Python::attach(|py| graph.call_method0(py, "replay"))
-            .map_err(|error| refused("launched", &error))?;
+        Python::attach(|py| graph.call_method0(py, "replay")).map_err(|error| refused("launched", &error))?;
         Ok(())
     }
 }
 
 fn refused(what: &str, error: &PyErr) -> Error {
-    Error::Device(format!(
-        "the step could not be {what} as a CUDA graph, train with cuda_graph=False: {error}"
-    ))
+    Error::Device(format!("the step could not be {what} as a CUDA graph, train with cuda_graph=False: {error}"))
 }

@@ -1,4 +1,5 @@
-//! The Python module `cagan._cagan`: each method takes arrays in, releases the interpreter, calls the core, gives arrays out.
+//! The Python module `cagan._cagan`: each method takes arrays in, releases the interpreter, calls the core, gives
+//! arrays out.
 
 mod arrays;
 mod config;
@@ -15,11 +16,7 @@ use pyo3::prelude::*;
 #[pyfunction]
 fn system(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     let available = tch::Cuda::is_available();
-    let cuda_devices = if available {
-        tch::Cuda::device_count()
-    } else {
-        0
-    };
+    let cuda_devices = if available { tch::Cuda::device_count() } else { 0 };
     let auto = if available { "cuda" } else { "cpu" };
     arrays::to_python(
         py,

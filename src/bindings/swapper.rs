@@ -47,35 +47,19 @@ impl PySwap {
         paint: &Bound<'_, PyAny>,
         located: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let (image, shape) = bytes_from_numpy(
-            "image",
-            image,
-            "[H, W, 3]",
-            |s| matches!(*s, [h, w, 3] if h * w > 0),
-        )?;
+        let (image, shape) = bytes_from_numpy("image", image, "[H, W, 3]", |s| matches!(*s, [h, w, 3] if h * w > 0))?;
         let size = [shape[0], shape[1]];
         let [h, w] = size;
         let flat = |name, object| {
-            bytes_from_numpy(name, object, &format!("[{h}, {w}]"), |s| *s == size)
-                .map(|(bytes, _)| bytes)
+            bytes_from_numpy(name, object, &format!("[{h}, {w}]"), |s| *s == size).map(|(bytes, _)| bytes)
         };
         let mask = flat("mask", mask)?;
         let located = located.map(|object| flat("located", object)).transpose()?;
-        let (paint, _) = bytes_from_numpy("paint", paint, &format!("[{h}, {w}, 3]"), |s| {
-            *s == [h, w, 3]
-        })?;
-        Ok(PySwap(Swapped {
-            size,
-            image,
-            mask,
-            paint,
-            located,
-        }))
+        let (paint, _) = bytes_from_numpy("paint", paint, &format!("[{h}, {w}, 3]"), |s| *s == [h, w, 3])?;
+        Ok(PySwap(Swapped { size, image, mask, paint, located }))
     }
 
-    fn __reduce__<'py>(
-        slf: &Bound<'py, Self>,
-    ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
         let parts = ["image", "mask", "paint", "located"].map(|name| slf.getattr(name));
         let parts = parts.into_iter().collect::<PyResult<Vec<_>>>()?;
         Ok((slf.get_type().into_any(), PyTuple::new(slf.py(), parts)?))
@@ -99,29 +83,21 @@ impl PySwap {
         bytes_to_numpy(py, self.0.paint.clone(), &self.shape(true))
     }
 
-    /// Where the worn article is: uint8, [H, W], 255 = there, above 127 by the generator's own cut. None of networks that do not look
-    /// for it apart from what they repaint ("vasily", "paper").
+    /// Where the worn article is: uint8, [H, W], 255 = there, above 127 by the generator's own cut. None of networks
+    /// that do not look for it apart from what they repaint ("vasily", "paper").
     #[getter]
     fn located<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyArrayDyn<u8>>>> {
         let located = self.0.located.clone();
-        located
-            .map(|bytes| bytes_to_numpy(py, bytes, &self.shape(false)))
-            .transpose()
+        located.map(|bytes| bytes_to_numpy(py, bytes, &self.shape(false))).transpose()
     }
 
-    /// Writes the picture as PNG, and the mask and where the worn article is beside it where paths are given; the latter only where the
-    /// networks tell it.
+    /// Writes the picture as PNG, and the mask and where the worn article is beside it where paths are given; the
+    /// latter only where the networks tell it.
     ///
     /// Raises:
     ///     OSError: Where the path cannot be written.
     #[pyo3(signature = (path, mask=None, located=None))]
-    fn save(
-        &self,
-        py: Python<'_>,
-        path: PathBuf,
-        mask: Option<PathBuf>,
-        located: Option<PathBuf>,
-    ) -> PyResult<()> {
+    fn save(&self, py: Python<'_>, path: PathBuf, mask: Option<PathBuf>, located: Option<PathBuf>) -> PyResult<()> {
         let swap = &self.0;
         Ok(py.detach(|| -> Result<()> {
             write_atomically(&path, &png(&swap.image, swap.size, 3))?;
@@ -159,11 +135,7 @@ impl PySwap {
 impl PySwap {
     fn shape(&self, colour: bool) -> Vec<usize> {
         let [height, width] = self.0.size;
-        if colour {
-            vec![height, width, 3]
-        } else {
-            vec![height, width]
-        }
+        if colour { vec![height, width, 3] } else { vec![height, width] }
     }
 }
 
@@ -207,10 +179,7 @@ impl PySwapper {
     /// Whether swaps cannot do without the picture of the worn article ("vasily", "paper").
     #[getter]
     fn needs_worn(&self) -> bool {
-        self.swapper
-            .lock()
-            .expect("no swap has panicked")
-            .needs_worn()
+        self.swapper.lock().expect("no swap has panicked").needs_worn()
     }
 
     /// Puts the target article on the person.
@@ -237,9 +206,8 @@ impl PySwapper {
         target: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         // After an optional argument Python wants optional ones.
-        let target = target.ok_or_else(|| {
-            PyTypeError::new_err("target: expected the picture of the article to put on, got none")
-        })?;
+        let target = target
+            .ok_or_else(|| PyTypeError::new_err("target: expected the picture of the article to put on, got none"))?;
         let mut arguments = vec![("human", human), ("target", target)];
         arguments.extend(worn.map(|worn| ("worn", worn)));
         let mut lists = Vec::new();
@@ -291,9 +259,7 @@ impl PySwapper {
         })?;
         let swaps = swaps.into_iter().map(PySwap);
         if length.is_some() {
-            let swaps = swaps
-                .map(|swap| Bound::new(py, swap))
-                .collect::<PyResult<Vec<_>>>()?;
+            let swaps = swaps.map(|swap| Bound::new(py, swap)).collect::<PyResult<Vec<_>>>()?;
             return Ok(PyList::new(py, swaps)?.into_any());
         }
         let swap = swaps.into_iter().next().expect("one request, one swap");
@@ -301,10 +267,6 @@ impl PySwapper {
     }
 
     fn __repr__(&self) -> String {
-        format!(
-            "Swapper({:?}, step {})",
-            self.path.display().to_string(),
-            self.step
-        )
+        format!("Swapper({:?}, step {})", self.path.display().to_string(), self.step)
     }
 }

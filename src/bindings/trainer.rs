@@ -17,8 +17,8 @@ use crate::training::{Event, Pass, Resume, Trainer, train};
 
 type Array<'py> = Bound<'py, PyArrayDyn<f32>>;
 
-/// Both networks, their optimisers and the data, stepped by hand: for research and for comparing with other implementations.
-/// `cagan.train` is the same with a run folder around it.
+/// Both networks, their optimisers and the data, stepped by hand: for research and for comparing with other
+/// implementations. `cagan.train` is the same with a run folder around it.
 ///
 /// Args:
 ///     pairs: The pairs, decoded at once.
@@ -59,9 +59,7 @@ impl PyTrainer {
             })
         })?;
         raised?;
-        Ok(PyTrainer(Mutex::new(
-            trainer.expect("only a signal stops it"),
-        )))
+        Ok(PyTrainer(Mutex::new(trainer.expect("only a signal stops it"))))
     }
 
     #[getter]
@@ -102,40 +100,28 @@ impl PyTrainer {
     /// Raises:
     ///     ValueError, OSError: Where pictures stream, for one that cannot be decoded any more.
     fn triplet<'py>(&self, py: Python<'py>, step: u64) -> PyResult<[Array<'py>; 3]> {
-        let Triplet {
-            human,
-            worn,
-            target,
-        } = {
+        let Triplet { human, worn, target } = {
             let mut trainer = self.lock(py);
             let trainer = &mut *trainer;
             py.detach(move || trainer.triplet(step))?
         };
-        Ok([
-            into_numpy(py, human)?,
-            into_numpy(py, worn)?,
-            into_numpy(py, target)?,
-        ])
+        Ok([into_numpy(py, human)?, into_numpy(py, worn)?, into_numpy(py, target)?])
     }
 
-    /// The discriminator's noise in a step, for the discriminator's update ([3 N, ...]) and the generator's ([N, ...]): one array
-    /// for its input and one for each layer; empty lists where the config has no noise.
+    /// The discriminator's noise in a step, for the discriminator's update ([3 N, ...]) and the generator's ([N, ...]):
+    /// one array for its input and one for each layer; empty lists where the config has no noise.
     fn noise<'py>(&self, py: Python<'py>, step: u64) -> PyResult<[Vec<Array<'py>>; 2]> {
         let mut trainer = self.lock(py);
-        let mut pass = |pass| -> PyResult<Vec<Array<'py>>> {
-            trainer
-                .noise(pass, step)
-                .iter()
-                .map(|t| to_numpy(py, t))
-                .collect()
-        };
+        let mut pass =
+            |pass| -> PyResult<Vec<Array<'py>>> { trainer.noise(pass, step).iter().map(|t| to_numpy(py, t)).collect() };
         Ok([pass(Pass::Discriminator)?, pass(Pass::Generator)?])
     }
 
-    /// What else a step draws at random, by name, as far as the config has it: `reverse`, the noise on what the detached way back
-    /// sees ([N, 3, H, W]); `augment/discriminator` ([3 N, 11]) and `augment/generator` ([N, 11]): brightness, saturation and contrast;
-    /// how far the human's and the article's rows and columns move; where the rows and columns of their cutouts start. Of kisekae the
-    /// erasures: `blobs` ([N, 1, H, W]); `masked`, `beside` and `withheld` ([N, 1, 1, 1], 0 or 1); `widen`, in pixels, and `sharp` ([1]).
+    /// What else a step draws at random, by name, as far as the config has it: `reverse`, the noise on what the
+    /// detached way back sees ([N, 3, H, W]); `augment/discriminator` ([3 N, 11]) and `augment/generator` ([N, 11]):
+    /// brightness, saturation and contrast; how far the human's and the article's rows and columns move; where the rows
+    /// and columns of their cutouts start. Of kisekae the erasures: `blobs` ([N, 1, H, W]); `masked`, `beside` and
+    /// `withheld` ([N, 1, 1, 1], 0 or 1); `widen`, in pixels, and `sharp` ([1]).
     fn draws<'py>(&self, py: Python<'py>, step: u64) -> PyResult<Bound<'py, PyDict>> {
         to_dict(py, &self.lock(py).draws(step))
     }
@@ -148,7 +134,8 @@ impl PyTrainer {
         }
     }
 
-    /// What of the discriminator is state but no parameter, by name: the vectors of its spectral norms. Empty without them.
+    /// What of the discriminator is state but no parameter, by name: the vectors of its spectral norms. Empty without
+    /// them.
     fn vectors<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         match &self.lock(py).models.discriminator_parameters.vectors {
             None => Ok(PyDict::new(py)),
@@ -200,19 +187,12 @@ impl PyTrainer {
             pictures(&trainer, "target", target)?,
         );
         same_count(&[("worn", &worn), ("target", &target)], &human)?;
-        let swap = trainer.swap(&Triplet {
-            human,
-            worn,
-            target,
-        });
-        Ok([
-            into_numpy(py, swap.composite)?,
-            into_numpy(py, swap.paint)?,
-            into_numpy(py, swap.mask)?,
-        ])
+        let swap = trainer.swap(&Triplet { human, worn, target });
+        Ok([into_numpy(py, swap.composite)?, into_numpy(py, swap.paint)?, into_numpy(py, swap.mask)?])
     }
 
-    /// The discriminator's logits without noise: float32 [N, 1] or [N, 1, H / 16, W / 16], or [N, positions] of several scales.
+    /// The discriminator's logits without noise: float32 [N, 1] or [N, 1, H / 16, W / 16], or [N, positions] of several
+    /// scales.
     ///
     /// Args:
     ///     human, article: float32 [N, 3, H, W].
@@ -226,10 +206,7 @@ impl PyTrainer {
         article: &Bound<'py, PyAny>,
     ) -> PyResult<Array<'py>> {
         let trainer = self.lock(py);
-        let (human, article) = (
-            pictures(&trainer, "human", human)?,
-            pictures(&trainer, "article", article)?,
-        );
+        let (human, article) = (pictures(&trainer, "human", human)?, pictures(&trainer, "article", article)?);
         same_count(&[("article", &article)], &human)?;
         let logits = tch::no_grad(|| trainer.models.score(&human, &article));
         to_numpy(py, &logits)
@@ -241,9 +218,7 @@ fn pictures(trainer: &Trainer, name: &str, object: &Bound<'_, PyAny>) -> PyResul
     let tensor = from_numpy(name, object)?;
     let [h, w] = trainer.config.image_size;
     match tensor.size()[..] {
-        [n, 3, height, width] if n > 0 && [height, width] == [h, w] => {
-            Ok(tensor.to_device(trainer.device))
-        }
+        [n, 3, height, width] if n > 0 && [height, width] == [h, w] => Ok(tensor.to_device(trainer.device)),
         _ => Err(Error::Array {
             name: name.into(),
             expected: format!("shape [N, 3, {h}, {w}]"),
@@ -267,8 +242,9 @@ fn same_count(others: &[(&str, &tch::Tensor)], human: &tch::Tensor) -> PyResult<
     Ok(())
 }
 
-/// Trains in a run folder, or goes on there. `observer(event, value)` is called for "load" and "start" (dictionaries), "step" (a number),
-/// "report" and "look" (dictionaries), "warning" (a text), and "sample", "snapshot" and "checkpoint" (paths). `resume` is "auto", "never" or "must".
+/// Trains in a run folder, or goes on there. `observer(event, value)` is called for "load" and "start" (dictionaries),
+/// "step" (a number), "report" and "look" (dictionaries), "warning" (a text), and "sample", "snapshot" and "checkpoint"
+/// (paths). `resume` is "auto", "never" or "must".
 ///
 /// When a signal or the observer raises, the step is finished and a checkpoint written before the exception goes on.
 #[pyfunction]
@@ -319,18 +295,9 @@ fn tell(py: Python<'_>, observer: &Py<PyAny>, event: &Event) -> PyResult<()> {
             });
             observer.call1(py, ("load", to_python(py, &load)?))?
         }
-        Event::Start {
-            step,
-            total,
-            batch_size,
-            pairs,
-            articles,
-            skipped,
-            checkpoint_bytes,
-        } => {
-            let skipped: Vec<_> = (skipped.iter())
-                .map(|LeftOut { id, path, reason }| (id, path.display().to_string(), reason))
-                .collect();
+        Event::Start { step, total, batch_size, pairs, articles, skipped, checkpoint_bytes } => {
+            let skipped: Vec<_> =
+                (skipped.iter()).map(|LeftOut { id, path, reason }| (id, path.display().to_string(), reason)).collect();
             let start = serde_json::json!({
                 "step": step, "total": total, "batch_size": batch_size, "pairs": pairs, "articles": articles,
                 "skipped": skipped, "checkpoint_bytes": checkpoint_bytes,

@@ -32,18 +32,12 @@ pub(super) fn check(config: &Config) -> Result<()> {
     if config.image_size == [multiple, multiple] {
         return Err(Error::setting(
             "image_size",
-            format!(
-                "more than {multiple} x {multiple}: the deepest instance norm needs two pixels"
-            ),
+            format!("more than {multiple} x {multiple}: the deepest instance norm needs two pixels"),
             format!("{multiple} x {multiple}"),
         ));
     }
     if config.width < 8 || config.width % 8 != 0 || config.width > 8192 {
-        return Err(Error::setting(
-            "width",
-            "a multiple of 8 from 8 to 8192",
-            config.width,
-        ));
+        return Err(Error::setting("width", "a multiple of 8 from 8 to 8192", config.width));
     }
     if config.architecture == Architecture::Kisekae && config.width % 32 != 0 {
         let rule = "a multiple of 32: the norms of kisekae have groups";
@@ -69,15 +63,10 @@ pub(super) fn check(config: &Config) -> Result<()> {
     // The same two rules as for the pictures themselves, for what the last scale sees.
     let fits = |scales: u32| {
         let seen = config.image_size.map(|side| side >> (scales - 1));
-        let halved = config
-            .image_size
-            .map(|side| side % (multiple << (scales - 1)));
+        let halved = config.image_size.map(|side| side % (multiple << (scales - 1)));
         halved == [0, 0] && seen != [multiple, multiple]
     };
-    let most = (1..=4)
-        .take_while(|scales| fits(*scales))
-        .last()
-        .unwrap_or(1);
+    let most = (1..=4).take_while(|scales| fits(*scales)).last().unwrap_or(1);
     if !(1..=most).contains(&config.discriminator_scales) {
         let [h, w] = config.image_size;
         return Err(Error::setting(
@@ -87,19 +76,11 @@ pub(super) fn check(config: &Config) -> Result<()> {
         ));
     }
     if !(0..=256).contains(&config.crop_margin) {
-        return Err(Error::setting(
-            "crop_margin",
-            "0 to 256 pixels",
-            config.crop_margin,
-        ));
+        return Err(Error::setting("crop_margin", "0 to 256 pixels", config.crop_margin));
     }
     // Above a half, white articles would turn grey and grey ones white.
     if !(0.0..=0.5).contains(&config.colour_jitter) {
-        return Err(Error::setting(
-            "colour_jitter",
-            "0 to 0.5",
-            config.colour_jitter,
-        ));
+        return Err(Error::setting("colour_jitter", "0 to 0.5", config.colour_jitter));
     }
     for (name, value) in [
         ("discriminator_noise", config.discriminator_noise),
@@ -121,11 +102,7 @@ pub(super) fn check(config: &Config) -> Result<()> {
         }
     }
     if !(0.0..=1.0).contains(&config.reverse_noise) {
-        return Err(Error::setting(
-            "reverse_noise",
-            "0 to 1",
-            config.reverse_noise,
-        ));
+        return Err(Error::setting("reverse_noise", "0 to 1", config.reverse_noise));
     }
     if config.reverse == Reverse::Through && config.reverse_noise > 0.0 {
         return Err(Error::setting(
@@ -135,11 +112,7 @@ pub(super) fn check(config: &Config) -> Result<()> {
         ));
     }
     if !(config.learning_rate > 0.0 && config.learning_rate <= 1.0) {
-        return Err(Error::setting(
-            "learning_rate",
-            "above 0 and at most 1",
-            config.learning_rate,
-        ));
+        return Err(Error::setting("learning_rate", "above 0 and at most 1", config.learning_rate));
     }
     if let Some(rate) = config.discriminator_learning_rate
         && !(rate > 0.0 && rate <= 1.0)
@@ -163,29 +136,18 @@ pub(super) fn check(config: &Config) -> Result<()> {
         return Err(Error::setting("ema_rampup", "0 to 1", config.ema_rampup));
     }
     if !(0.0..=1.0).contains(&config.withhold_worn) {
-        return Err(Error::setting(
-            "withhold_worn",
-            "0 to 1",
-            config.withhold_worn,
-        ));
+        return Err(Error::setting("withhold_worn", "0 to 1", config.withhold_worn));
     }
     if !(0.01..=0.99).contains(&config.mask_cut) {
         return Err(Error::setting("mask_cut", "0.01 to 0.99", config.mask_cut));
     }
-    for (name, value) in [
-        ("adam_beta1", config.adam_beta1),
-        ("adam_beta2", config.adam_beta2),
-    ] {
+    for (name, value) in [("adam_beta1", config.adam_beta1), ("adam_beta2", config.adam_beta2)] {
         if !(0.0..1.0).contains(&value) {
             return Err(Error::setting(name, "at least 0 and below 1", value));
         }
     }
     if !(config.adam_epsilon > 0.0 && config.adam_epsilon <= 1.0) {
-        return Err(Error::setting(
-            "adam_epsilon",
-            "above 0 and at most 1",
-            config.adam_epsilon,
-        ));
+        return Err(Error::setting("adam_epsilon", "above 0 and at most 1", config.adam_epsilon));
     }
     for (name, value, most) in [
         ("batch_size", config.batch_size as u64, 65_536),
@@ -201,29 +163,17 @@ pub(super) fn check(config: &Config) -> Result<()> {
         ("sample_articles", config.sample_articles as u64, 64),
     ] {
         if value < 1 || value > most {
-            let rule = if most == u64::MAX {
-                "at least 1".to_owned()
-            } else {
-                format!("1 to {most}")
-            };
+            let rule = if most == u64::MAX { "at least 1".to_owned() } else { format!("1 to {most}") };
             return Err(Error::setting(name, rule, value));
         }
     }
     if let (Some(_), Some(images)) = (config.steps, config.images) {
-        return Err(Error::setting(
-            "images",
-            "null where steps is given",
-            images,
-        ));
+        return Err(Error::setting("images", "null where steps is given", images));
     }
     if let Some(limit) = config.time_limit_s
         && !(limit > 0.0 && limit <= 1e9)
     {
-        return Err(Error::setting(
-            "time_limit_s",
-            "above 0 and at most 1e9",
-            limit,
-        ));
+        return Err(Error::setting("time_limit_s", "above 0 and at most 1e9", limit));
     }
     if config.early_stop > 0 && config.monitor_every == 0 {
         let rule = "0 where monitor_every is 0";
@@ -304,16 +254,11 @@ fn without_use(config: &Config) -> Result<()> {
         Architecture::Paper => (&ours[..], "paper"),
     };
     let map = config.to_map();
-    match refused
-        .iter()
-        .find(|(name, neutral)| map[*name] != *neutral)
-    {
+    match refused.iter().find(|(name, neutral)| map[*name] != *neutral) {
         None => Ok(()),
-        Some((name, neutral)) => Err(Error::setting(
-            *name,
-            format!("{neutral}: the networks of {whose} have no use for it"),
-            &map[*name],
-        )),
+        Some((name, neutral)) => {
+            Err(Error::setting(*name, format!("{neutral}: the networks of {whose} have no use for it"), &map[*name]))
+        }
     }
 }
 
@@ -324,9 +269,7 @@ mod tests {
     use crate::config::{Config, Preset};
 
     fn refusal(preset: Preset, overrides: Value) -> String {
-        Config::with(preset, overrides)
-            .expect_err("must be refused")
-            .to_string()
+        Config::with(preset, overrides).expect_err("must be refused").to_string()
     }
 
     #[test]
@@ -384,9 +327,7 @@ mod tests {
                 paper(json!([1, 2])),
                 "papers".parse::<Preset>().unwrap_err().to_string(),
                 Config::from_json("{").unwrap_err().to_string(),
-                Config::from_json(r#"{"preset": 3}"#)
-                    .unwrap_err()
-                    .to_string(),
+                Config::from_json(r#"{"preset": 3}"#).unwrap_err().to_string(),
             ]
             .join("\n")
         );
@@ -403,11 +344,7 @@ mod tests {
 
     #[test]
     fn a_whole_float_is_a_count_and_a_size_may_be_one_number() {
-        let config = Config::with(
-            Preset::Paper,
-            json!({"batch_size": 8.0, "image_size": 64, "steps": null}),
-        )
-        .unwrap();
+        let config = Config::with(Preset::Paper, json!({"batch_size": 8.0, "image_size": 64, "steps": null})).unwrap();
         assert_eq!((config.batch_size, config.image_size), (8, [64, 64]));
     }
 }

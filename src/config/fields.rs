@@ -36,23 +36,11 @@ pub struct Field {
 }
 
 const fn field(name: &'static str, kind: Kind, help: &'static str, source: &'static str) -> Field {
-    Field {
-        name,
-        kind,
-        help,
-        source,
-        harmless: false,
-    }
+    Field { name, kind, help, source, harmless: false }
 }
 
 const fn harmless(name: &'static str, kind: Kind, help: &'static str) -> Field {
-    Field {
-        name,
-        kind,
-        help,
-        source: "[we]",
-        harmless: true,
-    }
+    Field { name, kind, help, source: "[we]", harmless: true }
 }
 
 const FIT: Kind = Kind::Choice(&["crop", "pad", "stretch"]);
@@ -162,11 +150,9 @@ impl Field {
     pub(super) fn checked(&self, value: Value) -> Result<Value> {
         // 16.0 is a whole number too, and so comes from numpy and from spreadsheets.
         let whole = |v: &Value| {
-            v.as_u64().filter(|n| *n <= i64::MAX as u64).or_else(|| {
-                v.as_f64()
-                    .filter(|f| f.fract() == 0.0 && (0.0..9e15).contains(f))
-                    .map(|f| f as u64)
-            })
+            v.as_u64()
+                .filter(|n| *n <= i64::MAX as u64)
+                .or_else(|| v.as_f64().filter(|f| f.fract() == 0.0 && (0.0..9e15).contains(f)).map(|f| f as u64))
         };
         let good = match (self.kind, &value) {
             (Kind::Count, v) => whole(v).map(Value::from),
@@ -176,14 +162,10 @@ impl Field {
             (Kind::Number | Kind::OptionalNumber, Value::Number(n)) => n.as_f64().map(Value::from),
             (Kind::Flag, Value::Bool(_)) => Some(value.clone()),
             (Kind::Text, Value::String(_)) => Some(value.clone()),
-            (Kind::Choice(names), Value::String(name)) if names.contains(&name.as_str()) => {
-                Some(value.clone())
+            (Kind::Choice(names), Value::String(name)) if names.contains(&name.as_str()) => Some(value.clone()),
+            (Kind::Size, Value::Array(sides)) if sides.len() == 2 => {
+                sides.iter().map(|side| whole(side).map(Value::from)).collect::<Option<Vec<_>>>().map(Value::from)
             }
-            (Kind::Size, Value::Array(sides)) if sides.len() == 2 => sides
-                .iter()
-                .map(|side| whole(side).map(Value::from))
-                .collect::<Option<Vec<_>>>()
-                .map(Value::from),
             (Kind::Size, v) => whole(v).map(|n| Value::from(vec![n, n])),
             _ => None,
         };
@@ -204,12 +186,7 @@ mod tests {
         let fields: Vec<&str> = FIELDS.iter().map(|field| field.name).collect();
         assert_eq!(names[1..], fields[..]);
         for field in FIELDS {
-            assert_eq!(
-                field.checked(map[field.name].clone()).unwrap(),
-                map[field.name],
-                "{}",
-                field.name
-            );
+            assert_eq!(field.checked(map[field.name].clone()).unwrap(), map[field.name], "{}", field.name);
         }
     }
 }

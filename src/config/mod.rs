@@ -301,7 +301,8 @@ impl Config {
         Self::with(preset, Value::Object(Map::new())).expect("a preset passes its own check")
     }
 
-    /// A preset with some settings of one's own, given as a JSON object. A single number for `image_size` means a square.
+    /// A preset with some settings of one's own, given as a JSON object. A single number for `image_size` means a
+    /// square.
     ///
     /// # Errors
     /// An unknown name (with the nearest known one), a value of the wrong type, or one that the check refuses.
@@ -347,8 +348,8 @@ impl Config {
     /// # Errors
     /// Text that is no JSON object, and all that [`Config::with`] refuses.
     pub fn from_json(text: &str) -> Result<Config> {
-        let value: Value = serde_json::from_str(text)
-            .map_err(|e| Error::setting("config", "a JSON object of settings", e))?;
+        let value: Value =
+            serde_json::from_str(text).map_err(|e| Error::setting("config", "a JSON object of settings", e))?;
         let preset = match value.get("preset") {
             None => Preset::default(),
             Some(Value::String(name)) => name.parse()?,
@@ -377,7 +378,8 @@ impl Config {
         }
     }
 
-    /// Where each value comes from: "[A] ..." the article, "[P] ..." the paper, "[we] ..." our choice, "yours" an override.
+    /// Where each value comes from: "[A] ..." the article, "[P] ..." the paper, "[we] ..." our choice, "yours" an
+    /// override.
     pub fn sources(&self) -> Vec<(&'static str, String)> {
         let (mine, preset) = (self.to_map(), Config::preset(self.preset).to_map());
         let rows = presets::rows(self.preset);
@@ -403,16 +405,12 @@ impl Config {
         FIELDS
             .iter()
             .filter(|field| !field.harmless && mine[field.name] != theirs[field.name])
-            .map(|field| {
-                format!(
-                    "{} ({} there, {} here)",
-                    field.name, theirs[field.name], mine[field.name]
-                )
-            })
+            .map(|field| format!("{} ({} there, {} here)", field.name, theirs[field.name], mine[field.name]))
             .collect()
     }
 
-    /// How many steps the run takes for that many pairs: `steps`, or as many as show `images`, or `epochs` passes of whole batches.
+    /// How many steps the run takes for that many pairs: `steps`, or as many as show `images`, or `epochs` passes of
+    /// whole batches.
     ///
     /// ```
     /// // The article's experiment: 940 pairs, batch 16, 50 epochs.
@@ -449,23 +447,11 @@ pub fn torch_device(name: &str) -> Result<Device> {
         _ => name
             .strip_prefix("cuda:")
             .and_then(|n| n.parse::<usize>().ok())
-            .ok_or_else(|| {
-                Error::setting(
-                    "device",
-                    "`auto`, `cpu`, `cuda` or `cuda:N`",
-                    format!("`{name}`"),
-                )
-            })?,
+            .ok_or_else(|| Error::setting("device", "`auto`, `cpu`, `cuda` or `cuda:N`", format!("`{name}`")))?,
     };
-    let count = if tch::Cuda::is_available() {
-        tch::Cuda::device_count()
-    } else {
-        0
-    };
+    let count = if tch::Cuda::is_available() { tch::Cuda::device_count() } else { 0 };
     if index as i64 >= count {
-        return Err(Error::Device(format!(
-            "expected a CUDA device for `{name}`, but libtorch finds {count}"
-        )));
+        return Err(Error::Device(format!("expected a CUDA device for `{name}`, but libtorch finds {count}")));
     }
     Ok(Device::Cuda(index))
 }

@@ -21,12 +21,7 @@ pub enum Preset {
 }
 
 impl Preset {
-    pub const ALL: [Preset; 4] = [
-        Preset::Kisekae,
-        Preset::Vasily,
-        Preset::Paper,
-        Preset::Smoke,
-    ];
+    pub const ALL: [Preset; 4] = [Preset::Kisekae, Preset::Vasily, Preset::Paper, Preset::Smoke];
 
     pub fn name(self) -> &'static str {
         match self {

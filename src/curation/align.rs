@@ -1,4 +1,5 @@
-//! Whether two thumbnails are one picture: the one is stretched and shifted onto the other, as a crop asks for, then compared.
+//! Whether two thumbnails are one picture: the one is stretched and shifted onto the other, as a crop asks for, then
+//! compared.
 
 use super::measure::SIDE;
 
@@ -8,11 +9,13 @@ const CELLS: usize = SIDE / CELL;
 /// Cells along a block; the worst block tells of a print that only one of two garments has.
 const BLOCK: usize = 4;
 const STEPS: usize = 8;
-/// Stretches to start from: fine patterns lead astray from far off. The later ones only where the first finds something.
+/// Stretches to start from: fine patterns lead astray from far off. The later ones only where the first finds
+/// something.
 const STARTS: [f32; 3] = [0.0, 0.05, -0.05];
 /// Times the limit: what differs by more after some steps is given up.
 const FAR: f32 = 1.8;
-/// The most that the stretching may be off 1, and the shift off 0 as a part of the side: crops of up to about 5 % on each side.
+/// The most that the stretching may be off 1, and the shift off 0 as a part of the side: crops of up to about 5 % on
+/// each side.
 const MOST_STRETCH: f32 = 0.12;
 const MOST_SHIFT: f32 = 0.06;
 
@@ -40,8 +43,8 @@ struct Cells<const C: usize> {
     inside: Vec<bool>,
 }
 
-/// The smallest difference that Gauss-Newton steps on the cell means' brightness find (Lucas & Kanade 1981, with a stretch and a
-/// shift for each axis), until it is `enough`. What ends far above the `limit` may be given up early.
+/// The smallest difference that Gauss-Newton steps on the cell means' brightness find (Lucas & Kanade 1981, with a
+/// stretch and a shift for each axis), until it is `enough`. What ends far above the `limit` may be given up early.
 /// `light`: whether a gain and an offset for each channel are taken out first.
 pub(super) fn difference(
     one: &[u8],
@@ -83,10 +86,7 @@ pub(super) fn difference(
 
 /// The best warp from a start on, and its mean difference.
 fn descended(one: &[u8], target: &[[f32; 1]], start: f32, light: bool, limit: f32) -> (Warp, f32) {
-    let mut warp = Warp {
-        stretch: [start; 2],
-        ..Warp::default()
-    };
+    let mut warp = Warp { stretch: [start; 2], ..Warp::default() };
     let mut best = (warp, f32::INFINITY);
     for step in 0..=STEPS {
         let mut cells = warped::<1>(one, warp);
@@ -111,12 +111,11 @@ fn descended(one: &[u8], target: &[[f32; 1]], start: f32, light: bool, limit: f3
 
 fn grey(thumbnail: &[u8]) -> Vec<u8> {
     let pixels = thumbnail.as_chunks::<3>().0.iter();
-    pixels
-        .map(|p| (p.iter().map(|&c| u16::from(c)).sum::<u16>() / 3) as u8)
-        .collect()
+    pixels.map(|p| (p.iter().map(|&c| u16::from(c)).sum::<u16>() / 3) as u8).collect()
 }
 
-/// Along one axis: for each pixel the lower neighbour and the upper one's weight, and for each cell whether it lies inside.
+/// Along one axis: for each pixel the lower neighbour and the upper one's weight, and for each cell whether it lies
+/// inside.
 fn axis(stretch: f32, shift: f32) -> ([(usize, f32); SIDE], [bool; CELLS]) {
     let middle = (SIDE as f32 - 1.0) / 2.0;
     let place = |i: usize| (i as f32 - middle) * (1.0 + stretch) + shift + middle;
@@ -154,10 +153,7 @@ fn warped<const C: usize>(thumbnail: &[u8], warp: Warp) -> Cells<C> {
         *mean /= (CELL * CELL) as f32;
     }
     let inside = (0..CELLS * CELLS).map(|i| inside_x[i % CELLS] && inside_y[i / CELLS]);
-    Cells {
-        means,
-        inside: inside.collect(),
-    }
+    Cells { means, inside: inside.collect() }
 }
 
 /// Fits gain and offset of each channel to the target by least squares, within what exposure and white balance do.
@@ -195,9 +191,8 @@ fn compare<const C: usize>(cells: &Cells<C>, target: &[[f32; C]]) -> Difference 
             average[c] += target[i][c] / count;
         }
     }
-    let apart = |a: [f32; C], b: [f32; C]| -> f32 {
-        a.iter().zip(b).map(|(x, y)| (x - y).abs()).sum::<f32>() / C as f32
-    };
+    let apart =
+        |a: [f32; C], b: [f32; C]| -> f32 { a.iter().zip(b).map(|(x, y)| (x - y).abs()).sum::<f32>() / C as f32 };
     let blocks = CELLS / BLOCK;
     let mut sums = vec![(0f32, 0f32); blocks * blocks];
     let (mut total, mut own) = (0.0, 0.0);
@@ -208,15 +203,8 @@ fn compare<const C: usize>(cells: &Cells<C>, target: &[[f32; C]]) -> Difference 
         total += error;
         own += apart(target[i], average);
     }
-    let worst = sums
-        .iter()
-        .map(|(sum, n)| sum / n.max(1.0))
-        .fold(0.0, f32::max);
-    Difference {
-        mean: total / count,
-        worst,
-        share: total / own.max(1e-3),
-    }
+    let worst = sums.iter().map(|(sum, n)| sum / n.max(1.0)).fold(0.0, f32::max);
+    Difference { mean: total / count, worst, share: total / own.max(1e-3) }
 }
 
 /// One Gauss-Newton step; none where the picture gives no hold.
@@ -225,12 +213,7 @@ fn improved(warp: Warp, cells: &Cells<1>, target: &[[f32; 1]]) -> Option<Warp> {
     // Central differences; one-sided at the edges.
     let slope = |low: f32, high: f32, apart: usize| (high - low) / (apart * CELL) as f32;
     let mut normal = [[0f64; 5]; 4];
-    for (i, _) in cells
-        .inside
-        .iter()
-        .enumerate()
-        .filter(|(_, inside)| **inside)
-    {
+    for (i, _) in cells.inside.iter().enumerate().filter(|(_, inside)| **inside) {
         let (x, y) = (i % CELLS, i / CELLS);
         let (x0, x1) = (x.saturating_sub(1), (x + 1).min(CELLS - 1));
         let (y0, y1) = (y.saturating_sub(1), (y + 1).min(CELLS - 1));
@@ -252,14 +235,8 @@ fn improved(warp: Warp, cells: &Cells<1>, target: &[[f32; 1]]) -> Option<Warp> {
     let bounded = |value: f32, most: f32| value.clamp(-most, most);
     let shift = MOST_SHIFT * SIDE as f32;
     Some(Warp {
-        stretch: [
-            bounded(warp.stretch[0] + step[0], MOST_STRETCH),
-            bounded(warp.stretch[1] + step[2], MOST_STRETCH),
-        ],
-        shift: [
-            bounded(warp.shift[0] + step[1], shift),
-            bounded(warp.shift[1] + step[3], shift),
-        ],
+        stretch: [bounded(warp.stretch[0] + step[0], MOST_STRETCH), bounded(warp.stretch[1] + step[2], MOST_STRETCH)],
+        shift: [bounded(warp.shift[0] + step[1], shift), bounded(warp.shift[1] + step[3], shift)],
     })
 }
 
@@ -297,10 +274,7 @@ mod tests {
                 let place = |v: usize| crop + (v as f32 + 0.5) / SIDE as f32 * (1.0 - crop);
                 let (x, y) = (place(x), place(y));
                 let wave = |a: f32, b: f32| 100.0 + 60.0 * (a * x).sin() * (b * y).cos();
-                pixels.extend(
-                    [wave(9.0, 7.0), wave(5.0, 12.0), wave(14.0, 3.0)]
-                        .map(|v| (v + brighter) as u8),
-                );
+                pixels.extend([wave(9.0, 7.0), wave(5.0, 12.0), wave(14.0, 3.0)].map(|v| (v + brighter) as u8));
             }
         }
         pixels
@@ -316,11 +290,7 @@ mod tests {
             [0.0, 0.0, 0.0, 5.0, 20.0],
         ];
         let x = solve(m).unwrap();
-        assert!(
-            x.iter()
-                .zip([1.0, 2.0, 3.0, 4.0])
-                .all(|(a, b)| (a - b).abs() < 1e-12)
-        );
+        assert!(x.iter().zip([1.0, 2.0, 3.0, 4.0]).all(|(a, b)| (a - b).abs() < 1e-12));
         assert!(solve([[0.0; 5]; 4]).is_none());
     }
 
@@ -331,10 +301,7 @@ mod tests {
         assert_eq!(difference(&whole, &whole, false, 6.0, never).mean, 0.0);
         let before = difference(&whole, &cropped, false, 6.0, |_| true);
         let after = difference(&whole, &cropped, false, 6.0, never);
-        assert!(
-            before.mean > 8.0 && after.mean < 1.5,
-            "{before:?} {after:?}"
-        );
+        assert!(before.mean > 8.0 && after.mean < 1.5, "{before:?} {after:?}");
     }
 
     #[test]

@@ -54,26 +54,20 @@ pub fn palette(colours: &[Oklab]) -> Palette {
     };
     let mut bins: Vec<[i16; 3]> = colours.iter().map(|&colour| bin(colour)).collect();
     bins.sort_unstable();
-    bins.chunk_by(|a, b| a == b)
-        .map(|run| (run[0], run.len() as f32 / colours.len() as f32))
-        .collect()
+    bins.chunk_by(|a, b| a == b).map(|run| (run[0], run.len() as f32 / colours.len() as f32)).collect()
 }
 
 /// The share of the article's colours that occur in the photo: 1 = all of them, 0 = none.
 pub fn shared(article: &Palette, human: &Palette) -> f32 {
     let near = |a: [i16; 3], b: [i16; 3]| {
-        (a[0] - b[0]).abs() <= LIGHT_BINS
-            && (a[1] - b[1]).abs() <= CHROMA_BINS
-            && (a[2] - b[2]).abs() <= CHROMA_BINS
+        (a[0] - b[0]).abs() <= LIGHT_BINS && (a[1] - b[1]).abs() <= CHROMA_BINS && (a[2] - b[2]).abs() <= CHROMA_BINS
     };
     let held = |bin: [i16; 3]| -> f32 {
         let there = human.iter().filter(|(other, _)| near(bin, *other));
         there.map(|(_, share)| share).sum()
     };
     let shares = article.iter();
-    shares
-        .map(|&(bin, share)| share * (held(bin) / ENOUGH).min(1.0))
-        .sum()
+    shares.map(|&(bin, share)| share * (held(bin) / ENOUGH).min(1.0)).sum()
 }
 
 #[cfg(test)]

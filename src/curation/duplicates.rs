@@ -1,4 +1,5 @@
-//! Which pictures are one picture: equal pixels, then alike hashes (of the picture or of its mirror image), then alike pictures.
+//! Which pictures are one picture: equal pixels, then alike hashes (of the picture or of its mirror image), then alike
+//! pictures.
 
 use std::collections::HashMap;
 
@@ -14,7 +15,8 @@ const PART: usize = 256;
 const MOST_COARSE: u32 = 20;
 /// The worst block may differ by this many times what the whole may.
 const WORST: f32 = 3.0;
-/// What differs may be this share of what there is to see: two white shirts on white differ by little, but by all of it.
+/// What differs may be this share of what there is to see: two white shirts on white differ by little, but by all of
+/// it.
 const MOST_SHARE: f32 = 0.25;
 
 /// How alike two pictures must be.
@@ -35,11 +37,7 @@ impl Likeness {
             Kind::Human => (options.human_difference, true),
             Kind::Article => (options.article_difference, false),
         };
-        Likeness {
-            hash_distance: options.hash_distance,
-            mean: mean as f32,
-            light,
-        }
+        Likeness { hash_distance: options.hash_distance, mean: mean as f32, light }
     }
 
     fn accepts(&self, d: &Difference) -> bool {
@@ -48,9 +46,7 @@ impl Likeness {
 
     /// Whether further alignment could change nothing.
     fn clearly(&self, d: &Difference) -> bool {
-        d.mean <= self.mean / 2.0
-            && d.worst <= WORST * self.mean / 2.0
-            && d.share <= MOST_SHARE / 2.0
+        d.mean <= self.mean / 2.0 && d.worst <= WORST * self.mean / 2.0 && d.share <= MOST_SHARE / 2.0
     }
 }
 
@@ -66,7 +62,8 @@ pub struct Link {
     pub difference: f32,
 }
 
-/// Finds the pictures that are one. Of pictures with equal pixels each is linked to the first, which alone is compared further.
+/// Finds the pictures that are one. Of pictures with equal pixels each is linked to the first, which alone is compared
+/// further.
 ///
 /// # Errors
 /// What `observe` says; it is called with the pictures compared so far and with all.
@@ -81,13 +78,7 @@ pub fn links<E>(
     for (later, picture) in pictures.iter().enumerate() {
         let key = (picture.content, picture.width, picture.height);
         match first.get(&key) {
-            Some(&earlier) => found.push(Link {
-                earlier,
-                later,
-                equal: true,
-                mirrored: false,
-                difference: 0.0,
-            }),
+            Some(&earlier) => found.push(Link { earlier, later, equal: true, mirrored: false, difference: 0.0 }),
             None => {
                 first.insert(key, later);
                 distinct.push(later);
@@ -97,22 +88,15 @@ pub fn links<E>(
     for start in (0..distinct.len()).step_by(PART) {
         observe(start, distinct.len())?;
         let part = start..(start + PART).min(distinct.len());
-        let new: Vec<Vec<Link>> = part
-            .into_par_iter()
-            .map(|k| with_earlier(pictures, &distinct[..k], distinct[k], likeness))
-            .collect();
+        let new: Vec<Vec<Link>> =
+            part.into_par_iter().map(|k| with_earlier(pictures, &distinct[..k], distinct[k], likeness)).collect();
         found.extend(new.into_iter().flatten());
     }
     observe(distinct.len(), distinct.len())?;
     Ok(found)
 }
 
-fn with_earlier(
-    pictures: &[&Measured],
-    earlier: &[usize],
-    later: usize,
-    likeness: Likeness,
-) -> Vec<Link> {
+fn with_earlier(pictures: &[&Measured], earlier: &[usize], later: usize, likeness: Likeness) -> Vec<Link> {
     let picture = pictures[later];
     let mut mirror = None;
     let mut found = Vec::new();
@@ -130,17 +114,9 @@ fn with_earlier(
                 true => mirror.get_or_insert_with(|| mirrored(&picture.thumbnail)),
             };
             let enough = |d: &Difference| likeness.clearly(d);
-            let difference =
-                difference(own, &other.thumbnail, likeness.light, likeness.mean, enough);
-            if likeness.accepts(&difference) && best.is_none_or(|b| difference.mean < b.difference)
-            {
-                best = Some(Link {
-                    earlier,
-                    later,
-                    equal: false,
-                    mirrored: flip,
-                    difference: difference.mean,
-                });
+            let difference = difference(own, &other.thumbnail, likeness.light, likeness.mean, enough);
+            if likeness.accepts(&difference) && best.is_none_or(|b| difference.mean < b.difference) {
+                best = Some(Link { earlier, later, equal: false, mirrored: flip, difference: difference.mean });
             }
         }
         found.extend(best);
@@ -150,10 +126,7 @@ fn with_earlier(
 
 /// Mean difference of the coarse thumbnails, the first one mirrored or not.
 fn coarse_difference(one: &Measured, other: &Measured, flip: bool) -> u32 {
-    let (own, others) = (
-        one.coarse.as_chunks::<3>().0,
-        other.coarse.as_chunks::<3>().0,
-    );
+    let (own, others) = (one.coarse.as_chunks::<3>().0, other.coarse.as_chunks::<3>().0);
     let sum: u32 = (0..COARSE * COARSE)
         .map(|i| {
             let (row, column) = (i / COARSE, i % COARSE);
@@ -175,9 +148,7 @@ mod tests {
     fn scene(seed: u32) -> RgbImage {
         RgbImage::from_fn(120, 160, |x, y| {
             let (x, y, s) = (x as f32 / 20.0, y as f32 / 20.0, seed as f32);
-            let wave = |a: f32| {
-                (128.0 + 100.0 * (x * (1.0 + s * a)).sin() * (y * (1.3 - a) + s).cos()) as u8
-            };
+            let wave = |a: f32| (128.0 + 100.0 * (x * (1.0 + s * a)).sin() * (y * (1.3 - a) + s).cos()) as u8;
             Rgb([wave(0.31), wave(0.17), wave(0.53)])
         })
     }
@@ -187,10 +158,7 @@ mod tests {
         let likeness = Likeness::of(kind, &Options::default());
         let observe = |_, _| Ok::<(), ()>(());
         let links = links(&all.iter().collect::<Vec<_>>(), likeness, observe).unwrap();
-        links
-            .iter()
-            .map(|l| (l.earlier, l.later, l.mirrored))
-            .collect()
+        links.iter().map(|l| (l.earlier, l.later, l.mirrored)).collect()
     }
 
     #[test]
@@ -203,14 +171,9 @@ mod tests {
         for kind in [Kind::Human, Kind::Article] {
             let found = of(&pictures, kind);
             for expected in [(0, 2, false), (0, 4, false), (0, 5, false), (0, 6, true)] {
-                assert!(
-                    found.contains(&expected),
-                    "{kind:?}: {expected:?} in {found:?}"
-                );
+                assert!(found.contains(&expected), "{kind:?}: {expected:?} in {found:?}");
             }
-            let others = found
-                .iter()
-                .filter(|l| [1, 3].contains(&l.0) || [1, 3].contains(&l.1));
+            let others = found.iter().filter(|l| [1, 3].contains(&l.0) || [1, 3].contains(&l.1));
             assert_eq!(others.count(), 0, "{kind:?}: {found:?}");
         }
     }

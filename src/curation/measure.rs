@@ -47,7 +47,8 @@ pub struct Measured {
     pub spread: f64,
     /// Share of the border that has the background's colour, the border's median.
     pub plain: f64,
-    /// A person's colours: the middle of the photo. An article's: what is not background; none where that is too little.
+    /// A person's colours: the middle of the photo. An article's: what is not background; none where that is too
+    /// little.
     pub colours: Option<Palette>,
 }
 
@@ -60,11 +61,7 @@ pub fn measure(path: &Path, kind: Kind) -> Result<Measured> {
 }
 
 static HASHER: LazyLock<Hasher<[u8; 8]>> = LazyLock::new(|| {
-    HasherConfig::with_bytes_type::<[u8; 8]>()
-        .hash_size(8, 8)
-        .hash_alg(HashAlg::Median)
-        .preproc_dct()
-        .to_hasher()
+    HasherConfig::with_bytes_type::<[u8; 8]>().hash_size(8, 8).hash_alg(HashAlg::Median).preproc_dct().to_hasher()
 });
 
 /// Measures decoded pixels.
@@ -113,8 +110,7 @@ fn pixels(thumbnail: &[u8]) -> impl Iterator<Item = [u8; 3]> {
 /// A thumbnail seen in a mirror.
 pub(super) fn mirrored(thumbnail: &[u8]) -> Vec<u8> {
     let rows = thumbnail.chunks_exact(3 * SIDE);
-    rows.flat_map(|row| row.as_chunks::<3>().0.iter().rev().flatten().copied())
-        .collect()
+    rows.flat_map(|row| row.as_chunks::<3>().0.iter().rev().flatten().copied()).collect()
 }
 
 /// The places of the thumbnail's outermost pixels.
@@ -136,14 +132,11 @@ fn border_median(thumbnail: &[u8]) -> [u8; 3] {
 fn middle(colours: &[Oklab]) -> Vec<Oklab> {
     let margin = (SIDE as f64 * MARGIN).round() as usize;
     let rows = colours.chunks_exact(SIDE);
-    rows.flat_map(|row| &row[margin..SIDE - margin])
-        .copied()
-        .collect()
+    rows.flat_map(|row| &row[margin..SIDE - margin]).copied().collect()
 }
 
 fn spread(thumbnail: &[u8]) -> f64 {
-    let grey = pixels(thumbnail)
-        .map(|[r, g, b]| 0.299 * f64::from(r) + 0.587 * f64::from(g) + 0.114 * f64::from(b));
+    let grey = pixels(thumbnail).map(|[r, g, b]| 0.299 * f64::from(r) + 0.587 * f64::from(g) + 0.114 * f64::from(b));
     let (sum, squares) = grey.fold((0.0, 0.0), |(s, q), v| (s + v, q + v * v));
     let count = (SIDE * SIDE) as f64;
     (squares / count - (sum / count).powi(2)).max(0.0).sqrt()
@@ -158,11 +151,7 @@ mod tests {
     fn packshot(side: u32) -> RgbImage {
         RgbImage::from_fn(side, side, |x, y| {
             let inside = |v: u32| (side / 4..side * 3 / 4).contains(&v);
-            Rgb(if inside(x) && inside(y) {
-                [200, 20, 30]
-            } else {
-                [255; 3]
-            })
+            Rgb(if inside(x) && inside(y) { [200, 20, 30] } else { [255; 3] })
         })
     }
 

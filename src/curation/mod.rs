@@ -1,5 +1,5 @@
-//! What is wrong with a folder of pairs: unreadable, tiny, blank and doubled pictures, articles that are no packshots, pairs
-//! that do not belong together. It measures and judges; it changes no file.
+//! What is wrong with a folder of pairs: unreadable, tiny, blank and doubled pictures, articles that are no packshots,
+//! pairs that do not belong together. It measures and judges; it changes no file.
 
 mod align;
 mod colour;
@@ -101,10 +101,6 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), 13);
-        assert!(
-            names
-                .iter()
-                .all(|n| n.chars().all(|c| c == '_' || c.is_ascii_lowercase()))
-        );
+        assert!(names.iter().all(|n| n.chars().all(|c| c == '_' || c.is_ascii_lowercase())));
     }
 }

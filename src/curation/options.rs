@@ -58,8 +58,8 @@ impl Options {
     /// The defaults with the given values in their place.
     ///
     /// # Errors
-    /// [`Error::UnknownName`] for a name that is no option, [`Error::Setting`] for a value of the wrong kind or outside its
-    /// limits.
+    /// [`Error::UnknownName`] for a name that is no option, [`Error::Setting`] for a value of the wrong kind or outside
+    /// its limits.
     ///
     /// ```
     /// use cagan::curation::Options;
@@ -89,14 +89,9 @@ impl Options {
     }
 
     fn check(&self) -> Result<()> {
-        let within = |name: &str, value: f64, from: f64, to: f64| match (from..=to).contains(&value)
-        {
+        let within = |name: &str, value: f64, from: f64, to: f64| match (from..=to).contains(&value) {
             true => Ok(()),
-            false => Err(Error::setting(
-                name,
-                format!("between {from} and {to}"),
-                value,
-            )),
+            false => Err(Error::setting(name, format!("between {from} and {to}"), value)),
         };
         within("max_aspect", self.max_aspect, 1.0, 1e9)?;
         within("min_spread", self.min_spread, 0.0, 255.0)?;
@@ -123,14 +118,8 @@ mod tests {
             refusal(serde_json::json!({"min_sides": 3})),
             "unknown setting `min_sides`, did you mean `min_side`?"
         );
-        assert_eq!(
-            refusal(serde_json::json!({"min_side": 3.5})),
-            "min_side: expected a whole number, got 3.5"
-        );
-        assert_eq!(
-            refusal(serde_json::json!({"min_plain": 2})),
-            "min_plain: expected between 0 and 1, got 2"
-        );
+        assert_eq!(refusal(serde_json::json!({"min_side": 3.5})), "min_side: expected a whole number, got 3.5");
+        assert_eq!(refusal(serde_json::json!({"min_plain": 2})), "min_plain: expected between 0 and 1, got 2");
     }
 
     #[test]

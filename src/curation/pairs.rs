@@ -70,29 +70,20 @@ pub fn inspect<'a, E>(
     };
     let mut places: Vec<[Option<usize>; 2]> = Vec::with_capacity(rows.len());
     for row in rows {
-        places.push([
-            place(Kind::Human, &row.human),
-            place(Kind::Article, &row.article),
-        ]);
+        places.push([place(Kind::Human, &row.human), place(Kind::Article, &row.article)]);
     }
 
     let mut pictures: Vec<Picture> = Vec::with_capacity(jobs.len());
     for part in jobs.chunks(PART) {
         observe("measure", pictures.len(), jobs.len())?;
-        pictures.par_extend(
-            part.par_iter()
-                .map(|(kind, path)| measure(path, *kind).map_err(reason)),
-        );
+        pictures.par_extend(part.par_iter().map(|(kind, path)| measure(path, *kind).map_err(reason)));
     }
     observe("measure", jobs.len(), jobs.len())?;
 
     let mut findings: Vec<Finding> = Vec::with_capacity(rows.len());
     for sides in &places {
         let [human, article] = sides.map(|place| place.map(|p| &pictures[p]));
-        findings.push(Finding {
-            reasons: judge(human, article, options),
-            ..Finding::default()
-        });
+        findings.push(Finding { reasons: judge(human, article, options), ..Finding::default() });
     }
 
     let mut alike = Alike::new();
@@ -100,16 +91,11 @@ pub fn inspect<'a, E>(
     let mut first: Vec<usize> = (0..jobs.len()).collect();
     let mut compared = 0;
     for kind in [Kind::Human, Kind::Article] {
-        let chosen: Vec<usize> = (0..jobs.len())
-            .filter(|&p| jobs[p].0 == kind && comparable(&pictures[p], options))
-            .collect();
-        let measured: Vec<&Measured> = chosen
-            .iter()
-            .filter_map(|&p| pictures[p].as_ref().ok())
-            .collect();
-        let found = links(&measured, Likeness::of(kind, options), |done, _| {
-            observe("compare", compared + done, jobs.len())
-        })?;
+        let chosen: Vec<usize> =
+            (0..jobs.len()).filter(|&p| jobs[p].0 == kind && comparable(&pictures[p], options)).collect();
+        let measured: Vec<&Measured> = chosen.iter().filter_map(|&p| pictures[p].as_ref().ok()).collect();
+        let found =
+            links(&measured, Likeness::of(kind, options), |done, _| observe("compare", compared + done, jobs.len()))?;
         compared += chosen.len();
         for link in found {
             let (a, b) = (chosen[link.earlier], chosen[link.later]);
@@ -124,10 +110,7 @@ pub fn inspect<'a, E>(
     observe("compare", jobs.len(), jobs.len())?;
 
     doubles(rows, &places, &pictures, &first, &alike, &mut findings);
-    let shown: Vec<_> = places
-        .iter()
-        .map(|sides| sides.map(|p| p.map(|p| first[p])))
-        .collect();
+    let shown: Vec<_> = places.iter().map(|sides| sides.map(|p| p.map(|p| first[p]))).collect();
     group(&shown, &alike, &mut findings);
     Ok(findings)
 }
@@ -144,22 +127,13 @@ fn reason(error: Error) -> String {
 
 /// Blank pictures are all alike.
 fn comparable(picture: &Picture, options: &Options) -> bool {
-    picture
-        .as_ref()
-        .is_ok_and(|p| p.spread >= options.min_spread)
+    picture.as_ref().is_ok_and(|p| p.spread >= options.min_spread)
 }
 
 /// A pair on its own.
-fn judge(
-    human: Option<&Picture>,
-    article: Option<&Picture>,
-    options: &Options,
-) -> Vec<(Reason, String)> {
+fn judge(human: Option<&Picture>, article: Option<&Picture>, options: &Options) -> Vec<(Reason, String)> {
     let mut found = Vec::new();
-    for (name, side, missing) in [
-        ("human", human, Reason::NoHuman),
-        ("article", article, Reason::NoArticle),
-    ] {
+    for (name, side, missing) in [("human", human, Reason::NoHuman), ("article", article, Reason::NoArticle)] {
         let picture = match side {
             None => {
                 found.push((missing, format!("{name}: expected a picture, got none")));
@@ -173,10 +147,7 @@ fn judge(
         };
         let (w, h) = (picture.width, picture.height);
         if w.min(h) < options.min_side {
-            let text = format!(
-                "{name}: {w} x {h} pixels, expected {} or more",
-                options.min_side
-            );
+            let text = format!("{name}: {w} x {h} pixels, expected {} or more", options.min_side);
             found.push((Reason::Tiny, text));
         }
         let aspect = f64::from(w.max(h)) / f64::from(w.min(h));
@@ -185,16 +156,10 @@ fn judge(
             found.push((Reason::Aspect, text));
         }
         if picture.spread < options.min_spread {
-            let text = format!(
-                "{name}: brightness varies by {:.1} grey levels",
-                picture.spread
-            );
+            let text = format!("{name}: brightness varies by {:.1} grey levels", picture.spread);
             found.push((Reason::Blank, text));
         } else if name == "article" && picture.plain < options.min_plain {
-            let text = format!(
-                "article: {:.0} % of its border is plain",
-                picture.plain * 100.0
-            );
+            let text = format!("article: {:.0} % of its border is plain", picture.plain * 100.0);
             found.push((Reason::NotPackshot, text));
         }
     }
@@ -204,10 +169,7 @@ fn judge(
     {
         let share = f64::from(shared(worn, seen));
         if share < options.min_colours {
-            let text = format!(
-                "the photo holds {:.0} % of the article's colours",
-                share * 100.0
-            );
+            let text = format!("the photo holds {:.0} % of the article's colours", share * 100.0);
             found.push((Reason::WrongPair, text));
         }
     }
@@ -246,11 +208,7 @@ mod tests {
 
     fn row(folder: &Path, human: &str, article: &str) -> Row {
         let path = |name: &str| (!name.is_empty()).then(|| folder.join(name));
-        Row {
-            human: path(human),
-            article: path(article),
-            standing: Standing::Open,
-        }
+        Row { human: path(human), article: path(article), standing: Standing::Open }
     }
 
     fn found(rows: &[Row]) -> Vec<Finding> {
@@ -258,11 +216,7 @@ mod tests {
     }
 
     fn names(finding: &Finding) -> Vec<&'static str> {
-        finding
-            .reasons
-            .iter()
-            .map(|(reason, _)| reason.name())
-            .collect()
+        finding.reasons.iter().map(|(reason, _)| reason.name()).collect()
     }
 
     fn folder() -> tempfile::TempDir {
@@ -275,10 +229,7 @@ mod tests {
         save("red_article.png", packshot(1, RED));
         save("blue_article.png", packshot(3, BLUE));
         save("green_article.png", packshot(2, GREEN));
-        save(
-            "long.png",
-            RgbImage::from_fn(500, 100, |x, _| Rgb([x as u8; 3])),
-        );
+        save("long.png", RgbImage::from_fn(500, 100, |x, _| Rgb([x as u8; 3])));
         save("tiny.png", packshot(1, RED).view(0, 0, 30, 30).to_image());
         save("blank.png", RgbImage::from_pixel(90, 90, Rgb([9; 3])));
         std::fs::write(folder.path().join("broken.png"), b"no picture").unwrap();
@@ -310,10 +261,7 @@ mod tests {
         assert_eq!(all[6], ["no_human"]);
         assert_eq!(all[7], ["no_article"]);
         assert_eq!(all[8], ["not_packshot"]);
-        assert_eq!(
-            findings[4].reasons[0].1,
-            "article: 30 x 30 pixels, expected 64 or more"
-        );
+        assert_eq!(findings[4].reasons[0].1, "article: 30 x 30 pixels, expected 64 or more");
     }
 
     #[test]
@@ -327,10 +275,7 @@ mod tests {
         let findings = found(&rows);
         let of = |findings: &[Finding]| findings.iter().map(|f| f.duplicate_of).collect::<Vec<_>>();
         assert_eq!(of(&findings), [Some(1), None, None]);
-        assert_eq!(
-            findings.iter().map(|f| f.group).collect::<Vec<_>>(),
-            [0, 0, 2]
-        );
+        assert_eq!(findings.iter().map(|f| f.group).collect::<Vec<_>>(), [0, 0, 2]);
         rows[0].standing = Standing::Kept;
         assert_eq!(of(&found(&rows)), [None, Some(0), None]);
         // A copy has its original's links.
@@ -356,9 +301,8 @@ mod tests {
         assert_eq!(seen.first(), Some(&("measure", 0, 2)));
         assert_eq!(seen.last(), Some(&("compare", 2, 2)));
         for stop in ["measure", "compare"] {
-            let stopped = inspect(&rows, &Options::default(), |stage, _, _| {
-                if stage == stop { Err(stage) } else { Ok(()) }
-            });
+            let stopped =
+                inspect(&rows, &Options::default(), |stage, _, _| if stage == stop { Err(stage) } else { Ok(()) });
             assert_eq!(stopped, Err(stop));
         }
     }

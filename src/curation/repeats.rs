@@ -10,7 +10,8 @@ use super::pairs::{Finding, Row, Standing};
 /// Pictures by place, with the places and the links of what they are alike to.
 pub(super) type Alike = HashMap<usize, Vec<(usize, Link)>>;
 
-/// Marks the photos that repeat another pair's. What was kept by hand stays, then the photo with most pixels, then the first.
+/// Marks the photos that repeat another pair's. What was kept by hand stays, then the photo with most pixels, then the
+/// first.
 pub(super) fn doubles(
     rows: &[Row],
     places: &[[Option<usize>; 2]],
@@ -20,9 +21,7 @@ pub(super) fn doubles(
     findings: &mut [Finding],
 ) {
     let photo = |row: usize| places[row][0].filter(|&p| pictures[p].is_ok());
-    let mut order: Vec<usize> = (0..rows.len())
-        .filter(|&row| photo(row).is_some())
-        .collect();
+    let mut order: Vec<usize> = (0..rows.len()).filter(|&row| photo(row).is_some()).collect();
     let pixels = |row: usize| {
         let picture = photo(row).and_then(|p| pictures[p].as_ref().ok());
         picture.map_or(0, |p| u64::from(p.width) * u64::from(p.height))
@@ -40,16 +39,10 @@ pub(super) fn doubles(
     for row in order {
         let own = first[photo(row).expect("only pairs with photos are in the order")];
         let near = alike.get(&own).into_iter().flatten();
-        let same = kept
-            .get(&own)
-            .map(|&keeper| (keeper, "the same pixels".to_owned()));
+        let same = kept.get(&own).map(|&keeper| (keeper, "the same pixels".to_owned()));
         let found = same.or_else(|| {
             let linked = near.filter_map(|(other, link)| Some((*kept.get(other)?, link)));
-            let nearest = linked.min_by(|a, b| {
-                a.1.difference
-                    .total_cmp(&b.1.difference)
-                    .then(a.0.cmp(&b.0))
-            });
+            let nearest = linked.min_by(|a, b| a.1.difference.total_cmp(&b.1.difference).then(a.0.cmp(&b.0)));
             nearest.map(|(keeper, link)| (keeper, describe(link)))
         });
         match found {

@@ -55,11 +55,6 @@ mod tests {
         assert_eq!((small.width(), small.height()), (60, 20));
         let same = image::load_from_memory(&thumbnail(&path, 600).unwrap()).unwrap();
         assert_eq!((same.width(), same.height()), (300, 100));
-        assert_eq!(
-            image::load_from_memory(&as_png(&path).unwrap())
-                .unwrap()
-                .into_rgb8(),
-            picture
-        );
+        assert_eq!(image::load_from_memory(&as_png(&path).unwrap()).unwrap().into_rgb8(), picture);
     }
 }

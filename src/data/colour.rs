@@ -7,10 +7,11 @@ use super::draw::ColourDraw;
 /// Rec. 601, as most photo software has it.
 const LUMA: [f64; 3] = [0.299, 0.587, 0.114];
 
-/// Applies a draw of colours to float32 levels of 0 to 255: saturation, then contrast about the middle grey, then brightness, clipped.
+/// Applies a draw of colours to float32 levels of 0 to 255: saturation, then contrast about the middle grey, then
+/// brightness, clipped.
 ///
-/// The pivot is the middle of the range, not a picture's mean: a triplet's pictures differ in their means, and each article must
-/// change as it does on the body.
+/// The pivot is the middle of the range, not a picture's mean: a triplet's pictures differ in their means, and each
+/// article must change as it does on the body.
 ///
 /// # Shapes
 /// `levels`: `[N, 3, H, W]`, with N draws. Returns the same.
@@ -28,19 +29,12 @@ pub fn jitter(levels: &Tensor, draws: &[ColourDraw]) -> Tensor {
             offsets.push((draw.brightness * (1.0 - draw.contrast) * 127.5) as f32);
         }
     }
-    let on = |values: &[f32], shape: [i64; 3], device: Device| {
-        Tensor::from_slice(values).reshape(shape).to_device(device)
-    };
+    let on =
+        |values: &[f32], shape: [i64; 3], device: Device| Tensor::from_slice(values).reshape(shape).to_device(device);
     let device = levels.device();
-    let (matrices, offsets) = (
-        on(&matrices, [n, 3, 3], device),
-        on(&offsets, [n, 3, 1], device),
-    );
+    let (matrices, offsets) = (on(&matrices, [n, 3, 3], device), on(&offsets, [n, 3, 1], device));
     let flat = levels.to_kind(Kind::Float).reshape([n, 3, -1]);
-    offsets
-        .baddbmm(&matrices, &flat, 1.0, 1.0)
-        .clamp(0.0, 255.0)
-        .reshape(size)
+    offsets.baddbmm(&matrices, &flat, 1.0, 1.0).clamp(0.0, 255.0).reshape(size)
 }
 
 #[cfg(test)]
@@ -51,17 +45,9 @@ mod tests {
     fn one_pixel_by_hand() {
         let pixel = Tensor::from_slice(&[200f32, 100.0, 40.0]).reshape([1, 3, 1, 1]);
         let taken = |brightness, contrast, saturation| {
-            let draw = ColourDraw {
-                brightness,
-                contrast,
-                saturation,
-            };
+            let draw = ColourDraw { brightness, contrast, saturation };
             let out = jitter(&pixel, &[draw]).reshape([-1]);
-            Vec::<f32>::try_from(out)
-                .unwrap()
-                .iter()
-                .map(|v| v.round() as i32)
-                .collect::<Vec<_>>()
+            Vec::<f32>::try_from(out).unwrap().iter().map(|v| v.round() as i32).collect::<Vec<_>>()
         };
         assert_eq!(taken(1.0, 1.0, 1.0), [200, 100, 40]);
         assert_eq!(taken(0.5, 1.0, 1.0), [100, 50, 20]);

@@ -1,5 +1,5 @@
-//! What a step takes: which pairs, which targets, which flips and crops. A pure function of (seed, step), so that a resumed run
-//! repeats an uninterrupted one.
+//! What a step takes: which pairs, which targets, which flips and crops. A pure function of (seed, step), so that a
+//! resumed run repeats an uninterrupted one.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -39,21 +39,16 @@ pub struct Draw {
 }
 
 impl Draw {
-    /// The draw of a step: pairs from shuffled passes over the set, targets uniform among the articles that the human's pair may
-    /// meet.
+    /// The draw of a step: pairs from shuffled passes over the set, targets uniform among the articles that the human's
+    /// pair may meet.
     ///
-    /// Human and worn article are mirrored together, the target on its own; every picture has its own crop; a triplet's three
-    /// pictures have one draw of colours, so that an article still looks as it does on the body.
+    /// Human and worn article are mirrored together, the target on its own; every picture has its own crop; a triplet's
+    /// three pictures have one draw of colours, so that an article still looks as it does on the body.
     pub fn of_step(config: &Config, targets: &Targets, step: u64) -> Draw {
         let batch = config.batch_size as u64;
         let mut order = Shuffled::new(config.seed, targets.pairs());
         let mut rng = rng(config.seed, "triplets", step);
-        let mut draw = Draw {
-            human: Vec::new(),
-            worn: Vec::new(),
-            target: Vec::new(),
-            colours: colours(config, step),
-        };
+        let mut draw = Draw { human: Vec::new(), worn: Vec::new(), target: Vec::new(), colours: colours(config, step) };
         for place in step * batch..(step + 1) * batch {
             let index = order.at(place);
             let other = loop {
@@ -84,11 +79,7 @@ fn colours(config: &Config, step: u64) -> Vec<ColourDraw> {
     }
     let mut rng = rng(config.seed, "colours", step);
     let mut factor = || rng.random_range(1.0 - strength..=1.0 + strength);
-    let mut draw = || ColourDraw {
-        brightness: factor(),
-        contrast: factor(),
-        saturation: factor(),
-    };
+    let mut draw = || ColourDraw { brightness: factor(), contrast: factor(), saturation: factor() };
     (0..config.batch_size).map(|_| draw()).collect()
 }
 
@@ -122,8 +113,7 @@ impl Targets {
             [(content, u32::MAX), (u32::MAX, group), (content, group)]
         };
         for i in 0..contents.len() {
-            (sizes.iter_mut().zip(keys(i)))
-                .for_each(|(sizes, key)| *sizes.entry(key).or_default() += 1);
+            (sizes.iter_mut().zip(keys(i))).for_each(|(sizes, key)| *sizes.entry(key).or_default() += 1);
         }
         for i in 0..pairs {
             let [content, group, both] = [0, 1, 2].map(|k| sizes[k][&keys(i)[k]]);
@@ -131,11 +121,7 @@ impl Targets {
                 return Err(i);
             }
         }
-        Ok(Targets {
-            pairs,
-            contents,
-            groups,
-        })
+        Ok(Targets { pairs, contents, groups })
     }
 
     pub fn pairs(&self) -> usize {
@@ -178,12 +164,7 @@ struct Shuffled {
 
 impl Shuffled {
     fn new(seed: u64, count: usize) -> Self {
-        Shuffled {
-            seed,
-            count,
-            pass: None,
-            order: (0..count).collect(),
-        }
+        Shuffled { seed, count, pass: None, order: (0..count).collect() }
     }
 
     fn at(&mut self, place: u64) -> usize {
@@ -215,15 +196,9 @@ mod tests {
 
     #[test]
     fn each_pass_takes_every_pair_once_and_the_target_is_never_worn() {
-        let draws: Vec<Draw> = (0..7)
-            .map(|step| Draw::of_step(&config(), &targets(7), step))
-            .collect();
+        let draws: Vec<Draw> = (0..7).map(|step| Draw::of_step(&config(), &targets(7), step)).collect();
         // 7 steps of 3 are 3 passes over 7.
-        let humans: Vec<usize> = draws
-            .iter()
-            .flat_map(|d| &d.human)
-            .map(|p| p.index)
-            .collect();
+        let humans: Vec<usize> = draws.iter().flat_map(|d| &d.human).map(|p| p.index).collect();
         for pass in humans.chunks(7) {
             let mut pass = pass.to_vec();
             pass.sort();
@@ -243,36 +218,21 @@ mod tests {
 
     #[test]
     fn a_draw_depends_on_seed_and_step_alone() {
-        let config = Config {
-            colour_jitter: 0.2,
-            ..config()
-        };
+        let config = Config { colour_jitter: 0.2, ..config() };
         let draw = Draw::of_step(&config, &targets(9), 4);
         assert_eq!(draw, Draw::of_step(&config, &targets(9), 4));
         assert_ne!(draw, Draw::of_step(&config, &targets(9), 5));
-        let other = Config {
-            seed: 6,
-            ..config.clone()
-        };
+        let other = Config { seed: 6, ..config.clone() };
         assert_ne!(draw, Draw::of_step(&other, &targets(9), 4));
         // Colours have a stream of their own: without them the rest of the draw stays.
-        let plain = Config {
-            colour_jitter: 0.0,
-            ..config
-        };
-        let without = Draw {
-            colours: vec![],
-            ..draw
-        };
+        let plain = Config { colour_jitter: 0.0, ..config };
+        let without = Draw { colours: vec![], ..draw };
         assert_eq!(without, Draw::of_step(&plain, &targets(9), 4));
     }
 
     #[test]
     fn with_two_pairs_the_target_is_the_other() {
-        let config = Config {
-            batch_size: 2,
-            ..config()
-        };
+        let config = Config { batch_size: 2, ..config() };
         for step in 0..20 {
             let draw = Draw::of_step(&config, &targets(2), step);
             for (human, target) in draw.human.iter().zip(&draw.target) {

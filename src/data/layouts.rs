@@ -1,4 +1,5 @@
-//! The folder layouts that people have: which files of a folder are humans, which are articles, and which belong together.
+//! The folder layouts that people have: which files of a folder are humans, which are articles, and which belong
+//! together.
 //!
 //! ```text
 //! human/0001.jpg     article/0001.png     by stem
@@ -14,9 +15,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{AtPath, Error, Result};
 
 /// File endings that are taken for pictures.
-const ENDINGS: [&str; 9] = [
-    "jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif", "jfif",
-];
+const ENDINGS: [&str; 9] = ["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif", "jfif"];
 /// Folders that part a set.
 const SPLITS: [&str; 5] = ["train", "val", "valid", "validation", "test"];
 /// Folders of humans and of articles.
@@ -41,13 +40,11 @@ pub struct Row {
 /// Lists a folder in one of the layouts, sorted by id; what has no partner stands alone in its row.
 ///
 /// # Errors
-/// [`Error::NotFound`] for a folder that is not there or has none of the layouts; [`Error::Content`] for two pictures of one stem.
+/// [`Error::NotFound`] for a folder that is not there or has none of the layouts; [`Error::Content`] for two pictures
+/// of one stem.
 pub fn list(folder: &Path) -> Result<Vec<Row>> {
     if !folder.is_dir() {
-        return Err(Error::NotFound {
-            path: folder.into(),
-            what: "folder",
-        });
+        return Err(Error::NotFound { path: folder.into(), what: "folder" });
     }
     if let Some(rows) = list_one(folder)? {
         return Ok(rows);
@@ -67,15 +64,10 @@ pub fn list(folder: &Path) -> Result<Vec<Row>> {
     }
     // One number in two parts names two pairs: then all of them bear the part's name.
     let mut seen = BTreeMap::new();
-    let clash =
-        (all.iter().flat_map(|(_, rows)| rows)).any(|row| seen.insert(&row.id, ()).is_some());
+    let clash = (all.iter().flat_map(|(_, rows)| rows)).any(|row| seen.insert(&row.id, ()).is_some());
     let rows = all.into_iter().flat_map(|(split, rows)| {
         rows.into_iter().map(move |row| Row {
-            id: if clash {
-                format!("{split}_{}", row.id)
-            } else {
-                row.id
-            },
+            id: if clash { format!("{split}_{}", row.id) } else { row.id },
             split: Some(split.into()),
             ..row
         })
@@ -123,10 +115,7 @@ fn list_one(folder: &Path) -> Result<Option<Vec<Row>>> {
 }
 
 fn missing(path: PathBuf) -> Error {
-    Error::NotFound {
-        path,
-        what: "folder, beside the other half of the pairs",
-    }
+    Error::NotFound { path, what: "folder, beside the other half of the pairs" }
 }
 
 /// Pictures of a folder by stem.
@@ -155,10 +144,7 @@ fn pictures(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
 }
 
 pub(super) fn name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into()
+    path.file_name().unwrap_or_default().to_string_lossy().into()
 }
 
 /// `0001_0` and `0001_1` are one product's pictures.
@@ -172,24 +158,13 @@ fn by_stem(humans: BTreeMap<String, PathBuf>, mut articles: BTreeMap<String, Pat
     let plain = humans.keys().any(|stem| articles.contains_key(stem));
     let partner = |stem: &str| match plain {
         true => stem.to_owned(),
-        false => stem
-            .strip_suffix("_0")
-            .map_or(stem.to_owned(), |base| format!("{base}_1")),
+        false => stem.strip_suffix("_0").map_or(stem.to_owned(), |base| format!("{base}_1")),
     };
     let mut rows = Vec::new();
     for (id, human) in humans {
-        rows.push(Row {
-            article: articles.remove(&partner(&id)),
-            human: Some(human),
-            id,
-            ..Row::default()
-        });
+        rows.push(Row { article: articles.remove(&partner(&id)), human: Some(human), id, ..Row::default() });
     }
-    rows.extend(articles.into_iter().map(|(id, article)| Row {
-        id,
-        article: Some(article),
-        ..Row::default()
-    }));
+    rows.extend(articles.into_iter().map(|(id, article)| Row { id, article: Some(article), ..Row::default() }));
     rows.sort_by(|a, b| a.id.cmp(&b.id));
     rows
 }
@@ -198,21 +173,13 @@ fn by_stem(humans: BTreeMap<String, PathBuf>, mut articles: BTreeMap<String, Pat
 fn pairs_text(folder: &Path) -> Option<PathBuf> {
     let own = format!("{}_pairs.txt", name(folder));
     let above = folder.parent().map(|above| above.join(&own));
-    let found = [
-        Some(folder.join(&own)),
-        above,
-        Some(folder.join("pairs.txt")),
-    ];
+    let found = [Some(folder.join(&own)), above, Some(folder.join("pairs.txt"))];
     found.into_iter().flatten().find(|path| path.is_file())
 }
 
-/// Pairs as the text lists them. Where it contradicts the names (the human has an article of its own stem, and the text gives it
-/// another), it lists what to try on, not what is worn: the try-on sets' test files do. Then the names decide.
-fn by_text(
-    text: &Path,
-    humans: BTreeMap<String, PathBuf>,
-    articles: BTreeMap<String, PathBuf>,
-) -> Result<Vec<Row>> {
+/// Pairs as the text lists them. Where it contradicts the names (the human has an article of its own stem, and the text
+/// gives it another), it lists what to try on, not what is worn: the try-on sets' test files do. Then the names decide.
+fn by_text(text: &Path, humans: BTreeMap<String, PathBuf>, articles: BTreeMap<String, PathBuf>) -> Result<Vec<Row>> {
     let content = std::fs::read_to_string(text).at(text)?;
     let stem = |name: &str| {
         let name = Path::new(name).file_stem().unwrap_or_default();
@@ -227,17 +194,12 @@ fn by_text(
             [] => continue,
             [human, article] | [human, article, _] => [stem(human), stem(article)],
             _ => {
-                let text_got =
-                    format!("line {line_number}: expected `human article`, got `{line}`");
+                let text_got = format!("line {line_number}: expected `human article`, got `{line}`");
                 return Err(Error::content(text, text_got));
             }
         };
         let own = [human.clone(), format!("{}_1", base(&human))];
-        if own
-            .iter()
-            .any(|own| *own != article && articles.contains_key(own))
-            && !own.contains(&article)
-        {
+        if own.iter().any(|own| *own != article && articles.contains_key(own)) && !own.contains(&article) {
             return Ok(by_stem(humans, articles));
         }
         if used.insert(human.clone(), line_number).is_some() {

@@ -11,12 +11,13 @@ use crate::error::{AtPath, Error, Result};
 const REQUIRED: [&str; 3] = ["id", "human", "article"];
 const OPTIONAL: [&str; 4] = ["group", "split", "exclude", "reason"];
 
-/// Reads `pairs.csv`: the columns id, human, article, and optionally group, split, exclude and reason, in any order, with any others
-/// beside them. Paths are relative to the folder. An empty cell of human or article means that there is none.
+/// Reads `pairs.csv`: the columns id, human, article, and optionally group, split, exclude and reason, in any order,
+/// with any others beside them. Paths are relative to the folder. An empty cell of human or article means that there is
+/// none.
 ///
 /// # Errors
-/// [`Error::Content`] with file and line for a column that is missing or comes twice, a ragged row, an empty or repeated id, and an
-/// exclude that is neither yes nor no.
+/// [`Error::Content`] with file and line for a column that is missing or comes twice, a ragged row, an empty or
+/// repeated id, and an exclude that is neither yes nor no.
 pub fn read(csv: &Path) -> Result<Vec<Row>> {
     let bytes = std::fs::read(csv).at(csv)?;
     let folder = csv.parent().unwrap_or(Path::new(""));
@@ -64,9 +65,7 @@ pub fn parse(bytes: &[u8], folder: &Path) -> std::result::Result<Vec<Row>, Strin
     let mut record = StringRecord::new();
     while reader.read_record(&mut record).map_err(|e| e.to_string())? {
         // Where the record begins: a quoted cell may span lines.
-        let line = record
-            .position()
-            .map_or(0, |position| position.line() as usize);
+        let line = record.position().map_or(0, |position| position.line() as usize);
         let cell = |place: usize| (!record[place].is_empty()).then(|| record[place].to_owned());
         let [id, human, article] = required.map(cell);
         let [group, split, exclude, reason] = optional.map(|place| place.and_then(cell));
@@ -76,15 +75,11 @@ pub fn parse(bytes: &[u8], folder: &Path) -> std::result::Result<Vec<Row>, Strin
             Some("1" | "true" | "yes" | "x") => Some(reason.unwrap_or_default()),
             Some(_) => {
                 let got = exclude.unwrap_or_default();
-                return Err(format!(
-                    "line {line}: exclude: expected 1 or 0 or nothing, got `{got}`"
-                ));
+                return Err(format!("line {line}: exclude: expected 1 or 0 or nothing, got `{got}`"));
             }
         };
         if let Some(first) = seen.insert(id.clone(), line) {
-            return Err(format!(
-                "line {line}: id `{id}` stands in line {first} already"
-            ));
+            return Err(format!("line {line}: id `{id}` stands in line {first} already"));
         }
         rows.push(Row {
             id,

@@ -1,4 +1,5 @@
-//! From pairs to triplets: every picture is looked at once, then batches come from the device's memory or from decoding threads.
+//! From pairs to triplets: every picture is looked at once, then batches come from the device's memory or from decoding
+//! threads.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -54,13 +55,13 @@ pub struct Loader {
 impl Loader {
     /// Decodes every picture once: to keep it, or to know that it can be decoded and which articles are the same.
     ///
-    /// `progress` is told the plan and how many files are done, first of all none, and answers whether to go on; after a no there
-    /// is no loader.
+    /// `progress` is told the plan and how many files are done, first of all none, and answers whether to go on; after
+    /// a no there is no loader.
     ///
     /// # Errors
-    /// [`Error::Setting`] for fewer than two pairs, fewer than a batch, pairs of several splits, a pair that may meet no target, or
-    /// `loader` resident where memory is short; [`Error::Content`] with the path for the first picture, in the pairs' order, that
-    /// cannot be decoded, unless the pairs skip errors.
+    /// [`Error::Setting`] for fewer than two pairs, fewer than a batch, pairs of several splits, a pair that may meet
+    /// no target, or `loader` resident where memory is short; [`Error::Content`] with the path for the first picture,
+    /// in the pairs' order, that cannot be decoded, unless the pairs skip errors.
     pub fn open(
         pairs: &Pairs,
         config: &Config,
@@ -98,17 +99,12 @@ impl Loader {
         let mut looked: Vec<Result<u128>> = Vec::with_capacity(listed.files.len());
         for (part, files) in listed.files.chunks(PART).enumerate() {
             let decode = |file: &File| file.decode(config).map(|bytes| (xxh3_128(&bytes), bytes));
-            let decoded: Vec<Result<(u128, Vec<u8>)>> =
-                pool.install(|| files.par_iter().map(decode).collect());
+            let decoded: Vec<Result<(u128, Vec<u8>)>> = pool.install(|| files.par_iter().map(decode).collect());
             if let Some(resident) = &mut resident {
                 // A broken picture's place stays, and is never read.
                 let blank = vec![0; 3 * (size[0] * size[1]) as usize];
                 let pictures: Vec<&[u8]> = (decoded.iter())
-                    .map(|picture| {
-                        picture
-                            .as_ref()
-                            .map_or(blank.as_slice(), |(_, bytes)| bytes)
-                    })
+                    .map(|picture| picture.as_ref().map_or(blank.as_slice(), |(_, bytes)| bytes))
                     .collect();
                 resident.fill(part * PART, &pictures);
             }
@@ -128,14 +124,7 @@ impl Loader {
             Some(resident) => Store::Resident(resident),
             None => Store::Streaming(Streaming::new(set.clone(), pool, device)),
         };
-        Ok(Some(Loader {
-            plan,
-            skipped,
-            set,
-            store,
-            range: ValueRange::of(config.architecture),
-            device,
-        }))
+        Ok(Some(Loader { plan, skipped, set, store, range: ValueRange::of(config.architecture), device }))
     }
 
     /// The pairs that can be drawn.
@@ -147,7 +136,8 @@ impl Loader {
         self.len() == 0
     }
 
-    /// A sum over all pictures as they are loaded, in the pairs' order, and over their groups: equal where a run may go on.
+    /// A sum over all pictures as they are loaded, in the pairs' order, and over their groups: equal where a run may go
+    /// on.
     pub fn fingerprint(&self) -> &str {
         &self.set.fingerprint
     }
@@ -182,13 +172,8 @@ impl Loader {
             Store::Streaming(streaming) => Ok(self.finished(streaming.of_draw(draw)?, draw)),
             Store::Resident(resident) if draw.colours.is_empty() => {
                 let pictures = self.set.pictures(draw);
-                let [human, worn, target] =
-                    pictures.map(|p| resident.values(&self.set, &p, self.range));
-                Ok(Triplet {
-                    human,
-                    worn,
-                    target,
-                })
+                let [human, worn, target] = pictures.map(|p| resident.values(&self.set, &p, self.range));
+                Ok(Triplet { human, worn, target })
             }
             Store::Resident(resident) => {
                 let pictures = self.set.pictures(draw);
@@ -209,11 +194,7 @@ impl Loader {
                 false => self.range.from_bytes(&jitter(&bytes, &draw.colours)),
             }
         });
-        Triplet {
-            human,
-            worn,
-            target,
-        }
+        Triplet { human, worn, target }
     }
 }
 
@@ -222,9 +203,7 @@ fn check_splits(pairs: &Pairs) -> Result<()> {
     if splits.len() < 2 {
         return Ok(());
     }
-    let got: Vec<String> = (splits.iter())
-        .map(|(name, count)| format!("{name} ({count})"))
-        .collect();
+    let got: Vec<String> = (splits.iter()).map(|(name, count)| format!("{name} ({count})")).collect();
     let rule = "one split, so that what tests is not trained on; Pairs.of_split(name) takes one";
     Err(Error::setting("pairs", rule, got.join(", ")))
 }
@@ -247,17 +226,10 @@ impl Listed {
     }
 
     /// The pairs whose pictures could be decoded, and those that are left out.
-    fn sound(
-        self,
-        pairs: &Pairs,
-        looked: &[Result<u128>],
-        config: &Config,
-    ) -> Result<(Set, Vec<LeftOut>)> {
+    fn sound(self, pairs: &Pairs, looked: &[Result<u128>], config: &Config) -> Result<(Set, Vec<LeftOut>)> {
         let mut skipped = pairs.skipped.clone();
         let mut sound = |id: &str, files: &[usize]| {
-            let broken = files
-                .iter()
-                .find_map(|&file| looked[file].as_ref().err().map(|e| (file, e)));
+            let broken = files.iter().find_map(|&file| looked[file].as_ref().err().map(|e| (file, e)));
             if let Some((file, error)) = broken {
                 skipped.push(LeftOut {
                     id: id.to_owned(),
@@ -292,8 +264,7 @@ impl Listed {
         let content = |&file: &usize| *looked[file].as_ref().expect("broken ones are left out");
         let contents: Vec<u128> = articles.iter().map(content).collect();
         let targets = Targets::new(&contents, &groups).map_err(|pair| {
-            let rule =
-                "for each pair an article of other content and of another group, to be its target";
+            let rule = "for each pair an article of other content and of another group, to be its target";
             Error::setting("pairs", rule, format!("none for `{}`", ids[pair]))
         })?;
         let mut sum = Xxh3Default::new();
@@ -301,11 +272,7 @@ impl Listed {
             sum.update(&content(file).to_le_bytes());
         }
         for group in &groups {
-            sum.update(
-                &group
-                    .map_or(u64::MAX, |name| name.len() as u64)
-                    .to_le_bytes(),
-            );
+            sum.update(&group.map_or(u64::MAX, |name| name.len() as u64).to_le_bytes());
             sum.update(group.unwrap_or_default().as_bytes());
         }
         let set = Set {

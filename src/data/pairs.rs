@@ -70,12 +70,13 @@ pub struct Pairs {
 }
 
 impl Pairs {
-    /// Lists the pairs of a folder: `pairs.csv` if it is there, else one of the layouts of [`layouts`]. Sorted by id where
-    /// folders are read, in the file's order where a CSV is. No picture is opened.
+    /// Lists the pairs of a folder: `pairs.csv` if it is there, else one of the layouts of [`layouts`]. Sorted by id
+    /// where folders are read, in the file's order where a CSV is. No picture is opened.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for a folder that is not there or of no known layout; [`Error::Content`] for a folder without pairs, a
-    /// CSV that is refused, and, where errors are raised, for a human or an article without its partner or its file.
+    /// [`Error::NotFound`] for a folder that is not there or of no known layout; [`Error::Content`] for a folder
+    /// without pairs, a CSV that is refused, and, where errors are raised, for a human or an article without its
+    /// partner or its file.
     pub fn open(folder: impl AsRef<Path>, options: &Options) -> Result<Pairs> {
         let folder = folder.as_ref();
         let csv = folder.join("pairs.csv");
@@ -139,13 +140,7 @@ impl Pairs {
             let path = path.strip_prefix(&self.folder).unwrap_or(path).display();
             format!("{place}{path}: {}", left_out.reason)
         };
-        let shown: Vec<String> = self
-            .skipped
-            .iter()
-            .zip(lines)
-            .take(SHOWN)
-            .map(one)
-            .collect();
+        let shown: Vec<String> = self.skipped.iter().zip(lines).take(SHOWN).map(one).collect();
         let more = match lines.len().saturating_sub(SHOWN) {
             0 => String::new(),
             n => format!(" and {n} more"),
@@ -196,15 +191,12 @@ impl Pairs {
 
     fn with(&self, wanted: impl Fn(usize, &Pair) -> bool) -> Pairs {
         let pairs = (self.pairs.iter().enumerate()).filter(|(i, pair)| wanted(*i, pair));
-        Pairs {
-            pairs: pairs.map(|(_, pair)| pair.clone()).collect(),
-            ..self.clone()
-        }
+        Pairs { pairs: pairs.map(|(_, pair)| pair.clone()).collect(), ..self.clone() }
     }
 
-    /// Splits off a share of the pairs, drawn by `seed`: (the rest, the share), both in their old order. Pairs of one group, and
-    /// pairs that share a human's or an article's file or its exact bytes, stay on one side; the share comes as near to what was
-    /// asked as that allows, and is not above it.
+    /// Splits off a share of the pairs, drawn by `seed`: (the rest, the share), both in their old order. Pairs of one
+    /// group, and pairs that share a human's or an article's file or its exact bytes, stay on one side; the share comes
+    /// as near to what was asked as that allows, and is not above it.
     ///
     /// # Errors
     /// [`Error::Setting`] for a share outside (0, 1) or one that leaves a side empty; a file that cannot be read.
@@ -212,10 +204,7 @@ impl Pairs {
         let count = (self.len() as f64 * share).round();
         let refuse = |rule: String| Err(Error::setting("share", rule, share));
         if !(share > 0.0 && share < 1.0) || count < 1.0 || count as usize >= self.len() {
-            return refuse(format!(
-                "between 0 and 1, so that both sides of {} pairs have one",
-                self.len()
-            ));
+            return refuse(format!("between 0 and 1, so that both sides of {} pairs have one", self.len()));
         }
         let groups = self.tied()?;
         let mut order: Vec<usize> = (0..groups.len()).collect();
@@ -230,26 +219,19 @@ impl Pairs {
         }
         if left == count as usize {
             let smallest = groups.iter().map(Vec::len).min().unwrap_or(0);
-            return refuse(format!(
-                "room for the smallest group, which has {smallest} of {} pairs",
-                self.len()
-            ));
+            return refuse(format!("room for the smallest group, which has {smallest} of {} pairs", self.len()));
         }
         Ok((self.with(|i, _| !chosen[i]), self.with(|i, _| chosen[i])))
     }
 
     /// The pairs that belong together, by group, file or bytes, in the order of their first.
     fn tied(&self) -> Result<Vec<Vec<usize>>> {
-        let files: Vec<&Path> = (self.pairs.iter())
-            .flat_map(|pair| [pair.human.as_path(), pair.article.as_path()])
-            .collect();
-        let sizes: Vec<u64> = (files.par_iter())
-            .map(|path| Ok(std::fs::metadata(path).at(path)?.len()))
-            .collect::<Result<_>>()?;
+        let files: Vec<&Path> =
+            (self.pairs.iter()).flat_map(|pair| [pair.human.as_path(), pair.article.as_path()]).collect();
+        let sizes: Vec<u64> =
+            (files.par_iter()).map(|path| Ok(std::fs::metadata(path).at(path)?.len())).collect::<Result<_>>()?;
         let mut of_size: HashMap<u64, usize> = HashMap::new();
-        sizes
-            .iter()
-            .for_each(|size| *of_size.entry(*size).or_default() += 1);
+        sizes.iter().for_each(|size| *of_size.entry(*size).or_default() += 1);
         // Only files of one size can have the same bytes.
         let hashes: Vec<Option<u128>> = (files.par_iter().zip(&sizes))
             .map(|(path, size)| match of_size[size] {
@@ -268,12 +250,8 @@ impl Pairs {
         }
         let (mut by_hash, mut by_group) = (HashMap::new(), HashMap::new());
         for (i, pair) in self.pairs.iter().enumerate() {
-            let hashes = [2 * i, 2 * i + 1]
-                .into_iter()
-                .filter_map(|file| hashes[file]);
-            let mut firsts: Vec<usize> = hashes
-                .map(|hash| *by_hash.entry(hash).or_insert(i))
-                .collect();
+            let hashes = [2 * i, 2 * i + 1].into_iter().filter_map(|file| hashes[file]);
+            let mut firsts: Vec<usize> = hashes.map(|hash| *by_hash.entry(hash).or_insert(i)).collect();
             if let Some(group) = &pair.group {
                 firsts.push(*by_group.entry(group).or_insert(i));
             }
@@ -304,11 +282,7 @@ enum Whole {
 fn whole(row: Row, listed: bool, extra: bool) -> std::result::Result<Whole, (LeftOut, usize)> {
     let line = row.line;
     let refuse = |path: &Path, reason: &str| {
-        let left_out = LeftOut {
-            id: row.id.clone(),
-            path: path.into(),
-            reason: reason.into(),
-        };
+        let left_out = LeftOut { id: row.id.clone(), path: path.into(), reason: reason.into() };
         Err((left_out, line))
     };
     for path in [&row.human, &row.article].into_iter().flatten() {
@@ -319,15 +293,11 @@ fn whole(row: Row, listed: bool, extra: bool) -> std::result::Result<Whole, (Lef
     }
     match (&row.human, &row.article) {
         (Some(human), None) => refuse(human, "a human without its article"),
-        (None, Some(article)) if !extra => refuse(
-            article,
-            "an article without its human (extra_articles lets it join as a target)",
-        ),
+        (None, Some(article)) if !extra => {
+            refuse(article, "an article without its human (extra_articles lets it join as a target)")
+        }
         (None, None) => refuse(Path::new(&row.id), "neither human nor article"),
-        (None, Some(_)) => Ok(Whole::Article(Article {
-            path: row.article.expect("it is there"),
-            id: row.id,
-        })),
+        (None, Some(_)) => Ok(Whole::Article(Article { path: row.article.expect("it is there"), id: row.id })),
         (Some(_), Some(_)) => Ok(Whole::Pair(Pair {
             human: row.human.expect("it is there"),
             article: row.article.expect("it is there"),
@@ -394,11 +364,7 @@ mod tests {
             all.pairs[i].group = Some("anna".into());
         }
         all.pairs[6].article = all.pairs[5].article.clone();
-        std::fs::write(
-            &all.pairs[7].human,
-            std::fs::read(&all.pairs[6].human).unwrap(),
-        )
-        .unwrap();
+        std::fs::write(&all.pairs[7].human, std::fs::read(&all.pairs[6].human).unwrap()).unwrap();
         // 0 - 5 by group, 5 - 6 by file, 6 - 7 by bytes.
         let tied = ["0", "5", "6", "7"];
         let mut sides = [0; 2];
@@ -410,13 +376,8 @@ mod tests {
             sides[inside / 4] += 1;
         }
         assert!(sides[0] > 3 && sides[1] > 3, "{sides:?}");
-        all.pairs
-            .iter_mut()
-            .for_each(|pair| pair.group = Some("one".into()));
+        all.pairs.iter_mut().for_each(|pair| pair.group = Some("one".into()));
         let error = all.split(0.5, 0).unwrap_err().to_string();
-        assert!(
-            error.contains("smallest group, which has 12 of 12 pairs"),
-            "{error}"
-        );
+        assert!(error.contains("smallest group, which has 12 of 12 pairs"), "{error}");
     }
 }

@@ -36,10 +36,7 @@ impl Plan {
             LoaderMode::Auto if fits(all, device) => LoaderMode::Resident,
             LoaderMode::Auto => LoaderMode::Streaming,
             LoaderMode::Resident if device == Device::Cpu && all > available() => {
-                let rule = format!(
-                    "`auto` or `streaming` for pictures of {all} bytes with {} free",
-                    available()
-                );
+                let rule = format!("`auto` or `streaming` for pictures of {all} bytes with {} free", available());
                 return Err(Error::setting("loader", rule, "resident"));
             }
             mode => mode,
@@ -75,7 +72,5 @@ fn available() -> u64 {
     system.refresh_memory();
     let free = system.available_memory();
     // In a container the limit counts, not the machine.
-    system
-        .cgroup_limits()
-        .map_or(free, |limits| free.min(limits.free_memory))
+    system.cgroup_limits().map_or(free, |limits| free.min(limits.free_memory))
 }

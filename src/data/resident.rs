@@ -38,12 +38,7 @@ impl Resident {
     }
 
     /// Gathers, crops, mirrors: `[N, 3, H, W]`, float32 in the range.
-    pub fn values(
-        &self,
-        set: &Set,
-        pictures: &[(usize, &PictureDraw)],
-        range: ValueRange,
-    ) -> Tensor {
+    pub fn values(&self, set: &Set, pictures: &[(usize, &PictureDraw)], range: ValueRange) -> Tensor {
         if self.pictures.device() != Device::Cpu {
             return range.from_bytes(&self.bytes(set, pictures));
         }
@@ -55,8 +50,8 @@ impl Resident {
         parallel_for(pictures.len(), |k| {
             let (file, draw) = pictures[k];
             assert!(file < files);
-            // SAFETY: both are contiguous tensors on the CPU that live to the end of this function, of bytes and of float32; each
-            // picture of the second is written once.
+            // SAFETY: both are contiguous tensors on the CPU that live to the end of this function, of bytes and of
+            // float32; each picture of the second is written once.
             let (picture, to) = unsafe {
                 (
                     std::slice::from_raw_parts(from.at(file * stride), stride),
@@ -73,18 +68,12 @@ impl Resident {
         let n = pictures.len() as i64;
         let [h, w] = set.config.image_size;
         let device = self.pictures.device();
-        let to = |values: Vec<i64>, shape: [i64; 4]| {
-            Some(Tensor::from_slice(&values).to_device(device).reshape(shape))
-        };
+        let to = |values: Vec<i64>, shape: [i64; 4]| Some(Tensor::from_slice(&values).to_device(device).reshape(shape));
         let draws = pictures.iter().map(|(_, draw)| draw);
         let rows = draws.clone().flat_map(|d| (0..h).map(|y| d.corner[0] + y));
-        let columns =
-            draws.flat_map(|d| (0..w).map(|x| d.corner[1] + if d.flip { w - 1 - x } else { x }));
+        let columns = draws.flat_map(|d| (0..w).map(|x| d.corner[1] + if d.flip { w - 1 - x } else { x }));
         self.pictures.index::<Tensor>(&[
-            to(
-                pictures.iter().map(|(file, _)| *file as i64).collect(),
-                [n, 1, 1, 1],
-            ),
+            to(pictures.iter().map(|(file, _)| *file as i64).collect(), [n, 1, 1, 1]),
             to(vec![0, 1, 2], [1, 3, 1, 1]),
             to(rows.collect(), [n, 1, h, 1]),
             to(columns.collect(), [n, 1, 1, w]),
@@ -101,17 +90,11 @@ mod tests {
     #[test]
     fn a_picture_is_cropped_and_mirrored_where_the_draw_says() {
         // 1 picture of 3 x 4 whose value is 10 * row + column, in all channels.
-        let values: Vec<u8> = (0..3)
-            .flat_map(|y| (0..4).map(move |x| 10 * y + x))
-            .collect();
+        let values: Vec<u8> = (0..3).flat_map(|y| (0..4).map(move |x| 10 * y + x)).collect();
         let mut resident = Resident::allocate(2, [3, 4], Device::Cpu).unwrap();
         resident.fill(1, &[&values.repeat(3)]);
-        let config = Config {
-            architecture: Architecture::Vasily,
-            image_size: [2, 3],
-            crop_margin: 1,
-            ..Config::default()
-        };
+        let config =
+            Config { architecture: Architecture::Vasily, image_size: [2, 3], crop_margin: 1, ..Config::default() };
         let set = Set {
             config,
             files: Vec::new(),
@@ -120,11 +103,7 @@ mod tests {
             targets: Targets::new(&[0, 1], &[None::<u8>]).unwrap(),
             fingerprint: String::new(),
         };
-        let draw = |flip| PictureDraw {
-            index: 0,
-            flip,
-            corner: [1, 1],
-        };
+        let draw = |flip| PictureDraw { index: 0, flip, corner: [1, 1] };
         let (straight, mirrored) = (draw(false), draw(true));
         let pictures = [(1, &straight), (1, &mirrored)];
         let range = ValueRange::Unit;

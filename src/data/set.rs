@@ -35,11 +35,7 @@ impl File {
     /// # Shapes
     /// `[3, H + margin, W + margin]`.
     pub fn decode(&self, config: &Config) -> Result<Vec<u8>> {
-        Ok(planes(
-            &read_rgb(&self.path)?,
-            loaded_size(config),
-            self.fit,
-        ))
+        Ok(planes(&read_rgb(&self.path)?, loaded_size(config), self.fit))
     }
 }
 
@@ -72,19 +68,10 @@ impl Set {
     pub fn plain(&self, humans: &[usize], targets: &[usize]) -> Draw {
         let corner = [self.config.crop_margin / 2; 2];
         let draw = |indices: &[usize]| {
-            let picture = |&index| PictureDraw {
-                index,
-                flip: false,
-                corner,
-            };
+            let picture = |&index| PictureDraw { index, flip: false, corner };
             indices.iter().map(picture).collect()
         };
-        Draw {
-            human: draw(humans),
-            worn: draw(humans),
-            target: draw(targets),
-            colours: Vec::new(),
-        }
+        Draw { human: draw(humans), worn: draw(humans), target: draw(targets), colours: Vec::new() }
     }
 
     /// The file of each picture of a draw, with how it is taken: humans, worn articles, targets.
@@ -92,41 +79,25 @@ impl Set {
         let of = |files: &[usize], draws: &'a [PictureDraw]| -> Vec<(usize, &'a PictureDraw)> {
             draws.iter().map(|draw| (files[draw.index], draw)).collect()
         };
-        [
-            of(&self.humans, &draw.human),
-            of(&self.articles, &draw.worn),
-            of(&self.articles, &draw.target),
-        ]
+        [of(&self.humans, &draw.human), of(&self.articles, &draw.worn), of(&self.articles, &draw.target)]
     }
 
     /// Crops and mirrors a picture that was loaded with its margin, value by value.
     ///
     /// # Shapes
     /// `picture`: `[3, H + margin, W + margin]`, `out`: `[3, H, W]`.
-    pub fn cut<T>(
-        &self,
-        picture: &[u8],
-        draw: &PictureDraw,
-        out: &mut [T],
-        value: impl Fn(u8) -> T,
-    ) {
+    pub fn cut<T>(&self, picture: &[u8], draw: &PictureDraw, out: &mut [T], value: impl Fn(u8) -> T) {
         let [height, width] = loaded_size(&self.config).map(|side| side as usize);
         let [h, w] = self.config.image_size.map(|side| side as usize);
         let [top, left] = draw.corner.map(|at| at as usize);
-        let planes = picture
-            .chunks_exact(height * width)
-            .zip(out.chunks_exact_mut(h * w));
+        let planes = picture.chunks_exact(height * width).zip(out.chunks_exact_mut(h * w));
         for (from, to) in planes {
-            let rows = from
-                .chunks_exact(width)
-                .skip(top)
-                .zip(to.chunks_exact_mut(w));
+            let rows = from.chunks_exact(width).skip(top).zip(to.chunks_exact_mut(w));
             for (from, to) in rows {
                 let from = &from[left..left + w];
                 match draw.flip {
                     false => (to.iter_mut().zip(from)).for_each(|(to, from)| *to = value(*from)),
-                    true => (to.iter_mut().zip(from.iter().rev()))
-                        .for_each(|(to, from)| *to = value(*from)),
+                    true => (to.iter_mut().zip(from.iter().rev())).for_each(|(to, from)| *to = value(*from)),
                 }
             }
         }

@@ -1,5 +1,5 @@
-//! Batches decoded ahead of the training by threads of their own. Which pictures a step takes is a function of (seed, step), so the
-//! threads' number and pace change nothing.
+//! Batches decoded ahead of the training by threads of their own. Which pictures a step takes is a function of (seed,
+//! step), so the threads' number and pace change nothing.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,8 @@ use super::set::Set;
 use crate::error::{Error, Result};
 use crate::pixels::ValueRange;
 
-/// Humans, worn articles, targets, each `[N, 3, H, W]`: finished values on a CPU, bytes for another device and for colour jitter.
+/// Humans, worn articles, targets, each `[N, 3, H, W]`: finished values on a CPU, bytes for another device and for
+/// colour jitter.
 type Batch = [Tensor; 3];
 
 /// A bounded row of batches under way.
@@ -98,9 +99,7 @@ fn decode(set: &Set, draw: &Draw, device: Device, closed: &AtomicBool) -> Result
     let side = |pictures: Vec<(usize, &PictureDraw)>| match device {
         Device::Cpu if draw.colours.is_empty() => {
             let range = ValueRange::of(set.config.architecture);
-            taken(set, &pictures, Kind::Float, closed, |byte| {
-                range.from_byte(byte)
-            })
+            taken(set, &pictures, Kind::Float, closed, |byte| range.from_byte(byte))
         }
         Device::Cpu => taken(set, &pictures, Kind::Uint8, closed, |byte| byte),
         // From page-locked memory the copy to the device runs beside the computation there.
@@ -120,12 +119,8 @@ fn taken<T: Copy>(
     let [h, w] = set.config.image_size;
     let batch = Tensor::empty([pictures.len() as i64, 3, h, w], (kind, Device::Cpu));
     // SAFETY: a contiguous tensor of that kind on the CPU, which nobody else has yet.
-    let values =
-        unsafe { std::slice::from_raw_parts_mut(batch.data_ptr().cast::<T>(), batch.numel()) };
-    for ((file, draw), out) in pictures
-        .iter()
-        .zip(values.chunks_exact_mut((3 * h * w) as usize))
-    {
+    let values = unsafe { std::slice::from_raw_parts_mut(batch.data_ptr().cast::<T>(), batch.numel()) };
+    for ((file, draw), out) in pictures.iter().zip(values.chunks_exact_mut((3 * h * w) as usize)) {
         if closed.load(Ordering::Relaxed) {
             return Err(Error::Device("the loader was closed".into()));
         }

@@ -1,5 +1,6 @@
-//! What is drawn on. tiny-skia says how much of each pixel a shape covers; mixing the colours is ours, in whole numbers, so that a
-//! pixel that a shape does not cover keeps its exact bytes and one that it covers wholly takes the shape's.
+//! What is drawn on. tiny-skia says how much of each pixel a shape covers; mixing the colours is ours, in whole
+//! numbers, so that a pixel that a shape does not cover keeps its exact bytes and one that it covers wholly takes the
+//! shape's.
 
 use image::{GrayImage, RgbImage};
 use tiny_skia::{FillRule, LineCap, LineJoin, Mask, Path, PathBuilder, Stroke, Transform};
@@ -12,11 +13,7 @@ pub type Colour = [u8; 3];
 pub fn shade(colour: Colour, by: f32) -> Colour {
     colour.map(|value| {
         let value = f32::from(value);
-        let shaded = if by <= 1.0 {
-            value * by
-        } else {
-            255.0 - (255.0 - value) * (2.0 - by)
-        };
+        let shaded = if by <= 1.0 { value * by } else { 255.0 - (255.0 - value) * (2.0 - by) };
         shaded.clamp(0.0, 255.0).round() as u8
     })
 }
@@ -78,8 +75,7 @@ impl Canvas {
         let last = (self.height - 1) as f32;
         for (y, row) in self.pixels.chunks_exact_mut(3 * self.width).enumerate() {
             let colour = colour(y as f32 / last);
-            row.chunks_exact_mut(3)
-                .for_each(|pixel| pixel.copy_from_slice(&colour));
+            row.chunks_exact_mut(3).for_each(|pixel| pixel.copy_from_slice(&colour));
         }
     }
 
@@ -133,16 +129,13 @@ impl Canvas {
         let Some(reach) = self.reach(&path) else {
             return;
         };
-        self.coverage
-            .fill_path(&path, FillRule::Winding, true, Transform::identity());
+        self.coverage.fill_path(&path, FillRule::Winding, true, Transform::identity());
         for row in reach.rows {
-            let places =
-                row * self.width + reach.columns.start..row * self.width + reach.columns.end;
+            let places = row * self.width + reach.columns.start..row * self.width + reach.columns.end;
             let coverage = &mut self.coverage.data_mut()[places.clone()];
             let pixels = self.pixels[3 * places.start..3 * places.end].chunks_exact_mut(3);
             let garments = &mut self.garment[places.clone()];
-            for (((pixel, garment), coverage), at) in pixels.zip(garments).zip(coverage).zip(places)
-            {
+            for (((pixel, garment), coverage), at) in pixels.zip(garments).zip(coverage).zip(places) {
                 if *coverage > 0 {
                     each(pixel, garment, *coverage, at);
                     *coverage = 0;
@@ -167,15 +160,13 @@ impl Canvas {
     /// The picture.
     pub fn picture(&self) -> RgbImage {
         let pixels = self.pixels.clone();
-        RgbImage::from_raw(self.width as u32, self.height as u32, pixels)
-            .expect("three bytes a pixel")
+        RgbImage::from_raw(self.width as u32, self.height as u32, pixels).expect("three bytes a pixel")
     }
 
     /// How much of each pixel shows a garment, never 0 where one has a part in the colour.
     pub fn garment(&self) -> GrayImage {
         let garment = self.garment.clone();
-        GrayImage::from_raw(self.width as u32, self.height as u32, garment)
-            .expect("one byte a pixel")
+        GrayImage::from_raw(self.width as u32, self.height as u32, garment).expect("one byte a pixel")
     }
 }
 
@@ -202,12 +193,7 @@ fn stroke(lines: &[impl AsRef<[Point]>], closed: bool, width: f32) -> Option<Pat
             builder.close();
         }
     }
-    let stroke = Stroke {
-        width,
-        line_cap: LineCap::Round,
-        line_join: LineJoin::Round,
-        ..Stroke::default()
-    };
+    let stroke = Stroke { width, line_cap: LineCap::Round, line_join: LineJoin::Round, ..Stroke::default() };
     builder.finish()?.stroke(&stroke, 1.0)
 }
 
@@ -241,10 +227,7 @@ mod tests {
         canvas.fill(&square(2.0), [0; 3]);
         assert_eq!(count(&canvas), 9 - 4);
         // Half a column of a pixel: half covered, half garment.
-        canvas.fill(
-            &[vec![[2.0, 0.0], [2.5, 0.0], [2.5, 3.0], [2.0, 3.0]]],
-            [0; 3],
-        );
+        canvas.fill(&[vec![[2.0, 0.0], [2.5, 0.0], [2.5, 3.0], [2.0, 3.0]]], [0; 3]);
         assert_eq!(count(&canvas), 9 - 4);
         assert!((120..=135).contains(&canvas.garment().get_pixel(2, 1).0[0]));
     }
@@ -255,10 +238,7 @@ mod tests {
         for [x, y] in [[-90.0, 2.0], [90.0, 2.0], [2.0, -90.0], [2.0, 90.0]] {
             canvas.fill(&[vec![[x, y], [x + 5.0, y], [x, y + 5.0]]], [0; 3]);
         }
-        canvas.fill(
-            &[vec![], vec![[1.0, 1.0]], vec![[1.0, 1.0], [8.0, 8.0]]],
-            [0; 3],
-        );
+        canvas.fill(&[vec![], vec![[1.0, 1.0]], vec![[1.0, 1.0], [8.0, 8.0]]], [0; 3]);
         assert!(canvas.picture().iter().all(|value| *value == 9));
         canvas.fill(&square(900.0), [7; 3]);
         assert!(canvas.picture().iter().all(|value| *value == 7));
@@ -268,9 +248,6 @@ mod tests {
     fn shades_and_mixtures() {
         assert_eq!(shade([100, 0, 255], 0.5), [50, 0, 128]);
         assert_eq!(shade([100, 0, 255], 1.2), [131, 51, 255]);
-        assert_eq!(
-            between([0, 100, 200], [100, 100, 100], 0.25),
-            [25, 100, 175]
-        );
+        assert_eq!(between([0, 100, 200], [100, 100, 100], 0.25), [25, 100, 175]);
     }
 }

@@ -74,11 +74,7 @@ impl Cut {
             Shape::TankTop | Shape::Dress => within(0.012, 0.03),
             _ => within(0.015, 0.05),
         };
-        let neck_width = if sleeveless {
-            within(0.13, 0.18)
-        } else {
-            within(0.12, 0.17)
-        };
+        let neck_width = if sleeveless { within(0.13, 0.18) } else { within(0.12, 0.17) };
         let (strap, leg) = (within(0.05, 0.12), within(0.0, 0.06));
         let short = within(0.26, 0.42);
         let sleeve_width = match shape {
@@ -90,9 +86,7 @@ impl Cut {
             Shape::LongSleeve => within(0.9, 1.0),
             Shape::Coat => within(0.95, 1.02),
             Shape::TShirt => short,
-            Shape::Dress => *[0.0, 0.0, short, 0.96]
-                .choose(rng)
-                .expect("there are sleeves"),
+            Shape::Dress => *[0.0, 0.0, short, 0.96].choose(rng).expect("there are sleeves"),
             _ => 0.0,
         };
         Cut {
@@ -142,8 +136,7 @@ impl Cut {
                     .to([0.32 + e, 0.36])
             } else {
                 let end = self.neck_width + self.strap;
-                line.to([end, shoulder(end) - 0.012])
-                    .curve([end - 0.01, 0.3], [0.32 + e, 0.37])
+                line.to([end, shoulder(end) - 0.012]).curve([end - 0.01, 0.3], [0.32 + e, 0.37])
             }
         };
         let waist = |line: Line, at: f32| line.curve([0.30 + e, 0.5], [at + e, 0.64]);
@@ -151,10 +144,7 @@ impl Cut {
             Shape::Bikini => return self.bikini(),
             Shape::OnePiece => self.legs(waist(top(), 0.268).curve([0.326, 0.8], [0.342, 0.86])),
             Shape::TankTop | Shape::TShirt | Shape::LongSleeve => waist(top(), 0.275 + 0.5 * e)
-                .curve(
-                    [0.31 + e, 0.8],
-                    [0.34 + e + self.flare * self.hem, self.hem],
-                )
+                .curve([0.31 + e, 0.8], [0.34 + e + self.flare * self.hem, self.hem])
                 .to([0.0, self.hem + 0.015]),
             Shape::Dress | Shape::Coat => {
                 let narrow = if shape == Shape::Coat { 0.285 } else { 0.262 };
@@ -170,15 +160,11 @@ impl Cut {
     /// On from the hip around the leg.
     fn legs(&self, line: Line) -> Line {
         let side = 0.95 - self.leg;
-        line.to([0.345, side])
-            .curve([0.15, 0.97 - 0.3 * self.leg], [0.062, 1.1])
-            .to([0.0, 1.11])
+        line.to([0.345, side]).curve([0.15, 0.97 - 0.3 * self.leg], [0.062, 1.1]).to([0.0, 1.11])
     }
 
     fn bikini(&self) -> Vec<Vec<Point>> {
-        let briefs = self
-            .legs(Line::from([0.0, 0.9]).curve([0.2, 0.9], [0.328, 0.84]))
-            .mirrored();
+        let briefs = self.legs(Line::from([0.0, 0.9]).curve([0.2, 0.9], [0.328, 0.84])).mirrored();
         let mut pieces = vec![briefs];
         if self.straight {
             let top = Line::from([0.0, 0.25])
@@ -238,32 +224,19 @@ impl Cut {
     /// Folds on the right side.
     pub fn folds(&self, shape: Shape) -> Vec<Vec<Point>> {
         let fold = |from: Point, to: Point, width: f32| {
-            let middle = [
-                (from[0] + to[0]) / 2.0 - width,
-                (from[1] + to[1]) / 2.0 + width,
-            ];
-            Line::from(from)
-                .curve(middle, to)
-                .curve([middle[0] + width, middle[1] + width], from)
-                .0
+            let middle = [(from[0] + to[0]) / 2.0 - width, (from[1] + to[1]) / 2.0 + width];
+            Line::from(from).curve(middle, to).curve([middle[0] + width, middle[1] + width], from).0
         };
         match shape {
             Shape::Bikini | Shape::OnePiece => vec![],
-            Shape::TankTop | Shape::TShirt | Shape::LongSleeve => vec![
-                fold([0.31, 0.4], [0.12, 0.5], 0.03),
-                fold([0.3, 0.66], [0.1, 0.72], 0.03),
-            ],
+            Shape::TankTop | Shape::TShirt | Shape::LongSleeve => {
+                vec![fold([0.31, 0.4], [0.12, 0.5], 0.03), fold([0.3, 0.66], [0.1, 0.72], 0.03)]
+            }
             Shape::Dress | Shape::Coat => {
                 let hem = self.hem + 0.02;
                 let foot = 0.26 + self.flare * 0.6;
-                let pleat = |x: f32, foot: f32, width: f32| {
-                    vec![[x, 0.7], [foot - width, hem], [foot + width, hem]]
-                };
-                vec![
-                    fold([0.31, 0.4], [0.12, 0.5], 0.03),
-                    pleat(0.08, 0.3 * foot, 0.03),
-                    pleat(0.18, foot, 0.035),
-                ]
+                let pleat = |x: f32, foot: f32, width: f32| vec![[x, 0.7], [foot - width, hem], [foot + width, hem]];
+                vec![fold([0.31, 0.4], [0.12, 0.5], 0.03), pleat(0.08, 0.3 * foot, 0.03), pleat(0.18, foot, 0.035)]
             }
         }
     }
@@ -278,9 +251,8 @@ mod tests {
     /// Whether a point lies in a closed outline: an odd number of its sides is to the right.
     fn inside(outline: &[Point], [x, y]: Point) -> bool {
         let sides = outline.iter().zip(outline.iter().cycle().skip(1));
-        let right = sides.filter(|(a, b)| {
-            (a[1] > y) != (b[1] > y) && x < a[0] + (y - a[1]) / (b[1] - a[1]) * (b[0] - a[0])
-        });
+        let right =
+            sides.filter(|(a, b)| (a[1] > y) != (b[1] > y) && x < a[0] + (y - a[1]) / (b[1] - a[1]) * (b[0] - a[0]));
         right.count() % 2 == 1
     }
 
@@ -292,10 +264,7 @@ mod tests {
                 let outlines = cut.body(shape);
                 for point in BRIEFS {
                     let point = [point[0] + 1e-3, point[1]];
-                    assert!(
-                        outlines.iter().any(|outline| inside(outline, point)),
-                        "{cut:?} {point:?}"
-                    );
+                    assert!(outlines.iter().any(|outline| inside(outline, point)), "{cut:?} {point:?}");
                 }
             }
         }

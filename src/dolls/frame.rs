@@ -1,8 +1,8 @@
-//! How a body stands: the map from the doll's own measures to pixels. A garment is cut in the same measures, so one map dresses a
-//! person and another one lays the garment flat.
+//! How a body stands: the map from the doll's own measures to pixels. A garment is cut in the same measures, so one map
+//! dresses a person and another one lays the garment flat.
 //!
-//! The measures: the spine at x = 0, the base of the neck at y = 0, the crotch near y = 1. Arms have their own: how far to the
-//! outer side of the arm, and how far along it.
+//! The measures: the spine at x = 0, the base of the neck at y = 0, the crotch near y = 1. Arms have their own: how far
+//! to the outer side of the arm, and how far along it.
 
 use super::shapes::{Point, lerp, quadratic, unit};
 
@@ -77,10 +77,7 @@ impl Frame {
             false => self.sway * -up,
         };
         let drop = self.tilt * x * up.clamp(0.0, 1.0);
-        [
-            self.origin[0] + self.unit * (x * self.girth(y) + side),
-            self.origin[1] + self.unit * (y + drop),
-        ]
+        [self.origin[0] + self.unit * (x * self.girth(y) + side), self.origin[1] + self.unit * (y + drop)]
     }
 
     fn girth(&self, y: f32) -> f32 {
@@ -101,12 +98,7 @@ impl Frame {
         /// How far from the elbow the arm is round.
         const ROUND: f32 = 0.2;
         let shoulder = self.body([side.sign() * SHOULDER[0], SHOULDER[1]]);
-        let joint = |[x, y]: Point| {
-            [
-                shoulder[0] + side.sign() * x * self.unit,
-                shoulder[1] + y * self.unit,
-            ]
-        };
+        let joint = |[x, y]: Point| [shoulder[0] + side.sign() * x * self.unit, shoulder[1] + y * self.unit];
         let [elbow, wrist] = self.arms[side as usize].map(joint);
         let upper = |t: f32| lerp(shoulder, elbow, 2.0 * t);
         let lower = |t: f32| lerp(elbow, wrist, 2.0 * t - 1.0);

@@ -22,15 +22,8 @@ pub enum Shape {
 }
 
 impl Shape {
-    pub const ALL: [Shape; 7] = [
-        Shape::Bikini,
-        Shape::OnePiece,
-        Shape::TankTop,
-        Shape::TShirt,
-        Shape::LongSleeve,
-        Shape::Dress,
-        Shape::Coat,
-    ];
+    pub const ALL: [Shape; 7] =
+        [Shape::Bikini, Shape::OnePiece, Shape::TankTop, Shape::TShirt, Shape::LongSleeve, Shape::Dress, Shape::Coat];
 
     /// Whether trousers and skirts go over it.
     pub fn swimwear(self) -> bool {
@@ -56,9 +49,7 @@ impl Garment {
         let patterns: Vec<Pattern> = Pattern::ALL
             .into_iter()
             // A motif needs a chest of cloth.
-            .filter(|pattern| {
-                *pattern != Pattern::Motif || !matches!(shape, Shape::Bikini | Shape::Coat)
-            })
+            .filter(|pattern| *pattern != Pattern::Motif || !matches!(shape, Shape::Bikini | Shape::Coat))
             .collect();
         let print = Print::draw(rng, &patterns);
         let trimmed = rng.random_bool(0.45);
@@ -66,13 +57,7 @@ impl Garment {
             true => *print.colours[1..].choose(rng).expect("there are two"),
             false => shade(print.colours[0], 0.8),
         };
-        Garment {
-            shape,
-            print,
-            cut,
-            trim,
-            trimmed,
-        }
+        Garment { shape, print, cut, trim, trimmed }
     }
 
     /// The picture of the garment alone: flat on white, in the middle, as large as fits.
@@ -86,10 +71,7 @@ impl Garment {
         let [low, high] = bounds(pieces.iter().flatten().flatten());
         let extent = [high[0] - low[0], high[1] - low[1]];
         let unit = ROOM * (width / extent[0]).min(height / extent[1]);
-        let origin = [
-            width / 2.0 - unit * (low[0] + high[0]) / 2.0,
-            height / 2.0 - unit * (low[1] + high[1]) / 2.0,
-        ];
+        let origin = [width / 2.0 - unit * (low[0] + high[0]) / 2.0, height / 2.0 - unit * (low[1] + high[1]) / 2.0];
         let frame = Frame::flat(origin, unit);
         if let Some(back) = self.cut.back(self.shape) {
             let inside = shade(self.print.colours[0], 0.62);
@@ -123,31 +105,18 @@ impl Garment {
         let unit = frame.unit;
         let side = |cloth: &mut Canvas, by: f32| {
             // The side away from the light, softly.
-            let edge = Line::from([by, extent[0][1]])
-                .to([by + 0.03, extent[1][1]])
-                .0;
+            let edge = Line::from([by, extent[0][1]]).to([by + 0.03, extent[1][1]]).0;
             let far = [[1.2, extent[1][1]], [1.2, extent[0][1]]];
-            cloth.tint(
-                &mapped(&[[edge, far.to_vec()].concat()], map),
-                [0; 3],
-                0.032,
-            );
+            cloth.tint(&mapped(&[[edge, far.to_vec()].concat()], map), [0; 3], 0.032);
         };
-        [0.1, 0.14, 0.18, 0.22, 0.26]
-            .into_iter()
-            .for_each(|by| side(cloth, by));
+        [0.1, 0.14, 0.18, 0.22, 0.26].into_iter().for_each(|by| side(cloth, by));
         for fold in self.cut.folds(self.shape) {
             let folds = [vec![fold.clone()], flipped(&[fold])].concat();
             cloth.tint(&mapped(&folds, map), [0; 3], 0.10);
         }
         self.trimmings(cloth, &map, unit);
         let outlines = mapped(&outlines, map);
-        cloth.edge(
-            &outlines,
-            0.034 * unit,
-            shade(self.print.colours[0], 0.55),
-            0.75,
-        );
+        cloth.edge(&outlines, 0.034 * unit, shade(self.print.colours[0], 0.55), 0.75);
         canvas.lay(&outlines, cloth);
     }
 
@@ -179,22 +148,9 @@ impl Garment {
                     [end[0] + 0.1, end[1] + 0.17],
                     [0.0, cut.depth + 0.1],
                 ];
-                line(
-                    cloth,
-                    Line::from(front).to([0.0, cut.hem]).0,
-                    0.016,
-                    dark,
-                    0.9,
-                );
-                let lapels = mapped(
-                    &[flipped(std::slice::from_ref(&lapel)), vec![lapel]].concat(),
-                    map,
-                );
-                let colour = if self.trimmed {
-                    self.trim
-                } else {
-                    shade(self.print.colours[0], 0.86)
-                };
+                line(cloth, Line::from(front).to([0.0, cut.hem]).0, 0.016, dark, 0.9);
+                let lapels = mapped(&[flipped(std::slice::from_ref(&lapel)), vec![lapel]].concat(), map);
+                let colour = if self.trimmed { self.trim } else { shade(self.print.colours[0], 0.86) };
                 for one in &lapels {
                     cloth.fill(std::slice::from_ref(one), colour);
                     cloth.edge(std::slice::from_ref(one), 0.014 * unit, dark, 0.8);
@@ -208,18 +164,9 @@ impl Garment {
                         y += 0.17;
                     }
                 }
-                cloth.fill(
-                    &mapped(&buttons, map),
-                    if self.trimmed { self.trim } else { dark },
-                );
+                cloth.fill(&mapped(&buttons, map), if self.trimmed { self.trim } else { dark });
                 for side in [-1.0, 1.0] {
-                    line(
-                        cloth,
-                        vec![[side * 0.15, 0.9], [side * 0.27, 0.86]],
-                        0.026,
-                        dark,
-                        0.8,
-                    );
+                    line(cloth, vec![[side * 0.15, 0.9], [side * 0.27, 0.86]], 0.026, dark, 0.8);
                 }
             }
             _ => {
@@ -239,10 +186,7 @@ impl Garment {
         }
         if cut.belt {
             let belt = band([-0.6, 0.6], [0.6, 0.665]);
-            cloth.fill(
-                &mapped(&[belt], map),
-                if self.trimmed { self.trim } else { dark },
-            );
+            cloth.fill(&mapped(&[belt], map), if self.trimmed { self.trim } else { dark });
         }
     }
 

@@ -52,16 +52,8 @@ pub struct Head {
 
 impl Head {
     pub fn draw(rng: &mut impl RngExt, skin: Colour) -> Head {
-        let hairs = [
-            Hair::Cropped,
-            Hair::Short,
-            Hair::Bob,
-            Hair::Long,
-            Hair::Long,
-            Hair::Bun,
-            Hair::Curly,
-            Hair::Ponytail,
-        ];
+        let hairs =
+            [Hair::Cropped, Hair::Short, Hair::Bob, Hair::Long, Hair::Long, Hair::Bun, Hair::Curly, Hair::Ponytail];
         let red = [196, 82, 84];
         let hair = *hairs.choose(rng).expect("there are styles");
         Head {
@@ -88,10 +80,7 @@ impl Head {
         let broad = self.broad;
         move |[x, y]: Point| {
             let (x, y) = (x * broad, y - 0.21);
-            [
-                neck[0] + scale * (c * x - s * y),
-                neck[1] + scale * (s * x + c * y),
-            ]
+            [neck[0] + scale * (c * x - s * y), neck[1] + scale * (s * x + c * y)]
         }
     }
 
@@ -120,10 +109,7 @@ impl Head {
         let map = self.map(frame);
         let unit = frame.unit * self.size;
         let dark = shade(self.skin, 0.74);
-        let ears = [
-            ellipse([-0.183, 0.01], [0.03, 0.048]),
-            ellipse([0.183, 0.01], [0.03, 0.048]),
-        ];
+        let ears = [ellipse([-0.183, 0.01], [0.03, 0.048]), ellipse([0.183, 0.01], [0.03, 0.048])];
         let ears = mapped(&ears, &map);
         canvas.edge(&ears, 0.018 * unit, dark, 1.0);
         canvas.fill(&ears, self.skin);
@@ -137,9 +123,8 @@ impl Head {
         canvas.edge(&hair, 0.014 * unit, shade(colour, 0.7), 0.8);
         canvas.fill(&hair, colour);
         // A shine on it.
-        let shine = Line::from([-0.13, -0.17])
-            .curve([-0.08, -0.235], [0.0, -0.24])
-            .curve([-0.07, -0.21], [-0.13, -0.17]);
+        let shine =
+            Line::from([-0.13, -0.17]).curve([-0.08, -0.235], [0.0, -0.24]).curve([-0.07, -0.21], [-0.13, -0.17]);
         let light = shade(colour, 1.35);
         canvas.tint(&mapped(&[shine.0], &map), light, 0.6);
     }
@@ -150,22 +135,11 @@ impl Head {
             let shape = [shape];
             mapped(&[flipped(&shape), shape.to_vec()].concat(), map)
         };
-        canvas.tint(
-            &both(ellipse([0.105, 0.075], [0.04, 0.028])),
-            [226, 98, 88],
-            0.22,
-        );
-        canvas.fill(
-            &both(ellipse([0.078, 0.0], [0.034, 0.022])),
-            [250, 248, 244],
-        );
+        canvas.tint(&both(ellipse([0.105, 0.075], [0.04, 0.028])), [226, 98, 88], 0.22);
+        canvas.fill(&both(ellipse([0.078, 0.0], [0.034, 0.022])), [250, 248, 244]);
         canvas.fill(&both(dot([0.078, 0.0], 0.0185)), self.eyes);
         canvas.fill(&both(dot([0.078, 0.0], 0.009)), [20, 16, 16]);
-        let lid = |y: f32, high: f32| {
-            Line::from([0.038, y])
-                .curve([0.078, y - high], [0.116, y])
-                .0
-        };
+        let lid = |y: f32, high: f32| Line::from([0.038, y]).curve([0.078, y - high], [0.116, y]).0;
         let lids = both(lid(-0.006, 0.034));
         for lid in &lids {
             canvas.line(lid, 0.013 * unit, shade(skin, 0.3), 0.9);
@@ -174,25 +148,15 @@ impl Head {
         for line in &both(lid(-0.06, 0.03)) {
             canvas.line(line, 0.018 * unit, brow, 0.9);
         }
-        let nose = Line::from([0.004, 0.035])
-            .curve([0.03, 0.085], [-0.004, 0.088])
-            .0;
-        canvas.line(
-            &mapped(&[nose], map)[0],
-            0.014 * unit,
-            shade(skin, 0.66),
-            0.9,
-        );
+        let nose = Line::from([0.004, 0.035]).curve([0.03, 0.085], [-0.004, 0.088]).0;
+        canvas.line(&mapped(&[nose], map)[0], 0.014 * unit, shade(skin, 0.66), 0.9);
         if self.beard {
             let chin: Vec<Point> = arc(0, 12).iter().map(|[x, y]| jaw(*x, *y * 1.02)).collect();
             let cheek = Line::from([-0.188, 0.0])
                 .curve([-0.15, 0.12], [-0.08, 0.108])
                 .curve([0.0, 0.085], [0.08, 0.108])
                 .curve([0.15, 0.12], [0.188, 0.0]);
-            canvas.fill(
-                &mapped(&[[chin, cheek.0].concat()], map),
-                shade(self.hair_colour, 0.94),
-            );
+            canvas.fill(&mapped(&[[chin, cheek.0].concat()], map), shade(self.hair_colour, 0.94));
         }
         let mouth = Line::from([-0.062, 0.138])
             .curve([0.0, 0.138 + self.smile], [0.062, 0.138])
@@ -208,14 +172,9 @@ impl Head {
             Hair::Cropped => (-0.05, -0.17),
             _ => (0.0, -0.16),
         };
-        let hairline = Line::from([-0.185, temple])
-            .curve([-0.17, -0.1], [part, top])
-            .curve([0.17, -0.1], [0.185, temple]);
-        let bulge: f32 = if self.hair == Hair::Cropped {
-            1.03
-        } else {
-            1.1
-        };
+        let hairline =
+            Line::from([-0.185, temple]).curve([-0.17, -0.1], [part, top]).curve([0.17, -0.1], [0.185, temple]);
+        let bulge: f32 = if self.hair == Hair::Cropped { 1.03 } else { 1.1 };
         // Back over the top of the head.
         let over = arc(12, 24).into_iter().rev();
         let over = over.map(|[x, y]| [x * 0.192 * bulge.min(1.08), y * 0.262 * bulge]);

@@ -1,8 +1,9 @@
-//! Paper dolls: synthetic people in synthetic garments, for demos, tests and evaluation, with the true picture of every swap.
+//! Paper dolls: synthetic people in synthetic garments, for demos, tests and evaluation, with the true picture of every
+//! swap.
 //!
-//! Every picture is a pure function of the seed and of numbers: the same bytes on any number of threads. Shapes are computed with
-//! sums, products, quotients and square roots only, whose results IEEE 754 fixes, and colours are mixed in whole numbers, so other
-//! machines should agree too; recorded hashes check it wherever the tests run.
+//! Every picture is a pure function of the seed and of numbers: the same bytes on any number of threads. Shapes are
+//! computed with sums, products, quotients and square roots only, whose results IEEE 754 fixes, and colours are mixed
+//! in whole numbers, so other machines should agree too; recorded hashes check it wherever the tests run.
 
 mod canvas;
 mod cut;
@@ -77,9 +78,9 @@ pub fn pair(seed: u64, number: u64, size: [u32; 2]) -> (RgbImage, RgbImage) {
 
 /// The true swap: the human of pair `human` in the article of pair `article`, and the true mask of what that changes.
 ///
-/// The mask says how much of a pixel either article covers, the worn or the new one. It is above 0 exactly where the picture may
-/// differ from the human's own: where a part of either article shows, be it through an edge. Hands and hair in front of both
-/// articles are outside.
+/// The mask says how much of a pixel either article covers, the worn or the new one. It is above 0 exactly where the
+/// picture may differ from the human's own: where a part of either article shows, be it through an edge. Hands and hair
+/// in front of both articles are outside.
 ///
 /// # Shapes
 /// `size`: height and width, which both pictures have.
@@ -127,20 +128,13 @@ mod tests {
             let pictures = (0..12).map(|number| {
                 let (human, article) = pair(seed, number, size);
                 let (swap, mask) = swap(seed, number, number + 1, size);
-                [
-                    human.into_raw(),
-                    article.into_raw(),
-                    swap.into_raw(),
-                    mask.into_raw(),
-                ]
-                .concat()
+                [human.into_raw(), article.into_raw(), swap.into_raw(), mask.into_raw()].concat()
             });
             hash(&pictures.collect::<Vec<_>>().concat())
         };
         // A change to how dolls look changes these, and the CHANGELOG says so: people's sets are named by their seeds.
         assert_eq!(
-            [all(0, [64, 48]), all(1, [32, 32]), all(2, [16, 48])]
-                .map(|hash| format!("{hash:016x}")),
+            [all(0, [64, 48]), all(1, [32, 32]), all(2, [16, 48])].map(|hash| format!("{hash:016x}")),
             ["e3a7d5696d2c8ae9", "fa1173d1d7c53030", "b85f6207c8d905fc"]
         );
     }
@@ -174,12 +168,9 @@ mod tests {
             // Where a garment shows, its colour makes a difference.
             let shows = |number: u64| -> Vec<bool> {
                 let garment = garment(5, number);
-                let [dark, light] = [[0; 3], [255; 3]]
-                    .map(|colour| dressed(5, human, &dyed(&garment, colour), size).picture());
-                dark.pixels()
-                    .zip(light.pixels())
-                    .map(|(a, b)| a != b)
-                    .collect()
+                let [dark, light] =
+                    [[0; 3], [255; 3]].map(|colour| dressed(5, human, &dyed(&garment, colour), size).picture());
+                dark.pixels().zip(light.pixels()).map(|(a, b)| a != b).collect()
             };
             let (worn_shows, new_shows) = (shows(human), shows(article));
             for (i, mask) in mask.iter().enumerate() {
@@ -197,37 +188,27 @@ mod tests {
     #[test]
     fn everything_occurs_and_no_two_articles_are_alike() {
         let garments: Vec<Garment> = (0..400).map(|number| garment(0, number)).collect();
-        let both = garments
-            .iter()
-            .map(|garment| (garment.shape, garment.print.pattern));
+        let both = garments.iter().map(|garment| (garment.shape, garment.print.pattern));
         let both: BTreeSet<(Shape, Pattern)> = both.collect();
         // A motif goes on neither bikinis nor coats.
         assert_eq!(both.len(), Shape::ALL.len() * Pattern::ALL.len() - 2);
         let scenes = (0..60).map(|number| Scene::draw(&mut rng(0, "doll/scene", number)).kind);
         assert_eq!(scenes.collect::<BTreeSet<_>>().len(), 6);
         let pictures = (0..200).map(|number| pair(0, number, [32, 24]));
-        let pictures =
-            pictures.flat_map(|(human, article)| [hash(human.iter()), hash(article.iter())]);
+        let pictures = pictures.flat_map(|(human, article)| [hash(human.iter()), hash(article.iter())]);
         assert_eq!(pictures.collect::<BTreeSet<_>>().len(), 400);
     }
 
     #[test]
     fn articles_lie_whole_on_white_in_any_size() {
-        for (number, size) in (0..40).zip(
-            [[16, 16], [16, 200], [200, 16], [128, 96], [31, 57]]
-                .into_iter()
-                .cycle(),
-        ) {
+        for (number, size) in (0..40).zip([[16, 16], [16, 200], [200, 16], [128, 96], [31, 57]].into_iter().cycle()) {
             let (human, article) = pair(9, number, size);
             assert_eq!([human.height(), human.width()], size);
             let [height, width] = size;
             for (x, y, pixel) in article.enumerate_pixels() {
                 let edge = x == 0 || y == 0 || x == width - 1 || y == height - 1;
                 // Eight hundredths of 16 pixels leave part of a pixel of room at each edge.
-                assert!(
-                    !edge || size.contains(&16) || pixel.0 == [255; 3],
-                    "{number} at {x}, {y}"
-                );
+                assert!(!edge || size.contains(&16) || pixel.0 == [255; 3], "{number} at {x}, {y}");
             }
             assert!(article.iter().any(|value| *value < 200));
         }

@@ -1,5 +1,5 @@
-//! What is printed on the cloth. A pattern lives in the garment's own measures and goes through the same map as the garment, so it
-//! bends with the body.
+//! What is printed on the cloth. A pattern lives in the garment's own measures and goes through the same map as the
+//! garment, so it bends with the body.
 
 use rand::RngExt;
 use rand::seq::IndexedRandom;
@@ -111,13 +111,7 @@ impl Print {
         let ground = cloth_colour(rng);
         let figure = unlike(rng, &[ground], 170);
         let third = unlike(rng, &[ground, figure], 120);
-        let motifs = [
-            Motif::Heart,
-            Motif::Star,
-            Motif::Sun,
-            Motif::Block,
-            Motif::Mountain,
-        ];
+        let motifs = [Motif::Heart, Motif::Star, Motif::Sun, Motif::Block, Motif::Mountain];
         Print {
             pattern,
             colours: [ground, figure, third],
@@ -128,8 +122,8 @@ impl Print {
         }
     }
 
-    /// Paints the pattern between two corners in the cloth's measures. `chest`: where a motif goes, if this piece has room for
-    /// one.
+    /// Paints the pattern between two corners in the cloth's measures. `chest`: where a motif goes, if this piece has
+    /// room for one.
     pub fn paint(
         &self,
         canvas: &mut Canvas,
@@ -144,11 +138,7 @@ impl Print {
         };
         let upright = |width: f32| {
             // The spine lies in the middle of a stripe, or of a gap: both halves look alike.
-            let middle = if self.start < 0.5 {
-                0.0
-            } else {
-                self.period / 2.0
-            };
+            let middle = if self.start < 0.5 { 0.0 } else { self.period / 2.0 };
             steps(low[0], high[0], self.period, middle - width / 2.0)
                 .map(|x| band([x, low[1]], [x + width, high[1]]))
                 .collect()
@@ -176,16 +166,8 @@ impl Print {
                 let size = self.period * 0.3;
                 let places: Vec<Point> = self.lattice(low, high, 1.6).collect();
                 // Five petals, the first one upwards.
-                let petals = [
-                    [0.0, -1.0],
-                    [0.951, -0.309],
-                    [0.588, 0.809],
-                    [-0.588, 0.809],
-                    [-0.951, -0.309],
-                ];
-                let petal = |at: &Point| {
-                    petals.map(|[x, y]| dot([at[0] + x * size, at[1] + y * size], size * 0.72))
-                };
+                let petals = [[0.0, -1.0], [0.951, -0.309], [0.588, 0.809], [-0.588, 0.809], [-0.951, -0.309]];
+                let petal = |at: &Point| petals.map(|[x, y]| dot([at[0] + x * size, at[1] + y * size], size * 0.72));
                 fill(places.iter().flat_map(petal).collect(), figure, 1.0);
                 let centre = |at: &Point| dot(*at, size * 0.62);
                 fill(places.iter().map(centre).collect(), third, 1.0);
@@ -223,35 +205,19 @@ impl Print {
         match self.motif {
             Motif::Heart => {
                 fill(vec![heart(at, size * 1.15)], figure, 1.0);
-                fill(
-                    vec![dot([x - 0.4 * size, y - 0.4 * size], size * 0.2)],
-                    shade(figure, 1.5),
-                    1.0,
-                );
+                fill(vec![dot([x - 0.4 * size, y - 0.4 * size], size * 0.2)], shade(figure, 1.5), 1.0);
             }
             Motif::Star => {
                 fill(vec![ellipse(at, [size * 1.2; 2])], third, 1.0);
                 fill(vec![star(at, size * 1.1)], figure, 1.0);
             }
             Motif::Sun => {
-                fill(
-                    vec![star(at, size * 1.4), star_down(at, size * 1.4)],
-                    third,
-                    1.0,
-                );
+                fill(vec![star(at, size * 1.4), star_down(at, size * 1.4)], third, 1.0);
                 fill(vec![ellipse(at, [size * 0.8; 2])], figure, 1.0);
             }
             Motif::Block => {
-                fill(
-                    vec![band([x - 0.2, y - 0.09], [x + 0.2, y + 0.09])],
-                    figure,
-                    1.0,
-                );
-                fill(
-                    vec![band([x - 0.2, y - 0.03], [x + 0.2, y + 0.03])],
-                    third,
-                    1.0,
-                );
+                fill(vec![band([x - 0.2, y - 0.09], [x + 0.2, y + 0.09])], figure, 1.0);
+                fill(vec![band([x - 0.2, y - 0.03], [x + 0.2, y + 0.03])], third, 1.0);
             }
             Motif::Mountain => {
                 fill(vec![ellipse(at, [size * 1.3; 2])], third, 1.0);
@@ -265,7 +231,8 @@ impl Print {
         }
     }
 
-    /// Places in rows, every other row set off by half a step. `loose`: how much farther than the period they are apart.
+    /// Places in rows, every other row set off by half a step. `loose`: how much farther than the period they are
+    /// apart.
     fn lattice(&self, low: Point, high: Point, loose: f32) -> impl Iterator<Item = Point> + use<> {
         let period = self.period * loose;
         let start = self.start * period;
@@ -273,21 +240,14 @@ impl Print {
         // Counted from a fixed height, so that the offset of a row does not hang on where the piece begins.
         let first = ((low[1] - start) / (period * 0.8)).floor() as i32;
         rows.flat_map(move |(i, y)| {
-            let set_off = if (first + i as i32).rem_euclid(2) == 0 {
-                0.0
-            } else {
-                0.5
-            };
+            let set_off = if (first + i as i32).rem_euclid(2) == 0 { 0.0 } else { 0.5 };
             steps(low[0], high[0], period, set_off * period).map(move |x| [x, y])
         })
     }
 }
 
 fn star_down(centre: Point, radius: f32) -> Vec<Point> {
-    star([0.0; 2], radius)
-        .iter()
-        .map(|[x, y]| [centre[0] + x, centre[1] - y])
-        .collect()
+    star([0.0; 2], radius).iter().map(|[x, y]| [centre[0] + x, centre[1] - y]).collect()
 }
 
 /// start + k * period for whole k, from just below `low` to `high`.
@@ -305,8 +265,7 @@ mod tests {
     #[test]
     fn a_print_has_colours_that_can_be_told_apart() {
         for number in 0..300 {
-            let [ground, figure, third] =
-                Print::draw(&mut rng(1, "test", number), &Pattern::ALL).colours;
+            let [ground, figure, third] = Print::draw(&mut rng(1, "test", number), &Pattern::ALL).colours;
             assert!(contrast(ground, figure) >= 170);
             assert!(contrast(ground, third).min(contrast(figure, third)) >= 120);
         }
@@ -319,19 +278,10 @@ mod tests {
             let print = Print::draw(&mut rng(1, "test", number), &Pattern::ALL);
             let mut cloth = Canvas::new([60, 60], [0; 3]);
             let map = |[x, y]: Point| [30.0 + 40.0 * x, 40.0 * y];
-            print.paint(
-                &mut cloth,
-                [[-0.75, 0.0], [0.75, 1.5]],
-                Some([0.0, 0.5]),
-                &map,
-            );
+            print.paint(&mut cloth, [[-0.75, 0.0], [0.75, 1.5]], Some([0.0, 0.5]), &map);
             let picture = cloth.picture();
             let other = picture.pixels().filter(|pixel| pixel.0 != print.colours[0]);
-            assert_eq!(
-                other.count() > 100,
-                print.pattern != Pattern::Plain,
-                "{print:?}"
-            );
+            assert_eq!(other.count() > 100, print.pattern != Pattern::Plain, "{print:?}");
             seen.insert(print.pattern);
         }
         assert_eq!(seen.len(), Pattern::ALL.len());

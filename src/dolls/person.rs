@@ -1,4 +1,5 @@
-//! Who wears it: a body with its own build, skin, pose, and clothes below the waist. Nothing here depends on what is worn above.
+//! Who wears it: a body with its own build, skin, pose, and clothes below the waist. Nothing here depends on what is
+//! worn above.
 
 use rand::RngExt;
 use rand::seq::IndexedRandom;
@@ -96,11 +97,7 @@ impl Person {
     /// `own`: what this person wears in their own photo; nobody goes swimming in trousers.
     pub fn draw(rng: &mut impl RngExt, own: Shape) -> Person {
         let tone = rng.random_range(0.0..(SKINS.len() - 1) as f32);
-        let skin = between(
-            SKINS[tone as usize],
-            SKINS[tone as usize + 1],
-            tone - tone.floor(),
-        );
+        let skin = between(SKINS[tone as usize], SKINS[tone as usize + 1], tone - tone.floor());
         use Lower::{Bare, Shorts, Skirt, Trousers};
         let lower = match own {
             Shape::Bikini | Shape::OnePiece => [Bare, Bare, Bare, Bare, Shorts],
@@ -181,30 +178,18 @@ impl Person {
             .curve([0.3, 0.8], [0.325, 0.95])
             .to([0.325, 1.04]);
         // No edge below: there the legs go on.
-        let flanks = [
-            flank.0.clone(),
-            flank.0.iter().map(|[x, y]| [-x, *y]).collect(),
-        ];
+        let flanks = [flank.0.clone(), flank.0.iter().map(|[x, y]| [-x, *y]).collect()];
         for flank in mapped(&flanks, map) {
             canvas.line(&flank, edge, dark, 1.0);
         }
         for side in Side::BOTH {
             self.paint_arm(canvas, frame, side, Reach::Whole);
         }
-        canvas.fill(
-            &mapped(&[flank.to([0.0, 1.075]).mirrored()], map),
-            self.skin,
-        );
+        canvas.fill(&mapped(&[flank.to([0.0, 1.075]).mirrored()], map), self.skin);
         // The chin's shadow, and the navel.
-        let neck = Line::from([0.0, -0.22])
-            .to([0.09, -0.2])
-            .curve([0.08, -0.06], [0.0, -0.04]);
+        let neck = Line::from([0.0, -0.22]).to([0.09, -0.2]).curve([0.08, -0.06], [0.0, -0.04]);
         canvas.tint(&mapped(&[neck.mirrored()], map), shade(self.skin, 0.6), 0.4);
-        canvas.tint(
-            &mapped(&[ellipse([0.0, 0.72], [0.012, 0.02])], map),
-            dark,
-            0.8,
-        );
+        canvas.tint(&mapped(&[ellipse([0.0, 0.72], [0.012, 0.02])], map), dark, 0.8);
         let briefs = Line(BRIEFS.to_vec()).mirrored();
         canvas.fill(&mapped(&[briefs], map), [214, 208, 200]);
     }
@@ -249,19 +234,13 @@ impl Person {
         let map = |point| frame.body(point);
         let dark = shade(self.lower_colour, 0.6);
         let edge = 0.03 * frame.unit;
-        let seat = |end: f32| {
-            Line::from([0.0, 0.82])
-                .to([0.305, 0.8])
-                .curve([0.362, 0.85], [0.362, 0.98])
-                .to([0.362, end])
-        };
+        let seat =
+            |end: f32| Line::from([0.0, 0.82]).to([0.305, 0.8]).curve([0.362, 0.85], [0.362, 0.98]).to([0.362, end]);
         let outlines = match self.lower {
             Lower::Bare => return,
             Lower::Skirt => {
                 let hem = self.lower_length;
-                let skirt = seat(1.0)
-                    .to([0.37 + self.lower_flare, hem])
-                    .curve([0.2, hem + 0.03], [0.0, hem + 0.03]);
+                let skirt = seat(1.0).to([0.37 + self.lower_flare, hem]).curve([0.2, hem + 0.03], [0.0, hem + 0.03]);
                 vec![skirt.mirrored()]
             }
             Lower::Trousers | Lower::Shorts => {
@@ -271,11 +250,7 @@ impl Person {
                 };
                 let leg = self.leg(ease, end);
                 let seat = seat(1.07).to([0.0, 1.12]);
-                vec![
-                    seat.mirrored(),
-                    flipped(std::slice::from_ref(&leg)).remove(0),
-                    leg,
-                ]
+                vec![seat.mirrored(), flipped(std::slice::from_ref(&leg)).remove(0), leg]
             }
         };
         let outlines = mapped(&outlines, map);
@@ -290,11 +265,7 @@ impl Person {
         match self.lower {
             Lower::Skirt => {
                 for x in [-0.2, 0.0, 0.2] {
-                    line(
-                        canvas,
-                        vec![[x * 0.8, 0.95], [x * 1.3, self.lower_length]],
-                        0.6,
-                    );
+                    line(canvas, vec![[x * 0.8, 0.95], [x * 1.3, self.lower_length]], 0.6);
                 }
             }
             _ => {
@@ -310,19 +281,10 @@ impl Person {
     fn leg(&self, ease: f32, end: f32) -> Vec<Point> {
         let spread = |y: f32| self.stance * (y - 1.0);
         // Height, inner and outer side.
-        const LEG: [[f32; 3]; 5] = [
-            [1.0, 0.0, 0.325],
-            [1.3, 0.04, 0.31],
-            [1.68, 0.075, 0.245],
-            [1.9, 0.06, 0.25],
-            [2.4, 0.09, 0.17],
-        ];
+        const LEG: [[f32; 3]; 5] =
+            [[1.0, 0.0, 0.325], [1.3, 0.04, 0.31], [1.68, 0.075, 0.245], [1.9, 0.06, 0.25], [2.4, 0.09, 0.17]];
         let at = |y: f32, column: usize| {
-            let next = LEG
-                .iter()
-                .position(|row| y < row[0])
-                .unwrap_or(LEG.len() - 1)
-                .max(1);
+            let next = LEG.iter().position(|row| y < row[0]).unwrap_or(LEG.len() - 1).max(1);
             let (a, b) = (LEG[next - 1], LEG[next]);
             a[column] + (b[column] - a[column]) * (y - a[0]) / (b[0] - a[0])
         };
@@ -331,15 +293,12 @@ impl Person {
                 .map(|i| {
                     let y = 1.0 + (end - 1.0) * i as f32 / 12.0;
                     // Trousers begin as broad as their seat.
-                    let loose =
-                        ease * ((y - 1.0) * 4.0).min(1.0) + seat * ((1.2 - y) * 5.0).max(0.0);
+                    let loose = ease * ((y - 1.0) * 4.0).min(1.0) + seat * ((1.2 - y) * 5.0).max(0.0);
                     [at(y, column) + spread(y) + loose, y]
                 })
                 .collect()
         };
-        let inner = side(1, -ease, 0.0)
-            .into_iter()
-            .map(|[x, y]| [x.max(0.0), y]);
+        let inner = side(1, -ease, 0.0).into_iter().map(|[x, y]| [x.max(0.0), y]);
         let outer = side(2, ease, 0.037 * f32::from(ease > 0.0));
         outer.into_iter().chain(inner.rev()).collect()
     }
@@ -356,11 +315,6 @@ fn arm(rng: &mut impl RngExt) -> [Point; 2] {
         Belly => [[0.13, 0.4], [-0.17, 0.56]],
         Raised => [[0.26, 0.33], [0.53, 0.05]],
     };
-    let mut near = |[x, y]: Point| {
-        [
-            x + rng.random_range(-0.025..0.035),
-            y + rng.random_range(-0.03..0.03),
-        ]
-    };
+    let mut near = |[x, y]: Point| [x + rng.random_range(-0.025..0.035), y + rng.random_range(-0.03..0.03)];
     [near(elbow), near(wrist)]
 }

@@ -27,9 +27,7 @@ pub struct Scene {
 impl Scene {
     pub fn draw(rng: &mut impl RngExt) -> Scene {
         use Kind::{Beach, Confetti, Hills, Room, Studio, Wallpaper};
-        let kinds = [
-            Studio, Studio, Studio, Room, Room, Hills, Beach, Wallpaper, Confetti,
-        ];
+        let kinds = [Studio, Studio, Studio, Room, Room, Hills, Beach, Wallpaper, Confetti];
         let kind = *kinds.choose(rng).expect("there are scenes");
         let mut soft = |low: u8, high: u8| {
             let grey = rng.random_range(low..high);
@@ -38,12 +36,7 @@ impl Scene {
                 value.clamp(40, 252) as u8
             })
         };
-        let colours = [
-            soft(170, 235),
-            soft(120, 200),
-            soft(110, 225),
-            soft(90, 215),
-        ];
+        let colours = [soft(170, 235), soft(120, 200), soft(110, 225), soft(90, 215)];
         Scene {
             kind,
             colours,
@@ -73,34 +66,14 @@ impl Scene {
             }
             Kind::Room => {
                 canvas.rows(|y| between(shade(wall, 1.05), shade(wall, 0.92), y));
-                fill(
-                    canvas,
-                    vec![[0.0, self.floor], [1.0, self.floor], [1.0, 1.0], [0.0, 1.0]],
-                    second,
-                );
+                fill(canvas, vec![[0.0, self.floor], [1.0, self.floor], [1.0, 1.0], [0.0, 1.0]], second);
                 let skirting = [self.floor - 0.02, self.floor];
-                fill(
-                    canvas,
-                    band([0.0, skirting[0]], [1.0, skirting[1]]),
-                    shade(wall, 1.5),
-                );
+                fill(canvas, band([0.0, skirting[0]], [1.0, skirting[1]]), shade(wall, 1.5));
                 let [x, y, _] = self.places[0];
                 let (x, y) = (x * 0.72, 0.06 + y * 0.25);
-                fill(
-                    canvas,
-                    band([x, y], [x + 0.28, y + 0.24]),
-                    shade(second, 0.6),
-                );
-                fill(
-                    canvas,
-                    band([x + 0.02, y + 0.016], [x + 0.26, y + 0.224]),
-                    shade(third, 1.3),
-                );
-                fill(
-                    canvas,
-                    band([x + 0.02, y + 0.15], [x + 0.26, y + 0.224]),
-                    fourth,
-                );
+                fill(canvas, band([x, y], [x + 0.28, y + 0.24]), shade(second, 0.6));
+                fill(canvas, band([x + 0.02, y + 0.016], [x + 0.26, y + 0.224]), shade(third, 1.3));
+                fill(canvas, band([x + 0.02, y + 0.15], [x + 0.26, y + 0.224]), fourth);
                 fill(canvas, round([x + 0.17, y + 0.08], 0.035), shade(wall, 1.6));
                 self.plant(canvas, &map, aspect);
             }
@@ -123,11 +96,7 @@ impl Scene {
                         fill(canvas, band([0.0, sea], [1.0, 1.0]), water);
                         for [x, y, size] in &self.places[4..10] {
                             let y = sea + 0.02 + y * 0.12;
-                            fill(
-                                canvas,
-                                band([x - 0.05, y], [x + 0.1 * size, y + 0.007]),
-                                shade(water, 1.4),
-                            );
+                            fill(canvas, band([x - 0.05, y], [x + 0.1 * size, y + 0.007]), shade(water, 1.4));
                         }
                         let beach = Line::from([0.0, self.floor])
                             .curve([0.5, self.floor - 0.05], [1.0, self.floor + 0.02])
@@ -165,15 +134,10 @@ impl Scene {
                     let colour = between([second, third, fourth][i % 3], wall, 0.25);
                     let shape = match i % 4 {
                         0 | 1 => round([*x, *y], radius),
-                        2 => band(
-                            [x - radius, y - radius * 0.6],
-                            [x + radius, y + radius * 0.6],
-                        ),
+                        2 => band([x - radius, y - radius * 0.6], [x + radius, y + radius * 0.6]),
                         _ => {
                             let star = star([0.0; 2], radius);
-                            star.iter()
-                                .map(|[dx, dy]| [x + dx * aspect, y + dy])
-                                .collect()
+                            star.iter().map(|[dx, dy]| [x + dx * aspect, y + dy]).collect()
                         }
                     };
                     fill(canvas, shape, colour);
@@ -197,10 +161,7 @@ impl Scene {
         for [x, y, size] in &self.places[8..11] {
             let foot = self.floor + 0.1 * y;
             let high = 0.08 + 0.08 * size;
-            let trunk = band(
-                [x - 0.012 * aspect, foot - high],
-                [x + 0.012 * aspect, foot],
-            );
+            let trunk = band([x - 0.012 * aspect, foot - high], [x + 0.012 * aspect, foot]);
             canvas.fill(&mapped(&[trunk], map), [110, 82, 60]);
             let crown = ellipse([*x, foot - high - 0.04], [0.07 * aspect, 0.085]);
             canvas.fill(&mapped(&[crown], map), shade(green, 0.72));
@@ -212,13 +173,7 @@ impl Scene {
         let x = if side < 0.5 { 0.08 } else { 0.92 };
         let foot = self.floor + 0.06;
         let green = between(self.colours[2], [62, 128, 84], 0.75);
-        for (dx, dy) in [
-            (-0.07, 0.2),
-            (0.07, 0.22),
-            (-0.035, 0.3),
-            (0.035, 0.27),
-            (0.0, 0.34),
-        ] {
+        for (dx, dy) in [(-0.07, 0.2), (0.07, 0.22), (-0.035, 0.3), (0.035, 0.27), (0.0, 0.34)] {
             let (dx, dy) = (dx * aspect, dy * (0.7 + 0.6 * tall));
             let leaf = Line::from([x, foot - 0.08])
                 .curve([x + dx * 0.2 - 0.03, foot - dy * 0.7], [x + dx, foot - dy])
@@ -226,12 +181,8 @@ impl Scene {
             canvas.fill(&mapped(&[leaf.0], map), shade(green, 0.8 + dy));
         }
         let wide = 0.05 * aspect;
-        let pot = vec![
-            [x - wide, foot - 0.09],
-            [x + wide, foot - 0.09],
-            [x + wide * 0.7, foot],
-            [x - wide * 0.7, foot],
-        ];
+        let pot =
+            vec![[x - wide, foot - 0.09], [x + wide, foot - 0.09], [x + wide * 0.7, foot], [x - wide * 0.7, foot]];
         canvas.fill(&mapped(&[pot], map), shade(self.colours[3], 0.8));
     }
 }

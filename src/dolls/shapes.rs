@@ -1,5 +1,5 @@
-//! Outlines as lists of points. Sums, products, quotients and square roots only: these are the same on every machine, which
-//! sines and cosines are not.
+//! Outlines as lists of points. Sums, products, quotients and square roots only: these are the same on every machine,
+//! which sines and cosines are not.
 
 /// (x, y): to the right, and down.
 pub type Point = [f32; 2];
@@ -49,10 +49,7 @@ pub fn arc(from: i32, to: i32) -> Vec<Point> {
 
 /// An ellipse around `centre`.
 pub fn ellipse(centre: Point, radii: Point) -> Vec<Point> {
-    arc(0, TURN - 1)
-        .into_iter()
-        .map(|[x, y]| [centre[0] + radii[0] * x, centre[1] + radii[1] * y])
-        .collect()
+    arc(0, TURN - 1).into_iter().map(|[x, y]| [centre[0] + radii[0] * x, centre[1] + radii[1] * y]).collect()
 }
 
 /// A circle of half as many points, for small ones.
@@ -69,12 +66,7 @@ pub fn dot(centre: Point, radius: f32) -> Vec<Point> {
 /// A rectangle, its long sides cut into steps so that a bend can bend it.
 pub fn band(from: Point, to: Point) -> Vec<Point> {
     let corners = [from, [to[0], from[1]], to, [from[0], to[1]]];
-    Line::from(corners[0])
-        .to(corners[1])
-        .to(corners[2])
-        .to(corners[3])
-        .to(corners[0])
-        .0
+    Line::from(corners[0]).to(corners[1]).to(corners[2]).to(corners[3]).to(corners[0]).0
 }
 
 /// A star with five points, one upwards.
@@ -92,9 +84,7 @@ pub fn star(centre: Point, radius: f32) -> Vec<Point> {
         [-0.951, -0.309],
         [-0.235, -0.324],
     ];
-    CORNERS
-        .map(|[x, y]| [centre[0] + radius * x, centre[1] + radius * y])
-        .to_vec()
+    CORNERS.map(|[x, y]| [centre[0] + radius * x, centre[1] + radius * y]).to_vec()
 }
 
 /// A heart.
@@ -128,16 +118,14 @@ impl Line {
         let start = self.last();
         let length = (end[0] - start[0]).abs().max((end[1] - start[1]).abs());
         let steps = (length / 0.1).ceil().clamp(1.0, 24.0) as i32;
-        self.0
-            .extend((1..=steps).map(|i| lerp(start, end, i as f32 / steps as f32)));
+        self.0.extend((1..=steps).map(|i| lerp(start, end, i as f32 / steps as f32)));
         self
     }
 
     /// On to a point, bent towards `control`.
     pub fn curve(mut self, control: Point, end: Point) -> Self {
         let start = self.last();
-        self.0
-            .extend((1..=8).map(|i| quadratic(start, control, end, i as f32 / 8.0)));
+        self.0.extend((1..=8).map(|i| quadratic(start, control, end, i as f32 / 8.0)));
         self
     }
 
@@ -164,10 +152,7 @@ pub fn flipped(outlines: &[Vec<Point>]) -> Vec<Vec<Point>> {
 pub fn bounds<'a>(points: impl IntoIterator<Item = &'a Point>) -> [Point; 2] {
     let start = [[f32::INFINITY; 2], [f32::NEG_INFINITY; 2]];
     points.into_iter().fold(start, |[low, high], point| {
-        [
-            [low[0].min(point[0]), low[1].min(point[1])],
-            [high[0].max(point[0]), high[1].max(point[1])],
-        ]
+        [[low[0].min(point[0]), low[1].min(point[1])], [high[0].max(point[0]), high[1].max(point[1])]]
     })
 }
 
@@ -190,21 +175,8 @@ mod tests {
 
     #[test]
     fn a_half_is_mirrored() {
-        let whole = Line::from([0.0, 0.0])
-            .to([0.1, 0.0])
-            .to([0.0, 0.1])
-            .mirrored();
-        assert_eq!(
-            whole,
-            [
-                [0.0, 0.0],
-                [0.1, 0.0],
-                [0.0, 0.1],
-                [0.0, 0.1],
-                [-0.1, 0.0],
-                [0.0, 0.0]
-            ]
-        );
+        let whole = Line::from([0.0, 0.0]).to([0.1, 0.0]).to([0.0, 0.1]).mirrored();
+        assert_eq!(whole, [[0.0, 0.0], [0.1, 0.0], [0.0, 0.1], [0.0, 0.1], [-0.1, 0.0], [0.0, 0.0]]);
         assert_eq!(bounds(&whole), [[-0.1, 0.0], [0.1, 0.1]]);
     }
 }

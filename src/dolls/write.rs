@@ -22,13 +22,13 @@ pub const SIZE: [u32; 2] = [128, 96];
 /// True swaps of each person where no number is given; a single pair has none.
 pub const SWAPS: u64 = 1;
 
-/// Draws `count` pairs into `folder` as `human/<id>.png` and `article/<id>.png`, and `swaps` true swaps of each person into
-/// other people's articles: `swaps/<human id>__<target id>.png`, its mask (see [`super::swap`]) as `.alpha.png`, and all of
-/// them in `swaps/list.csv` with the columns human and target.
+/// Draws `count` pairs into `folder` as `human/<id>.png` and `article/<id>.png`, and `swaps` true swaps of each person
+/// into other people's articles: `swaps/<human id>__<target id>.png`, its mask (see [`super::swap`]) as `.alpha.png`,
+/// and all of them in `swaps/list.csv` with the columns human and target.
 ///
 /// # Errors
-/// [`Error::Setting`] for a count outside 1 to 1,000,000, a side outside 16 to 1024, or more swaps than there are other articles;
-/// [`Error::Io`]. Settings are checked before anything is written.
+/// [`Error::Setting`] for a count outside 1 to 1,000,000, a side outside 16 to 1024, or more swaps than there are other
+/// articles; [`Error::Io`]. Settings are checked before anything is written.
 ///
 /// ```
 /// let folder = tempfile::tempdir().unwrap();
@@ -73,10 +73,7 @@ pub fn write(folder: &Path, count: u64, seed: u64, size: [u32; 2], swaps: u64) -
         let own = garment(seed, number);
         let worn = dressed(seed, number, &own, size);
         colours(&format!("human/{number:05}.png"), &worn.picture())?;
-        colours(
-            &format!("article/{number:05}.png"),
-            &own.lie(size).picture(),
-        )?;
+        colours(&format!("article/{number:05}.png"), &own.lie(size).picture())?;
         for target in targets(seed, number, count, swaps) {
             let new = dressed(seed, number, &garment(seed, target), size);
             let name = format!("swaps/{number:05}__{target:05}");
@@ -110,9 +107,7 @@ fn targets(seed: u64, number: u64, count: u64, swaps: u64) -> Vec<u64> {
     }
     // The numbers from the own one on move up by one.
     let others = drawn.into_iter();
-    others
-        .map(|other| other + u64::from(other >= number))
-        .collect()
+    others.map(|other| other + u64::from(other >= number)).collect()
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! L_cGAN (A, P): the discriminator tells matched pairs from swapped and mismatched ones. The printed "1 - log D" is read as
-//! log(1 - D). On logits, -log D = softplus(-logit) and -log(1 - D) = softplus(logit).
+//! L_cGAN (A, P): the discriminator tells matched pairs from swapped and mismatched ones. The printed "1 - log D" is
+//! read as log(1 - D). On logits, -log D = softplus(-logit) and -log(1 - D) = softplus(logit).
 //!
-//! Two other forms, on the same logits: the hinge (Lim & Ye 2017, arXiv 1705.02894) and least squares with the targets 1 for
-//! real and 0 for fake (Mao et al. 2017, arXiv 1611.04076). All three are summed over a picture's output positions and averaged
-//! over the batch, as the paper writes its own: their sources have one output for each picture or average a map, so a weight
-//! from there is to be multiplied by the positions.
+//! Two other forms, on the same logits: the hinge (Lim & Ye 2017, arXiv 1705.02894) and least squares with the targets
+//! 1 for real and 0 for fake (Mao et al. 2017, arXiv 1611.04076). All three are summed over a picture's output
+//! positions and averaged over the batch, as the paper writes its own: their sources have one output for each picture
+//! or average a map, so a weight from there is to be multiplied by the positions.
 
 use tch::{Kind, Tensor};
 
@@ -28,12 +28,7 @@ fn per_picture(values: Tensor) -> Tensor {
 /// let loss = cagan::losses::discriminator(Logistic, &zero, &zero, &zero).double_value(&[]);
 /// assert!((loss - 3.0 * 2f64.ln()).abs() < 1e-6);
 /// ```
-pub fn discriminator(
-    form: AdversarialLoss,
-    matched: &Tensor,
-    swapped: &Tensor,
-    mismatched: &Tensor,
-) -> Tensor {
+pub fn discriminator(form: AdversarialLoss, matched: &Tensor, swapped: &Tensor, mismatched: &Tensor) -> Tensor {
     let fakes = per_picture(fake(form, swapped)) + per_picture(fake(form, mismatched));
     per_picture(real(form, matched)) + fakes
 }
@@ -106,7 +101,8 @@ mod tests {
     fn the_other_forms_by_hand() {
         let value = |t: Tensor| t.double_value(&[]);
         let form = AdversarialLoss::Hinge;
-        // Matched 0.5 lacks 0.5 to the margin, swapped -3 is beyond it, mismatched 0.25 lacks 1.25: 3 * (0.5 + 0 + 1.25).
+        // Matched 0.5 lacks 0.5 to the margin, swapped -3 is beyond it, mismatched 0.25 lacks 1.25: 3 * (0.5 + 0 +
+        // 1.25).
         let loss = discriminator(form, &map(0.5), &map(-3.0), &map(0.25));
         assert_eq!(value(loss), 5.25);
         // Matched 2 is beyond the margin.

@@ -1,11 +1,12 @@
-//! Differences between the layers of a network that looks at two pictures (pix2pixHD: Wang et al. 2018, arXiv 1711.11585,
-//! section 3.2): of the discriminator's layers between matched and swapped (feature matching), and of a fixed random network's
-//! between human and restored (in the manner of the perceptual loss of Johnson et al. 2016, arXiv 1603.08155).
+//! Differences between the layers of a network that looks at two pictures (pix2pixHD: Wang et al. 2018, arXiv
+//! 1711.11585, section 3.2): of the discriminator's layers between matched and swapped (feature matching), and of a
+//! fixed random network's between human and restored (in the manner of the perceptual loss of Johnson et al. 2016,
+//! arXiv 1603.08155).
 
 use tch::{Kind, Tensor};
 
-/// Mean over the layers of each layer's mean |wanted - got|. pix2pixHD sums over the layers; a mean keeps the weight's meaning in
-/// networks of other depths. Gradients go through `got` alone.
+/// Mean over the layers of each layer's mean |wanted - got|. pix2pixHD sums over the layers; a mean keeps the weight's
+/// meaning in networks of other depths. Gradients go through `got` alone.
 ///
 /// # Shapes
 /// As many layers in both, each `[N, C, H, W]` of its own size. Returns a scalar.
@@ -16,10 +17,7 @@ pub fn features(wanted: &[Tensor], got: &[Tensor]) -> Tensor {
         let (a, b) = (a.detach().to_kind(Kind::Float), b.to_kind(Kind::Float));
         (a - b).abs().mean(Kind::Float)
     });
-    differences
-        .reduce(|sum, layer| sum + layer)
-        .expect("layers")
-        / wanted.len() as f64
+    differences.reduce(|sum, layer| sum + layer).expect("layers") / wanted.len() as f64
 }
 
 #[cfg(test)]
@@ -28,11 +26,7 @@ mod tests {
 
     #[test]
     fn layers_weigh_the_same_and_what_is_wanted_gets_no_gradient() {
-        let layer = |values: &[f32]| {
-            Tensor::from_slice(values)
-                .reshape([1, 1, 1, -1])
-                .set_requires_grad(true)
-        };
+        let layer = |values: &[f32]| Tensor::from_slice(values).reshape([1, 1, 1, -1]).set_requires_grad(true);
         let wanted = [layer(&[1.0, 2.0, 3.0, 4.0]), layer(&[5.0])];
         let got = [layer(&[1.0, 2.0, 3.0, 2.0]), layer(&[8.0])];
         let loss = features(&wanted, &got);

@@ -2,23 +2,22 @@
 
 use tch::{Kind, Tensor};
 
-/// Total variation (Rudin, Osher & Fatemi 1992) in its anisotropic form: the mean |difference| of neighbours in a column plus that
-/// of neighbours in a row. GANimation (Pumarola et al. 2018, arXiv 1807.09251) smooths its masks so, with squares.
+/// Total variation (Rudin, Osher & Fatemi 1992) in its anisotropic form: the mean |difference| of neighbours in a
+/// column plus that of neighbours in a row. GANimation (Pumarola et al. 2018, arXiv 1807.09251) smooths its masks so,
+/// with squares.
 ///
 /// # Shapes
 /// `mask`: `[N, 1, H, W]`. Returns a scalar.
 pub fn total_variation(mask: &Tensor) -> Tensor {
     let variation = |dim: i64| {
         let pairs = mask.size()[dim as usize] - 1;
-        (mask.narrow(dim, 1, pairs) - mask.narrow(dim, 0, pairs))
-            .abs()
-            .mean(Kind::Float)
+        (mask.narrow(dim, 1, pairs) - mask.narrow(dim, 0, pairs)).abs().mean(Kind::Float)
     };
     variation(2) + variation(3)
 }
 
-/// Mean 4 mask (1 - mask): 1 where the mask is a half, 0 where it is 0 or 1. Our choice, in place of the entropy, whose gradient
-/// is infinite at the ends: the variance of a coin that falls with the mask's probability, times 4.
+/// Mean 4 mask (1 - mask): 1 where the mask is a half, 0 where it is 0 or 1. Our choice, in place of the entropy, whose
+/// gradient is infinite at the ends: the variance of a coin that falls with the mask's probability, times 4.
 ///
 /// # Shapes
 /// `mask`: `[N, 1, H, W]` in [0, 1]. Returns a scalar.

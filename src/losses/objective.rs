@@ -1,5 +1,5 @@
-//! What the generator minimises: a weighted sum of terms. Of both sources: L_cGAN + identity_weight * L_id + cycle_weight * L_cyc
-//! (A, P: 1 : 0.1 : 1).
+//! What the generator minimises: a weighted sum of terms. Of both sources: L_cGAN + identity_weight * L_id +
+//! cycle_weight * L_cyc (A, P: 1 : 0.1 : 1).
 
 use tch::Tensor;
 
@@ -32,11 +32,7 @@ impl Objective {
     /// Adds a term, which is logged whatever it weighs.
     pub fn add(&mut self, name: &'static str, weight: f64, term: Tensor) {
         let weighted = weight * &term;
-        self.total = if self.terms.is_empty() {
-            weighted
-        } else {
-            &self.total + weighted
-        };
+        self.total = if self.terms.is_empty() { weighted } else { &self.total + weighted };
         self.terms.push((name, term));
     }
 

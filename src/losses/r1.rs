@@ -2,8 +2,9 @@
 
 use tch::{Kind, Tensor};
 
-/// Half the squared length of the gradient that a matched pair's logits (their sum over the positions, as in L_cGAN) have by both of
-/// its pictures, mean over the batch. The weight is the source's gamma, for values in the networks' range.
+/// Half the squared length of the gradient that a matched pair's logits (their sum over the positions, as in L_cGAN)
+/// have by both of its pictures, mean over the batch. The weight is the source's gamma, for values in the networks'
+/// range.
 ///
 /// # Shapes
 /// `human`, `article`: the gradients, `[N, 3, H, W]`. Returns a scalar.

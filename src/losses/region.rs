@@ -1,4 +1,5 @@
-//! The terms of the preset `kisekae`: what is restored, what a restoration gains by knowing the article, where that is, how a flow bends.
+//! The terms of the preset `kisekae`: what is restored, what a restoration gains by knowing the article, where that is,
+//! how a flow bends.
 
 use tch::{Kind, Tensor};
 
@@ -28,18 +29,15 @@ pub fn within(wanted: &Tensor, got: &Tensor, region: &Tensor) -> Tensor {
     sum / (region.sum(Kind::Float) * channels + 1e-6)
 }
 
-/// How much nearer to the photo each pixel comes if the worn article is known in place of another one, over 3 x 3 pixels.
+/// How much nearer to the photo each pixel comes if the worn article is known in place of another one, over 3 x 3
+/// pixels.
 ///
 /// # Shapes
-/// All `[N, 3, H, W]` in [-1, 1]: the photo, its erased part painted with the worn article and with another. Returns `[N, 1, H, W]`
-/// without a gradient.
+/// All `[N, 3, H, W]` in [-1, 1]: the photo, its erased part painted with the worn article and with another. Returns
+/// `[N, 1, H, W]` without a gradient.
 pub fn gain(human: &Tensor, with_worn: &Tensor, with_other: &Tensor) -> Tensor {
     tch::no_grad(|| {
-        let missed = |paint: &Tensor| {
-            (human - paint)
-                .abs()
-                .mean_dim([1].as_slice(), true, Kind::Float)
-        };
+        let missed = |paint: &Tensor| (human - paint).abs().mean_dim([1].as_slice(), true, Kind::Float);
         let gain = missed(with_other) - missed(with_worn);
         gain.avg_pool2d([3, 3], [1, 1], [1, 1], false, false, None)
     })
@@ -48,7 +46,8 @@ pub fn gain(human: &Tensor, with_worn: &Tensor, with_other: &Tensor) -> Tensor {
 /// Cross-entropy of the locator to where the gain speaks for the article, the more the clearer it speaks.
 ///
 /// # Shapes
-/// `logits`, `gain`, `trust`: `[N, 1, H, W]`; `trust` is 0 outside the erasure, where nothing was painted. Returns a scalar.
+/// `logits`, `gain`, `trust`: `[N, 1, H, W]`; `trust` is 0 outside the erasure, where nothing was painted. Returns a
+/// scalar.
 pub fn location(logits: &Tensor, gain: &Tensor, trust: &Tensor) -> Tensor {
     let (label, weight) = tch::no_grad(|| {
         let apart = gain - GAIN;
@@ -73,11 +72,7 @@ pub fn placement(logits: &Tensor, mask: &Tensor, erasure: &Tensor) -> Tensor {
 /// # Shapes
 /// `[N, 2, H, W]`. Returns a scalar.
 pub fn bending(flow: &Tensor) -> Tensor {
-    let along = |dim: i64| {
-        flow.diff(1, dim, None::<Tensor>, None::<Tensor>)
-            .abs()
-            .mean(Kind::Float)
-    };
+    let along = |dim: i64| flow.diff(1, dim, None::<Tensor>, None::<Tensor>).abs().mean(Kind::Float);
     along(2) + along(3)
 }
 
@@ -114,10 +109,7 @@ mod tests {
         let slope = Vec::<f32>::try_from(logits.grad().reshape([-1])).unwrap();
         // (sigmoid(0) - label) * weight / sum of weights: label sigmoid(7.5), weights 1.02 and 0.02.
         let label = 1.0 / (1.0 + (-7.5f32).exp());
-        assert!(
-            (slope[0] - (0.5 - label) * 1.02 / 1.04).abs() < 1e-4,
-            "{slope:?}"
-        );
+        assert!((slope[0] - (0.5 - label) * 1.02 / 1.04).abs() < 1e-4, "{slope:?}");
         assert!(slope[1].abs() < 1e-4 && slope[2] == 0.0, "{slope:?}");
     }
 

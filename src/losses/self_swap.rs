@@ -1,5 +1,6 @@
-//! Self-swap: whoever puts on what they wear stays as they are. Ours; the nearest relative is CycleGAN's loss on pictures that
-//! are of the target domain already (Zhu et al. 2017, arXiv 1703.10593, section 5.2), which is called identity loss there.
+//! Self-swap: whoever puts on what they wear stays as they are. Ours; the nearest relative is CycleGAN's loss on
+//! pictures that are of the target domain already (Zhu et al. 2017, arXiv 1703.10593, section 5.2), which is called
+//! identity loss there.
 
 use tch::{Kind, Tensor};
 

@@ -2,8 +2,8 @@
 
 use tch::{Kind, Tensor};
 
-/// The share of a difference between two targets' mean colours that their swaps of the same people show where the mask is, by least
-/// squares: 1 = all of it arrives, 0 = the swaps don't depend on the target's colour.
+/// The share of a difference between two targets' mean colours that their swaps of the same people show where the mask
+/// is, by least squares: 1 = all of it arrives, 0 = the swaps don't depend on the target's colour.
 ///
 /// # Shapes
 /// `composites`, `targets`: `[N, 3, H, W]` each; `mask`: `[N, 1, H, W]`; values in [0, 1].
@@ -40,10 +40,7 @@ fn mean(pictures: &Tensor, weights: &Tensor) -> Tensor {
 fn own_colour(article: &Tensor) -> Tensor {
     let (h, w) = (article.size()[2], article.size()[3]);
     let corner = |y: i64, x: i64| article.narrow(2, y, 1).narrow(3, x, 1);
-    let background =
-        (corner(0, 0) + corner(0, w - 1) + corner(h - 1, 0) + corner(h - 1, w - 1)) / 4.0;
-    let own = (article - background)
-        .abs()
-        .mean_dim([1i64].as_slice(), true, Kind::Float);
+    let background = (corner(0, 0) + corner(0, w - 1) + corner(h - 1, 0) + corner(h - 1, w - 1)) / 4.0;
+    let own = (article - background).abs().mean_dim([1i64].as_slice(), true, Kind::Float);
     mean(article, &own)
 }

@@ -11,12 +11,13 @@ const PATCHES: usize = 64;
 const DIRECTIONS: i64 = 48;
 const SCALES: u64 = 3;
 
-/// The sliced Wasserstein distance of small patches of colour, averaged over three scales (Karras et al., arXiv 1710.10196, section 5,
-/// with plain patches and directions). The places and the directions are fixed, so that two calls compare.
+/// The sliced Wasserstein distance of small patches of colour, averaged over three scales (Karras et al., arXiv
+/// 1710.10196, section 5, with plain patches and directions). The places and the directions are fixed, so that two
+/// calls compare.
 ///
 /// # Shapes
-/// `a`, `b`: `[N, 3, H, W]`, values in [0, 1], of one shape, sides of at least 5 (scales that are smaller are left out). Returns a distance in the same units, 0 = as alike as a
-/// set is to itself.
+/// `a`, `b`: `[N, 3, H, W]`, values in [0, 1], of one shape, sides of at least 5 (scales that are smaller are left
+/// out). Returns a distance in the same units, 0 = as alike as a set is to itself.
 ///
 /// ```
 /// let noise = tch::Tensor::rand([4, 3, 32, 32], (tch::Kind::Float, tch::Device::Cpu));
@@ -27,10 +28,7 @@ pub fn patch_distance(a: &Tensor, b: &Tensor) -> f64 {
     assert_eq!(a.size(), b.size());
     let mut directions = Tensor::zeros([3 * SIDE * SIDE, DIRECTIONS], (Kind::Float, Device::Cpu));
     fill_normal(&mut directions, 1.0, 0, "metrics/directions", 0);
-    let length = directions
-        .square()
-        .sum_dim_intlist(0, true, Kind::Float)
-        .sqrt();
+    let length = directions.square().sum_dim_intlist(0, true, Kind::Float).sqrt();
     let directions = (directions / length).to_device(a.device());
     let mut distances = Vec::new();
     let (mut a, mut b) = (a.shallow_clone(), b.shallow_clone());
@@ -70,8 +68,8 @@ mod tests {
     fn brighter_by_a_tenth_is_a_known_distance() {
         let grey = Tensor::full([3, 3, 24, 20], 0.4, (Kind::Float, Device::Cpu));
         let distance = patch_distance(&grey, &(&grey + 0.1));
-        // A constant shift of .1 in 75 values moves a patch by .1 * |sum of a unit direction|; that sum is nearly N(0, 1), whose
-        // absolute value has the mean .798; 48 directions leave 11 % of luck.
+        // A constant shift of .1 in 75 values moves a patch by .1 * |sum of a unit direction|; that sum is nearly N(0,
+        // 1), whose absolute value has the mean .798; 48 directions leave 11 % of luck.
         assert!((distance - 0.0798).abs() < 0.02, "{distance}");
         let noise = Tensor::zeros([3, 3, 24, 20], (Kind::Float, Device::Cpu)).uniform(0.0, 1.0);
         let other = noise.flip([0]);

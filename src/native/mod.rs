@@ -1,5 +1,5 @@
-//! What tch does not reach in libtorch: its own threads, functions whose gradient is written here, and pictures whose channels lie
-//! together.
+//! What tch does not reach in libtorch: its own threads, functions whose gradient is written here, and pictures whose
+//! channels lie together.
 
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,8 +8,7 @@ use tch::Tensor;
 use torch_sys::C_tensor;
 
 type Range = extern "C" fn(*const c_void, i64, i64);
-type Backward =
-    extern "C" fn(*const c_void, *mut C_tensor, *const bool, *mut *mut C_tensor) -> bool;
+type Backward = extern "C" fn(*const c_void, *mut C_tensor, *const bool, *mut *mut C_tensor) -> bool;
 type Drop = extern "C" fn(*mut c_void);
 
 unsafe extern "C" {
@@ -25,8 +24,8 @@ unsafe extern "C" {
     );
 }
 
-/// Calls `body` with each number below `length`, on the threads of libtorch: a second pool would wait for the cores on which
-/// libtorch's threads spin between two operations.
+/// Calls `body` with each number below `length`, on the threads of libtorch: a second pool would wait for the cores on
+/// which libtorch's threads spin between two operations.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicUsize, Ordering};
@@ -47,9 +46,9 @@ pub fn parallel_for(length: usize, body: impl Fn(usize) + Sync) {
     unsafe { cagan_parallel_for(length as i64, 1, (&raw const body).cast(), thunk(&body)) }
 }
 
-/// Lets the C library keep up to 1 GiB of freed memory for what is allocated next. A step frees and takes the same buffers as the last
-/// one; given back to the system in between, each of their pages would be cleared anew. The environment's `MALLOC_TRIM_THRESHOLD_` and
-/// `MALLOC_MMAP_THRESHOLD_` go first.
+/// Lets the C library keep up to 1 GiB of freed memory for what is allocated next. A step frees and takes the same
+/// buffers as the last one; given back to the system in between, each of their pages would be cleared anew. The
+/// environment's `MALLOC_TRIM_THRESHOLD_` and `MALLOC_MMAP_THRESHOLD_` go first.
 pub fn keep_memory() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     // SAFETY: sets two numbers of the allocator, under its own lock.
@@ -84,8 +83,8 @@ struct Body {
     gradient: Gradient,
 }
 
-/// Lets `output`, computed from `inputs` outside the graph, be differentiated by `gradient`: once, not twice. What the closure keeps
-/// must have no history of its own.
+/// Lets `output`, computed from `inputs` outside the graph, be differentiated by `gradient`: once, not twice. What the
+/// closure keeps must have no history of its own.
 ///
 /// ```
 /// use tch::{Kind, Tensor};
@@ -135,10 +134,7 @@ pub fn differentiable(
         std::mem::drop(unsafe { Box::from_raw(body.cast::<Body>()) });
     }
     let pointers: Vec<_> = inputs.iter().map(|t| t.as_ptr().cast_mut()).collect();
-    let body = Box::new(Body {
-        inputs: inputs.len(),
-        gradient: Box::new(gradient),
-    });
+    let body = Box::new(Body { inputs: inputs.len(), gradient: Box::new(gradient) });
     // SAFETY: tensors that live until the call ends; the body is the node's from here, and sent with it.
     unsafe {
         cagan_differentiable(
@@ -153,7 +149,8 @@ pub fn differentiable(
     output
 }
 
-/// The same pictures with the channels of each pixel together in memory, in which libtorch's convolutions on a CPU are fastest.
+/// The same pictures with the channels of each pixel together in memory, in which libtorch's convolutions on a CPU are
+/// fastest.
 ///
 /// # Shapes
 /// `xs`: `[N, C, H, W]`. Returns the same.
@@ -201,14 +198,10 @@ mod tests {
     fn nothing_is_kept_where_no_gradient_is_wanted() {
         let kept = std::sync::Arc::new(());
         let guard = kept.clone();
-        let ys = differentiable(
-            Tensor::from_slice(&[1f32]),
-            &[&Tensor::from_slice(&[1f32])],
-            move |_, _| {
-                let _ = &guard;
-                vec![None]
-            },
-        );
+        let ys = differentiable(Tensor::from_slice(&[1f32]), &[&Tensor::from_slice(&[1f32])], move |_, _| {
+            let _ = &guard;
+            vec![None]
+        });
         assert!(!ys.requires_grad());
         assert_eq!(std::sync::Arc::strong_count(&kept), 1);
     }

@@ -22,13 +22,14 @@ pub struct Block {
     weight: Weight,
     bias: Tensor,
     norm: Option<InstanceNorm>,
-    /// Whether a CPU may take the faster way, which can be differentiated once only and in each picture's own statistics.
+    /// Whether a CPU may take the faster way, which can be differentiated once only and in each picture's own
+    /// statistics.
     fused: bool,
 }
 
 impl Block {
-    /// State-dict names `conv.weight`, `conv.bias`, `norm.weight`, `norm.bias`, in PyTorch's layouts; with `spectral`, the weight is
-    /// divided by its spectral norm, and there is the vector `conv.left`.
+    /// State-dict names `conv.weight`, `conv.bias`, `norm.weight`, `norm.bias`, in PyTorch's layouts; with `spectral`,
+    /// the weight is divided by its spectral norm, and there is the vector `conv.left`.
     pub fn new(
         path: &Path,
         direction: Direction,
@@ -58,12 +59,8 @@ impl Block {
     /// As [`Block::forward`].
     pub fn activated(&self, xs: &Tensor, after: After) -> Tensor {
         if self.fused && fused::takes(xs) {
-            let norm = self.norm.as_ref().map(|norm| Norm {
-                weight: &norm.weight,
-                bias: &norm.bias,
-                group: 1,
-                epsilon: EPS,
-            });
+            let norm =
+                self.norm.as_ref().map(|norm| Norm { weight: &norm.weight, bias: &norm.bias, group: 1, epsilon: EPS });
             return fused::activated(&self.convolved(&channels_last(xs)), norm, after);
         }
         let mut ys = self.forward(xs);
@@ -104,7 +101,8 @@ impl Block {
     }
 }
 
-/// Instance norm: each picture's and channel's own mean and biased variance, in training and in use (A: eps 2e-5, affine).
+/// Instance norm: each picture's and channel's own mean and biased variance, in training and in use (A: eps 2e-5,
+/// affine).
 #[derive(Debug)]
 pub struct InstanceNorm {
     weight: Tensor,
@@ -127,7 +125,8 @@ impl InstanceNorm {
         if self.gradient == NormGradient::Batch {
             return self.with_gradient_of_batch(xs);
         }
-        // A group norm with one channel a group: one kernel forward and one back, without repeating the parameters N times.
+        // A group norm with one channel a group: one kernel forward and one back, without repeating the parameters N
+        // times.
         let norm = |xs: &Tensor| {
             let channels = xs.size()[1];
             xs.group_norm(channels, Some(&self.weight), Some(&self.bias), EPS, true)
@@ -140,12 +139,10 @@ impl InstanceNorm {
         norm(&xs.contiguous())
     }
 
-    /// The same values, and the gradient of the article's dependency: where each picture's means of dy and of dy x belong, it
-    /// takes the batch's.
+    /// The same values, and the gradient of the article's dependency: where each picture's means of dy and of dy x
+    /// belong, it takes the batch's.
     fn with_gradient_of_batch(&self, xs: &Tensor) -> Tensor {
-        let dims = |dims: &'static [i64]| {
-            move |xs: &Tensor| xs.mean_dim(dims, true, Kind::Float).to_kind(xs.kind())
-        };
+        let dims = |dims: &'static [i64]| move |xs: &Tensor| xs.mean_dim(dims, true, Kind::Float).to_kind(xs.kind());
         let (own, batch) = (dims(&[2, 3]), dims(&[0, 2, 3]));
         // The statistics count as constants; what their derivatives would add is added as differences of value zero.
         let mean = own(&xs.detach());
@@ -206,8 +203,8 @@ mod tests {
         assert_eq!(gradient, [0.2, 0.4, 0.6, 4.0]);
     }
 
-    /// The gradient of `sum(weights * norm(xs))` by central differences in float64, for a batch of three: each picture's own
-    /// statistics must be differentiated, not the batch's.
+    /// The gradient of `sum(weights * norm(xs))` by central differences in float64, for a batch of three: each
+    /// picture's own statistics must be differentiated, not the batch's.
     #[test]
     fn instance_norm_is_differentiated_per_picture() {
         let options = (Kind::Double, Device::Cpu);
@@ -216,11 +213,7 @@ mod tests {
             crate::random::fill_normal(&mut t, 1.0, 3, "norm", number);
             t.to_kind(Kind::Double)
         };
-        let norm = InstanceNorm {
-            weight: draw(&[2], 0),
-            bias: draw(&[2], 1),
-            gradient: NormGradient::Picture,
-        };
+        let norm = InstanceNorm { weight: draw(&[2], 0), bias: draw(&[2], 1), gradient: NormGradient::Picture };
         let weights = draw(&[3, 2, 4, 3], 2);
         // The pictures' means and deviations differ widely, as batch-wide statistics would show.
         let scale = Tensor::from_slice(&[0.5, 1.0, 4.0]).reshape([3, 1, 1, 1]);
@@ -234,13 +227,9 @@ mod tests {
             let bump = Tensor::zeros([xs.numel() as i64], options);
             let _ = bump.get(i).fill_(h);
             let bump = bump.reshape(xs.size());
-            let slope =
-                (value(&(&xs + &bump)) - value(&(&xs - &bump))).double_value(&[]) / (2.0 * h);
+            let slope = (value(&(&xs + &bump)) - value(&(&xs - &bump))).double_value(&[]) / (2.0 * h);
             let analytic = gradient.double_value(&[i]);
-            assert!(
-                (slope - analytic).abs() < 1e-7,
-                "{i}: {slope} and {analytic}"
-            );
+            assert!((slope - analytic).abs() < 1e-7, "{i}: {slope} and {analytic}");
         }
         // Biased variance: norm of (0, 2) is (-1, 1) up to eps.
         let plain = InstanceNorm {
@@ -267,8 +256,9 @@ mod tests {
         let ys = norm(NormGradient::Batch).forward(&xs);
         let expected = norm(NormGradient::Picture).forward(&xs);
         assert!((&ys - expected).abs().max().double_value(&[]) < 1e-12);
-        // dL/dy = (1, 0, 0, 0), which is 3 on the normed: the batch's means are 3 / 4 of it and -3 / 4 of it times x. Hence
-        // (3 - 3/4 - 3/4, -3/4 + 3/4) / 1 and (-3/4 - 3/4, -3/4 + 3/4) / 2. By picture the second's would be zero.
+        // dL/dy = (1, 0, 0, 0), which is 3 on the normed: the batch's means are 3 / 4 of it and -3 / 4 of it times x.
+        // Hence (3 - 3/4 - 3/4, -3/4 + 3/4) / 1 and (-3/4 - 3/4, -3/4 + 3/4) / 2. By picture the second's would be
+        // zero.
         ys.reshape([-1]).get(0).backward();
         let got = Vec::<f64>::try_from(xs.grad().reshape([-1])).unwrap();
         for (got, expected) in got.iter().zip([1.5, 0.0, -0.75, 0.0]) {

@@ -37,9 +37,10 @@ pub struct Swap {
 /// What a warping network's paint is made of: the same mix can be made of a larger picture of the article.
 ///
 /// # Shapes
-/// `flow`: `[N, 2, H, W]`, where in the article each pixel's colour comes from, x then y, -1 to 1 between its outer edges; `mix`:
-/// `[N, 1, H, W]`, the share of the warped article; `rendered`: `[N, 3, H, W]`, the rest; `placement`:
-/// `[N, 1, H, W]`, where the article is to sit; `edges`: slopes and offsets of [`kisekae::along`] for where the worn article is.
+/// `flow`: `[N, 2, H, W]`, where in the article each pixel's colour comes from, x then y, -1 to 1 between its outer
+/// edges; `mix`: `[N, 1, H, W]`, the share of the warped article; `rendered`: `[N, 3, H, W]`, the rest; `placement`:
+/// `[N, 1, H, W]`, where the article is to sit; `edges`: slopes and offsets of [`kisekae::along`] for where the worn
+/// article is.
 #[derive(Debug)]
 pub struct Detail {
     pub flow: Tensor,
@@ -79,9 +80,7 @@ impl Generator {
         match config.architecture {
             Architecture::Vasily => Generator::Vasily(vasily::Generator::new(path, config)),
             Architecture::Paper => Generator::Paper(paper::Generator::new(path, config)),
-            Architecture::Kisekae => {
-                Generator::Kisekae(Box::new(kisekae::Generator::new(path, config)))
-            }
+            Architecture::Kisekae => Generator::Kisekae(Box::new(kisekae::Generator::new(path, config))),
         }
     }
 
@@ -96,13 +95,7 @@ impl Generator {
             Generator::Kisekae(network) => return network.swap(human, Some(worn), target),
         };
         let composite = composite(human, &paint, &mask);
-        Swap {
-            mask,
-            paint,
-            composite,
-            located: None,
-            detail: None,
-        }
+        Swap { mask, paint, composite, located: None, detail: None }
     }
 
     /// The same without the worn article's picture, which the published networks cannot do without: `None`.
@@ -132,14 +125,16 @@ enum Scale {
     Paper(paper::Discriminator),
 }
 
-/// D of either source; or several for pictures of several sizes (pix2pixHD: Wang et al. 2018, arXiv 1711.11585, section 3.2).
+/// D of either source; or several for pictures of several sizes (pix2pixHD: Wang et al. 2018, arXiv 1711.11585, section
+/// 3.2).
 #[derive(Debug)]
 pub struct PairDiscriminator {
     scales: Vec<Scale>,
 }
 
 impl PairDiscriminator {
-    /// Declares the discriminator's parameters under `path`; each of several scales has `scale.0`, `scale.1`, ... before its names.
+    /// Declares the discriminator's parameters under `path`; each of several scales has `scale.0`, `scale.1`, ...
+    /// before its names.
     pub fn new(path: &Path, config: &Config) -> Self {
         let scale = |k: u32| {
             let path = match config.discriminator_scales {
@@ -148,16 +143,12 @@ impl PairDiscriminator {
             };
             let size = config.image_size.map(|side| side >> k);
             match config.architecture {
-                Architecture::Vasily => {
-                    Scale::Vasily(vasily::Discriminator::new(&path, config, size))
-                }
+                Architecture::Vasily => Scale::Vasily(vasily::Discriminator::new(&path, config, size)),
                 Architecture::Paper => Scale::Paper(paper::Discriminator::new(&path, config)),
                 Architecture::Kisekae => unreachable!("its discriminator is of regions"),
             }
         };
-        PairDiscriminator {
-            scales: (0..config.discriminator_scales).map(scale).collect(),
-        }
+        PairDiscriminator { scales: (0..config.discriminator_scales).map(scale).collect() }
     }
 
     /// The step of power iteration of all weights that are divided by their spectral norm: once before each update.
@@ -170,12 +161,13 @@ impl PairDiscriminator {
         }
     }
 
-    /// Whether each human and article belong together, as logits. `noise`, one tensor of [`noise_shapes`] for the input and
-    /// each layer, is for training only.
+    /// Whether each human and article belong together, as logits. `noise`, one tensor of [`noise_shapes`] for the input
+    /// and each layer, is for training only.
     ///
     /// # Shapes
-    /// `human`, `article`: `[N, 3, H, W]`. Returns `[N, 1]` (article) or `[N, 1, H / 16, W / 16]` (paper); all positions of several
-    /// scales in one row, `[N, P]`, so that losses which sum over the positions sum over the scales too, as pix2pixHD does.
+    /// `human`, `article`: `[N, 3, H, W]`. Returns `[N, 1]` (article) or `[N, 1, H / 16, W / 16]` (paper); all
+    /// positions of several scales in one row, `[N, P]`, so that losses which sum over the positions sum over the
+    /// scales too, as pix2pixHD does.
     pub fn score(&self, human: &Tensor, article: &Tensor, noise: Option<&[Tensor]>) -> Tensor {
         self.judge(human, article, noise).logits
     }
@@ -191,8 +183,7 @@ impl PairDiscriminator {
         for (k, scale) in self.scales.iter().enumerate() {
             if k > 0 {
                 // pix2pixHD: of 3 x 3 pixels, what lies outside not counted.
-                [human, article] = [human, article]
-                    .map(|xs| xs.avg_pool2d([3, 3], [2, 2], [1, 1], false, false, None));
+                [human, article] = [human, article].map(|xs| xs.avg_pool2d([3, 3], [2, 2], [1, 1], false, false, None));
             }
             let noise = noise.map(|noise| {
                 let layers = noise.len() / self.scales.len();
@@ -202,10 +193,7 @@ impl PairDiscriminator {
             logits.push(judged.logits.flatten(1, -1)); // [N, positions]
             features.extend(judged.features);
         }
-        Judgement {
-            logits: Tensor::cat(&logits, 1),
-            features,
-        }
+        Judgement { logits: Tensor::cat(&logits, 1), features }
     }
 }
 
@@ -222,9 +210,7 @@ impl Discriminator {
     /// Declares the discriminator's parameters under `path`.
     pub fn new(path: &Path, config: &Config) -> Self {
         match config.architecture {
-            Architecture::Vasily | Architecture::Paper => {
-                Discriminator::Pairs(PairDiscriminator::new(path, config))
-            }
+            Architecture::Vasily | Architecture::Paper => Discriminator::Pairs(PairDiscriminator::new(path, config)),
             Architecture::Kisekae => Discriminator::Regions(kisekae::Judge::new(path, config)),
         }
     }
@@ -239,7 +225,8 @@ impl Scale {
     }
 }
 
-/// The shapes of the discriminator's noise for `count` pairs: its input and the input of each activation, scale by scale.
+/// The shapes of the discriminator's noise for `count` pairs: its input and the input of each activation, scale by
+/// scale.
 pub fn noise_shapes(config: &Config, count: i64) -> Vec<[i64; 4]> {
     let [h, w] = config.image_size;
     let mut channels = vec![6];

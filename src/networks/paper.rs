@@ -29,38 +29,19 @@ impl Generator {
         let c = [width / 8, width / 4, width / 2, width];
         let (down, up) = (path.sub("down"), path.sub("up"));
         let down_in = [9, c[0] + extra, c[1] + extra, c[2] + extra];
-        let up_in = [
-            c[3] + extra,
-            2 * c[2] + extra,
-            2 * c[1] + extra,
-            2 * c[0] + extra,
-        ];
+        let up_in = [c[3] + extra, 2 * c[2] + extra, 2 * c[1] + extra, 2 * c[0] + extra];
         let up_out = [c[2], c[1], c[0], 4];
         Generator {
             down: (0..4)
                 .map(|k| {
                     let path = down.sub(k);
-                    Block::new(
-                        &path,
-                        Direction::Down,
-                        [down_in[k], c[k]],
-                        k > 0,
-                        false,
-                        config,
-                    )
+                    Block::new(&path, Direction::Down, [down_in[k], c[k]], k > 0, false, config)
                 })
                 .collect(),
             up: (0..4)
                 .map(|k| {
                     let path = up.sub(k);
-                    Block::new(
-                        &path,
-                        Direction::Up,
-                        [up_in[k], up_out[k]],
-                        k < 3,
-                        false,
-                        config,
-                    )
+                    Block::new(&path, Direction::Up, [up_in[k], up_out[k]], k < 3, false, config)
                 })
                 .collect(),
             copies: config.generator_copies,
@@ -121,14 +102,7 @@ impl Discriminator {
             .map(|k| {
                 let c_in = if k == 0 { 6 } else { c[k - 1] + extra };
                 let norm = normed(config, k);
-                Block::new(
-                    &down.sub(k),
-                    Direction::Down,
-                    [c_in, c[k]],
-                    norm,
-                    spectral,
-                    config,
-                )
+                Block::new(&down.sub(k), Direction::Down, [c_in, c[k]], norm, spectral, config)
             })
             .collect();
         Discriminator {
@@ -151,28 +125,15 @@ impl Discriminator {
         let mut features = Vec::new();
         for (k, block) in self.down.iter().enumerate() {
             let noise = noise.map(|noise| &noise[k + 1]);
-            let after = After {
-                noise,
-                ..After::LEAKY
-            };
+            let after = After { noise, ..After::LEAKY };
             xs = block.activated(&xs, after);
             features.push(xs.shallow_clone());
             if self.copies {
                 xs = Tensor::cat(&[&xs, &copies(&pair, &xs)], 1);
             }
         }
-        let logits = xs.conv2d(
-            &self.weight.value(),
-            Some(&self.bias),
-            [1, 1],
-            [1, 1],
-            [1, 1],
-            1,
-        );
-        Judgement {
-            logits: logits.to_kind(Kind::Float),
-            features,
-        }
+        let logits = xs.conv2d(&self.weight.value(), Some(&self.bias), [1, 1], [1, 1], [1, 1], 1);
+        Judgement { logits: logits.to_kind(Kind::Float), features }
     }
 
     /// The weights' step of power iteration.

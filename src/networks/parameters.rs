@@ -1,5 +1,5 @@
-//! Parameters in one flat float32 buffer per network, gradients in another. Every parameter and every gradient is a view, so that
-//! an optimiser, an average or a checkpoint is a few operations on one tensor, and all state has a name.
+//! Parameters in one flat float32 buffer per network, gradients in another. Every parameter and every gradient is a
+//! view, so that an optimiser, an average or a checkpoint is a few operations on one tensor, and all state has a name.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -51,20 +51,12 @@ pub struct Path {
 
 impl Path {
     pub fn root() -> Self {
-        Path {
-            prefix: String::new(),
-            entries: Rc::default(),
-            vectors: Rc::default(),
-        }
+        Path { prefix: String::new(), entries: Rc::default(), vectors: Rc::default() }
     }
 
     /// The place below, as `down.0`.
     pub fn sub(&self, name: impl std::fmt::Display) -> Path {
-        Path {
-            prefix: format!("{}{name}.", self.prefix),
-            entries: self.entries.clone(),
-            vectors: self.vectors.clone(),
-        }
+        Path { prefix: format!("{}{name}.", self.prefix), entries: self.entries.clone(), vectors: self.vectors.clone() }
     }
 
     /// Declares a parameter. The tensor holds values once [`Parameters::build`] has been called.
@@ -173,13 +165,7 @@ impl Parameters {
             Precision::Fp32 | Precision::Tf32 => None,
             Precision::Bf16 => Some(values.to_kind(Kind::BFloat16)),
         };
-        let mut parameters = Parameters {
-            gradient: values.zeros_like(),
-            entries,
-            values,
-            working,
-            vectors: None,
-        };
+        let mut parameters = Parameters { gradient: values.zeros_like(), entries, values, working, vectors: None };
         parameters.point_leaves(gradients);
         parameters
     }
@@ -188,10 +174,7 @@ impl Parameters {
     ///
     /// # Errors
     /// As [`Parameters::fill`].
-    pub fn check<N>(
-        network: impl FnOnce(&Path) -> N,
-        tensors: &HashMap<String, Tensor>,
-    ) -> Result<()> {
+    pub fn check<N>(network: impl FnOnce(&Path) -> N, tensors: &HashMap<String, Tensor>) -> Result<()> {
         let path = Path::root();
         network(&path);
         compare(&path.entries.take(), tensors)
@@ -203,27 +186,19 @@ impl Parameters {
                 Some(working) if !entry.full_precision => working,
                 _ => &self.values,
             };
-            entry
-                .leaf
-                .set_data(&view(buffer, &entry.shape, entry.offset));
+            entry.leaf.set_data(&view(buffer, &entry.shape, entry.offset));
             entry.leaf = entry.leaf.set_requires_grad(gradients);
         }
     }
 
     /// Number of parameters.
     pub fn count(&self) -> i64 {
-        self.entries
-            .iter()
-            .map(|e| e.shape.iter().product::<i64>())
-            .sum()
+        self.entries.iter().map(|e| e.shape.iter().product::<i64>()).sum()
     }
 
     /// Names and shapes, in order.
     pub fn shapes(&self) -> Vec<(&str, &[i64])> {
-        self.entries
-            .iter()
-            .map(|e| (e.name.as_str(), e.shape.as_slice()))
-            .collect()
+        self.entries.iter().map(|e| (e.name.as_str(), e.shape.as_slice())).collect()
     }
 
     /// Views of a flat buffer of this layout by state-dict name: of `values`, `gradient`, or an optimiser's moments.
@@ -263,13 +238,12 @@ impl Parameters {
         }
     }
 
-    /// Keeps the parameters under `path`, at the root or below it, as they are: their gradient stays zero, and so do Adam's moments.
+    /// Keeps the parameters under `path`, at the root or below it, as they are: their gradient stays zero, and so do
+    /// Adam's moments.
     pub fn freeze(&mut self, path: &str) {
         let deeper = format!(".{path}");
         let entries = self.entries.iter_mut();
-        entries
-            .filter(|e| e.name.starts_with(path) || e.name.contains(&deeper))
-            .for_each(|e| e.frozen = true);
+        entries.filter(|e| e.name.starts_with(path) || e.name.contains(&deeper)).for_each(|e| e.frozen = true);
     }
 
     /// Differentiates a scalar by these parameters alone and writes `gradient`.
@@ -288,10 +262,7 @@ impl Parameters {
 /// Whether tensors have the entries' names and shapes.
 fn compare(entries: &[Entry], tensors: &HashMap<String, Tensor>) -> Result<()> {
     let names = || entries.iter().map(|entry| entry.name.as_str());
-    if let Some(name) = tensors
-        .keys()
-        .find(|name| names().all(|known| known != *name))
-    {
+    if let Some(name) = tensors.keys().find(|name| names().all(|known| known != *name)) {
         return Err(Error::unknown("parameter", name, names()));
     }
     for Entry { name, shape, .. } in entries {
@@ -300,23 +271,17 @@ fn compare(entries: &[Entry], tensors: &HashMap<String, Tensor>) -> Result<()> {
             Some(tensor) => format!("{:?}", tensor.size()),
             None => "none".into(),
         };
-        return Err(Error::Array {
-            name: name.clone(),
-            expected: format!("a tensor of shape {shape:?}"),
-            got,
-        });
+        return Err(Error::Array { name: name.clone(), expected: format!("a tensor of shape {shape:?}"), got });
     }
     Ok(())
 }
 
-/// A parameter's place in a buffer. On a CPU a convolution's weight lies there with its channels last, as libtorch computes with it:
-/// in any other layout each of its uses would begin with a copy.
+/// A parameter's place in a buffer. On a CPU a convolution's weight lies there with its channels last, as libtorch
+/// computes with it: in any other layout each of its uses would begin with a copy.
 fn view(buffer: &Tensor, shape: &[i64], offset: i64) -> Tensor {
     let part = buffer.narrow(0, offset, shape.iter().product());
     match *shape {
-        [a, b, c, d] if buffer.device() == Device::Cpu => {
-            part.view([a, c, d, b]).permute([0, 3, 1, 2])
-        }
+        [a, b, c, d] if buffer.device() == Device::Cpu => part.view([a, c, d, b]).permute([0, 3, 1, 2]),
         _ => part.view(shape),
     }
 }

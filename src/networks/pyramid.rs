@@ -1,9 +1,9 @@
 //! A fixed random network whose layers two pictures are compared in: `perceptual_weight`.
 //!
-//! Its weights are drawn once and for all and never trained, so nothing has to be downloaded and no licence of a photo collection
-//! comes with it. It is NOT LPIPS and not the VGG loss of Johnson et al. (2016): it knows nothing of what people see. That random
-//! convolutions respond to edges and textures at several sizes well enough to compare pictures by was shown by He, Wang & Hopcroft
-//! (2016, arXiv 1606.04801).
+//! Its weights are drawn once and for all and never trained, so nothing has to be downloaded and no licence of a photo
+//! collection comes with it. It is NOT LPIPS and not the VGG loss of Johnson et al. (2016): it knows nothing of what
+//! people see. That random convolutions respond to edges and textures at several sizes well enough to compare pictures
+//! by was shown by He, Wang & Hopcroft (2016, arXiv 1606.04801).
 
 use tch::{Device, Tensor};
 
@@ -29,20 +29,10 @@ impl Pyramid {
     pub fn new(range: ValueRange, device: Device) -> Self {
         let network = |path: &Path| -> Vec<Tensor> {
             let layers = CHANNELS.windows(2).enumerate();
-            layers
-                .map(|(k, c)| {
-                    path.sub(k)
-                        .declare("weight", &[c[1], c[0], 3, 3], Init::He, true)
-                })
-                .collect()
+            layers.map(|(k, c)| path.sub(k).declare("weight", &[c[1], c[0], 3, 3], Init::He, true)).collect()
         };
-        let (weights, parameters) =
-            Parameters::build(network, device, Precision::Fp32, SEED, "perceptual");
-        Pyramid {
-            weights: weights.iter().map(Tensor::detach).collect(),
-            range,
-            parameters,
-        }
+        let (weights, parameters) = Parameters::build(network, device, Precision::Fp32, SEED, "perceptual");
+        Pyramid { weights: weights.iter().map(Tensor::detach).collect(), range, parameters }
     }
 
     /// # Shapes
@@ -57,9 +47,7 @@ impl Pyramid {
             if !layers.is_empty() {
                 xs = xs.avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None);
             }
-            xs = xs
-                .conv2d(weight, None::<Tensor>, [1, 1], [1, 1], [1, 1], 1)
-                .relu();
+            xs = xs.conv2d(weight, None::<Tensor>, [1, 1], [1, 1], [1, 1], 1).relu();
             layers.push(xs.shallow_clone());
         }
         layers

@@ -1,4 +1,5 @@
-//! TensorFloat-32 on CUDA, which tch has no switch for: torch's default is off for matrix products and on for convolutions.
+//! TensorFloat-32 on CUDA, which tch has no switch for: torch's default is off for matrix products and on for
+//! convolutions.
 
 use std::ffi::c_void;
 
@@ -6,8 +7,8 @@ use tch::Device;
 
 use crate::config::Precision;
 
-// The switches behind torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32, of the libtorch that is there in any
-// case. A method takes its object's address first (Itanium C++ ABI: Linux and macOS).
+// The switches behind torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32, of the libtorch that
+// is there in any case. A method takes its object's address first (Itanium C++ ABI: Linux and macOS).
 #[cfg(not(windows))]
 unsafe extern "C" {
     /// `at::Context& at::globalContext()`
@@ -21,8 +22,8 @@ unsafe extern "C" {
     fn allow_in_convolutions(context: *mut c_void, on: bool);
 }
 
-/// Makes what this process computes on `device` from now on be of the precision: exact float32 too, which it is not by default. To be
-/// called before each step and each swap, since the switches are the process's and not a network's.
+/// Makes what this process computes on `device` from now on be of the precision: exact float32 too, which it is not by
+/// default. To be called before each step and each swap, since the switches are the process's and not a network's.
 pub fn use_precision(precision: Precision, device: Device) {
     if device.is_cuda() {
         allow_tf32(precision == Precision::Tf32);
@@ -50,7 +51,8 @@ mod tests {
         /// `bool at::Context::allowTF32CuBLAS() const`
         #[link_name = "_ZNK2at7Context15allowTF32CuBLASEv"]
         fn allowed_in_products(context: *const c_void) -> bool;
-        /// `bool at::Context::allowTF32CuDNN(std::optional<at::Float32Op>) const`; eight bytes of zeros are no operation in particular.
+        /// `bool at::Context::allowTF32CuDNN(std::optional<at::Float32Op>) const`; eight bytes of zeros are no
+        /// operation in particular.
         #[link_name = "_ZNK2at7Context14allowTF32CuDNNESt8optionalINS_9Float32OpEE"]
         fn allowed_in_convolutions(context: *const c_void, operation: u64) -> bool;
     }
@@ -60,10 +62,7 @@ mod tests {
         // SAFETY: as above.
         let allowed = || unsafe {
             let context = global_context();
-            (
-                allowed_in_products(context),
-                allowed_in_convolutions(context, 0),
-            )
+            (allowed_in_products(context), allowed_in_convolutions(context, 0))
         };
         assert_eq!(allowed(), (false, true), "torch's defaults");
         use_precision(Precision::Fp32, Device::Cpu);

@@ -36,27 +36,13 @@ impl Generator {
             down: (0..4)
                 .map(|k| {
                     let path = down.sub(k);
-                    Block::new(
-                        &path,
-                        Direction::Down,
-                        [c_in[k], c[k]],
-                        k > 0,
-                        false,
-                        config,
-                    )
+                    Block::new(&path, Direction::Down, [c_in[k], c[k]], k > 0, false, config)
                 })
                 .collect(),
             up: (0..4)
                 .map(|k| {
                     let path = up.sub(k);
-                    Block::new(
-                        &path,
-                        Direction::Up,
-                        [c[3 - k], c_out[k]],
-                        k < 3,
-                        false,
-                        config,
-                    )
+                    Block::new(&path, Direction::Up, [c[3 - k], c_out[k]], k < 3, false, config)
                 })
                 .collect(),
             kind: compute_kind(config),
@@ -75,17 +61,10 @@ impl Generator {
         skips.pop(); // the deepest is where the decoder starts
         for block in &self.up[..3] {
             let skip = skips.pop().expect("one skip a level");
-            let after = After {
-                skip: Some(&skip),
-                ..After::default()
-            };
+            let after = After { skip: Some(&skip), ..After::default() };
             xs = block.activated(&xs, after);
         }
-        let ys = self.up[3]
-            .forward(&xs)
-            .contiguous()
-            .to_kind(Kind::Float)
-            .sigmoid(); // [N, 4, H, W]
+        let ys = self.up[3].forward(&xs).contiguous().to_kind(Kind::Float).sigmoid(); // [N, 4, H, W]
         (ys.narrow(1, 0, 3), ys.narrow(1, 3, 1))
     }
 }
@@ -109,14 +88,7 @@ impl Discriminator {
             .map(|k| {
                 let c_in = if k == 0 { 6 } else { c[k - 1] };
                 let norm = normed(config, k);
-                Block::new(
-                    &down.sub(k),
-                    Direction::Down,
-                    [c_in, c[k]],
-                    norm,
-                    spectral,
-                    config,
-                )
+                Block::new(&down.sub(k), Direction::Down, [c_in, c[k]], norm, spectral, config)
             })
             .collect();
         let features = c[4] * size.map(|side| side / 32).iter().product::<i64>();
@@ -138,18 +110,12 @@ impl Discriminator {
         let mut features = Vec::new();
         for (k, block) in self.down.iter().enumerate() {
             let noise = noise.map(|noise| &noise[k + 1]);
-            let after = After {
-                noise,
-                ..After::LEAKY
-            };
+            let after = After { noise, ..After::LEAKY };
             xs = block.activated(&xs, after);
             features.push(xs.shallow_clone());
         }
         let flat = xs.flatten(1, -1).to_kind(Kind::Float); // [N, C * H / 32 * W / 32]
-        Judgement {
-            logits: flat.linear(&self.weight.value(), Some(&self.bias)),
-            features,
-        }
+        Judgement { logits: flat.linear(&self.weight.value(), Some(&self.bias)), features }
     }
 
     /// The weights' step of power iteration.

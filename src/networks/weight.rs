@@ -1,5 +1,5 @@
-//! A layer's weight, and spectral normalisation (Miyato et al. 2018, arXiv 1802.05957, algorithm 1): the weight divided by its largest
-//! singular value, so that the layer stretches nothing.
+//! A layer's weight, and spectral normalisation (Miyato et al. 2018, arXiv 1802.05957, algorithm 1): the weight divided
+//! by its largest singular value, so that the layer stretches nothing.
 
 use tch::{Kind, Tensor};
 
@@ -20,21 +20,15 @@ impl Weight {
     }
 
     /// The same with other first values.
-    pub fn with(
-        path: &Path,
-        shape: &[i64],
-        init: Init,
-        full_precision: bool,
-        spectral: bool,
-    ) -> Self {
+    pub fn with(path: &Path, shape: &[i64], init: Init, full_precision: bool, spectral: bool) -> Self {
         Weight {
             weight: path.declare("weight", shape, init, full_precision),
             left: spectral.then(|| path.declare_vector("left", shape[0])),
         }
     }
 
-    /// What the layer computes with. One iteration from the kept vector sharpens the estimate for this call alone, and gradients go
-    /// through the norm but not through the vectors, as in the source.
+    /// What the layer computes with. One iteration from the kept vector sharpens the estimate for this call alone, and
+    /// gradients go through the norm but not through the vectors, as in the source.
     pub fn value(&self) -> Tensor {
         let Some(left) = &self.left else {
             return self.weight.shallow_clone();
@@ -77,10 +71,7 @@ mod tests {
         // Columns (3, 0) and (0, 4).
         let weight = Tensor::from_slice(&[3f32, 0.0, 0.0, 4.0]).reshape([2, 2, 1, 1]);
         let weight = weight.set_requires_grad(true);
-        let layer = Weight {
-            weight: weight.shallow_clone(),
-            left: Some(Tensor::from_slice(&[0.8f32, 0.6])),
-        };
+        let layer = Weight { weight: weight.shallow_clone(), left: Some(Tensor::from_slice(&[0.8f32, 0.6])) };
         // Right: (2.4, 2.4) / |..| = (1, 1) / sqrt 2. W right = (3, 4) / sqrt 2, whose length is 5 / sqrt 2: the norm.
         let norm = 5.0 / 2f64.sqrt();
         let value = layer.value();
@@ -88,10 +79,7 @@ mod tests {
         // d (w11 / norm) / d w22 = -w11 / norm^2 * left_2 right_2 = -3 / 12.5 * 0.8 / sqrt 2
         value.get(0).sum(Kind::Float).backward();
         let slope = weight.grad().double_value(&[1, 1, 0, 0]);
-        assert!(
-            (slope + 3.0 / 12.5 * 0.8 / 2f64.sqrt()).abs() < 1e-6,
-            "{slope}"
-        );
+        assert!((slope + 3.0 / 12.5 * 0.8 / 2f64.sqrt()).abs() < 1e-6, "{slope}");
         // A call keeps nothing; a step does.
         assert_eq!(layer.value(), value);
         layer.iterate();

@@ -7,9 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Once};
 
 use image::metadata::Orientation;
-use image::{
-    DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits, Rgb, RgbImage,
-};
+use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits, Rgb, RgbImage};
 use memchr::memmem;
 use moxcms::{ColorProfile, DataColorSpace, Layout, TransformExecutor, TransformOptions};
 use zune_core::bytestream::ZCursor;
@@ -26,23 +24,21 @@ pub const MAX_PIXELS: u64 = 100_000_000;
 /// What the decoders may take beside the pixels, which have 8 bytes each at the most.
 const MAX_DECODER_BYTES: u64 = 8 * MAX_PIXELS + (64 << 20);
 
-/// Decodes a picture file to RGB: orientation applied, grey widened, 16 bits narrowed to 8, transparency laid on white, an ICC
-/// profile of RGB or grey taken to sRGB. The format is told by content, whatever the file is called. Of an animation it is the
-/// first frame.
+/// Decodes a picture file to RGB: orientation applied, grey widened, 16 bits narrowed to 8, transparency laid on white,
+/// an ICC profile of RGB or grey taken to sRGB. The format is told by content, whatever the file is called. Of an
+/// animation it is the first frame.
 ///
 /// A CMYK JPEG is converted without its profile, and a profile that cannot be read is passed over.
 ///
 /// # Errors
-/// [`Error::NotFound`], and [`Error::Content`] for what is no whole picture, a file above [`MAX_FILE_BYTES`] or a picture above
-/// [`MAX_PIXELS`].
+/// [`Error::NotFound`], and [`Error::Content`] for what is no whole picture, a file above [`MAX_FILE_BYTES`] or a
+/// picture above [`MAX_PIXELS`].
 pub fn read_rgb(path: &Path) -> Result<RgbImage> {
     let file = std::fs::File::open(path).at(path)?;
     let length = file.metadata().at(path)?.len();
     let refuse = |reason: String| Error::content(path, format!("cannot be decoded: {reason}"));
     if length > MAX_FILE_BYTES {
-        return Err(refuse(format!(
-            "expected at most {MAX_FILE_BYTES} bytes, got {length}"
-        )));
+        return Err(refuse(format!("expected at most {MAX_FILE_BYTES} bytes, got {length}")));
     }
     let mut bytes = Vec::with_capacity(length as usize + 1);
     // A pipe or a file that grows tells no length.
@@ -81,8 +77,8 @@ thread_local! {
     static DECODING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Calls a decoder. They are others' code, and fuzzing found panics in it: one is one bad file, not the end of a run, and nothing to
-/// print a trace of.
+/// Calls a decoder. They are others' code, and fuzzing found panics in it: one is one bad file, not the end of a run,
+/// and nothing to print a trace of.
 fn quietly<T>(decode: impl FnOnce() -> T + UnwindSafe) -> std::thread::Result<T> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -112,9 +108,7 @@ fn check_pixels(width: usize, height: usize) -> std::result::Result<(), String> 
     match width as u64 * height as u64 {
         1..=MAX_PIXELS => Ok(()),
         0 => Err(format!("expected pixels, got {width} x {height}")),
-        _ => Err(format!(
-            "expected at most {MAX_PIXELS} pixels, got {width} x {height}"
-        )),
+        _ => Err(format!("expected at most {MAX_PIXELS} pixels, got {width} x {height}")),
     }
 }
 
@@ -130,15 +124,8 @@ fn decode_jpeg(bytes: &[u8]) -> Decoded {
     if !jpeg_ends(bytes) {
         return Err("the JPEG has no end: it is truncated".into());
     }
-    let grey = matches!(
-        decoder.input_colorspace(),
-        Some(ColorSpace::Luma | ColorSpace::LumaA)
-    );
-    let space = if grey {
-        ColorSpace::Luma
-    } else {
-        ColorSpace::RGB
-    };
+    let grey = matches!(decoder.input_colorspace(), Some(ColorSpace::Luma | ColorSpace::LumaA));
+    let space = if grey { ColorSpace::Luma } else { ColorSpace::RGB };
     decoder.set_options(options.jpeg_set_out_colorspace(space));
     let pixels = decoder.decode()?;
     let (width, height) = (width as u32, height as u32);
@@ -146,9 +133,7 @@ fn decode_jpeg(bytes: &[u8]) -> Decoded {
         true => GrayImage::from_raw(width, height, pixels).map(DynamicImage::ImageLuma8),
         false => RgbImage::from_raw(width, height, pixels).map(DynamicImage::ImageRgb8),
     };
-    let exif = decoder
-        .exif()
-        .and_then(|exif| Orientation::from_exif_chunk(exif));
+    let exif = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
     Ok(Raw {
         pixels: pixels.ok_or("the JPEG has fewer pixels than it says")?,
         orientation: exif.unwrap_or(Orientation::NoTransforms),
@@ -188,7 +173,8 @@ thread_local! {
     static LAST: RefCell<(Vec<u8>, bool, Option<ToSrgb>)> = const { RefCell::new((Vec::new(), false, None)) };
 }
 
-/// Takes a picture from its profile's colours to sRGB's, where the profile is one of RGB or, for a grey picture, of grey.
+/// Takes a picture from its profile's colours to sRGB's, where the profile is one of RGB or, for a grey picture, of
+/// grey.
 fn to_srgb(picture: DynamicImage, profile: &[u8]) -> DynamicImage {
     let grey = !picture.color().has_color();
     let transform = LAST.with_borrow_mut(|last| {
@@ -206,9 +192,7 @@ fn to_srgb(picture: DynamicImage, profile: &[u8]) -> DynamicImage {
     let from: Vec<u8> = if grey {
         pixels.map(|pixel| pixel.0[0]).collect()
     } else {
-        pixels
-            .flat_map(|pixel| [pixel.0[0], pixel.0[1], pixel.0[2]])
-            .collect()
+        pixels.flat_map(|pixel| [pixel.0[0], pixel.0[1], pixel.0[2]]).collect()
     };
     let mut to = vec![0; rgba.as_raw().len() / 4 * 3];
     if transform.transform(&from, &mut to).is_err() {
@@ -238,9 +222,7 @@ fn transform(profile: &[u8], grey: bool) -> Option<ToSrgb> {
     let steps: Vec<u8> = (0..=255).step_by(15).collect();
     let probe: Vec<u8> = match grey {
         true => steps.clone(),
-        false => (steps.iter())
-            .flat_map(|&a| [[a, a, a], [a, 255 - a, 128], [128, a, 255 - a]].concat())
-            .collect(),
+        false => (steps.iter()).flat_map(|&a| [[a, a, a], [a, 255 - a, 128], [128, a, 255 - a]].concat()).collect(),
     };
     let expected: Vec<u8> = match grey {
         true => steps.iter().flat_map(|&a| [a; 3]).collect(),
@@ -257,12 +239,7 @@ mod tests {
     use super::*;
     use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
 
-    fn png(
-        pixels: &[u8],
-        width: u32,
-        kind: ExtendedColorType,
-        profile: Option<&ColorProfile>,
-    ) -> Vec<u8> {
+    fn png(pixels: &[u8], width: u32, kind: ExtendedColorType, profile: Option<&ColorProfile>) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut encoder = PngEncoder::new(&mut bytes);
         if let Some(profile) = profile {
@@ -277,18 +254,12 @@ mod tests {
         let pixels = [10, 20, 30, 0, 10, 20, 30, 255, 0, 100, 255, 128];
         let picture = decode_rgb(&png(&pixels, 3, ExtendedColorType::Rgba8, None)).unwrap();
         // The last: (0 * 128 + 255 * 127) / 255 = 127; (100 * 128 + 255 * 127) / 255 = 177.2; 255.
-        assert_eq!(
-            picture.as_raw(),
-            &[255, 255, 255, 10, 20, 30, 127, 177, 255]
-        );
+        assert_eq!(picture.as_raw(), &[255, 255, 255, 10, 20, 30, 127, 177, 255]);
     }
 
     #[test]
     fn sixteen_bits_become_eight() {
-        let pixels: Vec<u8> = [0u16, 65_535, 32_896]
-            .iter()
-            .flat_map(|v| v.to_ne_bytes())
-            .collect();
+        let pixels: Vec<u8> = [0u16, 65_535, 32_896].iter().flat_map(|v| v.to_ne_bytes()).collect();
         let picture = decode_rgb(&png(&pixels, 3, ExtendedColorType::L16, None)).unwrap();
         // 32,896 / 257 = 128.
         assert_eq!(picture.as_raw(), &[0, 0, 0, 255, 255, 255, 128, 128, 128]);
@@ -298,9 +269,7 @@ mod tests {
     fn a_wide_gamut_profile_is_taken_to_srgb_and_srgb_stays() {
         let pixels = [200, 100, 50, 0, 0, 0, 255, 255, 255, 90, 90, 90];
         let decoded = |profile: &ColorProfile| {
-            decode_rgb(&png(&pixels, 4, ExtendedColorType::Rgb8, Some(profile)))
-                .unwrap()
-                .into_raw()
+            decode_rgb(&png(&pixels, 4, ExtendedColorType::Rgb8, Some(profile))).unwrap().into_raw()
         };
         assert_eq!(decoded(&ColorProfile::new_srgb()), pixels);
         let p3 = decoded(&ColorProfile::new_display_p3());
@@ -314,9 +283,7 @@ mod tests {
         let mut broken = Vec::new();
         let mut encoder = PngEncoder::new(&mut broken);
         encoder.set_icc_profile(vec![1; 300]).unwrap();
-        encoder
-            .write_image(&pixels, 4, 1, ExtendedColorType::Rgb8)
-            .unwrap();
+        encoder.write_image(&pixels, 4, 1, ExtendedColorType::Rgb8).unwrap();
         assert_eq!(decode_rgb(&broken).unwrap().into_raw(), pixels);
         let grey = ColorProfile::new_gray_with_gamma(1.0);
         assert_eq!(decoded(&grey), pixels);
@@ -344,15 +311,10 @@ mod tests {
         assert!(decode_rgb(pnm).unwrap_err().contains("expected JPEG"));
         // BMP's header has no checksum.
         let mut bmp = Vec::new();
-        image::RgbImage::new(2, 2)
-            .write_to(&mut Cursor::new(&mut bmp), image::ImageFormat::Bmp)
-            .unwrap();
+        image::RgbImage::new(2, 2).write_to(&mut Cursor::new(&mut bmp), image::ImageFormat::Bmp).unwrap();
         bmp[18..22].copy_from_slice(&20_000i32.to_le_bytes());
         bmp[22..26].copy_from_slice(&20_000i32.to_le_bytes());
         let error = decode_rgb(&bmp).unwrap_err();
-        assert!(
-            error.contains("at most 100000000 pixels, got 20000 x 20000"),
-            "{error}"
-        );
+        assert!(error.contains("at most 100000000 pixels, got 20000 x 20000"), "{error}");
     }
 }

@@ -18,12 +18,7 @@ pub struct Rect {
 
 impl Rect {
     fn middle([height, width]: [usize; 2], of: [usize; 2]) -> Rect {
-        Rect {
-            top: (of[0] - height) / 2,
-            left: (of[1] - width) / 2,
-            height,
-            width,
-        }
+        Rect { top: (of[0] - height) / 2, left: (of[1] - width) / 2, height, width }
     }
 
     pub fn size(self) -> [usize; 2] {
@@ -61,18 +56,9 @@ pub fn place(fit: Fit, from: [usize; 2], to: [usize; 2]) -> Placement {
         Rect::middle([side(0), side(1)], inner)
     };
     match fit {
-        Fit::Stretch => Placement {
-            source: whole(from),
-            target: whole(to),
-        },
-        Fit::Crop => Placement {
-            source: within(from, to),
-            target: whole(to),
-        },
-        Fit::Pad => Placement {
-            source: whole(from),
-            target: within(to, from),
-        },
+        Fit::Stretch => Placement { source: whole(from), target: whole(to) },
+        Fit::Crop => Placement { source: within(from, to), target: whole(to) },
+        Fit::Pad => Placement { source: whole(from), target: within(to, from) },
     }
 }
 
@@ -98,9 +84,7 @@ pub fn planes(picture: &RgbImage, size: [i64; 2], fit: Fit) -> Vec<u8> {
     for (y, row) in pixels.chunks_exact(3 * target.width).enumerate() {
         let start = (target.top + y) * to[1] + target.left;
         let place = start..start + target.width;
-        let rgb = (red[place.clone()].iter_mut())
-            .zip(&mut green[place.clone()])
-            .zip(&mut blue[place]);
+        let rgb = (red[place.clone()].iter_mut()).zip(&mut green[place.clone()]).zip(&mut blue[place]);
         for (((r, g), b), pixel) in rgb.zip(row.chunks_exact(3)) {
             (*r, *g, *b) = (pixel[0], pixel[1], pixel[2]);
         }
@@ -119,16 +103,9 @@ pub(crate) fn paste(inner: &[u8], pixels: &mut [u8], width: usize, rect: Rect, c
 /// The median of the border's pixels, channel by channel: a packshot's background.
 fn border_colour(picture: &RgbImage) -> Rgb<u8> {
     let (width, height) = picture.dimensions();
-    let rows = [0, height - 1]
-        .into_iter()
-        .flat_map(|y| (0..width).map(move |x| (x, y)));
-    let columns = [0, width - 1]
-        .into_iter()
-        .flat_map(|x| (0..height).map(move |y| (x, y)));
-    let border: Vec<[u8; 3]> = rows
-        .chain(columns)
-        .map(|(x, y)| picture.get_pixel(x, y).0)
-        .collect();
+    let rows = [0, height - 1].into_iter().flat_map(|y| (0..width).map(move |x| (x, y)));
+    let columns = [0, width - 1].into_iter().flat_map(|x| (0..height).map(move |y| (x, y)));
+    let border: Vec<[u8; 3]> = rows.chain(columns).map(|(x, y)| picture.get_pixel(x, y).0).collect();
     Rgb([0, 1, 2].map(|c| {
         let mut values: Vec<u8> = border.iter().map(|pixel| pixel[c]).collect();
         let middle = values.len() / 2;
@@ -136,7 +113,8 @@ fn border_colour(picture: &RgbImage) -> Rgb<u8> {
     }))
 }
 
-/// Stretches interleaved 8-bit pixels (1 or 3 channels) to another size: averaged when it shrinks, bilinear when it grows.
+/// Stretches interleaved 8-bit pixels (1 or 3 channels) to another size: averaged when it shrinks, bilinear when it
+/// grows.
 ///
 /// # Shapes
 /// `pixels`: `height * width * channels` bytes. Returns `to_height * to_width * channels` bytes.
@@ -145,13 +123,7 @@ pub fn resize(pixels: &[u8], from: [usize; 2], to: [usize; 2], channels: usize) 
 }
 
 /// Resizes a part of a picture as [`resize`] does a whole one.
-pub fn resize_part(
-    pixels: &[u8],
-    from: [usize; 2],
-    part: Rect,
-    to: [usize; 2],
-    channels: usize,
-) -> Vec<u8> {
+pub fn resize_part(pixels: &[u8], from: [usize; 2], part: Rect, to: [usize; 2], channels: usize) -> Vec<u8> {
     match channels {
         _ if part.size() == from && from == to => pixels.to_vec(),
         1 => resize_typed::<U8>(pixels, from, part, to),
@@ -168,17 +140,12 @@ fn resize_typed<P: PixelTrait + InnerPixel<Component = u8>>(
     to: [usize; 2],
 ) -> Vec<u8> {
     let [from, to] = [from, to].map(|sides| sides.map(|side| side as u32));
-    let source = TypedImageRef::<P>::from_buffer(from[1], from[0], pixels)
-        .expect("the caller's size fits its bytes");
+    let source = TypedImageRef::<P>::from_buffer(from[1], from[0], pixels).expect("the caller's size fits its bytes");
     let mut target = TypedImage::<P>::new(to[1], to[0]);
-    let [left, top, width, height] =
-        [part.left, part.top, part.width, part.height].map(|side| side as f64);
-    let options = ResizeOptions::new()
-        .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
-        .crop(left, top, width, height);
-    Resizer::new()
-        .resize_typed(&source, &mut target, &options)
-        .expect("a convolution of whole pictures");
+    let [left, top, width, height] = [part.left, part.top, part.width, part.height].map(|side| side as f64);
+    let options =
+        ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(left, top, width, height);
+    Resizer::new().resize_typed(&source, &mut target, &options).expect("a convolution of whole pictures");
     P::components(target.pixels()).to_vec()
 }
 
@@ -188,7 +155,8 @@ mod tests {
 
     #[test]
     fn halving_averages_and_planes_are_channel_by_channel() {
-        // Columns 0 and 100, 100 and 200: a bilinear halving weighs 1 : 3 : 3 : 1 inside; a constant row stays constant.
+        // Columns 0 and 100, 100 and 200: a bilinear halving weighs 1 : 3 : 3 : 1 inside; a constant row stays
+        // constant.
         let picture = RgbImage::from_fn(4, 2, |x, _| Rgb([(x / 2 * 100) as u8, 7, 9]));
         let planes = planes(&picture, [1, 2], Fit::Stretch);
         assert_eq!(planes[2..], [7, 7, 9, 9]);
@@ -214,17 +182,11 @@ mod tests {
 
     #[test]
     fn extreme_aspects_keep_a_pixel() {
-        for (from, to) in [
-            ([1, 10_000], [64, 48]),
-            ([10_000, 1], [64, 48]),
-            ([1, 1], [64, 48]),
-        ] {
+        for (from, to) in [([1, 10_000], [64, 48]), ([10_000, 1], [64, 48]), ([1, 1], [64, 48])] {
             for fit in [Fit::Crop, Fit::Pad, Fit::Stretch] {
                 let Placement { source, target } = place(fit, from, to);
                 assert!(source.height * source.width * target.height * target.width > 0);
-                assert!(
-                    source.top + source.height <= from[0] && source.left + source.width <= from[1]
-                );
+                assert!(source.top + source.height <= from[0] && source.left + source.width <= from[1]);
                 assert!(target.top + target.height <= to[0] && target.left + target.width <= to[1]);
             }
         }

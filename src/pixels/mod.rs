@@ -86,10 +86,7 @@ impl ValueRange {
             ValueRange::Unit => values * 255.0,
             ValueRange::Symmetric => (values + 1.0) * 127.5,
         };
-        (levels + 0.5)
-            .floor()
-            .clamp(0.0, 255.0)
-            .to_kind(Kind::Uint8)
+        (levels + 0.5).floor().clamp(0.0, 255.0).to_kind(Kind::Uint8)
     }
 }
 
@@ -110,8 +107,8 @@ pub fn png(pixels: &[u8], [height, width]: [usize; 2], channels: usize) -> Vec<u
 /// Lays pictures out as a table with white gaps.
 ///
 /// # Shapes
-/// `cells`: rows of `[3, H, W]` uint8 tensors, all of one size; an empty place is `None`. Returns interleaved RGB bytes and
-/// their [height, width].
+/// `cells`: rows of `[3, H, W]` uint8 tensors, all of one size; an empty place is `None`. Returns interleaved RGB bytes
+/// and their [height, width].
 pub fn grid(cells: &[Vec<Option<Tensor>>], gap: usize) -> (Vec<u8>, [usize; 2]) {
     let first = cells.iter().flatten().flatten().next();
     let size = first.expect("a grid has a picture").size();
@@ -163,13 +160,7 @@ mod tests {
         let (pixels, size) = grid(&[vec![None, cell(5)], vec![cell(6)]], 1);
         assert_eq!(size, [5, 7]);
         let red = |y: usize, x: usize| pixels[(y * 7 + x) * 3];
-        assert_eq!(
-            [red(1, 1), red(1, 4), red(1, 5), red(1, 6)],
-            [255, 5, 5, 255]
-        );
-        assert_eq!(
-            [red(3, 1), red(3, 2), red(3, 3), red(3, 4)],
-            [6, 6, 255, 255]
-        );
+        assert_eq!([red(1, 1), red(1, 4), red(1, 5), red(1, 6)], [255, 5, 5, 255]);
+        assert_eq!([red(3, 1), red(3, 2), red(3, 3), red(3, 4)], [6, 6, 255, 255]);
     }
 }

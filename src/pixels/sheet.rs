@@ -8,18 +8,11 @@ use crate::config::Fit;
 /// Lays pictures out as a table on white, each whole and in the middle of its cell.
 ///
 /// # Shapes
-/// `cells`: rows of pictures; an empty place is `None`. `cell`: height and width. Returns interleaved RGB bytes and their
-/// [height, width].
-pub fn sheet(
-    cells: &[Vec<Option<RgbImage>>],
-    cell: [usize; 2],
-    gap: usize,
-) -> (Vec<u8>, [usize; 2]) {
+/// `cells`: rows of pictures; an empty place is `None`. `cell`: height and width. Returns interleaved RGB bytes and
+/// their [height, width].
+pub fn sheet(cells: &[Vec<Option<RgbImage>>], cell: [usize; 2], gap: usize) -> (Vec<u8>, [usize; 2]) {
     let columns = cells.iter().map(Vec::len).max().unwrap_or(0);
-    let size = [
-        cells.len() * (cell[0] + gap) + gap,
-        columns * (cell[1] + gap) + gap,
-    ];
+    let size = [cells.len() * (cell[0] + gap) + gap, columns * (cell[1] + gap) + gap];
     let mut pixels = vec![255; size[0] * size[1] * 3];
     for (row, line) in cells.iter().enumerate() {
         for (column, picture) in line.iter().enumerate() {
@@ -50,12 +43,7 @@ mod tests {
         let whole = RgbImage::from_pixel(2, 2, Rgb([5, 5, 5]));
         let (pixels, size) = sheet(&[vec![None, Some(wide)], vec![Some(whole)]], [2, 2], 1);
         assert_eq!(size, [7, 7]);
-        let row = |y: usize| {
-            pixels[y * 21..(y + 1) * 21]
-                .chunks(3)
-                .map(|p| p[0])
-                .collect::<Vec<_>>()
-        };
+        let row = |y: usize| pixels[y * 21..(y + 1) * 21].chunks(3).map(|p| p[0]).collect::<Vec<_>>();
         assert_eq!(row(0), [255; 7]);
         assert_eq!(row(1), [255, 255, 255, 255, 9, 9, 255]);
         assert_eq!(row(2), [255; 7]);

@@ -28,8 +28,8 @@ pub fn remove_leftovers(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes a file so that a reader sees the old content or the new one, never a part: a temporary file in the same folder,
-/// synced, then renamed.
+/// Writes a file so that a reader sees the old content or the new one, never a part: a temporary file in the same
+/// folder, synced, then renamed.
 ///
 /// # Errors
 /// [`Error::Io`] with the path; the old file is then still there.
@@ -37,8 +37,8 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     write_renamed(path, bytes, true)
 }
 
-/// Writes a file that can be made again: whole or not there, as [`write_atomically`], but not synced, which takes longer than drawing
-/// a picture. After a power cut the file may be empty.
+/// Writes a file that can be made again: whole or not there, as [`write_atomically`], but not synced, which takes
+/// longer than drawing a picture. After a power cut the file may be empty.
 ///
 /// # Errors
 /// [`Error::Io`] with the path; the old file is then still there.
@@ -48,10 +48,7 @@ pub fn write_unsynced(path: &Path, bytes: &[u8]) -> Result<()> {
 
 fn write_renamed(path: &Path, bytes: &[u8], sync: bool) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(UNFINISHED)
-        .tempfile_in(folder)
-        .at(path)?;
+    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder).at(path)?;
     file.write_all(bytes).at(path)?;
     if sync {
         file.as_file().sync_all().at(path)?;
@@ -63,10 +60,7 @@ fn write_renamed(path: &Path, bytes: &[u8], sync: bool) -> Result<()> {
         let permissions = std::fs::Permissions::from_mode(0o644);
         file.as_file().set_permissions(permissions).at(path)?;
     }
-    file.persist(path).map_err(|e| Error::Io {
-        path: path.into(),
-        source: e.error,
-    })?;
+    file.persist(path).map_err(|e| Error::Io { path: path.into(), source: e.error })?;
     // The rename itself must reach the disk too.
     if sync && let Ok(folder) = std::fs::File::open(folder) {
         folder.sync_all().at(path)?;
@@ -74,7 +68,8 @@ fn write_renamed(path: &Path, bytes: &[u8], sync: bool) -> Result<()> {
     Ok(())
 }
 
-/// The `step_<number>.safetensors` files of a folder with their steps, oldest first; none where there is no such folder.
+/// The `step_<number>.safetensors` files of a folder with their steps, oldest first; none where there is no such
+/// folder.
 ///
 /// # Errors
 /// [`Error::Io`] with the folder.

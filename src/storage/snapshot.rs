@@ -24,16 +24,8 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`Error::Io`] with the path.
-    pub fn write(
-        path: &Path,
-        config: &Config,
-        step: u64,
-        generator: &[(String, Tensor)],
-    ) -> Result<()> {
-        let header = BTreeMap::from([
-            ("config".to_owned(), config.to_json()),
-            ("step".to_owned(), step.to_string()),
-        ]);
+    pub fn write(path: &Path, config: &Config, step: u64, generator: &[(String, Tensor)]) -> Result<()> {
+        let header = BTreeMap::from([("config".to_owned(), config.to_json()), ("step".to_owned(), step.to_string())]);
         write_tensors(path, FORMAT, header, generator)
     }
 
@@ -54,12 +46,7 @@ impl Snapshot {
     }
 
     fn of_file(file: TensorFile, path: &Path) -> Result<Snapshot> {
-        let config = Config::from_json(file.entry(path, "config")?)
-            .map_err(|e| Error::content(path, e.to_string()))?;
-        Ok(Snapshot {
-            config,
-            step: file.number(path, "step")?,
-            generator: file.tensors.into_iter().collect(),
-        })
+        let config = Config::from_json(file.entry(path, "config")?).map_err(|e| Error::content(path, e.to_string()))?;
+        Ok(Snapshot { config, step: file.number(path, "step")?, generator: file.tensors.into_iter().collect() })
     }
 }

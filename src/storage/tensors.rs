@@ -1,7 +1,7 @@
 //! Named float32 tensors and a text header in one safetensors file.
 //!
-//! The header is one JSON object under the metadata key `cagan`: safetensors writes its metadata in no fixed order, and equal
-//! states should be equal bytes.
+//! The header is one JSON object under the metadata key `cagan`: safetensors writes its metadata in no fixed order, and
+//! equal states should be equal bytes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -43,18 +43,14 @@ pub fn write_tensors(
     let bytes: Vec<(&String, Vec<usize>, Vec<u8>)> = tensors
         .iter()
         .map(|(name, tensor)| {
-            let tensor = (tensor.detach().to_device(tch::Device::Cpu))
-                .to_kind(Kind::Float)
-                .contiguous();
+            let tensor = (tensor.detach().to_device(tch::Device::Cpu)).to_kind(Kind::Float).contiguous();
             let mut bytes = vec![0; 4 * tensor.numel()];
             tensor.copy_data_u8(&mut bytes, tensor.numel());
             let shape = tensor.size().iter().map(|&n| n as usize).collect();
             (name, shape, bytes)
         })
         .collect();
-    let data = bytes
-        .iter()
-        .map(|(name, _, bytes)| (name.as_str(), bytes.as_slice()));
+    let data = bytes.iter().map(|(name, _, bytes)| (name.as_str(), bytes.as_slice()));
     header.insert(CHECKSUM.into(), checksum(&header, data));
     let views = bytes.iter().map(|(name, shape, bytes)| {
         let view = TensorView::new(Dtype::F32, shape.clone(), bytes).expect("bytes fit the shape");
@@ -67,10 +63,7 @@ pub fn write_tensors(
 }
 
 /// A sum over all that a file says: its header but for the sum itself, and each tensor's name and bytes, by name.
-fn checksum<'a>(
-    header: &BTreeMap<String, String>,
-    tensors: impl Iterator<Item = (&'a str, &'a [u8])>,
-) -> String {
+fn checksum<'a>(header: &BTreeMap<String, String>, tensors: impl Iterator<Item = (&'a str, &'a [u8])>) -> String {
     let mut sum = Xxh3Default::new();
     for (key, value) in header.iter().filter(|(key, _)| *key != CHECKSUM) {
         [key, value].into_iter().for_each(|text| {
@@ -96,23 +89,20 @@ pub fn read_tensors(path: &Path, format: &str) -> Result<TensorFile> {
     parse_tensors(&std::fs::read(path).at(path)?, path, format)
 }
 
-/// As [`read_tensors`], of the bytes of the file at `path`. What is allocated is a few times their length, whatever they say.
+/// As [`read_tensors`], of the bytes of the file at `path`. What is allocated is a few times their length, whatever
+/// they say.
 ///
 /// # Errors
 /// [`Error::Content`] as [`read_tensors`].
 pub fn parse_tensors(bytes: &[u8], path: &Path, format: &str) -> Result<TensorFile> {
     let bad = |e| Error::content(path, format!("expected a whole safetensors file: {e}"));
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(bad)?;
-    let header: BTreeMap<String, String> = (metadata.metadata().as_ref())
-        .and_then(|all| serde_json::from_str(all.get(KEY)?).ok())
-        .unwrap_or_default();
+    let header: BTreeMap<String, String> =
+        (metadata.metadata().as_ref()).and_then(|all| serde_json::from_str(all.get(KEY)?).ok()).unwrap_or_default();
     let entry = |key: &str| header.get(key).map(String::as_str).unwrap_or("none");
     for (key, expected) in [("format", format), ("format_version", FORMAT_VERSION)] {
         if entry(key) != expected {
-            return Err(Error::content(
-                path,
-                format!("{key}: expected {expected}, got {}", entry(key)),
-            ));
+            return Err(Error::content(path, format!("{key}: expected {expected}, got {}", entry(key))));
         }
     }
     let file = SafeTensors::deserialize(bytes).map_err(bad)?;
@@ -126,16 +116,9 @@ pub fn parse_tensors(bytes: &[u8], path: &Path, format: &str) -> Result<TensorFi
     let mut tensors = Vec::new();
     for (name, view) in file.iter() {
         if view.dtype() != Dtype::F32 {
-            return Err(Error::content(
-                path,
-                format!("{name}: expected float32, got {:?}", view.dtype()),
-            ));
+            return Err(Error::content(path, format!("{name}: expected float32, got {:?}", view.dtype())));
         }
-        let values: Vec<f32> = view
-            .data()
-            .chunks_exact(4)
-            .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
-            .collect();
+        let values: Vec<f32> = view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
         // Beside a side of 0 the others may be anything.
         let sides = view.shape().iter().map(|&n| i64::try_from(n).ok());
         let shape: Option<Vec<i64>> = sides.collect();
@@ -152,17 +135,16 @@ pub fn parse_tensors(bytes: &[u8], path: &Path, format: &str) -> Result<TensorFi
 impl TensorFile {
     /// A header entry.
     pub fn entry(&self, path: &Path, key: &str) -> Result<&str> {
-        self.header.get(key).map(String::as_str).ok_or_else(|| {
-            Error::content(path, format!("expected `{key}` in the header, got none"))
-        })
+        self.header
+            .get(key)
+            .map(String::as_str)
+            .ok_or_else(|| Error::content(path, format!("expected `{key}` in the header, got none")))
     }
 
     /// A header entry that is a whole number.
     pub fn number(&self, path: &Path, key: &str) -> Result<u64> {
         let text = self.entry(path, key)?;
-        text.parse().map_err(|_| {
-            Error::content(path, format!("{key}: expected a whole number, got {text}"))
-        })
+        text.parse().map_err(|_| Error::content(path, format!("{key}: expected a whole number, got {text}")))
     }
 
     /// The tensors whose names begin with `prefix`, with the rest of their names.
@@ -193,10 +175,7 @@ mod tests {
         assert_eq!(file.part("x.")["y"], tensor);
 
         let wrong = read_tensors(&path, "other").unwrap_err().to_string();
-        assert!(
-            wrong.ends_with("format: expected other, got test"),
-            "{wrong}"
-        );
+        assert!(wrong.ends_with("format: expected other, got test"), "{wrong}");
         let whole = std::fs::read(&path).unwrap();
         for cut in [0, 4, 20, whole.len() - 1] {
             std::fs::write(&path, &whole[..cut]).unwrap();
@@ -208,8 +187,7 @@ mod tests {
             flipped[at] ^= 1;
             std::fs::write(&path, &flipped).unwrap();
             // A space for another in the header's padding says the same.
-            let read =
-                read_tensors(&path, "test").and_then(|file| file.entry(&path, CHECKSUM).map(drop));
+            let read = read_tensors(&path, "test").and_then(|file| file.entry(&path, CHECKSUM).map(drop));
             assert!(read.is_err() || whole[at] == b' ', "byte {at}");
         }
         let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
@@ -231,8 +209,7 @@ mod tests {
             let file = parse_tensors(&foreign(directory), Path::new("a"), "test");
             file.map(|file| file.tensors[0].1.size())
         };
-        let tensor =
-            |shape: &str| format!(r#""x":{{"dtype":"F32","shape":{shape},"data_offsets":[0,0]}}"#);
+        let tensor = |shape: &str| format!(r#""x":{{"dtype":"F32","shape":{shape},"data_offsets":[0,0]}}"#);
         assert_eq!(read(&tensor("[0,3]")).unwrap(), [0, 3]);
         // No numbers, but sides that no tensor has: as i64 the last is -1, which libtorch takes for "find out".
         for shape in ["[0,9223372036854775808]", "[0,18446744073709551615]"] {
@@ -241,9 +218,7 @@ mod tests {
         }
         // safetensors quotes what it does not know.
         let long = "\\n".repeat(10_000);
-        let text = read(&format!(
-            r#""x":{{"dtype":"{long}","shape":[0],"data_offsets":[0,0]}}"#
-        ));
+        let text = read(&format!(r#""x":{{"dtype":"{long}","shape":[0],"data_offsets":[0,0]}}"#));
         let text = text.unwrap_err().to_string();
         assert!(!text.contains('\n') && text.len() < 2_000, "{text}");
     }

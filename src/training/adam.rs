@@ -6,7 +6,8 @@ use tch::{Device, Kind, Tensor};
 use crate::config::Config;
 use crate::native::{Memory, parallel_for};
 
-/// Moments and hyperparameters of one network. The step counter lives on the device, so that a step needs nothing from the host.
+/// Moments and hyperparameters of one network. The step counter lives on the device, so that a step needs nothing from
+/// the host.
 #[derive(Debug)]
 pub struct Adam {
     pub first: Tensor,
@@ -84,11 +85,10 @@ impl Adam {
         parallel_for(length.div_ceil(CHUNK), |chunk| {
             let start = chunk * CHUNK;
             let count = CHUNK.min(length - start);
-            // SAFETY: chunks of contiguous float32 memory on the CPU, as just checked, each given out once; three of the
-            // tensors are borrowed mutably, and the gradient is another.
-            let [values, first, second, gradient] = [0, 1, 2, 3].map(|k: usize| unsafe {
-                std::slice::from_raw_parts_mut(memory[k].at(start), count)
-            });
+            // SAFETY: chunks of contiguous float32 memory on the CPU, as just checked, each given out once; three of
+            // the tensors are borrowed mutably, and the gradient is another.
+            let [values, first, second, gradient] =
+                [0, 1, 2, 3].map(|k: usize| unsafe { std::slice::from_raw_parts_mut(memory[k].at(start), count) });
             update.apply(values, first, second, gradient);
         });
     }
@@ -108,13 +108,7 @@ struct Update {
 impl Update {
     fn apply(self, values: &mut [f32], first: &mut [f32], second: &mut [f32], gradient: &[f32]) {
         #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
-        fn best(
-            of: Update,
-            values: &mut [f32],
-            first: &mut [f32],
-            second: &mut [f32],
-            gradient: &[f32],
-        ) {
+        fn best(of: Update, values: &mut [f32], first: &mut [f32], second: &mut [f32], gradient: &[f32]) {
             let (first, second) = (&mut first[..values.len()], &mut second[..values.len()]);
             let gradient = &gradient[..values.len()];
             for i in 0..values.len() {
@@ -138,19 +132,13 @@ mod tests {
 
     #[test]
     fn the_first_step_is_the_rate_and_the_second_is_worked_by_hand() {
-        let config = Config {
-            adam_epsilon: 1e-8,
-            ..Config::default()
-        };
+        let config = Config { adam_epsilon: 1e-8, ..Config::default() };
         let mut values = flat(&[1.0, 1.0]);
         let mut adam = Adam::new(&values, &config, 0.1);
         adam.step(&mut values, &flat(&[0.5, -3.0]), 1.0);
         // Bias correction makes the first step rate * sign(gradient).
         let first = Vec::<f32>::try_from(&values).unwrap();
-        assert!(
-            (first[0] - 0.9).abs() < 1e-6 && (first[1] - 1.1).abs() < 1e-6,
-            "{first:?}"
-        );
+        assert!((first[0] - 0.9).abs() < 1e-6 && (first[1] - 1.1).abs() < 1e-6, "{first:?}");
         // Half of twice the rate is the rate.
         adam.rate = 0.2;
         adam.step(&mut values, &flat(&[1.5, -3.0]), 0.5);

@@ -1,9 +1,10 @@
-//! DiffAugment (Zhao et al. 2020, arXiv 2006.10738): everything that the discriminator sees is augmented, differentiably, so that the
-//! generator learns through it. The pictures of the data and of the generator stay as they are.
+//! DiffAugment (Zhao et al. 2020, arXiv 2006.10738): everything that the discriminator sees is augmented,
+//! differentiably, so that the generator learns through it. The pictures of the data and of the generator stay as they
+//! are.
 //!
-//! A human and an article belong together by colour and pattern, not by place. So the colour is drawn once for both pictures of a
-//! pair, and it maps equal colours to equal ones (the source takes contrast about each picture's mean; we take it about mid-grey,
-//! which both have in common). Translation and cutout are drawn for each picture on its own.
+//! A human and an article belong together by colour and pattern, not by place. So the colour is drawn once for both
+//! pictures of a pair, and it maps equal colours to equal ones (the source takes contrast about each picture's mean; we
+//! take it about mid-grey, which both have in common). Translation and cutout are drawn for each picture on its own.
 
 use rand::RngExt;
 use tch::{Kind, Tensor};
@@ -13,12 +14,13 @@ use crate::config::Config;
 use crate::pixels::ValueRange;
 use crate::random::rng;
 
-/// A picture moves by up to this share of its sides, and a rectangle of this share of its sides turns grey (the source's).
+/// A picture moves by up to this share of its sides, and a rectangle of this share of its sides turns grey (the
+/// source's).
 const TRANSLATION: f64 = 0.125;
 const CUTOUT: f64 = 0.5;
 
-/// The columns of a draw: brightness, saturation, contrast of the pair; then for the human and for the article how far rows and
-/// columns move; then for both where the cutout's rows and columns start.
+/// The columns of a draw: brightness, saturation, contrast of the pair; then for the human and for the article how far
+/// rows and columns move; then for both where the cutout's rows and columns start.
 pub const COLUMNS: i64 = 11;
 const MOVED: i64 = 3;
 const CUT: i64 = 7;
@@ -79,10 +81,7 @@ impl Augment {
             }
         }
         let draw = Tensor::from_slice(&values).reshape([count, COLUMNS]);
-        Augment {
-            draw: Some(draw.to_device(like.device())),
-            ..augment
-        }
+        Augment { draw: Some(draw.to_device(like.device())), ..augment }
     }
 
     /// The draw itself, where anything is on.
@@ -176,25 +175,17 @@ mod tests {
     fn colour_is_one_map_for_human_and_article() {
         let draw = [0.2, 0.5, 1.5, 0., 0., 0., 0., 0., 0., 0., 0.];
         let pixel = Tensor::from_slice(&[0.1f32, 0.4, 0.7]).reshape([1, 3, 1, 1]);
-        // Brighter by 0.2: 0.3, 0.6, 0.9. Half the distance to their mean 0.6: 0.45, 0.6, 0.75. Times 1.5: 0.675, 0.9, 1.125.
+        // Brighter by 0.2: 0.3, 0.6, 0.9. Half the distance to their mean 0.6: 0.45, 0.6, 0.75. Times 1.5: 0.675, 0.9,
+        // 1.125.
         let augment = with([true, false, false], ValueRange::Symmetric, &draw);
-        for (got, wanted) in values(&augment.humans(&pixel))
-            .iter()
-            .zip([0.675, 0.9, 1.125])
-        {
+        for (got, wanted) in values(&augment.humans(&pixel)).iter().zip([0.675, 0.9, 1.125]) {
             assert!((got - wanted).abs() < 1e-6, "{got} {wanted}");
         }
         assert_eq!(augment.humans(&pixel), augment.articles(&pixel));
         // The same colours written in the other range come out as the same colours.
         let unit = with([true, false, false], ValueRange::Unit, &draw);
         let other = unit.articles(&(&pixel * 0.5 + 0.5)) * 2.0 - 1.0;
-        assert!(
-            (other - augment.humans(&pixel))
-                .abs()
-                .max()
-                .double_value(&[])
-                < 1e-6
-        );
+        assert!((other - augment.humans(&pixel)).abs().max().double_value(&[]) < 1e-6);
     }
 
     #[test]
@@ -222,28 +213,14 @@ mod tests {
         assert_eq!(values(&ys), expected);
         ys.sum(Kind::Float).backward();
         assert_eq!(values(&picture.grad()), expected);
-        assert_eq!(
-            augment
-                .articles(&picture)
-                .sum(Kind::Float)
-                .double_value(&[]),
-            12.0
-        );
+        assert_eq!(augment.articles(&picture).sum(Kind::Float).double_value(&[]), 12.0);
     }
 
     #[test]
     fn draws_stay_within_the_sources_bounds_and_come_from_seed_and_step() {
-        let config = Config {
-            augment_cutout: true,
-            image_size: [64, 32],
-            ..Config::default()
-        };
+        let config = Config { augment_cutout: true, image_size: [64, 32], ..Config::default() };
         let like = Tensor::zeros([1], (Kind::Float, tch::Device::Cpu));
-        let draw = |pass, step| {
-            Augment::draw(&config, pass, 2000, step, &like)
-                .table()
-                .unwrap()
-        };
+        let draw = |pass, step| Augment::draw(&config, pass, 2000, step, &like).table().unwrap();
         let table = draw(Pass::Generator, 3);
         assert_eq!(table, draw(Pass::Generator, 3));
         assert_ne!(table, draw(Pass::Generator, 4));

@@ -13,9 +13,7 @@ const FORMAT: &str = "cagan.checkpoint";
 /// What [`write()`] will take on disk, within a few kilobytes.
 pub fn bytes(trainer: &Trainer) -> u64 {
     let buffers = trainer.buffers().into_iter();
-    buffers
-        .map(|(_, parameters, _)| 4 * parameters.count() as u64)
-        .sum()
+    buffers.map(|(_, parameters, _)| 4 * parameters.count() as u64).sum()
 }
 
 /// Writes both networks, the moments, the step, the config and what the pairs were.
@@ -60,15 +58,11 @@ pub fn read(path: &Path) -> Result<TensorFile> {
 /// # Errors
 /// [`Error::Content`] for a checkpoint of a run with other settings or other pairs, which it lists.
 pub fn restore(path: &Path, file: &TensorFile, trainer: &mut Trainer) -> Result<()> {
-    let saved = Config::from_json(file.entry(path, "config")?)
-        .map_err(|e| Error::content(path, e.to_string()))?;
+    let saved = Config::from_json(file.entry(path, "config")?).map_err(|e| Error::content(path, e.to_string()))?;
     let mut differences = trainer.config.differences(&saved);
     let pairs = file.number(path, "pairs")?;
     if pairs != trainer.data.len() as u64 {
-        differences.push(format!(
-            "pairs ({pairs} there, {} here)",
-            trainer.data.len()
-        ));
+        differences.push(format!("pairs ({pairs} there, {} here)", trainer.data.len()));
     } else if differences.is_empty() && file.entry(path, "data")? != trainer.data.fingerprint() {
         differences.push("pairs (other pictures or groups than there)".into());
     }
@@ -83,20 +77,19 @@ pub fn restore(path: &Path, file: &TensorFile, trainer: &mut Trainer) -> Result<
         ));
     }
     let slowdown = file.entry(path, "slowdown")?;
-    trainer.models.slowdown = slowdown.parse().map_err(|_| {
-        Error::content(path, format!("slowdown: expected a number, got {slowdown}"))
-    })?;
+    trainer.models.slowdown =
+        slowdown.parse().map_err(|_| Error::content(path, format!("slowdown: expected a number, got {slowdown}")))?;
     // A run that was not watched so far begins to be.
     if let (Some(monitor), Some(memory)) = (&mut trainer.monitor, file.header.get("monitor")) {
-        monitor.memory = serde_json::from_str(memory)
-            .map_err(|e| Error::content(path, format!("monitor: {e}")))?;
+        monitor.memory = serde_json::from_str(memory).map_err(|e| Error::content(path, format!("monitor: {e}")))?;
     }
     trainer
         .restore(file.number(path, "step")?, |prefix| file.part(prefix))
         .map_err(|e| Error::content(path, e.to_string()))
 }
 
-/// Gives a fresh trainer the networks of another run: both of a checkpoint, the generator of a snapshot. Its optimisers start anew.
+/// Gives a fresh trainer the networks of another run: both of a checkpoint, the generator of a snapshot. Its optimisers
+/// start anew.
 ///
 /// # Errors
 /// [`Error::NotFound`]; [`Error::Content`] for a file that is neither, or of networks of another shape.
@@ -106,22 +99,13 @@ pub fn begin_from(path: &Path, trainer: &mut Trainer) -> Result<()> {
     match read(path) {
         Ok(file) => {
             let (generator, discriminator) = (file.part("generator."), file.part("discriminator."));
-            models
-                .generator_parameters
-                .load(&generator)
-                .map_err(at_path)?;
-            models
-                .discriminator_parameters
-                .load(&discriminator)
-                .map_err(at_path)?;
+            models.generator_parameters.load(&generator).map_err(at_path)?;
+            models.discriminator_parameters.load(&discriminator).map_err(at_path)?;
         }
         // What is no checkpoint may be a snapshot; if it is none either, the words are the snapshot reader's.
         Err(Error::Content { .. }) => {
             let generator = Snapshot::read(path)?.generator;
-            models
-                .generator_parameters
-                .load(&generator)
-                .map_err(at_path)?;
+            models.generator_parameters.load(&generator).map_err(at_path)?;
         }
         Err(error) => return Err(error),
     }

@@ -1,10 +1,12 @@
-//! The generator's exponential moving average, which snapshots hold: what the last thousands of images agree on, without the steps' jitter.
+//! The generator's exponential moving average, which snapshots hold: what the last thousands of images agree on,
+//! without the steps' jitter.
 
 use tch::Tensor;
 
 use crate::config::Config;
 
-/// Steps between updates. With a half-life in images, one update for several steps costs a part and differs by next to nothing.
+/// Steps between updates. With a half-life in images, one update for several steps costs a part and differs by next to
+/// nothing.
 const EVERY: u64 = 8;
 
 /// An average of a flat buffer.
@@ -27,8 +29,8 @@ impl Ema {
         })
     }
 
-    /// How much of the old average stays after `steps` more steps up to `step`. The half-life grows with the images seen up to its
-    /// full length (Karras et al., arXiv 2006.06676, `ema_rampup`), so that the start is forgotten.
+    /// How much of the old average stays after `steps` more steps up to `step`. The half-life grows with the images
+    /// seen up to its full length (Karras et al., arXiv 2006.06676, `ema_rampup`), so that the start is forgotten.
     fn keep(&self, step: u64, steps: u64) -> f64 {
         let seen = (step * self.batch) as f64;
         let half_life = match self.rampup {
@@ -62,12 +64,7 @@ mod tests {
     use super::*;
 
     fn config(ema_images: u64, ema_rampup: f64) -> Config {
-        Config {
-            ema_images,
-            ema_rampup,
-            batch_size: 4,
-            ..Config::default()
-        }
+        Config { ema_images, ema_rampup, batch_size: 4, ..Config::default() }
     }
 
     #[test]

@@ -13,7 +13,8 @@ const SHAPES: usize = 3;
 const COLUMNS: usize = 6;
 /// By how much masks are widened in a step, for pictures of height 64: mostly little, as in a swap.
 const WIDENED: [f64; 4] = [1.0, 2.0, 3.0, 6.0];
-/// The share of a batch that is erased by masks as soon as there are any; blobs alone show the locator what it does not know yet.
+/// The share of a batch that is erased by masks as soon as there are any; blobs alone show the locator what it does not
+/// know yet.
 const MASKED: f64 = 0.75;
 /// How often a mask has a blob beside it.
 const BESIDE: f64 = 0.25;
@@ -56,13 +57,10 @@ impl Erasures {
                 ]);
             }
         }
-        let shapes = Tensor::from_slice(&shapes)
-            .reshape([batch as i64, SHAPES as i64, COLUMNS as i64, 1, 1])
-            .to_device(device);
+        let shapes =
+            Tensor::from_slice(&shapes).reshape([batch as i64, SHAPES as i64, COLUMNS as i64, 1, 1]).to_device(device);
         let mut coins = |p: f64| {
-            let coins: Vec<f32> = (0..batch)
-                .map(|_| f32::from(random.random_bool(p)))
-                .collect();
+            let coins: Vec<f32> = (0..batch).map(|_| f32::from(random.random_bool(p))).collect();
             let coins = Tensor::from_slice(&coins).reshape([batch as i64, 1, 1, 1]);
             coins.to_device(device)
         };
@@ -106,13 +104,10 @@ impl Erasures {
         }
     }
 
-    /// What a pixel's gain counts for the locator: less where its own mask was erased, or it would confirm itself and grow.
+    /// What a pixel's gain counts for the locator: less where its own mask was erased, or it would confirm itself and
+    /// grow.
     pub fn trust(&self, erasure: &Tensor, located: bool) -> Tensor {
-        if located {
-            erasure * (1.0 - &self.masked * 0.75)
-        } else {
-            erasure.shallow_clone()
-        }
+        if located { erasure * (1.0 - &self.masked * 0.75) } else { erasure.shallow_clone() }
     }
 }
 
@@ -120,19 +115,11 @@ impl Erasures {
 /// `shapes`: `[N, K, 6, 1, 1]`. Returns `[N, 1, H, W]`, 1 inside any of a picture's shapes.
 fn rasterised(shapes: &Tensor, [height, width]: [i64; 2]) -> Tensor {
     let column = |k: i64| shapes.select(2, k); // [N, K, 1, 1]
-    let axis = |length: i64| {
-        (Tensor::arange(length, (Kind::Float, shapes.device())) + 0.5) * (1.0 / length as f64)
-    };
+    let axis = |length: i64| (Tensor::arange(length, (Kind::Float, shapes.device())) + 0.5) * (1.0 / length as f64);
     let down = (axis(height).reshape([1, 1, height, 1]) - column(0)) / column(2); // [N, K, H, 1]
     let across = (axis(width).reshape([1, 1, 1, width]) - column(1)) / column(3); // [N, K, 1, W]
-    let ellipse = (down.square() + across.square())
-        .lt(1.0)
-        .to_kind(Kind::Float);
-    let bounds = down
-        .abs()
-        .maximum(&across.abs())
-        .lt(1.0)
-        .to_kind(Kind::Float);
+    let ellipse = (down.square() + across.square()).lt(1.0).to_kind(Kind::Float);
+    let bounds = down.abs().maximum(&across.abs()).lt(1.0).to_kind(Kind::Float);
     let inside = bounds.lerp_tensor(&ellipse, &column(4).expand_as(&ellipse)) * column(5);
     inside.amax([1], true)
 }
@@ -154,11 +141,7 @@ mod tests {
 
     #[test]
     fn draws_come_from_seed_and_step_and_masks_take_their_share() {
-        let config = Config {
-            batch_size: 8,
-            withhold_worn: 0.5,
-            ..Config::default()
-        };
+        let config = Config { batch_size: 8, withhold_worn: 0.5, ..Config::default() };
         let draw = |step| Erasures::draw(&config, step, Device::Cpu);
         assert_eq!(draw(3).blobs, draw(3).blobs);
         assert_ne!(draw(3).blobs, draw(4).blobs);
@@ -174,11 +157,7 @@ mod tests {
         let beside = Vec::<f32>::try_from(erasures.beside.reshape([-1])).unwrap();
         for (i, beside) in beside.iter().enumerate().take(6) {
             let area = areas.double_value(&[i as i64]);
-            assert!(if *beside == 0.0 {
-                area == side * side
-            } else {
-                area > side * side
-            });
+            assert!(if *beside == 0.0 { area == side * side } else { area > side * side });
         }
     }
 }

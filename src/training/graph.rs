@@ -1,5 +1,5 @@
-//! A step recorded as a CUDA graph and launched as a whole: at these networks' sizes a GPU computes faster than a host can name
-//! operations to it one by one.
+//! A step recorded as a CUDA graph and launched as a whole: at these networks' sizes a GPU computes faster than a host
+//! can name operations to it one by one.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -12,7 +12,8 @@ use crate::config::Config;
 use crate::data::Triplet;
 use crate::error::{Error, Result};
 
-/// Steps that are taken one operation at a time before the recording, in which the device's libraries choose and allocate.
+/// Steps that are taken one operation at a time before the recording, in which the device's libraries choose and
+/// allocate.
 const WARM: u32 = 3;
 
 /// Who records. This crate links to no CUDA: the Python package has torch do it.
@@ -66,20 +67,13 @@ impl Graph {
     /// [`Error::Device`] where nobody records.
     pub fn new() -> Result<Graph> {
         let make = MAKE.get().ok_or_else(|| {
-            Error::Device(
-                "cuda_graph: expected somebody who records graphs, as the Python package does"
-                    .into(),
-            )
+            Error::Device("cuda_graph: expected somebody who records graphs, as the Python package does".into())
         })?;
         Ok(Graph::with(make()))
     }
 
     fn with(capture: Box<dyn Capture>) -> Graph {
-        Graph {
-            capture,
-            recorded: None,
-            taken: 0,
-        }
+        Graph { capture, recorded: None, taken: 0 }
     }
 
     /// As [`Models::step`]. The noise is another draw than that of steps without a graph, and as repeatable.
@@ -106,31 +100,18 @@ impl Graph {
             Some(recorded) if recorded.factor == factor => recorded,
             // The first time, or the run went back and goes on at another rate.
             _ => {
-                let mut triplet = Triplet {
-                    human: triplet.human.copy(),
-                    worn: triplet.worn.copy(),
-                    target: triplet.target.copy(),
-                };
+                let mut triplet =
+                    Triplet { human: triplet.human.copy(), worn: triplet.worn.copy(), target: triplet.target.copy() };
                 let mut terms = None;
                 self.capture.record(&mut || {
                     // Tensors go to another thread, but are not shared between two.
                     let triplet: &mut Triplet = &mut triplet;
                     terms = Some(models.step(config, triplet, noise, step));
                 })?;
-                Recorded {
-                    triplet,
-                    terms,
-                    step,
-                    factor,
-                }
+                Recorded { triplet, terms, step, factor }
             }
         };
-        let Recorded {
-            triplet: place,
-            terms,
-            step: then,
-            ..
-        } = &mut recorded;
+        let Recorded { triplet: place, terms, step: then, .. } = &mut recorded;
         place.human.copy_(&triplet.human);
         place.worn.copy_(&triplet.worn);
         place.target.copy_(&triplet.target);
@@ -164,8 +145,7 @@ pub(super) mod tests {
 
     impl Capture for Again {
         fn record(&mut self, _: &mut (dyn FnMut() + Send)) -> Result<()> {
-            self.recordings
-                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.recordings.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             Ok(())
         }
 
@@ -182,18 +162,11 @@ pub(super) mod tests {
     fn triplet(config: &Config, number: u64) -> Triplet {
         let [h, w] = config.image_size;
         let picture = |purpose| {
-            let mut t = Tensor::zeros(
-                [config.batch_size as i64, 3, h, w],
-                (tch::Kind::Float, tch::Device::Cpu),
-            );
+            let mut t = Tensor::zeros([config.batch_size as i64, 3, h, w], (tch::Kind::Float, tch::Device::Cpu));
             crate::random::fill_normal(&mut t, 0.3, 0, purpose, number);
             t.clamp(-1.0, 1.0)
         };
-        Triplet {
-            human: picture("human"),
-            worn: picture("worn"),
-            target: picture("target"),
-        }
+        Triplet { human: picture("human"), worn: picture("worn"), target: picture("target") }
     }
 
     /// Nothing in a step may depend on what the host knows of it but the pictures: a device would repeat it for ever.
@@ -221,9 +194,7 @@ pub(super) mod tests {
                 }
                 let triplet = triplet(&config, step);
                 let expected = eager.step(&config, &triplet, &mut None, step);
-                let got = graph
-                    .step(&mut launched, &config, &triplet, &mut None, step)
-                    .unwrap();
+                let got = graph.step(&mut launched, &config, &triplet, &mut None, step).unwrap();
                 assert_eq!(got.names, expected.names);
                 kept.push((got.values, expected.values));
             }

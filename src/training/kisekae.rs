@@ -17,14 +17,8 @@ const MISMATCHED: f64 = 0.5;
 
 /// One update of all networks. Nothing is read back to the host.
 pub(super) fn step(models: &mut Models, config: &Config, triplet: &Triplet, step: u64) -> Terms {
-    let Triplet {
-        human,
-        worn,
-        target,
-    } = triplet;
-    let (Any::Kisekae(generator), Discriminator::Regions(judge)) =
-        (&models.generator, &models.discriminator)
-    else {
+    let Triplet { human, worn, target } = triplet;
+    let (Any::Kisekae(generator), Discriminator::Regions(judge)) = (&models.generator, &models.discriminator) else {
         unreachable!("the config's networks")
     };
     let factor = models.factor(config, step);
@@ -45,16 +39,8 @@ pub(super) fn step(models: &mut Models, config: &Config, triplet: &Triplet, step
         true => logits.detach().sigmoid() * &erasure,
         false => erasure.shallow_clone(),
     };
-    let placement = if placing && draw.sharp {
-        &mask * &erasure
-    } else {
-        place(&placed)
-    };
-    let paint = |article: &Tensor, placement: &Tensor| {
-        generator
-            .painter
-            .forward(&left, &erasure, article, placement)
-    };
+    let placement = if placing && draw.sharp { &mask * &erasure } else { place(&placed) };
+    let paint = |article: &Tensor, placement: &Tensor| generator.painter.forward(&left, &erasure, article, placement);
     let restored = paint(worn, &placement);
     let swapped = if judging {
         let placement = tch::no_grad(|| place(&generator.place(&left, &erasure, target)));
@@ -66,20 +52,12 @@ pub(super) fn step(models: &mut Models, config: &Config, triplet: &Triplet, step
     let gain = losses::gain(human, &restored.paint.detach(), &swapped.paint.detach());
 
     // The discriminator's update, once the paint is worth judging.
-    let game = Game {
-        human,
-        restored: &restored,
-        swapped: &swapped,
-        erasure: &erasure,
-    };
+    let game = Game { human, restored: &restored, swapped: &swapped, erasure: &erasure };
     let mut discriminator_loss = Tensor::zeros([], (Kind::Float, human.device()));
     if judging {
         judge.iterate();
         discriminator_loss = game.discriminator_loss(config, judge);
-        let (parameters, adam) = (
-            &mut models.discriminator_parameters,
-            &mut models.discriminator_adam,
-        );
+        let (parameters, adam) = (&mut models.discriminator_parameters, &mut models.discriminator_adam);
         update(parameters, adam, &discriminator_loss, config, factor);
     }
 
@@ -89,11 +67,7 @@ pub(super) fn step(models: &mut Models, config: &Config, triplet: &Triplet, step
     let apart = |region: &Tensor| losses::within(human, &restored.paint, region);
     objective.add("loss/generator/restored", 1.0, apart(&erasure));
     objective.add("loss/generator/surroundings", ALL_OVER, apart(&whole));
-    let region = if placing {
-        &mask * &erasure
-    } else {
-        erasure.shallow_clone()
-    };
+    let region = if placing { &mask * &erasure } else { erasure.shallow_clone() };
     let warped = losses::within(human, &restored.warped, &region);
     objective.add("loss/generator/warped", config.warp_weight, warped);
     let mut bending = losses::bending(&restored.residual);
@@ -102,22 +76,14 @@ pub(super) fn step(models: &mut Models, config: &Config, triplet: &Triplet, step
     }
     objective.add("loss/generator/bending", config.bending_weight, bending);
     let trust = draw.trust(&erasure, placing);
-    objective.add(
-        "loss/generator/located",
-        1.0,
-        losses::location(&located, &gain, &trust),
-    );
+    objective.add("loss/generator/located", 1.0, losses::location(&located, &gain, &trust));
     let placed = losses::placement(&placed, &mask, &erasure);
     objective.add("loss/generator/placed", 1.0, placed);
     let [fooled, feature] = match judging {
         true => game.generator_losses(config, judge),
         false => [0, 1].map(|_| Tensor::zeros([], (Kind::Float, human.device()))),
     };
-    objective.add(
-        "loss/generator/adversarial",
-        config.adversarial_weight,
-        fooled,
-    );
+    objective.add("loss/generator/adversarial", config.adversarial_weight, fooled);
     objective.add("loss/generator/feature", config.feature_weight, feature);
     if let Some(pyramid) = &models.pyramid {
         let seen = composite(human, &restored.paint, &erasure);
@@ -129,10 +95,7 @@ pub(super) fn step(models: &mut Models, config: &Config, triplet: &Triplet, step
     update(parameters, adam, &objective.total, config, factor);
 
     tch::no_grad(|| {
-        let mut terms = vec![
-            ("loss/discriminator", discriminator_loss),
-            ("loss/generator", objective.total),
-        ];
+        let mut terms = vec![("loss/discriminator", discriminator_loss), ("loss/generator", objective.total)];
         terms.extend(objective.terms);
         terms.push(("mask/area", mask.mean(Kind::Float)));
         Terms::new(terms)
@@ -148,7 +111,8 @@ struct Game<'a> {
 }
 
 impl Game<'_> {
-    /// The photo beside its own article is real; the restoration, the swap and the photo beside the other article are not.
+    /// The photo beside its own article is real; the restoration, the swap and the photo beside the other article are
+    /// not.
     fn discriminator_loss(&self, config: &Config, judge: &Judge) -> Tensor {
         let form = config.adversarial_loss;
         let human = self.human;
@@ -168,20 +132,16 @@ impl Game<'_> {
         real + fake(1) + fake(2) + fake(3) * MISMATCHED
     }
 
-    /// What it costs the painter that both its pictures are known for paint, and how far the discriminator's layers for the
-    /// restoration are from those for the photo.
+    /// What it costs the painter that both its pictures are known for paint, and how far the discriminator's layers for
+    /// the restoration are from those for the photo.
     fn generator_losses(&self, config: &Config, judge: &Judge) -> [Tensor; 2] {
         let [own, other] = self.conditions();
         let matched = tch::no_grad(|| judge.judge(self.human, &own, self.erasure));
         let [restored, swapped] = self.composites();
         let restored = judge.judge(&restored, &own, self.erasure);
         let swapped = judge.judge(&swapped, &other, self.erasure);
-        let cost =
-            |logits: &Tensor| losses::fooled(config.adversarial_loss, logits).mean(Kind::Float);
-        [
-            cost(&restored.logits) + cost(&swapped.logits),
-            losses::features(&matched.features, &restored.features),
-        ]
+        let cost = |logits: &Tensor| losses::fooled(config.adversarial_loss, logits).mean(Kind::Float);
+        [cost(&restored.logits) + cost(&swapped.logits), losses::features(&matched.features, &restored.features)]
     }
 
     fn composites(&self) -> [Tensor; 2] {
@@ -195,12 +155,7 @@ impl Game<'_> {
 }
 
 /// For [`Models::score`]: logits of whether `article` is worn in `human`, as the generator itself locates and warps it.
-pub(super) fn score(
-    generator: &Generator,
-    judge: &Judge,
-    human: &Tensor,
-    article: &Tensor,
-) -> Tensor {
+pub(super) fn score(generator: &Generator, judge: &Judge, human: &Tensor, article: &Tensor) -> Tensor {
     let [warped, erasure] = generator.condition(human, article);
     judge.judge(human, &warped, &erasure).logits
 }

@@ -27,11 +27,7 @@ impl Log {
     /// [`Error::Io`] with the path.
     pub fn open(path: &Path, step: u64) -> Result<Log> {
         drop_later(path, step)?;
-        Ok(Log {
-            path: path.into(),
-            terms: Vec::new(),
-            elapsed: Duration::ZERO,
-        })
+        Ok(Log { path: path.into(), terms: Vec::new(), elapsed: Duration::ZERO })
     }
 
     /// Notes one step.
@@ -76,8 +72,8 @@ impl Log {
         Ok(table)
     }
 
-    /// Fetches the terms since the last report, appends their means as a line and returns it. If that fails, the next line is of
-    /// these terms too.
+    /// Fetches the terms since the last report, appends their means as a line and returns it. If that fails, the next
+    /// line is of these terms too.
     ///
     /// # Errors
     /// [`Error::NonFinite`] with the first term and step that is no number; [`Error::Io`].
@@ -94,10 +90,7 @@ impl Log {
         line.insert("epoch".into(), json!(rounded(epoch)));
         let means = table.mean_dim(0, false, Kind::Double);
         for (column, term) in self.names().iter().enumerate() {
-            line.insert(
-                (*term).into(),
-                json!(rounded(means.double_value(&[column as i64]))),
-            );
+            line.insert((*term).into(), json!(rounded(means.double_value(&[column as i64]))));
         }
         line.insert("time/step_s".into(), json!(rounded(step_s)));
         let rate = trainer.config.batch_size as f64 / step_s;
@@ -122,8 +115,7 @@ pub(super) fn drop_later(path: &Path, step: u64) -> Result<()> {
         .lines()
         .filter(|line| {
             let line: Option<Value> = serde_json::from_str(line).ok();
-            line.and_then(|l| l["step"].as_u64())
-                .is_some_and(|s| s <= step)
+            line.and_then(|l| l["step"].as_u64()).is_some_and(|s| s <= step)
         })
         .flat_map(|line| [line, "\n"])
         .collect();

@@ -1,16 +1,17 @@
 //! Watches what collapse looks like, on fixed triplets without crops and mirrors, and tells in plain words.
 //!
-//! A generator that does nothing must not look good: its swaps are the photos, which no measure of realism blames. So what counts is
-//! what the swaps *do*. Each person is dressed in two articles, and `colour_follows` is the share of the articles' difference that
-//! the two swaps show: 0 for photos left alone, and for any paint that does not depend on the article. `realism` holds one half of the
-//! swaps against the photos of the other half's people, as a multiple of what untouched photos give: 1 for photos left alone, more for mud.
+//! A generator that does nothing must not look good: its swaps are the photos, which no measure of realism blames. So
+//! what counts is what the swaps *do*. Each person is dressed in two articles, and `colour_follows` is the share of the
+//! articles' difference that the two swaps show: 0 for photos left alone, and for any paint that does not depend on the
+//! article. `realism` holds one half of the swaps against the photos of the other half's people, as a multiple of what
+//! untouched photos give: 1 for photos left alone, more for mud.
 //!
 //! ```text
 //! score = 1 - colour_follows + 0.1 max(realism - 1, 0)        lower is better; 1 = the photo left alone
 //! ```
 //!
-//! The best generator is the one of the lowest score among those below .98 whose mask covers .01 to .95 of the picture; there may be none.
-//! A sign is told when it was there in three looks in a row, and told again only after it was gone.
+//! The best generator is the one of the lowest score among those below .98 whose mask covers .01 to .95 of the picture;
+//! there may be none. A sign is told when it was there in three looks in a row, and told again only after it was gone.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +36,8 @@ const OPEN: std::ops::RangeInclusive<f64> = 0.01..=0.95;
 const NOTHING: f64 = 1.0;
 /// The score that the best look must be below: a little less, since a mask that hardly opens gives .999 by chance.
 const BETTER: f64 = 0.98;
-/// What unrealistic swaps cost beside what follows the target: mud in the right colours is a beginning, a photo left alone is none.
+/// What unrealistic swaps cost beside what follows the target: mud in the right colours is a beginning, a photo left
+/// alone is none.
 const REALISM_WEIGHT: f64 = 0.1;
 /// Looks in a row that a sign must be there, so that one odd look says nothing.
 const LOOKS: u64 = 3;
@@ -119,11 +121,7 @@ impl Monitor {
         let to_beat = memory.best.map_or(BETTER, |best| best.score);
         let best = open && score < to_beat;
         if best {
-            memory.best = Some(Best {
-                score,
-                colour_follows: found.colour_follows,
-                realism: found.realism,
-            });
+            memory.best = Some(Best { score, colour_follows: found.colour_follows, realism: found.realism });
             (memory.best_step, memory.since_best) = (step, 0);
         } else if memory.best.is_some() {
             memory.since_best += 1;
@@ -197,11 +195,7 @@ impl Monitor {
             line.insert(name.into(), json!(rounded(value)));
         }
         line.insert("monitor/best_step".into(), json!(memory.best_step));
-        Look {
-            line,
-            warnings,
-            best,
-        }
+        Look { line, warnings, best }
     }
 }
 
@@ -239,16 +233,9 @@ fn numbers(trainer: &Trainer, triplet: &Triplet) -> Numbers {
         worn: triplet.worn.shallow_clone(),
         target: triplet.target.roll([-1], [0]),
     };
-    let score = |human: &Tensor, article: &Tensor| {
-        (trainer.models.score(human, article))
-            .mean(Kind::Float)
-            .double_value(&[])
-    };
-    let (human, composite, paint) = (
-        unit(&triplet.human),
-        unit(&swap.composite),
-        unit(&swap.paint),
-    );
+    let score =
+        |human: &Tensor, article: &Tensor| (trainer.models.score(human, article)).mean(Kind::Float).double_value(&[]);
+    let (human, composite, paint) = (unit(&triplet.human), unit(&swap.composite), unit(&swap.paint));
     let spread = |values: &Tensor| {
         let deviation = values.std_dim([0i64].as_slice(), false, false);
         deviation.mean(Kind::Float).double_value(&[])
@@ -275,28 +262,14 @@ mod tests {
     use super::*;
 
     fn monitor() -> Monitor {
-        Monitor {
-            humans: Vec::new(),
-            targets: Vec::new(),
-            memory: Memory::default(),
-        }
+        Monitor { humans: Vec::new(), targets: Vec::new(), memory: Memory::default() }
     }
 
-    const GOOD: Numbers = Numbers {
-        mask_area: 0.2,
-        paint_spread: 0.6,
-        logit_gap: 2.0,
-        colour_follows: 0.4,
-        realism: 1.2,
-    };
+    const GOOD: Numbers =
+        Numbers { mask_area: 0.2, paint_spread: 0.6, logit_gap: 2.0, colour_follows: 0.4, realism: 1.2 };
     /// A photo left alone.
-    const CLOSED: Numbers = Numbers {
-        mask_area: 1e-3,
-        paint_spread: 0.6,
-        logit_gap: 2.0,
-        colour_follows: 0.0,
-        realism: 1.0,
-    };
+    const CLOSED: Numbers =
+        Numbers { mask_area: 1e-3, paint_spread: 0.6, logit_gap: 2.0, colour_follows: 0.0, realism: 1.0 };
 
     /// What is said in each of so many looks at the same numbers.
     fn said(monitor: &mut Monitor, numbers: Numbers, looks: u64) -> Vec<Vec<String>> {
@@ -323,41 +296,11 @@ mod tests {
     #[test]
     fn each_sign_has_its_words() {
         for (numbers, words) in [
-            (
-                Numbers {
-                    mask_area: 0.99,
-                    ..GOOD
-                },
-                "covers nearly everything",
-            ),
-            (
-                Numbers {
-                    paint_spread: 0.01,
-                    ..GOOD
-                },
-                "the paint is the same",
-            ),
-            (
-                Numbers {
-                    logit_gap: 40.0,
-                    ..GOOD
-                },
-                "beyond doubt",
-            ),
-            (
-                Numbers {
-                    realism: 2.5,
-                    ..GOOD
-                },
-                "far less like photos than those of step 1",
-            ),
-            (
-                Numbers {
-                    colour_follows: 0.1,
-                    ..GOOD
-                },
-                "less than half as well as those of step 1",
-            ),
+            (Numbers { mask_area: 0.99, ..GOOD }, "covers nearly everything"),
+            (Numbers { paint_spread: 0.01, ..GOOD }, "the paint is the same"),
+            (Numbers { logit_gap: 40.0, ..GOOD }, "beyond doubt"),
+            (Numbers { realism: 2.5, ..GOOD }, "far less like photos than those of step 1"),
+            (Numbers { colour_follows: 0.1, ..GOOD }, "less than half as well as those of step 1"),
         ] {
             let mut monitor = monitor();
             assert!(said(&mut monitor, GOOD, 1).concat().is_empty());
@@ -368,28 +311,15 @@ mod tests {
 
     #[test]
     fn a_late_run_whose_swaps_hardly_follow_is_told() {
-        let weak = Numbers {
-            colour_follows: 0.15,
-            ..GOOD
-        };
+        let weak = Numbers { colour_follows: 0.15, ..GOOD };
         for numbers in [CLOSED, weak] {
             let mut monitor = monitor();
             let mut words = |step| monitor.judge(numbers, step, 1000).warnings;
-            assert!(
-                [200, 400, 600, 800, 900]
-                    .map(&mut words)
-                    .concat()
-                    .is_empty()
-            );
+            assert!([200, 400, 600, 800, 900].map(&mut words).concat().is_empty());
             assert!(words(1000)[0].contains("most of the run is over"));
             let mut trial = self::monitor();
             let mut words = |step| trial.judge(numbers, step, 100).warnings;
-            assert!(
-                [90, 92, 94, 96, 98, 100]
-                    .map(&mut words)
-                    .concat()
-                    .is_empty()
-            );
+            assert!([90, 92, 94, 96, 98, 100].map(&mut words).concat().is_empty());
         }
         let mut good = monitor();
         let mut words = |numbers, step| good.judge(numbers, step, 100).warnings;
@@ -401,11 +331,7 @@ mod tests {
     fn the_best_is_the_lowest_score_below_that_of_doing_nothing() {
         let mut monitor = monitor();
         let mut best = |mask_area, colour_follows, step| {
-            let numbers = Numbers {
-                mask_area,
-                colour_follows,
-                ..GOOD
-            };
+            let numbers = Numbers { mask_area, colour_follows, ..GOOD };
             monitor.judge(numbers, step, 1000).best
         };
         assert!(!best(0.001, 0.9, 1), "a closed mask is no swap");
@@ -415,9 +341,6 @@ mod tests {
         assert!(!best(0.97, 0.9, 5));
         assert!(best(0.2, 0.4, 6));
         assert!(!best(0.2, f64::NAN, 7));
-        assert_eq!(
-            (monitor.memory.best_step, monitor.memory.since_best),
-            (6, 1)
-        );
+        assert_eq!((monitor.memory.best_step, monitor.memory.since_best), (6, 1));
     }
 }

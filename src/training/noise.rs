@@ -19,7 +19,8 @@ pub enum Pass {
 pub struct Noise {
     sigma: f64,
     seed: u64,
-    /// Whether each draw is seeded with its step: not where a device repeats what it recorded, in which nothing can be seeded.
+    /// Whether each draw is seeded with its step: not where a device repeats what it recorded, in which nothing can be
+    /// seeded.
     seeded: bool,
     /// The buffer's part that each pass fills, and its views, one for the input and each layer.
     discriminator: (Tensor, Vec<Tensor>),

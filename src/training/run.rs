@@ -84,15 +84,15 @@ pub enum Resume {
     Must,
 }
 
-/// Trains in `run_dir`, or goes on from the checkpoint there. `observer` sees every event and answers whether to go on; a no is
-/// obeyed after the step.
+/// Trains in `run_dir`, or goes on from the checkpoint there. `observer` sees every event and answers whether to go on;
+/// a no is obeyed after the step.
 ///
-/// A damaged checkpoint is passed over with a warning, where an older one is whole. A disk that refuses a file in the middle of a
-/// run is a warning too: the run goes on and tries again at the next interval.
+/// A damaged checkpoint is passed over with a warning, where an older one is whole. A disk that refuses a file in the
+/// middle of a run is a warning too: the run goes on and tries again at the next interval.
 ///
 /// # Errors
-/// All that [`Trainer::new`] refuses; a folder in use; a checkpoint with other settings; a loss that is no number; a disk that
-/// refuses at the start or the end.
+/// All that [`Trainer::new`] refuses; a folder in use; a checkpoint with other settings; a loss that is no number; a
+/// disk that refuses at the start or the end.
 pub fn train(
     pairs: &Pairs,
     run_dir: &Path,
@@ -135,13 +135,7 @@ pub fn train(
         let due = |every: u64| fresh && (end || trainer.step.is_multiple_of(every));
         let [report, sample, snapshot, checkpoint] = {
             let c = &trainer.config;
-            [
-                c.log_every,
-                c.sample_every,
-                c.snapshot_every,
-                c.checkpoint_every,
-            ]
-            .map(due)
+            [c.log_every, c.sample_every, c.snapshot_every, c.checkpoint_every].map(due)
         };
         let every = trainer.config.monitor_every;
         // Not at an end between two looks: a run in parts has the looks of a whole one.
@@ -191,10 +185,7 @@ pub fn train(
             let since = trainer.monitor.as_ref().map_or(0, |m| m.memory.since_best);
             if patience > 0 && since >= patience {
                 no_better = true;
-                let text = format!(
-                    "step {}: no better score for {since} looks, the run ends",
-                    trainer.step
-                );
+                let text = format!("step {}: no better score for {since} looks, the run ends", trainer.step);
                 observer(Event::Warning(&text));
             }
         }
@@ -236,7 +227,8 @@ pub fn train(
         let terms = match trainer.step() {
             Ok(terms) => terms,
             Err(error) => {
-                // Pictures that went away cost no steps: what was learnt is kept. A failing disk must not hide the reason.
+                // Pictures that went away cost no steps: what was learnt is kept. A failing disk must not hide the
+                // reason.
                 if trainer.step > start && log.checked(trainer.step).is_ok() {
                     let path = run.file("checkpoints", trainer.step, "safetensors");
                     let _ = checkpoint::write(&path, &trainer);
@@ -254,11 +246,7 @@ fn healthy(log: &Log, trainer: &Trainer, saves: bool) -> Result<()> {
     drop(log.checked(trainer.step)?);
     match saves.then(|| trainer.broken()).flatten() {
         None => Ok(()),
-        Some(term) => Err(Error::NonFinite {
-            term: term.into(),
-            value: f64::NAN,
-            step: trainer.step,
-        }),
+        Some(term) => Err(Error::NonFinite { term: term.into(), value: f64::NAN, step: trainer.step }),
     }
 }
 
@@ -275,22 +263,14 @@ impl Folder {
         let file = path.join(".lock");
         let lock = File::create(&file).at(&file)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Folder {
-                path: path.into(),
-                _lock: lock,
-            }),
+            Ok(()) => Ok(Folder { path: path.into(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(Error::Busy { path: path.into() }),
             Err(TryLockError::Error(error)) => Err(error).at(&file),
         }
     }
 
     /// Goes on from the newest whole checkpoint. Returns whether there was one.
-    fn restore(
-        &self,
-        trainer: &mut Trainer,
-        resume: Resume,
-        observer: &mut dyn FnMut(Event) -> bool,
-    ) -> Result<bool> {
+    fn restore(&self, trainer: &mut Trainer, resume: Resume, observer: &mut dyn FnMut(Event) -> bool) -> Result<bool> {
         let mut checkpoints = numbered(&self.path.join("checkpoints"))?;
         match (resume, checkpoints.last()) {
             (Resume::Never, Some((path, _))) => {
@@ -321,8 +301,8 @@ impl Folder {
         damaged.into_iter().next().map_or(Ok(false), Err)
     }
 
-    /// Keeps the state of a run that diverged for inspection, and where the config wants it goes back to the last checkpoint at half
-    /// the rate. Returns what happened.
+    /// Keeps the state of a run that diverged for inspection, and where the config wants it goes back to the last
+    /// checkpoint at half the rate. Returns what happened.
     fn go_back(&self, error: Error, trainer: &mut Trainer) -> Result<String> {
         /// A run that diverges at an eighth of its rate has another trouble than its rate.
         const LEAST: f64 = 1.0 / 8.0;
@@ -331,15 +311,11 @@ impl Folder {
         let slowdown = trainer.models.slowdown / 2.0;
         let last = numbered(&self.path.join("checkpoints"))?.pop();
         match last {
-            Some((path, _))
-                if trainer.config.on_non_finite == OnNonFinite::Rollback && slowdown >= LEAST =>
-            {
+            Some((path, _)) if trainer.config.on_non_finite == OnNonFinite::Rollback && slowdown >= LEAST => {
                 checkpoint::restore(&path, &checkpoint::read(&path)?, trainer)?;
                 trainer.models.slowdown = slowdown;
                 let step = trainer.step;
-                Ok(format!(
-                    "{error}; going back to step {step} and on at {slowdown} of the rate"
-                ))
+                Ok(format!("{error}; going back to step {step} and on at {slowdown} of the rate"))
             }
             _ => Err(error),
         }
@@ -355,8 +331,7 @@ impl Folder {
         if !skipped.is_empty() {
             let mut rows = csv::Writer::from_writer(Vec::new());
             let line = |rows: &mut csv::Writer<_>, cells: [&str; 3]| {
-                rows.write_record(cells)
-                    .expect("writing to memory does not fail");
+                rows.write_record(cells).expect("writing to memory does not fail");
             };
             line(&mut rows, ["id", "path", "reason"]);
             for LeftOut { id, path, reason } in skipped {
@@ -375,9 +350,7 @@ impl Folder {
     }
 
     fn file(&self, folder: &str, step: u64, ending: &str) -> PathBuf {
-        self.path
-            .join(folder)
-            .join(format!("step_{step:08}.{ending}"))
+        self.path.join(folder).join(format!("step_{step:08}.{ending}"))
     }
 
     fn drop_older(&self, keep: usize) -> Result<()> {

@@ -12,8 +12,8 @@ use crate::pixels::{ValueRange, grid, png};
 use crate::random::rng;
 use crate::storage::write_atomically;
 
-/// Writes a grid: in the top row each human and the article that it wears, then for each target one row of swaps, each with its
-/// mask beside it.
+/// Writes a grid: in the top row each human and the article that it wears, then for each target one row of swaps, each
+/// with its mask beside it.
 ///
 /// # Errors
 /// [`crate::Error::Io`] with the path; a picture that cannot be decoded any more.
@@ -26,9 +26,7 @@ pub fn write(path: &Path, trainer: &Trainer) -> Result<()> {
     for (row, &target) in targets.iter().enumerate() {
         let triplet: Triplet = trainer.data.plain(&humans, &vec![target; humans.len()])?;
         let swap = trainer.swap(&triplet);
-        let masks = ValueRange::Unit
-            .to_bytes(&swap.mask)
-            .expand([-1, 3, -1, -1], false);
+        let masks = ValueRange::Unit.to_bytes(&swap.mask).expand([-1, 3, -1, -1], false);
         if row == 0 {
             let mut top = vec![None];
             for i in 0..count {

@@ -2,8 +2,9 @@
 
 use crate::config::{Config, Schedule};
 
-/// What a network's learning rate is multiplied by in the step that begins at `images_seen`: 1 up to `schedule_start`, then down to 0 at
-/// `schedule_end`, in a line or along half a cosine (Loshchilov & Hutter, arXiv 1608.03983, equation 5, without restarts).
+/// What a network's learning rate is multiplied by in the step that begins at `images_seen`: 1 up to `schedule_start`,
+/// then down to 0 at `schedule_end`, in a line or along half a cosine (Loshchilov & Hutter, arXiv 1608.03983, equation
+/// 5, without restarts).
 ///
 /// ```
 /// use cagan::config::{Config, Preset};
@@ -14,10 +15,7 @@ use crate::config::{Config, Schedule};
 /// # Ok::<(), cagan::Error>(())
 /// ```
 pub fn rate_factor(config: &Config, images_seen: u64) -> f64 {
-    let span = config
-        .schedule_end
-        .saturating_sub(config.schedule_start)
-        .max(1) as f64;
+    let span = config.schedule_end.saturating_sub(config.schedule_start).max(1) as f64;
     let done = images_seen.saturating_sub(config.schedule_start) as f64 / span;
     let done = done.min(1.0);
     match config.schedule {
@@ -33,12 +31,7 @@ mod tests {
 
     #[test]
     fn a_cosine_is_flat_at_its_ends() {
-        let config = Config {
-            schedule: Schedule::Cosine,
-            schedule_start: 100,
-            schedule_end: 500,
-            ..Config::default()
-        };
+        let config = Config { schedule: Schedule::Cosine, schedule_start: 100, schedule_end: 500, ..Config::default() };
         let at = |seen| rate_factor(&config, seen);
         assert_eq!((at(0), at(100)), (1.0, 1.0));
         // cos(pi / 4) = .70711 a quarter of the way, 0 half way.

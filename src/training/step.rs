@@ -10,12 +10,11 @@ use super::schedule::rate_factor;
 use crate::config::{Config, Reverse};
 use crate::data::Triplet;
 use crate::losses::{self, Objective};
-use crate::networks::{
-    Discriminator, Generator, Judgement, PairDiscriminator, Parameters, Pyramid, composite,
-};
+use crate::networks::{Discriminator, Generator, Judgement, PairDiscriminator, Parameters, Pyramid, composite};
 use crate::pixels::ValueRange;
 
-/// What a step returns: its terms, unweighted, as one tensor on the device, and their log keys. A config has the same in all steps.
+/// What a step returns: its terms, unweighted, as one tensor on the device, and their log keys. A config has the same
+/// in all steps.
 #[derive(Debug)]
 pub struct Terms {
     pub names: Vec<&'static str>,
@@ -26,10 +25,7 @@ pub struct Terms {
 impl Terms {
     pub(super) fn new(terms: Vec<(&'static str, Tensor)>) -> Terms {
         let (names, values): (Vec<_>, Vec<_>) = terms.into_iter().unzip();
-        Terms {
-            names,
-            values: Tensor::stack(&values, 0),
-        }
+        Terms { names, values: Tensor::stack(&values, 0) }
     }
 }
 
@@ -74,11 +70,7 @@ impl Models {
         Models {
             pyramid: (config.perceptual_weight != 0.0).then(|| Pyramid::new(range, device)),
             generator_adam: Adam::new(&generator_parameters.values, config, rate),
-            discriminator_adam: Adam::new(
-                &discriminator_parameters.values,
-                config,
-                discriminator_rate,
-            ),
+            discriminator_adam: Adam::new(&discriminator_parameters.values, config, discriminator_rate),
             slowdown: 1.0,
             generator,
             discriminator,
@@ -88,21 +80,11 @@ impl Models {
     }
 
     /// One update of both networks; `noise` is drawn for `step`. Nothing is read back to the host.
-    pub fn step(
-        &mut self,
-        config: &Config,
-        triplet: &Triplet,
-        noise: &mut Option<Noise>,
-        step: u64,
-    ) -> Terms {
+    pub fn step(&mut self, config: &Config, triplet: &Triplet, noise: &mut Option<Noise>, step: u64) -> Terms {
         if let Generator::Kisekae(_) = self.generator {
             return kisekae::step(self, config, triplet, step);
         }
-        let Triplet {
-            human,
-            worn,
-            target,
-        } = triplet;
+        let Triplet { human, worn, target } = triplet;
         let form = config.adversarial_loss;
         let batch = human.size()[0];
         let swap = self.generator.swap(human, worn, target);
@@ -125,13 +107,7 @@ impl Models {
             discriminator_loss += config.r1_weight * r1;
         }
         let factor = self.factor(config, step);
-        update(
-            &mut self.discriminator_parameters,
-            &mut self.discriminator_adam,
-            &discriminator_loss,
-            config,
-            factor,
-        );
+        update(&mut self.discriminator_parameters, &mut self.discriminator_adam, &discriminator_loss, config, factor);
 
         // The generator's update: fool the discriminator, repaint little, and be able to dress the person back.
         let restored = self.restored(config, &swap.composite, triplet, step);
@@ -140,15 +116,8 @@ impl Models {
         let judged = self.judge(&swap.composite, target, &augment, draw);
         let mut objective = Objective::new();
         let fooled = losses::generator(form, &judged.logits);
-        objective.add(
-            "loss/generator/adversarial",
-            config.adversarial_weight,
-            fooled,
-        );
-        let (identity, cycle) = (
-            losses::identity(&swap.mask),
-            losses::cycle(human, &restored),
-        );
+        objective.add("loss/generator/adversarial", config.adversarial_weight, fooled);
+        let (identity, cycle) = (losses::identity(&swap.mask), losses::cycle(human, &restored));
         objective.add("loss/generator/identity", config.identity_weight, identity);
         objective.add("loss/generator/cycle", config.cycle_weight, cycle);
         // What neither source has, each off in their presets: whoever puts on what they wear stays as they are;
@@ -159,32 +128,18 @@ impl Models {
             objective.add("loss/generator/self_swap", config.self_swap_weight, term);
         }
         // a mask in one piece, without half-tones;
-        objective.extra("loss/generator/mask_tv", config.mask_tv_weight, || {
-            losses::total_variation(&swap.mask)
-        });
-        objective.extra(
-            "loss/generator/mask_binary",
-            config.mask_binary_weight,
-            || losses::binary(&swap.mask),
-        );
+        objective.extra("loss/generator/mask_tv", config.mask_tv_weight, || losses::total_variation(&swap.mask));
+        objective.extra("loss/generator/mask_binary", config.mask_binary_weight, || losses::binary(&swap.mask));
         // the discriminator's layers see in swapped what they see in matched;
         objective.extra("loss/generator/feature", config.feature_weight, || {
             let matched = tch::no_grad(|| self.judge(human, worn, &augment, draw));
             losses::features(&matched.features, &judged.features)
         });
         // a random network sees the human in all that should be the human.
-        objective.extra(
-            "loss/generator/perceptual",
-            config.perceptual_weight,
-            || self.perceptual(human, &restored, same.as_ref()),
-        );
-        update(
-            &mut self.generator_parameters,
-            &mut self.generator_adam,
-            &objective.total,
-            config,
-            factor,
-        );
+        objective.extra("loss/generator/perceptual", config.perceptual_weight, || {
+            self.perceptual(human, &restored, same.as_ref())
+        });
+        update(&mut self.generator_parameters, &mut self.generator_adam, &objective.total, config, factor);
 
         tch::no_grad(|| {
             let mean = |t: &Tensor| t.mean(Kind::Float);
@@ -231,13 +186,7 @@ impl Models {
     }
 
     /// The discriminator on augmented pairs, with its noise.
-    fn judge(
-        &self,
-        humans: &Tensor,
-        articles: &Tensor,
-        augment: &Augment,
-        noise: Option<&[Tensor]>,
-    ) -> Judgement {
+    fn judge(&self, humans: &Tensor, articles: &Tensor, augment: &Augment, noise: Option<&[Tensor]>) -> Judgement {
         let (humans, articles) = (augment.humans(humans), augment.articles(articles));
         self.pairs().judge(&humans, &articles, noise)
     }
@@ -250,9 +199,9 @@ impl Models {
         let Triplet { worn, target, .. } = triplet;
         match config.reverse {
             Reverse::Through => self.generator.swap(given, target, worn).composite,
-            // Without a gradient the first swap cannot hide the person in its composite, and noise covers what it hides by chance
-            // (Chu et al. 2017, arXiv 1712.02950, found the hiding in CycleGAN). Only what the generator sees is noisy: noise in
-            // what shines through the mask would reward repainting everything.
+            // Without a gradient the first swap cannot hide the person in its composite, and noise covers what it hides
+            // by chance (Chu et al. 2017, arXiv 1712.02950, found the hiding in CycleGAN). Only what the generator sees
+            // is noisy: noise in what shines through the mask would reward repainting everything.
             Reverse::Detached => {
                 let given = given.detach();
                 let seen = noised(config, &given, step);
@@ -262,7 +211,8 @@ impl Models {
         }
     }
 
-    /// How far restored, and the self-swap where there is one, are from the human in the random network: the mean of both.
+    /// How far restored, and the self-swap where there is one, are from the human in the random network: the mean of
+    /// both.
     fn perceptual(&self, human: &Tensor, restored: &Tensor, same: Option<&Tensor>) -> Tensor {
         let pyramid = self.pyramid.as_ref().expect("built where it has a weight");
         let wanted = tch::no_grad(|| pyramid.features(human));
@@ -274,12 +224,12 @@ impl Models {
     }
 }
 
-/// R1 in the lazy form of StyleGAN2 (Karras et al. 2020, arXiv 1912.04958): in one step of `r1_every`, that many times as
-/// strong, so that its mean over the steps is the penalty itself. Adam stays as it is in all of them.
+/// R1 in the lazy form of StyleGAN2 (Karras et al. 2020, arXiv 1912.04958): in one step of `r1_every`, that many times
+/// as strong, so that its mean over the steps is the penalty itself. Adam stays as it is in all of them.
 fn r1(config: &Config, matched: &Tensor, humans: &Tensor, articles: &Tensor) -> Tensor {
     let batch = matched.size()[0];
-    // By the pictures before their augmentation, and differentiable itself. Other pairs' gradients are 0: nothing in the network
-    // mixes pictures.
+    // By the pictures before their augmentation, and differentiable itself. Other pairs' gradients are 0: nothing in
+    // the network mixes pictures.
     let sum = matched.sum(Kind::Float);
     let gradients = Tensor::run_backward(&[sum], &[humans, articles], true, true);
     let [human, article] = [0, 1].map(|k: usize| gradients[k].narrow(0, 0, batch));
@@ -287,13 +237,7 @@ fn r1(config: &Config, matched: &Tensor, humans: &Tensor, articles: &Tensor) -> 
 }
 
 /// Differentiates, shortens the gradient where it is too long, and steps.
-pub(super) fn update(
-    parameters: &mut Parameters,
-    adam: &mut Adam,
-    loss: &Tensor,
-    config: &Config,
-    factor: f64,
-) {
+pub(super) fn update(parameters: &mut Parameters, adam: &mut Adam, loss: &Tensor, config: &Config, factor: f64) {
     parameters.differentiate(loss);
     if config.gradient_clip > 0.0 {
         clip(&mut parameters.gradient, config.gradient_clip);
@@ -302,7 +246,8 @@ pub(super) fn update(
     parameters.changed();
 }
 
-/// Shortens a network's gradient to a norm of `most` (Pascanu et al., arXiv 1211.5063, algorithm 1, as torch.nn.utils.clip_grad_norm_).
+/// Shortens a network's gradient to a norm of `most` (Pascanu et al., arXiv 1211.5063, algorithm 1, as
+/// torch.nn.utils.clip_grad_norm_).
 fn clip(gradient: &mut Tensor, most: f64) {
     tch::no_grad(|| {
         let shorter: Tensor = most / (gradient.norm() + 1e-6);
@@ -319,10 +264,7 @@ mod tests {
         let mut long = Tensor::from_slice(&[3f32, -4.0]);
         clip(&mut long, 1.0);
         let long = Vec::<f32>::try_from(long).unwrap();
-        assert!(
-            (long[0] - 0.6).abs() < 1e-6 && (long[1] + 0.8).abs() < 1e-6,
-            "{long:?}"
-        );
+        assert!((long[0] - 0.6).abs() < 1e-6 && (long[1] + 0.8).abs() < 1e-6, "{long:?}");
         let mut short = Tensor::from_slice(&[0.3f32, -0.4]);
         clip(&mut short, 1.0);
         assert_eq!(Vec::<f32>::try_from(short).unwrap(), [0.3, -0.4]);

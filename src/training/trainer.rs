@@ -42,7 +42,8 @@ impl Trainer {
         Ok(trainer.expect("nobody stops it"))
     }
 
-    /// As [`Trainer::new`], with `progress` told of the pictures that are decoded, as [`Loader::open`] does; none after it said no.
+    /// As [`Trainer::new`], with `progress` told of the pictures that are decoded, as [`Loader::open`] does; none after
+    /// it said no.
     ///
     /// # Errors
     /// As [`Trainer::new`].
@@ -107,15 +108,12 @@ impl Trainer {
         noise.draw(pass, step).iter().map(Tensor::copy).collect()
     }
 
-    /// What else a step draws at random, by name, as far as the config has it: `reverse`, the noise that the detached way back sees,
-    /// `[N, 3, H, W]`; `augment/discriminator`, `[3 N, 11]`, and `augment/generator`, `[N, 11]`, whose columns `augment.rs` lists. Of
-    /// kisekae the fields of [`Erasures`] by their names, `widen` and `sharp` as `[1]`.
+    /// What else a step draws at random, by name, as far as the config has it: `reverse`, the noise that the detached
+    /// way back sees, `[N, 3, H, W]`; `augment/discriminator`, `[3 N, 11]`, and `augment/generator`, `[N, 11]`, whose
+    /// columns `augment.rs` lists. Of kisekae the fields of [`Erasures`] by their names, `widen` and `sharp` as `[1]`.
     pub fn draws(&self, step: u64) -> Vec<(String, Tensor)> {
         let [h, w] = self.config.image_size;
-        let like = Tensor::empty(
-            [self.config.batch_size as i64, 3, h, w],
-            (tch::Kind::Float, self.device),
-        );
+        let like = Tensor::empty([self.config.batch_size as i64, 3, h, w], (tch::Kind::Float, self.device));
         if self.config.architecture == Architecture::Kisekae {
             return Erasures::draw(&self.config, step, self.device).named();
         }
@@ -124,10 +122,9 @@ impl Trainer {
             draws.push(("reverse".into(), reverse_noise(&self.config, &like, step)));
         }
         let batch = self.config.batch_size as i64;
-        for (name, pass, count) in [
-            ("augment/discriminator", Pass::Discriminator, 3 * batch),
-            ("augment/generator", Pass::Generator, batch),
-        ] {
+        for (name, pass, count) in
+            [("augment/discriminator", Pass::Discriminator, 3 * batch), ("augment/generator", Pass::Generator, batch)]
+        {
             let table = Augment::draw(&self.config, pass, count, step, &like).table();
             draws.extend(table.map(|table| (name.into(), table)));
         }
@@ -202,37 +199,23 @@ impl Trainer {
         let finite = |values: &Tensor| values.sum(Kind::Double).double_value(&[]).is_finite();
         let networks = [
             ("parameters/generator", &self.models.generator_parameters),
-            (
-                "parameters/discriminator",
-                &self.models.discriminator_parameters,
-            ),
+            ("parameters/discriminator", &self.models.discriminator_parameters),
         ];
-        let mut broken = networks
-            .into_iter()
-            .filter(|(_, network)| !finite(&network.values));
+        let mut broken = networks.into_iter().filter(|(_, network)| !finite(&network.values));
         broken.next().map(|(name, _)| name)
     }
 
     /// The generator's swaps of pictures in its value range, without gradients.
     pub fn swap(&self, triplet: &Triplet) -> Swap {
-        let Triplet {
-            human,
-            worn,
-            target,
-        } = triplet;
+        let Triplet { human, worn, target } = triplet;
         use_precision(self.config.precision, self.device);
         tch::no_grad(|| self.models.generator.swap(human, worn, target))
     }
 
     /// All state but the counter: name in a checkpoint, layout, flat buffer.
     pub(super) fn buffers(&self) -> Vec<(&'static str, &Parameters, &Tensor)> {
-        let Models {
-            generator_parameters: g,
-            discriminator_parameters: d,
-            generator_adam,
-            discriminator_adam,
-            ..
-        } = &self.models;
+        let Models { generator_parameters: g, discriminator_parameters: d, generator_adam, discriminator_adam, .. } =
+            &self.models;
         let mut buffers = vec![
             ("generator.", g, &g.values),
             ("discriminator.", d, &d.values),
@@ -254,11 +237,7 @@ impl Trainer {
     ///
     /// # Errors
     /// [`crate::Error::Array`] or [`crate::Error::UnknownName`] for tensors that are not this run's.
-    pub(super) fn restore(
-        &mut self,
-        step: u64,
-        part: impl Fn(&str) -> HashMap<String, Tensor>,
-    ) -> Result<()> {
+    pub(super) fn restore(&mut self, step: u64, part: impl Fn(&str) -> HashMap<String, Tensor>) -> Result<()> {
         for (name, parameters, buffer) in self.buffers() {
             parameters.fill(buffer, &part(name))?;
         }

@@ -11,29 +11,19 @@ use tch::{Device, Tensor};
 /// scale * sin(0.37 * k + shift) for k = 0, 1, ...
 fn wave(shape: &[i64], scale: f64, shift: f64) -> Tensor {
     let count: i64 = shape.iter().product();
-    let values: Vec<f32> = (0..count)
-        .map(|k| (scale * (0.37 * k as f64 + shift).sin()) as f32)
-        .collect();
+    let values: Vec<f32> = (0..count).map(|k| (scale * (0.37 * k as f64 + shift).sin()) as f32).collect();
     Tensor::from_slice(&values).reshape(shape)
 }
 
 fn filled<N>(network: impl FnOnce(&Path) -> N, config: &Config) -> (N, Parameters) {
-    let (network, mut parameters) =
-        Parameters::build(network, Device::Cpu, config.precision, 0, "init");
+    let (network, mut parameters) = Parameters::build(network, Device::Cpu, config.precision, 0, "init");
     let shapes = parameters.shapes();
-    let mut names: Vec<_> = shapes
-        .iter()
-        .map(|(name, shape)| (name.to_string(), shape.to_vec()))
-        .collect();
+    let mut names: Vec<_> = shapes.iter().map(|(name, shape)| (name.to_string(), shape.to_vec())).collect();
     names.sort();
     let weights: HashMap<String, Tensor> = (names.iter().enumerate())
         .map(|(n, (name, shape))| {
             let tensor = wave(shape, 0.3, n as f64);
-            let tensor = if name.ends_with("norm.weight") {
-                tensor + 1.0
-            } else {
-                tensor
-            };
+            let tensor = if name.ends_with("norm.weight") { tensor + 1.0 } else { tensor };
             (name.clone(), tensor)
         })
         .collect();
@@ -50,8 +40,7 @@ fn thinned(tensor: &Tensor) -> Vec<f64> {
 #[test]
 fn forward_and_losses_are_what_pytorch_recorded() {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/values.json");
-    let text =
-        std::fs::read_to_string(file).expect("tests/golden/values.json; `make golden` writes it");
+    let text = std::fs::read_to_string(file).expect("tests/golden/values.json; `make golden` writes it");
     let golden: Value = serde_json::from_str(&text).unwrap();
     let mut compared = 0;
     for (preset, recorded) in golden["presets"].as_object().unwrap() {
@@ -63,12 +52,8 @@ fn forward_and_losses_are_what_pytorch_recorded() {
         let picture = |shift| wave(&[2, 3, h, w], 0.5, shift) + 0.5;
         let [human, worn, target] = [1.0, 2.0, 3.0].map(picture);
         let swap = generator.swap(&human, &worn, &target);
-        let [matched, swapped, mismatched] = [
-            (&human, &worn),
-            (&swap.composite, &target),
-            (&human, &target),
-        ]
-        .map(|(human, article)| discriminator.score(human, article, None));
+        let [matched, swapped, mismatched] = [(&human, &worn), (&swap.composite, &target), (&human, &target)]
+            .map(|(human, article)| discriminator.score(human, article, None));
         let restored = generator.swap(&swap.composite, &target, &worn).composite;
         let form = config.adversarial_loss;
         let mut objective = Objective::new();
@@ -82,10 +67,7 @@ fn forward_and_losses_are_what_pytorch_recorded() {
             ("mask", swap.mask.shallow_clone()),
             ("paint", swap.paint.shallow_clone()),
             ("matched", matched.shallow_clone()),
-            (
-                "discriminator",
-                one(losses::discriminator(form, &matched, &swapped, &mismatched)),
-            ),
+            ("discriminator", one(losses::discriminator(form, &matched, &swapped, &mismatched))),
             ("generator", one(objective.total)),
             ("cycle", one(cycle)),
         ] {
@@ -95,10 +77,7 @@ fn forward_and_losses_are_what_pytorch_recorded() {
             for (got, expected) in got.iter().zip(expected) {
                 let expected = expected.as_f64().unwrap();
                 let error = (got - expected).abs() / expected.abs().max(1.0);
-                assert!(
-                    error < 2e-5,
-                    "{preset:?} {name}: {got}, recorded {expected}"
-                );
+                assert!(error < 2e-5, "{preset:?} {name}: {got}, recorded {expected}");
                 compared += 1;
             }
         }

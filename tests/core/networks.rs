@@ -7,35 +7,16 @@ use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
 fn described(config: &Config) -> String {
-    let (_, generator) = Parameters::build(
-        |path| Generator::new(path, config),
-        Device::Cpu,
-        config.precision,
-        0,
-        "init",
-    );
-    let (_, discriminator) = Parameters::build(
-        |path| Discriminator::new(path, config),
-        Device::Cpu,
-        config.precision,
-        0,
-        "init",
-    );
+    let (_, generator) =
+        Parameters::build(|path| Generator::new(path, config), Device::Cpu, config.precision, 0, "init");
+    let (_, discriminator) =
+        Parameters::build(|path| Discriminator::new(path, config), Device::Cpu, config.precision, 0, "init");
     let lines = |name: &str, parameters: &Parameters| {
-        let shapes: Vec<String> = (parameters.shapes().iter())
-            .map(|(name, shape)| format!("  {name} {shape:?}"))
-            .collect();
-        format!(
-            "{name}: {} parameters\n{}",
-            parameters.count(),
-            shapes.join("\n")
-        )
+        let shapes: Vec<String> =
+            (parameters.shapes().iter()).map(|(name, shape)| format!("  {name} {shape:?}")).collect();
+        format!("{name}: {} parameters\n{}", parameters.count(), shapes.join("\n"))
     };
-    [
-        lines("generator", &generator),
-        lines("discriminator", &discriminator),
-    ]
-    .join("\n")
+    [lines("generator", &generator), lines("discriminator", &discriminator)].join("\n")
 }
 
 #[test]
@@ -80,13 +61,8 @@ fn a_composite_lies_between_human_and_paint() {
 fn pictures_of_a_batch_do_not_see_each_other() {
     for preset in [Preset::Vasily, Preset::Paper] {
         let config = Config::with(preset, json!({"width": 16, "image_size": [64, 32]})).unwrap();
-        let (generator, _parameters) = Parameters::build(
-            |path| Generator::new(path, &config),
-            Device::Cpu,
-            config.precision,
-            3,
-            "init",
-        );
+        let (generator, _parameters) =
+            Parameters::build(|path| Generator::new(path, &config), Device::Cpu, config.precision, 3, "init");
         let [human, worn, target] = [0, 1, 2].map(|k| drawn(&[3, 3, 64, 32], k));
         let all = generator.swap(&human, &worn, &target);
         let one = |t: &Tensor| t.narrow(0, 1, 1);

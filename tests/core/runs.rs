@@ -33,11 +33,7 @@ fn two_steps_and_two_steps_are_four() {
     let mut stop_at_two = |event: Event| !matches!(event, Event::Step { step: 2 });
     let ends = train(&pairs, &parts, config(4), Resume::Auto, &mut stop_at_two).unwrap();
     assert_eq!(ends, Outcome::Stopped);
-    assert!(
-        parts
-            .join("checkpoints/step_00000002.safetensors")
-            .is_file()
-    );
+    assert!(parts.join("checkpoints/step_00000002.safetensors").is_file());
     let ends = train(&pairs, &parts, config(4), Resume::Auto, &mut |_| true).unwrap();
     assert_eq!(ends, Outcome::Finished);
 
@@ -63,17 +59,9 @@ fn another_setting_is_refused_and_named_and_a_longer_run_is_not() {
     let run = folder.path().join("run");
     train(&pairs, &run, config(2), Resume::Auto, &mut |_| true).unwrap();
     let before = bytes(&run, "checkpoints", 2);
-    let other = Config {
-        learning_rate: 1e-3,
-        ..config(3)
-    };
-    let error = train(&pairs, &run, other, Resume::Auto, &mut |_| true)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("learning_rate (0.0002 there, 0.001 here)"),
-        "{error}"
-    );
+    let other = Config { learning_rate: 1e-3, ..config(3) };
+    let error = train(&pairs, &run, other, Resume::Auto, &mut |_| true).unwrap_err().to_string();
+    assert!(error.contains("learning_rate (0.0002 there, 0.001 here)"), "{error}");
     assert!(!error.contains("steps"), "{error}");
     assert!(bytes(&run, "checkpoints", 2) == before);
     train(&pairs, &run, config(3), Resume::Auto, &mut |_| true).unwrap();

@@ -21,8 +21,8 @@ pub struct Forward<T> {
     pub weight: Option<Memory<f32>>,
     pub bias: Option<Memory<f32>>,
     pub ys: Memory<T>,
-    /// `[N, 3, C]`: the mean, 1 / deviation, and what rounding left out of the mean: pictures of one colour have means much larger
-    /// than their deviations.
+    /// `[N, 3, C]`: the mean, 1 / deviation, and what rounding left out of the mean: pictures of one colour have means
+    /// much larger than their deviations.
     pub lines: Option<Memory<f32>>,
 }
 
@@ -54,10 +54,7 @@ macro_rules! compile {
     ($format:ty) => {
         impl Value for $format {
             fn forward(job: &Forward<Self>, task: usize) {
-                #[multiversion(targets(
-                    "x86_64+avx512f+avx512bw+avx512dq+avx512vl",
-                    "x86_64+avx2+fma"
-                ))]
+                #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
                 fn best(job: &Forward<$format>, task: usize) {
                     forward(job, task);
                 }
@@ -65,10 +62,7 @@ macro_rules! compile {
             }
 
             fn backward(job: &Backward<Self>, task: usize) {
-                #[multiversion(targets(
-                    "x86_64+avx512f+avx512bw+avx512dq+avx512vl",
-                    "x86_64+avx2+fma"
-                ))]
+                #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2+fma"))]
                 fn best(job: &Backward<$format>, task: usize) {
                     backward(job, task);
                 }
@@ -116,7 +110,8 @@ fn backward<T: Format>(job: &Backward<T>, task: usize) {
     over_lanes!(channels, unapply(job, n));
 }
 
-/// Pixels that are summed before their sum is added to the others', so that rounding errors don't grow with the picture.
+/// Pixels that are summed before their sum is added to the others', so that rounding errors don't grow with the
+/// picture.
 const GROUP: usize = 128;
 
 /// One channel of one picture, `W` of them: y = weight (x - mean) root + bias = scale (x - mean) + bias.
@@ -131,14 +126,7 @@ struct Line<const W: usize> {
 
 impl<const W: usize> Line<W> {
     #[inline(always)]
-    fn new(
-        lines: &Memory<f32>,
-        n: usize,
-        channels: usize,
-        c: usize,
-        weight: *const f32,
-        bias: *const f32,
-    ) -> Self {
+    fn new(lines: &Memory<f32>, n: usize, channels: usize, c: usize, weight: *const f32, bias: *const f32) -> Self {
         let root = Lanes::load(lines.at((n * 3 + 1) * channels + c));
         let rest = Lanes::load(lines.at((n * 3 + 2) * channels + c));
         let scale = Lanes::load(weight) * root;
@@ -155,13 +143,7 @@ impl<const W: usize> Line<W> {
     #[inline(always)]
     fn straight() -> Self {
         let [zero, one] = [Lanes::all(0.0), Lanes::all(1.0)];
-        Line {
-            mean: zero,
-            root: one,
-            rest: zero,
-            scale: one,
-            bias: zero,
-        }
+        Line { mean: zero, root: one, rest: zero, scale: one, bias: zero }
     }
 
     #[inline(always)]
@@ -173,9 +155,7 @@ impl<const W: usize> Line<W> {
 /// Mean and variance of each channel, to `lines`.
 #[inline(always)]
 fn moments<T: Format, const W: usize>(job: &Forward<T>, lines: &Memory<f32>, n: usize, c: usize) {
-    let Blocks {
-        channels, pixels, ..
-    } = job.blocks;
+    let Blocks { channels, pixels, .. } = job.blocks;
     let xs = job.xs.at(n * pixels * channels + c);
     let share = Lanes::all(1.0 / pixels as f32);
     let mut sum = Lanes::<W>::all(0.0);
@@ -210,9 +190,7 @@ fn moments<T: Format, const W: usize>(job: &Forward<T>, lines: &Memory<f32>, n: 
 /// Makes each group's mean and 1 / deviation of its channels' moments.
 #[inline(always)]
 fn settle_forward<T>(job: &Forward<T>, lines: &Memory<f32>, n: usize, block: Range<usize>) {
-    let Blocks {
-        channels, group, ..
-    } = job.blocks;
+    let Blocks { channels, group, .. } = job.blocks;
     for first in block.step_by(group) {
         let at = n * 3 * channels + first;
         // SAFETY: this task's channels of the tensor.
@@ -245,15 +223,11 @@ fn settle_forward<T>(job: &Forward<T>, lines: &Memory<f32>, n: usize, block: Ran
 
 #[inline(always)]
 fn apply<T: Format, const W: usize>(job: &Forward<T>, n: usize, c: usize) {
-    let Blocks {
-        channels, pixels, ..
-    } = job.blocks;
+    let Blocks { channels, pixels, .. } = job.blocks;
     let start = n * pixels * channels + c;
     let (xs, ys) = (job.xs.at(start), job.ys.at(start));
     let line = match (&job.weight, &job.bias, &job.lines) {
-        (Some(weight), Some(bias), Some(lines)) => {
-            Line::<W>::new(lines, n, channels, c, weight.at(c), bias.at(c))
-        }
+        (Some(weight), Some(bias), Some(lines)) => Line::<W>::new(lines, n, channels, c, weight.at(c), bias.at(c)),
         _ => Line::straight(),
     };
     // A loop for each, so that none decides for every pixel.
@@ -305,19 +279,10 @@ impl<T> Backward<T> {
 /// The gradients by weight and bias, to `sums`. With z = (x - mean) root: those of dy z and of dy.
 #[inline(always)]
 fn sum<T: Format, const W: usize>(job: &Backward<T>, norm: NormMemory, n: usize, c: usize) {
-    let Blocks {
-        channels, pixels, ..
-    } = job.blocks;
+    let Blocks { channels, pixels, .. } = job.blocks;
     let start = n * pixels;
     let xs = job.xs.at(start * channels + c);
-    let line = Line::<W>::new(
-        norm.lines,
-        n,
-        channels,
-        c,
-        norm.weight.at(c),
-        norm.bias.at(c),
-    );
+    let line = Line::<W>::new(norm.lines, n, channels, c, norm.weight.at(c), norm.bias.at(c));
     let (mut by_weight, mut by_bias) = (Lanes::all(0.0), Lanes::all(0.0));
     let mut first = 0;
     while first < pixels {
@@ -336,16 +301,11 @@ fn sum<T: Format, const W: usize>(job: &Backward<T>, norm: NormMemory, n: usize,
     by_bias.store(norm.sums.at((n * 2 + 1) * channels + c));
 }
 
-/// dx = root (weight dy - mean of weight dy - z mean of weight dy z), the means over a group's channels and pixels: what does not
-/// depend on the pixel, to `planes`.
+/// dx = root (weight dy - mean of weight dy - z mean of weight dy z), the means over a group's channels and pixels:
+/// what does not depend on the pixel, to `planes`.
 #[inline(always)]
 fn settle_backward<T>(job: &Backward<T>, norm: NormMemory, n: usize, block: Range<usize>) {
-    let Blocks {
-        channels,
-        pixels,
-        group,
-        ..
-    } = job.blocks;
+    let Blocks { channels, pixels, group, .. } = job.blocks;
     for first in block.step_by(group) {
         let (mut level, mut slant) = (0.0, 0.0);
         for c in first..first + group {
@@ -372,9 +332,7 @@ fn read(memory: &Memory<f32>, place: usize) -> f32 {
 
 #[inline(always)]
 fn unapply<T: Format, const W: usize>(job: &Backward<T>, n: usize, c: usize) {
-    let Blocks {
-        channels, pixels, ..
-    } = job.blocks;
+    let Blocks { channels, pixels, .. } = job.blocks;
     let start = n * pixels;
     let place = start * channels + c;
     let (xs, downs) = (job.xs.at(place), job.downs.at(place));
@@ -385,14 +343,7 @@ fn unapply<T: Format, const W: usize>(job: &Backward<T>, n: usize, c: usize) {
         }
         return;
     };
-    let line = Line::<W>::new(
-        norm.lines,
-        n,
-        channels,
-        c,
-        norm.weight.at(c),
-        norm.bias.at(c),
-    );
+    let line = Line::<W>::new(norm.lines, n, channels, c, norm.weight.at(c), norm.bias.at(c));
     let level = Lanes::load(norm.planes.at(n * 2 * channels + c));
     let slant = Lanes::load(norm.planes.at((n * 2 + 1) * channels + c));
     for p in 0..pixels {
@@ -405,13 +356,7 @@ fn unapply<T: Format, const W: usize>(job: &Backward<T>, n: usize, c: usize) {
 
 /// The gradient before the activation, of a pixel's channels from `c` on.
 #[inline(always)]
-fn up<T: Format, const W: usize>(
-    job: &Backward<T>,
-    line: Line<W>,
-    x: Lanes<W>,
-    pixel: usize,
-    c: usize,
-) -> Lanes<W> {
+fn up<T: Format, const W: usize>(job: &Backward<T>, line: Line<W>, x: Lanes<W>, pixel: usize, c: usize) -> Lanes<W> {
     let before = match &job.ys {
         Some(ys) => Lanes::load(ys.at(pixel * job.blocks.channels + c)),
         None => line.of(x),

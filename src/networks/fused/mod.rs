@@ -1,6 +1,6 @@
-//! What a block does after its convolution, on a CPU: instance or group norm, noise, leaky ReLU and skip in three passes over some of a
-//! picture's channels, which the processor's caches hold meanwhile, and their gradient in two. libtorch goes through the whole tensor
-//! and takes another for each of the four, and more often to go back.
+//! What a block does after its convolution, on a CPU: instance or group norm, noise, leaky ReLU and skip in three
+//! passes over some of a picture's channels, which the processor's caches hold meanwhile, and their gradient in two.
+//! libtorch goes through the whole tensor and takes another for each of the four, and more often to go back.
 
 mod kernels;
 mod lanes;
@@ -32,14 +32,11 @@ pub struct After<'a> {
 
 impl After<'_> {
     /// Leaky ReLU with the slope of all presets, and nothing else.
-    pub const LEAKY: After<'static> = After {
-        noise: None,
-        slope: 0.2,
-        skip: None,
-    };
+    pub const LEAKY: After<'static> = After { noise: None, slope: 0.2, skip: None };
 }
 
-/// A norm of each picture's own statistics: a group norm (Wu & He 2018, arXiv 1803.08494), or with one channel a group an instance norm.
+/// A norm of each picture's own statistics: a group norm (Wu & He 2018, arXiv 1803.08494), or with one channel a group
+/// an instance norm.
 #[derive(Clone, Copy, Debug)]
 pub struct Norm<'a> {
     /// `[C]`, float32.
@@ -76,12 +73,8 @@ fn run<T: Value>(given: &Tensor, norm: Option<Norm>, after: After) -> Tensor {
     assert!(after.noise.is_none() || after.skip.is_none());
     let (n, c, h, w) = given.size4().expect("[N, C, H, W]");
     let group = norm.map_or(1, |norm| norm.group) as usize;
-    let blocks = Blocks {
-        channels: c as usize,
-        pixels: (h * w) as usize,
-        group,
-        block: group * (BLOCK / group).max(1),
-    };
+    let blocks =
+        Blocks { channels: c as usize, pixels: (h * w) as usize, group, block: group * (BLOCK / group).max(1) };
     let tasks = n as usize * blocks.per_picture();
     let like = move |xs: &Tensor| {
         let ys = Tensor::empty([n, h, w, c], (xs.kind(), Device::Cpu));
@@ -150,8 +143,8 @@ fn run<T: Value>(given: &Tensor, norm: Option<Norm>, after: After) -> Tensor {
     differentiable(ys, &inputs, gradient)
 }
 
-/// A tensor with the channels of each pixel together, and how far it is from one pixel to the next: itself where it is so already, as a
-/// part of the channels of a wider tensor also is.
+/// A tensor with the channels of each pixel together, and how far it is from one pixel to the next: itself where it is
+/// so already, as a part of the channels of a wider tensor also is.
 fn with_channels_last(xs: &Tensor) -> (Tensor, usize) {
     let (_, c, h, w) = xs.size4().expect("[N, C, H, W]");
     let stride = xs.stride();
@@ -203,13 +196,7 @@ mod tests {
         let mut ys = xs.shallow_clone();
         if let Some(norm) = norm {
             let groups = xs.size()[1] / norm.group;
-            ys = xs.group_norm(
-                groups,
-                Some(norm.weight),
-                Some(norm.bias),
-                norm.epsilon,
-                false,
-            );
+            ys = xs.group_norm(groups, Some(norm.weight), Some(norm.bias), norm.epsilon, false);
         }
         if let Some(noise) = after.noise {
             // Not in place: a leaf may not change.
@@ -220,12 +207,12 @@ mod tests {
     }
 
     /// Whether there is noise, slope, whether there is a skip.
-    const CASES: [(bool, f64, bool); 3] =
-        [(true, 0.2, false), (false, 0.0, true), (false, 0.2, false)];
+    const CASES: [(bool, f64, bool); 3] = [(true, 0.2, false), (false, 0.0, true), (false, 0.2, false)];
 
     #[test]
     fn values_and_gradients_are_those_of_the_parts() {
-        // Channels and groups that fill lanes, blocks, and neither; many pixels; no norm. Pictures differ in brightness.
+        // Channels and groups that fill lanes, blocks, and neither; many pixels; no norm. Pictures differ in
+        // brightness.
         let shapes = [
             (3, 1, 2, 3),
             (16, 1, 4, 4),
@@ -249,25 +236,11 @@ mod tests {
                     let leaf = |t: &Tensor| t.to_kind(kind).copy().set_requires_grad(true);
                     let [xs, weight, bias, other] = [&xs, &weight, &bias, &other].map(leaf);
                     let (noise, epsilon) = (noise.to_kind(kind), 2e-5);
-                    let norm = Norm {
-                        weight: &weight,
-                        bias: &bias,
-                        group,
-                        epsilon,
-                    };
-                    let after = After {
-                        noise: noisy.then_some(&noise),
-                        slope,
-                        skip: skips.then_some(&other),
-                    };
+                    let norm = Norm { weight: &weight, bias: &bias, group, epsilon };
+                    let after = After { noise: noisy.then_some(&noise), slope, skip: skips.then_some(&other) };
                     let ys = f(&xs, (group > 0).then_some(norm), after);
                     let mut inputs = vec![&xs];
-                    inputs.extend(
-                        (group > 0)
-                            .then_some([&weight, &bias])
-                            .into_iter()
-                            .flatten(),
-                    );
+                    inputs.extend((group > 0).then_some([&weight, &bias]).into_iter().flatten());
                     inputs.extend(after.skip);
                     // With a skip also as a part of a wider tensor, whose gradient comes in strides.
                     let wide = Tensor::cat(&[&noise, &ys], 1).narrow(1, c, c);
@@ -278,14 +251,10 @@ mod tests {
                     found
                 };
                 let exact = all(plain, Kind::Double);
-                for (k, (got, exact)) in all(activated, Kind::Float).iter().zip(&exact).enumerate()
-                {
+                for (k, (got, exact)) in all(activated, Kind::Float).iter().zip(&exact).enumerate() {
                     let scale = exact.abs().max().double_value(&[]).max(1.0);
                     let apart = (got - exact).abs().max().double_value(&[]) / scale;
-                    assert!(
-                        apart < 5e-6,
-                        "{c} {group} {h} {w}, noise {noisy}, skip {skips}, {k}: {apart}"
-                    );
+                    assert!(apart < 5e-6, "{c} {group} {h} {w}, noise {noisy}, skip {skips}, {k}: {apart}");
                 }
             }
         }
@@ -295,16 +264,8 @@ mod tests {
     fn bfloat16_rounds_only_at_the_end() {
         let xs = drawn(&[2, 16, 4, 4], 0).to_kind(Kind::BFloat16);
         let (weight, bias) = (drawn(&[16], 1), drawn(&[16], 2));
-        let norm = Norm {
-            weight: &weight,
-            bias: &bias,
-            group: 1,
-            epsilon: 2e-5,
-        };
-        let after = After {
-            slope: 0.2,
-            ..After::default()
-        };
+        let norm = Norm { weight: &weight, bias: &bias, group: 1, epsilon: 2e-5 };
+        let after = After { slope: 0.2, ..After::default() };
         let got = activated(&xs, Some(norm), after);
         assert_eq!(got.kind(), Kind::BFloat16);
         let exact = plain(&xs.to_kind(Kind::Float), Some(norm), after);

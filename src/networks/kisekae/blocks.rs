@@ -1,4 +1,5 @@
-//! What all of the preset's networks are built from: 3 x 3 convolutions with a group norm, an encoder, places as channels.
+//! What all of the preset's networks are built from: 3 x 3 convolutions with a group norm, an encoder, places as
+//! channels.
 
 use tch::{Kind, Tensor};
 
@@ -41,12 +42,8 @@ impl Block {
         let xs = xs.to_kind(kind);
         let ys = xs.conv2d(&self.weight, Some(&self.bias), [s, s], [1, 1], [1, 1], 1);
         if fused::takes(&ys) {
-            let norm = Norm {
-                weight: &self.norm_weight,
-                bias: &self.norm_bias,
-                group: ys.size()[1] / GROUPS,
-                epsilon: EPS,
-            };
+            let norm =
+                Norm { weight: &self.norm_weight, bias: &self.norm_bias, group: ys.size()[1] / GROUPS, epsilon: EPS };
             return fused::activated(&ys, Some(norm), After::LEAKY);
         }
         let (weight, bias) = (Some(&self.norm_weight), Some(&self.norm_bias));
@@ -76,15 +73,7 @@ impl Head {
     pub fn forward(&self, xs: &Tensor) -> Tensor {
         let pad = self.weight.size()[2] / 2;
         let xs = xs.to_kind(self.weight.kind());
-        xs.conv2d(
-            &self.weight,
-            Some(&self.bias),
-            [1, 1],
-            [pad, pad],
-            [1, 1],
-            1,
-        )
-        .to_kind(Kind::Float)
+        xs.conv2d(&self.weight, Some(&self.bias), [1, 1], [pad, pad], [1, 1], 1).to_kind(Kind::Float)
     }
 }
 
@@ -110,10 +99,7 @@ impl Encoder {
             down: (0..levels)
                 .map(|k| {
                     let at = down.sub(k);
-                    [
-                        Block::new(&at.sub(0), c[k], c[k + 1], 2),
-                        Block::new(&at.sub(1), c[k + 1], c[k + 1], 1),
-                    ]
+                    [Block::new(&at.sub(0), c[k], c[k + 1], 2), Block::new(&at.sub(1), c[k + 1], c[k + 1], 1)]
                 })
                 .collect(),
         }
@@ -138,9 +124,7 @@ impl Encoder {
 /// For pictures `[N, C, H, W]`: `[1, 2, H, W]`, float32.
 pub fn places(like: &Tensor) -> Tensor {
     let (_, _, h, w) = like.size4().expect("[N, C, H, W]");
-    let axis = |length: i64| {
-        (Tensor::arange(length, (Kind::Float, like.device())) + 0.5) * (2.0 / length as f64) - 1.0
-    };
+    let axis = |length: i64| (Tensor::arange(length, (Kind::Float, like.device())) + 0.5) * (2.0 / length as f64) - 1.0;
     let x = axis(w).reshape([1, 1, 1, w]).expand([1, 1, h, w], false);
     let y = axis(h).reshape([1, 1, h, 1]).expand([1, 1, h, w], false);
     Tensor::cat(&[x, y], 1)

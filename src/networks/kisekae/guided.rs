@@ -1,18 +1,18 @@
-//! The guided filter (He, Sun & Tang 2010, "Guided Image Filtering", algorithm 1 with a grey guide): a mask that follows the
-//! photo's edges.
+//! The guided filter (He, Sun & Tang 2010, "Guided Image Filtering", algorithm 1 with a grey guide): a mask that
+//! follows the photo's edges.
 
 use tch::{Kind, Tensor};
 
 /// # Shapes
-/// `mask`: `[N, 1, H, W]`; `guide`: `[N, 3, H, W]` in [-1, 1]. Windows of `2 reach + 1` pixels; `eps` is of the guide's variance in
-/// [0, 1]. Returns `[N, 1, H, W]`, clipped to [0, 1].
+/// `mask`: `[N, 1, H, W]`; `guide`: `[N, 3, H, W]` in [-1, 1]. Windows of `2 reach + 1` pixels; `eps` is of the guide's
+/// variance in [0, 1]. Returns `[N, 1, H, W]`, clipped to [0, 1].
 pub fn guided(mask: &Tensor, guide: &Tensor, reach: i64, eps: f64) -> Tensor {
     let [slope, offset] = lines(mask, guide, reach, eps);
     along(&slope, &offset, guide)
 }
 
-/// What the mask is of the guide's grey around each pixel: slope and offset. Brought to a larger size and taken [`along`] the larger
-/// guide they are the fast guided filter (He & Sun 2015, arXiv 1505.00996).
+/// What the mask is of the guide's grey around each pixel: slope and offset. Brought to a larger size and taken
+/// [`along`] the larger guide they are the fast guided filter (He & Sun 2015, arXiv 1505.00996).
 ///
 /// # Shapes
 /// As [`guided`]; returns two `[N, 1, H, W]`.
@@ -48,16 +48,14 @@ mod tests {
     fn a_mask_moves_to_the_photos_edge() {
         let options = (Kind::Float, Device::Cpu);
         // The photo's edge is at column 8, the mask's at 10.
-        let (photo, mask) = (
-            Tensor::full([1, 3, 16, 16], -1.0, options),
-            Tensor::zeros([1, 1, 16, 16], options),
-        );
+        let (photo, mask) = (Tensor::full([1, 3, 16, 16], -1.0, options), Tensor::zeros([1, 1, 16, 16], options));
         let _ = photo.narrow(3, 8, 8).fill_(1.0);
         let _ = mask.narrow(3, 10, 6).fill_(1.0);
         let got = guided(&mask, &photo, 3, 1e-4);
         let at = |x: i64| got.double_value(&[0, 0, 8, x]);
         assert!(at(7) < 0.1 && at(8) > 0.3, "{} {}", at(7), at(8));
-        // A mask of a quarter of the size follows the large photo's edge, at column 30 of 64 and so within the small column 7.
+        // A mask of a quarter of the size follows the large photo's edge, at column 30 of 64 and so within the small
+        // column 7.
         let large = Tensor::full([1, 3, 64, 64], -1.0, options);
         let _ = large.narrow(3, 30, 34).fill_(1.0);
         let small = large.avg_pool2d([4, 4], [4, 4], [0, 0], false, true, None);
@@ -66,13 +64,7 @@ mod tests {
         let got = along(&slope, &offset, &large);
         let at = |x: i64| got.double_value(&[0, 0, 32, x]);
         assert!(at(30) - at(29) > 0.25, "{} {}", at(29), at(30));
-        assert!(
-            wide(&mask)
-                .diff::<Tensor>(1, 3, None, None)
-                .max()
-                .double_value(&[])
-                < 0.26
-        );
+        assert!(wide(&mask).diff::<Tensor>(1, 3, None, None).max().double_value(&[]) < 0.26);
         // A flat mask stays as it is.
         let flat = guided(&Tensor::full([1, 1, 16, 16], 0.4, options), &photo, 3, 1e-4);
         assert!((flat - 0.4).abs().max().double_value(&[]) < 1e-5);

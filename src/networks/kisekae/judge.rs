@@ -30,14 +30,7 @@ impl Layer {
 
     fn forward(&self, xs: &Tensor) -> Tensor {
         let s = self.stride;
-        xs.conv2d(
-            &self.weight.value(),
-            Some(&self.bias),
-            [s, s],
-            [1, 1],
-            [1, 1],
-            1,
-        )
+        xs.conv2d(&self.weight.value(), Some(&self.bias), [s, s], [1, 1], [1, 1], 1)
     }
 }
 
@@ -54,22 +47,14 @@ impl Scale {
         let down = path.sub("down");
         let layers = c.windows(2).zip(strides).enumerate();
         Scale {
-            down: layers
-                .map(|(k, (c, &stride))| Layer::new(&down.sub(k), c[0], c[1], stride, spectral))
-                .collect(),
-            head: Layer::new(
-                &path.sub("head"),
-                *c.last().expect("layers"),
-                1,
-                1,
-                spectral,
-            ),
+            down: layers.map(|(k, (c, &stride))| Layer::new(&down.sub(k), c[0], c[1], stride, spectral)).collect(),
+            head: Layer::new(&path.sub("head"), *c.last().expect("layers"), 1, 1, spectral),
         }
     }
 }
 
-/// Two patch discriminators (PatchGAN: Isola et al. 2017, arXiv 1611.07004) that see the picture, the warped article and the
-/// erasure: one of large patches, one of small ones, which judges texture.
+/// Two patch discriminators (PatchGAN: Isola et al. 2017, arXiv 1611.07004) that see the picture, the warped article
+/// and the erasure: one of large patches, one of small ones, which judges texture.
 #[derive(Debug)]
 pub struct Judge {
     scales: [Scale; 2],
@@ -81,22 +66,15 @@ impl Judge {
     pub fn new(path: &Path, config: &Config) -> Self {
         let c = config.width / 2;
         let spectral = config.discriminator_spectral_norm;
-        let large = Scale::new(
-            &path.sub("large"),
-            &[7, c, 2 * c, 4 * c],
-            &[2, 2, 2],
-            spectral,
-        );
+        let large = Scale::new(&path.sub("large"), &[7, c, 2 * c, 4 * c], &[2, 2, 2], spectral);
         let small = Scale::new(&path.sub("small"), &[7, c, 2 * c], &[1, 2], spectral);
-        Judge {
-            scales: [large, small],
-            kind: compute_kind(config),
-        }
+        Judge { scales: [large, small], kind: compute_kind(config) }
     }
 
     /// # Shapes
-    /// `picture`, `warped`: `[N, 3, H, W]` in [-1, 1]; `erasure`: `[N, 1, H, W]`. Returns logits `[N, P]`, each position of the large
-    /// patches as often as there are small ones for it, so that a mean over the positions weighs both scales the same.
+    /// `picture`, `warped`: `[N, 3, H, W]` in [-1, 1]; `erasure`: `[N, 1, H, W]`. Returns logits `[N, P]`, each
+    /// position of the large patches as often as there are small ones for it, so that a mean over the positions weighs
+    /// both scales the same.
     pub fn judge(&self, picture: &Tensor, warped: &Tensor, erasure: &Tensor) -> Judgement {
         let seen = Tensor::cat(&[picture, warped, erasure], 1).to_kind(self.kind); // [N, 7, H, W]
         let mut features = Vec::new();
@@ -108,14 +86,9 @@ impl Judge {
             }
             scale.head.forward(&xs).to_kind(Kind::Float)
         });
-        let [_, _, h, w] = maps[1].size()[..] else {
-            unreachable!("[N, 1, H, W]")
-        };
+        let [_, _, h, w] = maps[1].size()[..] else { unreachable!("[N, 1, H, W]") };
         let large = maps[0].upsample_nearest2d([h, w], None, None);
-        Judgement {
-            logits: Tensor::cat(&[large, maps[1].shallow_clone()], 1).flatten(1, -1),
-            features,
-        }
+        Judgement { logits: Tensor::cat(&[large, maps[1].shallow_clone()], 1).flatten(1, -1), features }
     }
 
     /// The weights' step of power iteration.

@@ -1,5 +1,6 @@
-//! One network for two questions about a picture of a person and an article: where the article is worn (the locator, which sees the
-//! person and the worn article), and where it would sit (the placer, which sees the person with a part erased).
+//! One network for two questions about a picture of a person and an article: where the article is worn (the locator,
+//! which sees the person and the worn article), and where it would sit (the placer, which sees the person with a part
+//! erased).
 
 use tch::{Kind, Tensor};
 
@@ -55,21 +56,13 @@ impl Matcher {
     pub fn forward(&self, person: &Tensor, article: &Tensor) -> Tensor {
         let placed = |xs: &Tensor| {
             let (n, _, h, w) = xs.size4().expect("[N, C, H, W]");
-            Tensor::cat(
-                &[xs.shallow_clone(), places(xs).expand([n, 2, h, w], false)],
-                1,
-            )
+            Tensor::cat(&[xs.shallow_clone(), places(xs).expand([n, 2, h, w], false)], 1)
         };
-        let (x, y) = (
-            self.person.forward(&placed(person)),
-            self.article.forward(&placed(article)),
-        );
+        let (x, y) = (self.person.forward(&placed(person)), self.article.forward(&placed(article)));
         let levels = x.len() - 1;
         let met = Self::met(levels);
-        let mean = y[levels]
-            .mean_dim([2, 3].as_slice(), true, Kind::Float)
-            .to_kind(y[levels].kind())
-            .expand_as(&x[levels]);
+        let mean =
+            y[levels].mean_dim([2, 3].as_slice(), true, Kind::Float).to_kind(y[levels].kind()).expand_as(&x[levels]);
         let mut xs = self.up[levels].forward(&Tensor::cat(&[&x[levels], &y[levels], &mean], 1));
         for k in (0..levels).rev() {
             let below = doubled(&xs);
@@ -86,16 +79,14 @@ impl Matcher {
         self.out.forward(&xs)
     }
 
-    /// What each place of the person finds in the article: a softmax over all places of it (Vaswani et al. 2017, arXiv 1706.03762).
+    /// What each place of the person finds in the article: a softmax over all places of it (Vaswani et al. 2017, arXiv
+    /// 1706.03762).
     fn attended(&self, x: &Tensor, y: &Tensor) -> Tensor {
         let (_, c, _, _) = x.size4().expect("[N, C, H, W]");
         let query = self.query.forward(x).flatten(2, -1); // [N, C, Q]
         let key = self.key.forward(y).flatten(2, -1); // [N, C, K]
         let scores = query.transpose(1, 2).bmm(&key) * (1.0 / (c as f64).sqrt()); // [N, Q, K]
-        let found = y
-            .flatten(2, -1)
-            .to_kind(Kind::Float)
-            .bmm(&scores.softmax(-1, Kind::Float).transpose(1, 2));
+        let found = y.flatten(2, -1).to_kind(Kind::Float).bmm(&scores.softmax(-1, Kind::Float).transpose(1, 2));
         found.reshape(x.size()).to_kind(x.kind())
     }
 }

@@ -1,13 +1,16 @@
 //! The preset `kisekae`: the garment is where knowing the article helps.
 //!
-//! 1. *Paint.* The painter restores erased parts of a person given the article that is worn there: supervised, on the pairs alone.
-//! 2. *Locate.* Where it restores better with the worn article than with another one, there the article is worn: what the locator
-//!    learns to see at once.
+//! 1. *Paint.* The painter restores erased parts of a person given the article that is worn there: supervised, on the
+//!    pairs alone.
+//! 2. *Locate.* Where it restores better with the worn article than with another one, there the article is worn: what
+//!    the locator learns to see at once.
 //! 3. *Place.* The placer learns from the locator where an article would sit on a person whose garment is erased.
-//! 4. *Warp.* The article comes to its place by matched moments and a learned residual flow; paint is a mix of what is warped and
-//!    what is rendered.
-//! 5. *Swap.* Locate the worn article, place the other, erase both regions and little more, paint, blend at a soft edge.
-//! 6. *Judge.* A discriminator sees restorations and swaps of other articles beside photos, with the warped article as its condition.
+//! 4. *Warp.* The article comes to its place by matched moments and a learned residual flow; paint is a mix of what is
+//!    warped and what is rendered.
+//! 5. *Swap.* Locate the worn article, place the other, erase both regions and little more, paint, blend at a soft
+//!    edge.
+//! 6. *Judge.* A discriminator sees restorations and swaps of other articles beside photos, with the warped article as
+//!    its condition.
 //!
 //! [`Generator`] holds the painter, the locator and the placer; `training/kisekae.rs` is the objective.
 
@@ -83,10 +86,7 @@ impl Generator {
     /// `erased`, `target`: `[N, 3, H, W]` in [-1, 1]; `erasure`: `[N, 1, H, W]`. Returns `[N, 1, H, W]`.
     pub fn place(&self, erased: &Tensor, erasure: &Tensor, target: &Tensor) -> Tensor {
         let region = article_region(target);
-        self.placer.forward(
-            &Tensor::cat(&[erased, erasure], 1),
-            &Tensor::cat(&[target, &region], 1),
-        )
+        self.placer.forward(&Tensor::cat(&[erased, erasure], 1), &Tensor::cat(&[target, &region], 1))
     }
 
     /// The mask that logits of [`Generator::locate`] make: 0 or 1.
@@ -94,7 +94,8 @@ impl Generator {
         logits.gt(self.begins).to_kind(Kind::Float)
     }
 
-    /// Where `worn` is worn, 0.5 at the cut: the mean of the photo's and its mirror image's, drawn to the photo's edges.
+    /// Where `worn` is worn, 0.5 at the cut: the mean of the photo's and its mirror image's, drawn to the photo's
+    /// edges.
     ///
     /// # Shapes
     /// As [`Generator::locate`]; values in [0, 1].
@@ -102,15 +103,11 @@ impl Generator {
         let mirrored = self.locate(&human.flip([3]), &worn.flip([3])).flip([3]);
         let logits = (self.locate(human, worn) + mirrored) * 0.5;
         let height = human.size()[2];
-        guided(
-            &(logits - self.begins).sigmoid(),
-            human,
-            reach(GUIDED, height),
-            EPS,
-        )
+        guided(&(logits - self.begins).sigmoid(), human, reach(GUIDED, height), EPS)
     }
 
-    /// What a swap rests on, besides the paint: the mask of the worn article, the erasure, the placement of the target within it.
+    /// What a swap rests on, besides the paint: the mask of the worn article, the erasure, the placement of the target
+    /// within it.
     fn sight(&self, human: &Tensor, worn: Option<&Tensor>, target: &Tensor) -> Sight {
         let height = human.size()[2];
         let bit = |mask: Tensor| mask.gt(0.5).to_kind(Kind::Float);
@@ -119,18 +116,11 @@ impl Generator {
         let mask = bit(located.shallow_clone());
         // The target may need more room than the worn article had, but not much more: what is repainted is invented.
         let generous = widened(&mask, reach(3.0, height));
-        let room = self
-            .place(&erased(human, &generous), &generous, target)
-            .sigmoid();
+        let room = self.place(&erased(human, &generous), &generous, target).sigmoid();
         let erasure = widened(&mask, reach(1.0, height)).maximum(&(bit(room) * generous));
         let left = erased(human, &erasure);
         let placement = self.place(&left, &erasure, target).sigmoid() * &erasure;
-        Sight {
-            located,
-            erasure,
-            left,
-            placement,
-        }
+        Sight { located, erasure, left, placement }
     }
 
     /// Puts `target` on `human`, who wears `worn`, if that is known.
@@ -139,8 +129,7 @@ impl Generator {
     /// All three: `[N, 3, H, W]` in [-1, 1].
     pub fn swap(&self, human: &Tensor, worn: Option<&Tensor>, target: &Tensor) -> Swap {
         let sight = self.sight(human, worn, target);
-        let painting =
-            (self.painter).forward(&sight.left, &sight.erasure, target, &sight.placement);
+        let painting = (self.painter).forward(&sight.left, &sight.erasure, target, &sight.placement);
         let edge = [3, 3];
         let mask = (sight.erasure).avg_pool2d(edge, [1, 1], [1, 1], false, false, None);
         let edges = lines(&sight.located, human, reach(GUIDED, human.size()[2]), EPS);
@@ -159,15 +148,14 @@ impl Generator {
         }
     }
 
-    /// The picture, the article as warped onto it, and the region in question, as [`Judge::judge`] takes them, for an article that
-    /// is worn in the picture or might be.
+    /// The picture, the article as warped onto it, and the region in question, as [`Judge::judge`] takes them, for an
+    /// article that is worn in the picture or might be.
     ///
     /// # Shapes
     /// Both: `[N, 3, H, W]` in [-1, 1]. Returns `[N, 3, H, W]` and `[N, 1, H, W]`.
     pub fn condition(&self, human: &Tensor, article: &Tensor) -> [Tensor; 2] {
         let sight = self.sight(human, Some(article), article);
-        let painting =
-            (self.painter).forward(&sight.left, &sight.erasure, article, &sight.placement);
+        let painting = (self.painter).forward(&sight.left, &sight.erasure, article, &sight.placement);
         [painting.warped, sight.erasure]
     }
 }

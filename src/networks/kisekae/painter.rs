@@ -27,7 +27,8 @@ pub struct Painting {
     pub residual: Tensor,
 }
 
-/// Two encoders; a decoder whose every level sees the article's layer warped to where the article is to sit, and refines the warp.
+/// Two encoders; a decoder whose every level sees the article's layer warped to where the article is to sit, and
+/// refines the warp.
 #[derive(Debug)]
 pub struct Painter {
     person: Encoder,
@@ -65,24 +66,14 @@ impl Painter {
     }
 
     /// # Shapes
-    /// `erased`: `[N, 3, H, W]` in [-1, 1], 0 where `erasure` (`[N, 1, H, W]`) is 1; `article`: `[N, 3, H, W]` in [-1, 1];
-    /// `placement`: `[N, 1, H, W]` in [0, 1], where the article is to sit.
-    pub fn forward(
-        &self,
-        erased: &Tensor,
-        erasure: &Tensor,
-        article: &Tensor,
-        placement: &Tensor,
-    ) -> Painting {
+    /// `erased`: `[N, 3, H, W]` in [-1, 1], 0 where `erasure` (`[N, 1, H, W]`) is 1; `article`: `[N, 3, H, W]` in [-1,
+    /// 1]; `placement`: `[N, 1, H, W]` in [0, 1], where the article is to sit.
+    pub fn forward(&self, erased: &Tensor, erasure: &Tensor, article: &Tensor, placement: &Tensor) -> Painting {
         let (n, _, h, w) = erased.size4().expect("[N, 3, H, W]");
         let places = places(erased).expand([n, 2, h, w], false);
         let region = article_region(article);
-        let x = self
-            .person
-            .forward(&Tensor::cat(&[erased, erasure, placement, &places], 1));
-        let y = self
-            .article
-            .forward(&Tensor::cat(&[article, &region, &places], 1));
+        let x = self.person.forward(&Tensor::cat(&[erased, erasure, placement, &places], 1));
+        let y = self.article.forward(&Tensor::cat(&[article, &region, &places], 1));
         let base = affine(placement, &filled(&region));
         let levels = x.len() - 1;
         let deepest = warped(&y[levels], &averaged(&base, 1 << levels));
@@ -105,15 +96,8 @@ impl Painter {
         }
         let (colours, inside) = (warped(article, &flow), warped(&region, &flow));
         let kind = xs.kind();
-        let seen = [
-            doubled(&xs),
-            x[0].shallow_clone(),
-            colours.to_kind(kind),
-            inside.to_kind(kind),
-        ];
-        let ys = self
-            .out
-            .forward(&self.up[0].forward(&Tensor::cat(&seen, 1))); // [N, 4, H, W]
+        let seen = [doubled(&xs), x[0].shallow_clone(), colours.to_kind(kind), inside.to_kind(kind)];
+        let ys = self.out.forward(&self.up[0].forward(&Tensor::cat(&seen, 1))); // [N, 4, H, W]
         let (rendered, mix) = (ys.narrow(1, 0, 3).tanh(), ys.narrow(1, 3, 1).sigmoid());
         Painting {
             paint: rendered.lerp_tensor(&colours, &mix.expand_as(&rendered)),

@@ -1,5 +1,5 @@
-//! How far each place of a photo is from anything that the article shows: the locator's most telling hint at the photo's full
-//! resolution, where its own layers have long lost the outline.
+//! How far each place of a photo is from anything that the article shows: the locator's most telling hint at the
+//! photo's full resolution, where its own layers have long lost the outline.
 
 use tch::{Kind, Tensor};
 
@@ -10,11 +10,12 @@ const FAR: f64 = 0.5;
 /// Distances up to here count alike: one grey level. The root of less would be the root of rounding.
 const NEAR: f64 = 1.0 / 255.0;
 
-/// For each pixel the distance of its colour, and of its 3 x 3 surroundings, to the nearest of the article's: root mean squares,
-/// from -1 (the same) to 1 (nothing like it). No gradient goes through it.
+/// For each pixel the distance of its colour, and of its 3 x 3 surroundings, to the nearest of the article's: root mean
+/// squares, from -1 (the same) to 1 (nothing like it). No gradient goes through it.
 ///
 /// # Shapes
-/// `human`, `article`: `[N, 3, H, W]` in [-1, 1]; `region`: `[N, 1, H, W]`, the article's own. Returns `[N, 2, H, W]`, float32.
+/// `human`, `article`: `[N, 3, H, W]` in [-1, 1]; `region`: `[N, 1, H, W]`, the article's own. Returns `[N, 2, H, W]`,
+/// float32.
 pub fn palette_distance(human: &Tensor, article: &Tensor, region: &Tensor) -> Tensor {
     let (n, _, h, w) = human.size4().expect("[N, 3, H, W]");
     let stride = ((h * w) as f64 / PLACES).sqrt().ceil().max(1.0) as usize;
@@ -28,12 +29,7 @@ pub fn palette_distance(human: &Tensor, article: &Tensor, region: &Tensor) -> Te
         let maps = [1, 3].map(|side| {
             let described = |xs: &Tensor| {
                 let [pad, k] = [side / 2, side];
-                let columns = xs.replication_pad2d([pad, pad, pad, pad]).im2col(
-                    [k, k],
-                    [1, 1],
-                    [0, 0],
-                    [1, 1],
-                ); // [N, 3 k k, H W]
+                let columns = xs.replication_pad2d([pad, pad, pad, pad]).im2col([k, k], [1, 1], [0, 0], [1, 1]); // [N, 3 k k, H W]
                 columns.reshape([n, -1, h, w])
             };
             let (people, articles) = (described(human), sparse(&described(article)));
@@ -42,14 +38,10 @@ pub fn palette_distance(human: &Tensor, article: &Tensor, region: &Tensor) -> Te
                 .map(|i| {
                     // |x - y|^2 = |x|^2 + |y|^2 - 2 x y, one picture after the other: all at once would fill the memory.
                     let (x, y) = (people.get(i).flatten(1, -1), articles.get(i));
-                    let own = y
-                        .square()
-                        .sum_dim_intlist([0].as_slice(), true, Kind::Float);
+                    let own = y.square().sum_dim_intlist([0].as_slice(), true, Kind::Float);
                     let cross = (own + outside.get(i)).addmm(&x.transpose(0, 1), &(&y * -2.0)); // [H W, K]
                     let least = cross.amin([1], false);
-                    least
-                        + x.square()
-                            .sum_dim_intlist([0].as_slice(), false, Kind::Float)
+                    least + x.square().sum_dim_intlist([0].as_slice(), false, Kind::Float)
                 })
                 .collect();
             let squares = Tensor::stack(&nearest, 0).reshape([n, 1, h, w]);
@@ -80,8 +72,8 @@ mod tests {
         // The upper rows have the article's colour; the lower ones lie 0.4 of the range away: 0.4 / 0.5 * 2 - 1.
         assert!((maps.double_value(&[0, 0, 0, 3]) + 1.0 - 4.0 / 255.0).abs() < 1e-5);
         assert!((maps.double_value(&[0, 0, 3, 0]) - 0.6).abs() < 1e-4);
-        // The second row sees a white row below it: 9 pixels, 3 of them 0.4 away, the nearest article patch at the left edge is all
-        // 0.2: sqrt(3 / 9) * 0.4 / 0.5 * 2 - 1.
+        // The second row sees a white row below it: 9 pixels, 3 of them 0.4 away, the nearest article patch at the left
+        // edge is all 0.2: sqrt(3 / 9) * 0.4 / 0.5 * 2 - 1.
         let expected = (1.0f64 / 3.0).sqrt() * 1.6 - 1.0;
         let found = maps.double_value(&[0, 1, 1, 1]);
         assert!((found - expected).abs() < 1e-3, "{found} {expected}");

@@ -2,13 +2,13 @@
 
 use tch::{Kind, Tensor};
 
-/// How far, of the range from black to white, a pixel's colour lies from the background's where it begins to count as the article,
-/// and where it counts in full.
+/// How far, of the range from black to white, a pixel's colour lies from the background's where it begins to count as
+/// the article, and where it counts in full.
 const NEAR: f64 = 0.03;
 const FAR: f64 = 0.08;
 
-/// What is not background, whatever colour the background has: the middle (median) colour of the picture's border, each channel for
-/// itself. A pixel counts by the channel in which it differs most.
+/// What is not background, whatever colour the background has: the middle (median) colour of the picture's border, each
+/// channel for itself. A pixel counts by the channel in which it differs most.
 ///
 /// # Shapes
 /// `article`: `[N, 3, H, W]` in [-1, 1]. Returns `[N, 1, H, W]` in [0, 1].
@@ -17,15 +17,12 @@ pub fn article_region(article: &Tensor) -> Tensor {
     let edge = |dim: i64, at: i64| article.select(dim, at);
     let border = Tensor::cat(&[edge(2, 0), edge(2, h - 1), edge(3, 0), edge(3, w - 1)], 2); // [N, 3, 2 (H + W)]
     let (background, _) = border.median_dim(2, false);
-    let apart = (article - background.reshape([n, c, 1, 1]))
-        .abs()
-        .amax([1], true)
-        * 0.5;
+    let apart = (article - background.reshape([n, c, 1, 1])).abs().amax([1], true) * 0.5;
     ((apart - NEAR) * (1.0 / (FAR - NEAR))).clamp(0.0, 1.0)
 }
 
-/// The same with what lies inside it: pixels that have some of the region to the left and right of them and above and below. A white
-/// garment on white is mostly outline; its place is that of what the outline holds.
+/// The same with what lies inside it: pixels that have some of the region to the left and right of them and above and
+/// below. A white garment on white is mostly outline; its place is that of what the outline holds.
 ///
 /// # Shapes
 /// `region`: `[N, 1, H, W]` in [0, 1]. Returns the same.
@@ -59,10 +56,7 @@ impl Moments {
         let total = sum(mask.shallow_clone());
         let middle = sum(&mask * places) / &total;
         let square = sum(&mask * (places - &middle).square()) / &total;
-        Moments {
-            spread: square.sqrt().clamp_min(Self::LEAST),
-            middle,
-        }
+        Moments { spread: square.sqrt().clamp_min(Self::LEAST), middle }
     }
 }
 
@@ -114,9 +108,6 @@ mod tests {
         let moments = Moments::of(&mask, &places(&mask));
         assert!((moments.middle.double_value(&[0, 0, 0, 0]) + 0.25).abs() < 1e-5);
         assert!((moments.spread.double_value(&[0, 0, 0, 0]) - 0.5).abs() < 1e-5);
-        assert_eq!(
-            moments.spread.double_value(&[0, 1, 0, 0]),
-            f64::from(0.03f32)
-        );
+        assert_eq!(moments.spread.double_value(&[0, 1, 0, 0]), f64::from(0.03f32));
     }
 }

@@ -5,17 +5,15 @@ use tch::Tensor;
 use super::blocks::places;
 use super::region::Moments;
 
-/// The affine flow that puts a region of the article where the placement is: matched middles, and deviations along both axes.
+/// The affine flow that puts a region of the article where the placement is: matched middles, and deviations along both
+/// axes.
 ///
 /// # Shapes
-/// `placement`, `region`: `[N, 1, H, W]`, 0 or more. Returns `[N, 2, H, W]`: for each pixel of the person, where in the article its
-/// colour comes from, in the coordinates of [`places`].
+/// `placement`, `region`: `[N, 1, H, W]`, 0 or more. Returns `[N, 2, H, W]`: for each pixel of the person, where in the
+/// article its colour comes from, in the coordinates of [`places`].
 pub fn affine(placement: &Tensor, region: &Tensor) -> Tensor {
     let places = places(placement);
-    let (there, here) = (
-        Moments::of(placement, &places),
-        Moments::of(region, &places),
-    );
+    let (there, here) = (Moments::of(placement, &places), Moments::of(region, &places));
     (places - there.middle) / there.spread * here.spread + here.middle
 }
 
@@ -37,10 +35,7 @@ mod tests {
 
     fn block(top: i64, left: i64, height: i64, width: i64) -> Tensor {
         let mask = Tensor::zeros([1, 1, 16, 16], (Kind::Float, Device::Cpu));
-        let _ = mask
-            .narrow(2, top, height)
-            .narrow(3, left, width)
-            .fill_(1.0);
+        let _ = mask.narrow(2, top, height).narrow(3, left, width).fill_(1.0);
         mask
     }
 
