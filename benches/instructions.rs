@@ -116,7 +116,7 @@ fn noise() -> Part {
 
 fn adam() -> Part {
     let (mut values, gradient) = (gaussian(0), gaussian(1));
-    let mut adam = Adam::new(&values, &Config::default(), 2e-4);
+    let mut adam = Adam::new(&values, &Config::preset(Preset::Paper), 2e-4);
     part(MILLION, move || adam.step(&mut values, &gradient, 1.0))
 }
 
@@ -140,7 +140,7 @@ fn tensors() -> Part {
 }
 
 fn config() -> Part {
-    let text = Config::default().to_json();
+    let text = Config::preset(Preset::Paper).to_json();
     part(100, move || [(); 100].map(|()| Config::from_json(&text).unwrap()))
 }
 

@@ -10,7 +10,7 @@ pub enum Error {
     Setting { field: String, expected: String, got: String },
     /// A name that nobody knows, with the nearest one that is known.
     #[error("unknown {kind} `{name}`{}", .nearest.as_ref().map(|n| format!(", did you mean `{n}`?")).unwrap_or_default())]
-    UnknownName { kind: &'static str, name: String, nearest: Option<String> },
+    UnknownName { kind: Named, name: String, nearest: Option<String> },
     /// A file or folder that is not there.
     #[error("{}: no such {what}", .path.display())]
     NotFound { path: PathBuf, what: &'static str },
@@ -38,6 +38,35 @@ pub enum Error {
     /// libtorch refused.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
+}
+
+/// What an unknown name was meant to name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    Setting,
+    Preset,
+    /// The id of a pair.
+    Id,
+    Split,
+    Network,
+    /// A tensor of a network.
+    Parameter,
+    /// A person's decision on a pair.
+    Standing,
+}
+
+impl std::fmt::Display for Named {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Named::Setting => "setting",
+            Named::Preset => "preset",
+            Named::Id => "id",
+            Named::Split => "split",
+            Named::Network => "network",
+            Named::Parameter => "parameter",
+            Named::Standing => "standing",
+        })
+    }
 }
 
 pub type Result<T> = std::result::Result<T, Error>;
@@ -79,7 +108,7 @@ impl Error {
     }
 
     /// An unknown name among the known ones.
-    pub fn unknown<'a>(kind: &'static str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+    pub fn unknown<'a>(kind: Named, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         let nearest = known
             .into_iter()
             .map(|k| (strsim::jaro_winkler(k, &name.to_lowercase()), k))
@@ -114,7 +143,7 @@ mod tests {
     #[test]
     fn an_unknown_name_brings_the_nearest_known_one() {
         let known = ["epochs", "batch_size", "learning_rate"];
-        let text = |name| Error::unknown("setting", name, known).to_string();
+        let text = |name| Error::unknown(Named::Setting, name, known).to_string();
         assert_eq!(text("epoch"), "unknown setting `epoch`, did you mean `epochs`?");
         assert_eq!(text("Batchsize"), "unknown setting `Batchsize`, did you mean `batch_size`?");
         assert_eq!(text("zzz"), "unknown setting `zzz`");

@@ -45,4 +45,4 @@ pub mod training;
 mod bindings;
 
 pub use config::Config;
-pub use error::{AtPath, Error, Result};
+pub use error::{AtPath, Error, Named, Result};

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::arrays::{from_python, to_python};
 use crate::curation::{OPTIONS, Options, Reason, Row, Standing, as_png, thumbnail};
-use crate::error::Error;
+use crate::error::{Error, Named};
 
 /// The thresholds of curation: name, default and help.
 #[pyfunction]
@@ -60,7 +60,7 @@ pub fn inspect<'py>(
                 "kept" => Standing::Kept,
                 "excluded" => Standing::Excluded,
                 name => {
-                    return Err(Error::unknown("standing", name, ["open", "kept", "excluded"]));
+                    return Err(Error::unknown(Named::Standing, name, ["open", "kept", "excluded"]));
                 }
             };
             Ok(Row { human, article, standing })

@@ -6,7 +6,7 @@ use pyo3::exceptions::{
     PyValueError,
 };
 
-use crate::error::Error;
+use crate::error::{Error, Named};
 
 impl From<Error> for PyErr {
     fn from(error: Error) -> PyErr {
@@ -15,9 +15,11 @@ impl From<Error> for PyErr {
             Error::Setting { .. } | Error::Content { .. } | Error::Array { .. } => PyValueError::new_err(text),
             Error::UnknownName { kind, .. } => match kind {
                 // As for any unknown keyword.
-                "setting" => PyTypeError::new_err(text),
-                "id" => PyKeyError::new_err(text),
-                _ => PyValueError::new_err(text),
+                Named::Setting => PyTypeError::new_err(text),
+                Named::Id => PyKeyError::new_err(text),
+                Named::Preset | Named::Split | Named::Network | Named::Parameter | Named::Standing => {
+                    PyValueError::new_err(text)
+                }
             },
             Error::NotFound { .. } => PyFileNotFoundError::new_err(text),
             Error::Io { path, source } => match source.raw_os_error() {

@@ -34,6 +34,7 @@ fn system(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
 fn _cagan(module: &Bound<'_, PyModule>) -> PyResult<()> {
     crate::training::set_capture(graph::TorchGraph::make);
     module.add_class::<config::PyConfig>()?;
+    config::add_properties(&module.py().get_type::<config::PyConfig>())?;
     module.add_class::<dataset::PyPair>()?;
     module.add_class::<dataset::PyPairs>()?;
     module.add_class::<swapper::PySwap>()?;

@@ -166,7 +166,7 @@ impl PySwapper {
     #[new]
     #[pyo3(signature = (path, device=None))]
     fn new(py: Python<'_>, path: PathBuf, device: Option<&str>) -> PyResult<Self> {
-        let device = device.map_or_else(|| crate::Config::default().device, str::to_owned);
+        let device = device.map_or_else(|| crate::Config::default().device.clone(), str::to_owned);
         let swapper = py.detach(|| Swapper::open(&path, &device))?;
         Ok(PySwapper {
             config: PyConfig(swapper.config.clone()),

@@ -11,7 +11,7 @@ use super::arrays::{from_dict, from_numpy, into_numpy, to_dict, to_numpy, to_pyt
 use super::config::PyConfig;
 use super::dataset::PyPairs;
 use crate::data::{LeftOut, Triplet};
-use crate::error::Error;
+use crate::error::{Error, Named};
 use crate::networks::Parameters;
 use crate::training::{Event, Pass, Resume, Trainer, train};
 
@@ -43,7 +43,7 @@ fn parameters<'a>(trainer: &'a mut Trainer, network: &str) -> PyResult<&'a mut P
     match network {
         "generator" => Ok(&mut trainer.models.generator_parameters),
         "discriminator" => Ok(&mut trainer.models.discriminator_parameters),
-        _ => Err(Error::unknown("network", network, ["generator", "discriminator"]).into()),
+        _ => Err(Error::unknown(Named::Network, network, ["generator", "discriminator"]).into()),
     }
 }
 

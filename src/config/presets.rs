@@ -1,48 +1,8 @@
-//! The presets: rows of what differs from the defaults, each with its source.
+//! The presets: their differences from the defaults of the table, each with its source.
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::error::{Error, Result};
-
-/// A named row of differences.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Preset {
-    /// The 2017 article on swimwear.
-    Vasily,
-    /// Jetchev & Bergmann, arXiv 1709.04695.
-    Paper,
-    /// Ours: erase and repaint, knowing the article.
-    #[default]
-    Kisekae,
-    /// The article's networks, tiny: seconds on a CPU, for tests.
-    Smoke,
-}
-
-impl Preset {
-    pub const ALL: [Preset; 4] = [Preset::Kisekae, Preset::Vasily, Preset::Paper, Preset::Smoke];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Preset::Vasily => "vasily",
-            Preset::Paper => "paper",
-            Preset::Kisekae => "kisekae",
-            Preset::Smoke => "smoke",
-        }
-    }
-}
-
-impl std::str::FromStr for Preset {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        Preset::ALL
-            .into_iter()
-            .find(|preset| preset.name() == name)
-            .ok_or_else(|| Error::unknown("preset", name, Preset::ALL.map(Preset::name)))
-    }
-}
+use super::choices::Preset;
 
 /// What differs from the defaults: setting, value, source.
 #[rustfmt::skip]
@@ -51,7 +11,6 @@ pub(super) fn rows(preset: Preset) -> Vec<(&'static str, Value, &'static str)> {
         ("architecture", json!("vasily"), "[A]"),
         ("image_size", json!([256, 256]), "[A] 256 x 256"),
         ("width", json!(512), "[A] ch = 512"),
-        ("generator_copies", json!("none"), "[A] has none"),
         ("discriminator_noise", json!(0.2), "[A] sigma 0.2"),
         ("crop_margin", json!(0), "[A] mentions no crop"),
         ("flip", json!(true), "[A] human and worn together; the target on its own [we]"),
@@ -68,16 +27,12 @@ pub(super) fn rows(preset: Preset) -> Vec<(&'static str, Value, &'static str)> {
             ("architecture", json!("kisekae"), "[we]"),
             ("image_size", json!([64, 48]), "[we] what two CPU cores learn in half an hour"),
             ("width", json!(64), "[we] half a million weights a network"),
-            ("generator_copies", json!("none"), "[we] has none"),
             ("crop_margin", json!(2), "[we]"),
-            ("identity_weight", json!(0.0), "[we] has no such term"),
-            ("cycle_weight", json!(0.0), "[we] has no such term"),
             ("adversarial_weight", json!(0.1), "[we]"),
             ("warp_weight", json!(0.5), "[we]"),
             ("bending_weight", json!(1.0), "[we]"),
             ("adversarial_loss", json!("hinge"), "[we]"),
             ("feature_weight", json!(5.0), "[we]"),
-            ("discriminator_norm", json!("none"), "[we] a spectral norm"),
             ("discriminator_spectral_norm", json!(true), "[we]"),
             ("place_after", json!(5_600), "[we] 700 steps"),
             ("judge_after", json!(20_000), "[we] 2,500 steps"),

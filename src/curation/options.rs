@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Named, Result};
 
 /// What counts as wrong. `benchmarks/README.md` tells how the defaults were found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,7 +74,7 @@ impl Options {
         for (name, value) in given {
             let names = OPTIONS.iter().map(|option| option.0);
             let old = map.get_mut(name);
-            let old = old.ok_or_else(|| Error::unknown("setting", name, names))?;
+            let old = old.ok_or_else(|| Error::unknown(Named::Setting, name, names))?;
             let number = value.as_f64();
             *old = match (old.is_u64(), number) {
                 (true, Some(n)) if n.fract() == 0.0 && (0.0..4e9).contains(&n) => (n as u32).into(),

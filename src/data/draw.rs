@@ -184,8 +184,9 @@ mod tests {
     use crate::config::Preset;
     use serde_json::json;
 
-    fn config() -> Config {
-        Config::with(Preset::Paper, json!({"batch_size": 3, "seed": 5})).unwrap()
+    fn config(batch_size: usize, seed: u64, colour_jitter: f64) -> Config {
+        let overrides = json!({"batch_size": batch_size, "seed": seed, "colour_jitter": colour_jitter});
+        Config::with(Preset::Paper, overrides).unwrap()
     }
 
     /// All articles differ, and no pair has a group.
@@ -196,7 +197,7 @@ mod tests {
 
     #[test]
     fn each_pass_takes_every_pair_once_and_the_target_is_never_worn() {
-        let draws: Vec<Draw> = (0..7).map(|step| Draw::of_step(&config(), &targets(7), step)).collect();
+        let draws: Vec<Draw> = (0..7).map(|step| Draw::of_step(&config(3, 5, 0.0), &targets(7), step)).collect();
         // 7 steps of 3 are 3 passes over 7.
         let humans: Vec<usize> = draws.iter().flat_map(|d| &d.human).map(|p| p.index).collect();
         for pass in humans.chunks(7) {
@@ -218,21 +219,21 @@ mod tests {
 
     #[test]
     fn a_draw_depends_on_seed_and_step_alone() {
-        let config = Config { colour_jitter: 0.2, ..config() };
-        let draw = Draw::of_step(&config, &targets(9), 4);
-        assert_eq!(draw, Draw::of_step(&config, &targets(9), 4));
-        assert_ne!(draw, Draw::of_step(&config, &targets(9), 5));
-        let other = Config { seed: 6, ..config.clone() };
+        let jittered = config(3, 5, 0.2);
+        let draw = Draw::of_step(&jittered, &targets(9), 4);
+        assert_eq!(draw, Draw::of_step(&jittered, &targets(9), 4));
+        assert_ne!(draw, Draw::of_step(&jittered, &targets(9), 5));
+        let other = config(3, 6, 0.2);
         assert_ne!(draw, Draw::of_step(&other, &targets(9), 4));
         // Colours have a stream of their own: without them the rest of the draw stays.
-        let plain = Config { colour_jitter: 0.0, ..config };
+        let plain = config(3, 5, 0.0);
         let without = Draw { colours: vec![], ..draw };
         assert_eq!(without, Draw::of_step(&plain, &targets(9), 4));
     }
 
     #[test]
     fn with_two_pairs_the_target_is_the_other() {
-        let config = Config { batch_size: 2, ..config() };
+        let config = config(2, 5, 0.0);
         for step in 0..20 {
             let draw = Draw::of_step(&config, &targets(2), step);
             for (human, target) in draw.human.iter().zip(&draw.target) {
@@ -249,7 +250,7 @@ mod tests {
         let targets = Targets::new(&contents, &groups).unwrap();
         let mut met = vec![vec![false; 6]; 4];
         for step in 0..200 {
-            let draw = Draw::of_step(&config(), &targets, step);
+            let draw = Draw::of_step(&config(3, 5, 0.0), &targets, step);
             for (human, target) in draw.human.iter().zip(&draw.target) {
                 met[human.index][target.index] = true;
             }

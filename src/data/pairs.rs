@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::layouts::{self, Row};
 use super::listing;
-use crate::error::{AtPath, Error, Result};
+use crate::error::{AtPath, Error, Named, Result};
 use crate::random::rng;
 
 /// One pair on disk.
@@ -165,7 +165,7 @@ impl Pairs {
         self.pairs
             .iter()
             .find(|pair| pair.id == id)
-            .ok_or_else(|| Error::unknown("id", id, self.pairs.iter().map(|p| p.id.as_str())))
+            .ok_or_else(|| Error::unknown(Named::Id, id, self.pairs.iter().map(|p| p.id.as_str())))
     }
 
     /// How many pairs each named split has; pairs of no split do not count.
@@ -184,7 +184,7 @@ impl Pairs {
     pub fn of_split(&self, split: &str) -> Result<Pairs> {
         let splits = self.splits();
         if !splits.contains_key(split) {
-            return Err(Error::unknown("split", split, splits.into_keys()));
+            return Err(Error::unknown(Named::Split, split, splits.into_keys()));
         }
         Ok(self.with(|_, pair| pair.split.as_deref() == Some(split)))
     }

@@ -84,7 +84,7 @@ impl Resident {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Architecture, Config};
+    use crate::config::Config;
     use crate::data::draw::Targets;
 
     #[test]
@@ -93,8 +93,7 @@ mod tests {
         let values: Vec<u8> = (0..3).flat_map(|y| (0..4).map(move |x| 10 * y + x)).collect();
         let mut resident = Resident::allocate(2, [3, 4], Device::Cpu).unwrap();
         resident.fill(1, &[&values.repeat(3)]);
-        let config =
-            Config { architecture: Architecture::Vasily, image_size: [2, 3], crop_margin: 1, ..Config::default() };
+        let config = Config::unchecked(|settings| (settings.image_size, settings.crop_margin) = ([2, 3], 1));
         let set = Set {
             config,
             files: Vec::new(),

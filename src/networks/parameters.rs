@@ -8,7 +8,7 @@ use std::rc::Rc;
 use tch::{Device, Kind, Tensor};
 
 use crate::config::Precision;
-use crate::error::{Error, Result};
+use crate::error::{Error, Named, Result};
 use crate::random::rng;
 use rand::Rng;
 use rand_distr::{Distribution, Normal};
@@ -263,7 +263,7 @@ impl Parameters {
 fn compare(entries: &[Entry], tensors: &HashMap<String, Tensor>) -> Result<()> {
     let names = || entries.iter().map(|entry| entry.name.as_str());
     if let Some(name) = tensors.keys().find(|name| names().all(|known| known != *name)) {
-        return Err(Error::unknown("parameter", name, names()));
+        return Err(Error::unknown(Named::Parameter, name, names()));
     }
     for Entry { name, shape, .. } in entries {
         let got = match tensors.get(name) {

@@ -125,6 +125,7 @@ impl Update {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Preset;
 
     fn flat(values: &[f32]) -> Tensor {
         Tensor::from_slice(values)
@@ -132,7 +133,7 @@ mod tests {
 
     #[test]
     fn the_first_step_is_the_rate_and_the_second_is_worked_by_hand() {
-        let config = Config { adam_epsilon: 1e-8, ..Config::default() };
+        let config = Config::preset(Preset::Paper);
         let mut values = flat(&[1.0, 1.0]);
         let mut adam = Adam::new(&values, &config, 0.1);
         adam.step(&mut values, &flat(&[0.5, -3.0]), 1.0);
@@ -151,7 +152,7 @@ mod tests {
 
     #[test]
     fn both_forms_are_one_update() {
-        let config = Config::default();
+        let config = Config::preset(Preset::Paper);
         let draw = |number| {
             let mut t = Tensor::zeros([1000], (Kind::Float, Device::Cpu));
             crate::random::fill_normal(&mut t, 1.0, 1, "adam", number);

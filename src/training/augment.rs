@@ -156,6 +156,8 @@ fn places(like: &Tensor, dim: i64) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Preset;
+    use serde_json::json;
 
     fn with(flags: [bool; 3], range: ValueRange, draw: &[f32]) -> Augment {
         Augment {
@@ -218,7 +220,7 @@ mod tests {
 
     #[test]
     fn draws_stay_within_the_sources_bounds_and_come_from_seed_and_step() {
-        let config = Config { augment_cutout: true, image_size: [64, 32], ..Config::default() };
+        let config = Config::with(Preset::Paper, json!({"augment_cutout": true, "image_size": [64, 32]})).unwrap();
         let like = Tensor::zeros([1], (Kind::Float, tch::Device::Cpu));
         let draw = |pass, step| Augment::draw(&config, pass, 2000, step, &like).table().unwrap();
         let table = draw(Pass::Generator, 3);

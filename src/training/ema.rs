@@ -62,9 +62,12 @@ impl Ema {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Preset;
+    use serde_json::json;
 
     fn config(ema_images: u64, ema_rampup: f64) -> Config {
-        Config { ema_images, ema_rampup, batch_size: 4, ..Config::default() }
+        let overrides = json!({"ema_images": ema_images, "ema_rampup": ema_rampup, "batch_size": 4});
+        Config::with(Preset::Paper, overrides).unwrap()
     }
 
     #[test]

@@ -127,6 +127,8 @@ fn rasterised(shapes: &Tensor, [height, width]: [i64; 2]) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Preset;
+    use serde_json::json;
 
     #[test]
     fn shapes_by_hand() {
@@ -141,7 +143,7 @@ mod tests {
 
     #[test]
     fn draws_come_from_seed_and_step_and_masks_take_their_share() {
-        let config = Config { batch_size: 8, withhold_worn: 0.5, ..Config::default() };
+        let config = Config::with(Preset::Kisekae, json!({"batch_size": 8, "withhold_worn": 0.5})).unwrap();
         let draw = |step| Erasures::draw(&config, step, Device::Cpu);
         assert_eq!(draw(3).blobs, draw(3).blobs);
         assert_ne!(draw(3).blobs, draw(4).blobs);

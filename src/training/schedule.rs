@@ -28,10 +28,14 @@ pub fn rate_factor(config: &Config, images_seen: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Preset;
+    use serde_json::json;
 
     #[test]
     fn a_cosine_is_flat_at_its_ends() {
-        let config = Config { schedule: Schedule::Cosine, schedule_start: 100, schedule_end: 500, ..Config::default() };
+        let config =
+            Config::with(Preset::Paper, json!({"schedule": "cosine", "schedule_start": 100, "schedule_end": 500}))
+                .unwrap();
         let at = |seen| rate_factor(&config, seen);
         assert_eq!((at(0), at(100)), (1.0, 1.0));
         // cos(pi / 4) = .70711 a quarter of the way, 0 half way.

@@ -33,8 +33,11 @@ fn the_papers_parameters() {
 }
 
 #[test]
-fn the_default_config() {
-    insta::assert_snapshot!(Config::default().to_json());
+fn the_presets_configs() {
+    assert_eq!(Config::default(), Config::preset(Preset::default()));
+    for preset in [Preset::Kisekae, Preset::Paper] {
+        insta::assert_snapshot!(preset.name(), Config::preset(preset).to_json());
+    }
 }
 
 fn drawn(shape: &[i64], number: u64) -> Tensor {

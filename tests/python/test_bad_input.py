@@ -73,7 +73,7 @@ def test_sizes_name_the_nearest_ones(overrides, parts):
         ({"architecture": "unet"}, ["architecture: expected one of vasily, paper", "unet"]),
         ({"flip": "yes"}, ["flip: expected true or false", "yes"]),
         ({"flip": 1}, ["flip: expected true or false", "1"]),
-        ({"generator_copies": "worn"}, ["generator_copies: expected none", "worn"]),
+        ({"generator_copies": "worn"}, ["generator_copies: expected", "worn"]),
         ({"crop_margin": 257}, ["crop_margin: expected 0 to 256", "257"]),
         ({"threads": 5000}, ["threads: expected 0 to 1024", "5000"]),
         ({"seed": -1}, ["seed: expected", "-1"]),

@@ -3,6 +3,7 @@
 import ast
 import copy
 import doctest
+import importlib
 import inspect
 import io
 import json
@@ -88,6 +89,22 @@ def test_every_setting_is_an_attribute_and_stands_in_the_text():
             assert json.loads(shown[2]) == values[name]
             assert re.match(r"\[(A|P|A, P|we)\]|yours; the preset has ", sources[name])
         assert json.loads(config.to_json()) == values
+
+
+def test_a_property_has_the_help_of_its_row():
+    for setting in cagan._cagan.settings():
+        prop = getattr(cagan.Config, setting["name"])
+        assert isinstance(prop, property)
+        assert prop.__doc__ == setting["help"]
+        with pytest.raises(AttributeError):
+            setattr(cagan.Config(), setting["name"], 1)
+
+
+def test_the_stub_has_the_settings_of_the_table(monkeypatch):
+    """`python tools/settings_stub.py` writes them."""
+    monkeypatch.syspath_prepend(REPOSITORY / "tools")
+    tool = importlib.import_module("settings_stub")
+    assert tool.STUB.read_text(encoding="utf-8") == tool.stub()
 
 
 def test_an_override_is_called_yours():

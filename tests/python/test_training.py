@@ -374,9 +374,9 @@ def test_control_c_at_the_command_line(pairs_dir, tmp_path):
     assert_same_end(tmp_path / "run", tmp_path / "whole")
 
 
-def test_harmless_settings_may_change(pairs, run, tmp_path):
+def test_resumable_settings_may_change(pairs, run, tmp_path):
     used = shutil.copytree(run.path, tmp_path / "used")
-    harmless = {setting["name"] for setting in cagan._cagan.settings() if setting["harmless"]}
+    resumable = {setting["name"] for setting in cagan._cagan.settings() if setting["resumable"]}
     changed = {
         "epochs": 7,
         "steps": 5,
@@ -389,13 +389,13 @@ def test_harmless_settings_may_change(pairs, run, tmp_path):
         "device": "cpu",
         "threads": 2,
     }
-    assert set(changed) <= harmless
+    assert set(changed) <= resumable
     config = cagan.Config("smoke", **changed)
     assert train(pairs, used, **changed).config == config
     assert steps(used) == [2, 4, 5]
 
 
-def test_every_setting_that_is_not_harmless_is_refused(pairs, run, tmp_path):
+def test_every_setting_that_is_not_resumable_is_refused(pairs, run, tmp_path):
     used = shutil.copytree(run.path, tmp_path / "used")
     old = cagan.Config("smoke", steps=6).to_dict()
     other = {"architecture": "paper", "image_size": 96, "width": 24, "generator_copies": "worn", "flip": False}
@@ -412,7 +412,7 @@ def test_every_setting_that_is_not_harmless_is_refused(pairs, run, tmp_path):
     checked = 0
     for setting in cagan._cagan.settings():
         name = setting["name"]
-        if setting["harmless"] or name in ours:
+        if setting["resumable"] or name in ours:
             continue
         value = other[name] if name in other else old[name] + (1 if setting["kind"] == "count" else 0.125)
         # Copies are the paper's alone, so the architecture changes with them.

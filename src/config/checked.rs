@@ -1,0 +1,218 @@
+//! A config: settings that passed every check.
+
+use std::ops::Deref;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+use tch::Device;
+
+use super::choices::Preset;
+use super::settings::{FIELDS, Settings};
+use super::{field, presets, rules};
+use crate::error::{Error, Result};
+
+/// The settings that give a run's length.
+const LENGTHS: [&str; 3] = ["epochs", "steps", "images"];
+
+/// All settings of a run, checked and read-only. Its fields are those of [`Settings`].
+///
+/// ```
+/// use cagan::config::{Config, Preset};
+/// let config = Config::with(Preset::Vasily, serde_json::json!({"epochs": 3, "image_size": 64}))?;
+/// assert_eq!((config.epochs, config.image_size), (3, [64, 64]));
+/// # Ok::<(), cagan::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct Config(Settings);
+
+impl Deref for Config {
+    type Target = Settings;
+
+    fn deref(&self) -> &Settings {
+        &self.0
+    }
+}
+
+/// The default preset.
+impl Default for Config {
+    fn default() -> Self {
+        Config::preset(Preset::default())
+    }
+}
+
+impl Config {
+    /// A preset without overrides.
+    pub fn preset(preset: Preset) -> Config {
+        Self::with(preset, Value::Object(Map::new())).expect("a preset passes its own check")
+    }
+
+    /// A preset with overrides, given as a JSON object. A single number for `image_size` means a square.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] with the nearest known name; [`Error::Setting`] for a value of the wrong type, outside
+    /// the bounds, against a rule, or of a setting that the architecture has no use for.
+    pub fn with(preset: Preset, overrides: Value) -> Result<Config> {
+        let Value::Object(overrides) = overrides else {
+            return Err(Error::setting("config", "an object of settings", overrides));
+        };
+        let mut given = Map::new();
+        for (name, value) in overrides {
+            if name == "preset" {
+                if value != preset.name() {
+                    return Err(Error::setting("preset", format!("{:?}", preset.name()), value));
+                }
+                continue;
+            }
+            let value = field::find(&name)?.checked(value)?;
+            given.insert(name, value);
+        }
+        let mut all = Map::from_iter([("preset".to_owned(), preset.name().into())]);
+        all.extend(FIELDS.iter().map(|field| (field.name.to_owned(), field.default())));
+        all.extend(presets::rows(preset).into_iter().map(|(name, value, _)| (name.to_owned(), value)));
+        if given.keys().any(|name| LENGTHS.contains(&name.as_str())) {
+            // A given length replaces the preset's.
+            all.extend(LENGTHS.map(|name| (name.to_owned(), field::find(name).expect("a row").default())));
+        }
+        let architecture = given.get("architecture").unwrap_or(&all["architecture"]).clone();
+        for field in FIELDS.iter().filter(|field| !field.used_by.iter().any(|one| architecture == one.name())) {
+            let unused = (field.unused)();
+            if let Some(value) = given.get(field.name).filter(|value| **value != unused) {
+                let name = architecture.as_str().unwrap_or_default();
+                let rule = format!("{unused}: the networks of {name} have no use for it");
+                return Err(Error::setting(field.name, rule, value));
+            }
+            all.insert(field.name.into(), unused);
+        }
+        all.extend(given);
+        let settings: Settings = serde_json::from_value(Value::Object(all))
+            .map_err(|e| Error::setting("config", "settings of the right types", e))?;
+        rules::check(&settings)?;
+        Ok(Config(settings))
+    }
+
+    /// The same settings but for the overrides.
+    ///
+    /// # Errors
+    /// As [`Config::with`].
+    pub fn replace(&self, overrides: Map<String, Value>) -> Result<Config> {
+        let mut all = self.to_map();
+        if overrides.keys().any(|name| LENGTHS.contains(&name.as_str())) {
+            LENGTHS.iter().for_each(|name| drop(all.shift_remove(*name)));
+        }
+        all.extend(overrides);
+        Self::with(self.preset, Value::Object(all))
+    }
+
+    /// Reads the JSON of [`Config::to_json`]. Missing settings take the preset's values.
+    ///
+    /// # Errors
+    /// Text that is not a JSON object, and everything that [`Config::with`] rejects.
+    pub fn from_json(text: &str) -> Result<Config> {
+        let value: Value =
+            serde_json::from_str(text).map_err(|e| Error::setting("config", "a JSON object of settings", e))?;
+        let preset = match value.get("preset") {
+            None => Preset::default(),
+            Some(Value::String(name)) => name.parse()?,
+            Some(other) => return Err(Error::setting("preset", "a preset's name", other)),
+        };
+        Self::with(preset, value)
+    }
+
+    /// All settings as JSON text, in the order of [`FIELDS`].
+    ///
+    /// ```
+    /// use cagan::Config;
+    /// let config = Config::default();
+    /// assert_eq!(Config::from_json(&config.to_json())?, config);
+    /// # Ok::<(), cagan::Error>(())
+    /// ```
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("settings are plain values")
+    }
+
+    /// All settings by name.
+    pub fn to_map(&self) -> Map<String, Value> {
+        let preset = ("preset".to_owned(), self.preset.name().into());
+        std::iter::once(preset).chain(FIELDS.iter().map(|field| (field.name.to_owned(), field.of(self)))).collect()
+    }
+
+    /// Where each value comes from: "[A] ..." the article, "[P] ..." the paper, "[we] ..." our choice, "yours" an
+    /// override.
+    pub fn sources(&self) -> Vec<(&'static str, String)> {
+        let (preset, rows) = (Config::preset(self.preset), presets::rows(self.preset));
+        let source = |field: &field::Field| {
+            if field.of(self) != field.of(&preset) {
+                format!("yours; the preset has {}", field.of(&preset))
+            } else if let Some((_, _, source)) = rows.iter().find(|row| row.0 == field.name) {
+                (*source).to_owned()
+            } else if field.used_by.contains(&self.architecture) {
+                field.source.to_owned()
+            } else {
+                format!("[we] {} has no use for it", self.architecture.name())
+            }
+        };
+        FIELDS.iter().map(|field| (field.name, source(field))).collect()
+    }
+
+    /// The settings that a resumed run may not change and in which two configs differ, as text.
+    pub fn differences(&self, other: &Config) -> Vec<String> {
+        let differs = |field: &&field::Field| !field.resumable && field.of(self) != field.of(other);
+        let text =
+            |field: &field::Field| format!("{} ({} there, {} here)", field.name, field.of(other), field.of(self));
+        FIELDS.iter().filter(differs).map(text).collect()
+    }
+
+    /// The number of steps for that many pairs: `steps`, or enough for `images`, or `epochs` passes of whole batches.
+    ///
+    /// ```
+    /// // The article's experiment: 940 pairs, batch 16, 50 epochs.
+    /// use cagan::config::{Config, Preset};
+    /// assert_eq!(Config::preset(Preset::Vasily).total_steps(940), 2950);
+    /// ```
+    pub fn total_steps(&self, pairs: usize) -> u64 {
+        let batch = self.batch_size as u64;
+        match (self.steps, self.images) {
+            (Some(steps), _) => steps,
+            (None, Some(images)) => images.div_ceil(batch),
+            (None, None) => self.epochs * (pairs as u64).div_ceil(batch),
+        }
+    }
+
+    /// The device to compute on.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the config asks for CUDA and libtorch finds none.
+    pub fn torch_device(&self) -> Result<Device> {
+        torch_device(&self.device)
+    }
+
+    /// Settings that no check has seen, for tests of parts that take sizes below the smallest of any network.
+    #[cfg(test)]
+    pub(crate) fn unchecked(change: impl FnOnce(&mut Settings)) -> Config {
+        let mut settings = Config::preset(Preset::Paper).0;
+        change(&mut settings);
+        Config(settings)
+    }
+}
+
+/// The device of a name: `auto`, `cpu`, `cuda` or `cuda:N`.
+///
+/// # Errors
+/// [`Error::Setting`] for another name, [`Error::Device`] for a CUDA device that libtorch does not find.
+pub fn torch_device(name: &str) -> Result<Device> {
+    let index = match name {
+        "cpu" => return Ok(Device::Cpu),
+        "auto" => return Ok(Device::cuda_if_available()),
+        "cuda" => 0,
+        _ => name
+            .strip_prefix("cuda:")
+            .and_then(|n| n.parse::<usize>().ok())
+            .ok_or_else(|| Error::setting("device", "`auto`, `cpu`, `cuda` or `cuda:N`", format!("`{name}`")))?,
+    };
+    let count = if tch::Cuda::is_available() { tch::Cuda::device_count() } else { 0 };
+    if index as i64 >= count {
+        return Err(Error::Device(format!("expected a CUDA device for `{name}`, but libtorch finds {count}")));
+    }
+    Ok(Device::Cuda(index))
+}
