@@ -5,19 +5,19 @@ use std::path::{Path, PathBuf};
 /// Everything that can go wrong on user input or on the machine.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A setting with a value that the check refuses.
+    /// A setting whose value breaks a rule.
     #[error("{field}: expected {expected}, got {got}")]
     Setting { field: String, expected: String, got: String },
-    /// A name that nobody knows, with the nearest one that is known.
+    /// An unknown name, with the nearest known one.
     #[error("unknown {kind} `{name}`{}", .nearest.as_ref().map(|n| format!(", did you mean `{n}`?")).unwrap_or_default())]
     UnknownName { kind: Named, name: String, nearest: Option<String> },
-    /// A file or folder that is not there.
+    /// A missing file or folder.
     #[error("{}: no such {what}", .path.display())]
     NotFound { path: PathBuf, what: &'static str },
-    /// A file whose content is not what it should be.
+    /// A file with the wrong content.
     #[error("{}: {message}", .path.display())]
     Content { path: PathBuf, message: String },
-    /// The operating system refused.
+    /// An input or output error of the operating system.
     #[error("{}: {source}", .path.display())]
     Io { path: PathBuf, source: std::io::Error },
     /// A device that this machine or this libtorch does not have.
@@ -26,21 +26,21 @@ pub enum Error {
     /// An array of the wrong shape or type.
     #[error("{name}: expected {expected}, got {got}")]
     Array { name: String, expected: String, got: String },
-    /// A loss that stopped being a number.
+    /// A loss or weight that became non-finite.
     #[error("{term} is {value} at step {step}: training has diverged; its last good checkpoint is as it was")]
     NonFinite { term: String, value: f64, step: u64 },
-    /// A run folder that another process trains in.
+    /// A run folder in which another process trains.
     #[error("{}: another process is training in this folder", .path.display())]
     Busy { path: PathBuf },
     /// An index past the end.
     #[error("index {index} is out of range for {len} pairs")]
     Index { index: i64, len: usize },
-    /// libtorch refused.
+    /// An error of libtorch.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
 }
 
-/// What an unknown name was meant to name.
+/// The kinds of things that have names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Named {
     Setting,
@@ -72,7 +72,7 @@ impl std::fmt::Display for Named {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// A refused setting.
+    /// A setting whose value breaks a rule.
     ///
     /// ```
     /// let error = cagan::Error::setting("batch_size", "at least 1", 0);

@@ -23,16 +23,16 @@ const SHOWN: usize = 384;
 
 /// One swapped photo, of the photo's own size. Where the mask is 0 the picture has the photo's exact bytes.
 ///
-/// `Swapper.swap` makes them. By hand:
+/// `Swapper.swap` makes them. To make one by hand:
 ///
 /// Args:
 ///     image: The person in the target article: uint8, [H, W, 3].
-///     mask: What is repainted: uint8, [H, W].
-///     paint: What the generator would paint: uint8, [H, W, 3].
-///     located: Where the worn article is: uint8, [H, W], if that is known.
+///     mask: The repainted region: uint8, [H, W], 255 = repainted.
+///     paint: The generator's proposal for every pixel: uint8, [H, W, 3].
+///     located: The region of the worn article: uint8, [H, W], 255 = inside.
 ///
 /// Raises:
-///     ValueError: For arrays of other shapes or types.
+///     ValueError: An array has another shape or type.
 #[pyclass(name = "Swap", module = "cagan", frozen, eq)]
 #[derive(PartialEq)]
 pub struct PySwap(Swapped);
@@ -71,31 +71,31 @@ impl PySwap {
         bytes_to_numpy(py, self.0.image.clone(), &self.shape(true))
     }
 
-    /// What is repainted: uint8, [H, W], 255 = all of it.
+    /// The repainted region: uint8, [H, W], 255 = repainted.
     #[getter]
     fn mask<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
         bytes_to_numpy(py, self.0.mask.clone(), &self.shape(false))
     }
 
-    /// What the generator would paint: uint8, [H, W, 3].
+    /// The generator's proposal for every pixel: uint8, [H, W, 3].
     #[getter]
     fn paint<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
         bytes_to_numpy(py, self.0.paint.clone(), &self.shape(true))
     }
 
-    /// Where the worn article is: uint8, [H, W], 255 = there, above 127 by the generator's own cut. None of networks
-    /// that do not look for it apart from what they repaint ("vasily", "paper").
+    /// The region of the worn article: uint8, [H, W], 255 = inside; the generator's own cut lies at 127. None for
+    /// "vasily" and "paper", which do not locate it.
     #[getter]
     fn located<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyArrayDyn<u8>>>> {
         let located = self.0.located.clone();
         located.map(|bytes| bytes_to_numpy(py, bytes, &self.shape(false))).transpose()
     }
 
-    /// Writes the picture as PNG, and the mask and where the worn article is beside it where paths are given; the
-    /// latter only where the networks tell it.
+    /// Writes the picture as PNG, and with `mask` and `located` those too. Without a located region nothing is written
+    /// to `located`.
     ///
     /// Raises:
-    ///     OSError: Where the path cannot be written.
+    ///     OSError: A path cannot be written.
     #[pyo3(signature = (path, mask=None, located=None))]
     fn save(&self, py: Python<'_>, path: PathBuf, mask: Option<PathBuf>, located: Option<PathBuf>) -> PyResult<()> {
         let swap = &self.0;
@@ -142,13 +142,13 @@ impl PySwap {
 /// A trained generator in use.
 ///
 /// Args:
-///     path: A run folder, whose newest snapshot is taken, or one snapshot file.
-///     device: "auto" (where none is given), "cpu", "cuda" or "cuda:N".
+///     path: A run folder, of which the newest snapshot is loaded, or one snapshot file.
+///     device: "auto", "cpu", "cuda" or "cuda:N". Defaults to "auto".
 ///
 /// Raises:
-///     FileNotFoundError: For a path that is not there.
-///     ValueError: For a folder without snapshots, a truncated snapshot or one of another version.
-///     RuntimeError: For a device that is not there.
+///     FileNotFoundError: The path does not exist.
+///     ValueError: The folder has no snapshot, or the snapshot is truncated or of another version.
+///     RuntimeError: libtorch does not find the device.
 #[pyclass(name = "Swapper", module = "cagan", frozen)]
 pub struct PySwapper {
     swapper: Mutex<Swapper>,
@@ -176,7 +176,7 @@ impl PySwapper {
         })
     }
 
-    /// Whether swaps cannot do without the picture of the worn article ("vasily", "paper").
+    /// Whether a swap needs the picture of the worn article ("vasily", "paper").
     #[getter]
     fn needs_worn(&self) -> bool {
         self.swapper.lock().expect("no swap has panicked").needs_worn()
@@ -185,18 +185,19 @@ impl PySwapper {
     /// Puts the target article on the person.
     ///
     /// Args:
-    ///     human: The photo: a path, a PIL picture (turned upright already) or a uint8 array [H, W, 3]; or a list of them.
-    ///     worn: The product picture of what the person wears; or a list. "kisekae" can do without, less well.
-    ///     target: The product picture of what to put on; or a list. A single picture goes with every element of a list.
+    ///     human: The photo: a path, an upright PIL picture, or a uint8 array [H, W, 3]; or a list of them.
+    ///     worn: The product picture of the worn article; or a list. "kisekae" works without it, less well.
+    ///     target: The product picture of the article to put on; or a list. A single picture goes with every element of
+    ///         a list.
     ///
     /// Returns:
-    ///     A Swap, or a list of them where any argument is a list.
+    ///     A Swap, or a list of them if any argument is a list.
     ///
     /// Raises:
-    ///     FileNotFoundError: For a path that is not there.
-    ///     ValueError: For lists of different lengths, a file that is no picture, an array of another shape or type, and no worn article
-    ///         for "vasily" or "paper".
-    ///     TypeError: Without a target.
+    ///     FileNotFoundError: A path does not exist.
+    ///     ValueError: Lists differ in length, a file is not a picture, an array has another shape or type, or "vasily" or
+    ///         "paper" gets no worn article.
+    ///     TypeError: The target is missing.
     #[pyo3(signature = (human, worn=None, target=None))]
     fn swap<'py>(
         &self,
@@ -205,7 +206,7 @@ impl PySwapper {
         worn: Option<&Bound<'py, PyAny>>,
         target: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        // After an optional argument Python wants optional ones.
+        // Python allows only optional arguments after an optional one.
         let target = target
             .ok_or_else(|| PyTypeError::new_err("target: expected the picture of the article to put on, got none"))?;
         let mut arguments = vec![("human", human), ("target", target)];
@@ -241,7 +242,7 @@ impl PySwapper {
                 pictures[if *is_list { i } else { 0 }].decode()
             };
             let mut swaps = Vec::new();
-            // A part at a time, so that a long list of photos is not in memory whole.
+            // One part at a time bounds the memory for photos.
             for start in (0..count).step_by(64) {
                 let part = start..count.min(start + 64);
                 let requests = part.into_par_iter().map(|i| {
