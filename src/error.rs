@@ -35,6 +35,12 @@ pub enum Error {
     /// An index past the end.
     #[error("index {index} is out of range for {len} pairs")]
     Index { index: i64, len: usize },
+    /// Memory of the machine or the device that ran out.
+    #[error("out of memory: {0}; a smaller batch_size, image_size or width, or fewer pictures at once, needs less")]
+    Memory(String),
+    /// A fault of the core.
+    #[error("internal error, please report it: {0}")]
+    Panic(String),
     /// An error of libtorch.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),

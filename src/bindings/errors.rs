@@ -2,8 +2,8 @@
 
 use pyo3::PyErr;
 use pyo3::exceptions::{
-    PyFileNotFoundError, PyFloatingPointError, PyIndexError, PyKeyError, PyOSError, PyRuntimeError, PyTypeError,
-    PyValueError,
+    PyFileNotFoundError, PyFloatingPointError, PyIndexError, PyKeyError, PyMemoryError, PyOSError, PyRuntimeError,
+    PyTypeError, PyValueError,
 };
 
 use crate::error::{Error, Named};
@@ -31,7 +31,8 @@ impl From<Error> for PyErr {
                 }
                 None => PyOSError::new_err(text),
             },
-            Error::Device(_) | Error::Torch(_) | Error::Busy { .. } => PyRuntimeError::new_err(text),
+            Error::Device(_) | Error::Torch(_) | Error::Panic(_) | Error::Busy { .. } => PyRuntimeError::new_err(text),
+            Error::Memory(_) => PyMemoryError::new_err(text),
             Error::NonFinite { .. } => PyFloatingPointError::new_err(text),
             Error::Index { .. } => PyIndexError::new_err(text),
         }

@@ -1,11 +1,15 @@
 //! What tch does not reach in libtorch: its own threads, functions whose gradient is written here, and pictures whose
 //! channels lie together.
 
+mod isolated;
+
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tch::Tensor;
 use torch_sys::C_tensor;
+
+pub use isolated::isolated;
 
 type Range = extern "C" fn(*const c_void, i64, i64);
 type Backward = extern "C" fn(*const c_void, *mut C_tensor, *const bool, *mut *mut C_tensor) -> bool;

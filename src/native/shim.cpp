@@ -8,7 +8,11 @@
 #endif
 
 #include <ATen/Parallel.h>
+#include <ATen/autocast_mode.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <c10/core/InferenceMode.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
 
@@ -76,5 +80,14 @@ void cagan_differentiable(at::Tensor* output, at::Tensor* const* inputs, size_t 
   if (!torch::autograd::compute_requires_grad(variables)) return;
   node->set_next_edges(torch::autograd::collect_next_edges(variables));
   torch::autograd::set_history(*output, node);
+}
+
+// Calls `run` with gradients on, inference mode off and autocast off, and restores the thread's state. `run` must not
+// throw.
+void cagan_isolated(void* body, void (*run)(void* body)) {
+  const c10::InferenceMode inference(false);
+  const at::AutoGradMode gradients(true);
+  const c10::impl::ExcludeDispatchKeyGuard autocast(c10::autocast_dispatch_keyset);
+  run(body);
 }
 }

@@ -1,0 +1,118 @@
+//! Computing independently of the caller's thread state.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+
+use crate::error::{Error, Result};
+
+unsafe extern "C" {
+    fn cagan_isolated(body: *mut c_void, run: extern "C" fn(*mut c_void));
+}
+
+thread_local! {
+    /// Whether a panic of this thread becomes an error.
+    static CAUGHT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `body` in a thread state of libtorch that the caller's `no_grad`, `inference_mode` and `autocast` do not reach:
+/// gradients on, inference mode off, autocast off. Restores the caller's state at the end. A panic, which is how libtorch's
+/// exceptions arrive, becomes an error.
+///
+/// ```
+/// use tch::{Kind, Tensor};
+/// tch::no_grad(|| {
+///     let x = cagan::native::isolated(|| Ok(Tensor::ones([2], (Kind::Float, tch::Device::Cpu)).set_requires_grad(true) * 2))?;
+///     assert!(x.requires_grad());
+///     let failed: cagan::Result<Tensor> = cagan::native::isolated(|| Ok(x.matmul(&x.reshape([1, 2]))));
+///     assert!(failed.unwrap_err().to_string().starts_with("libtorch: "));
+///     Ok::<(), cagan::Error>(())
+/// })?;
+/// # Ok::<(), cagan::Error>(())
+/// ```
+///
+/// # Errors
+/// Those of `body`; [`Error::Memory`] if memory ran out; [`Error::Panic`] for any other panic.
+pub fn isolated<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+    struct Call<F, T> {
+        body: Option<F>,
+        result: Option<Result<T>>,
+    }
+    extern "C" fn run<F: FnOnce() -> Result<T>, T>(call: *mut c_void) {
+        // SAFETY: the call below, borrowed by this function alone until it returns.
+        let call = unsafe { &mut *call.cast::<Call<F, T>>() };
+        let body = call.body.take().expect("runs once");
+        let result = catch_unwind(AssertUnwindSafe(body));
+        call.result = Some(result.unwrap_or_else(|payload| Err(error_of(&*payload))));
+    }
+    fn pointer<F: FnOnce() -> Result<T>, T>(_: &Call<F, T>) -> extern "C" fn(*mut c_void) {
+        run::<F, T>
+    }
+    be_silent();
+    let mut call = Call { body: Some(body), result: None };
+    let run = pointer(&call);
+    let outer = CAUGHT.replace(true);
+    // SAFETY: `run` gets the call that it was made for, and does not unwind.
+    unsafe { cagan_isolated((&raw mut call).cast(), run) };
+    CAUGHT.set(outer);
+    call.result.expect("it ran")
+}
+
+/// Keeps panics that become errors off standard error.
+fn be_silent() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !CAUGHT.get() {
+                usual(info);
+            }
+        }));
+    });
+}
+
+/// The error of a panic.
+fn error_of(payload: &(dyn Any + Send)) -> Error {
+    /// How tch's plain calls begin their panics.
+    const TORCH: &str = "called `Result::unwrap()` on an `Err` value: Torch(\"";
+    /// How libtorch and C++ say that memory ran out.
+    const MEMORY: [&str; 4] = ["can't allocate memory", "not enough memory", "out of memory", "bad_alloc"];
+    let text = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+    let text = text.unwrap_or("an unknown panic");
+    // Its later lines are a stack trace.
+    let first =
+        |text: &str| text.split("\\n").next().and_then(|text| text.lines().next()).unwrap_or_default().to_owned();
+    if MEMORY.iter().any(|part| text.contains(part)) {
+        return Error::Memory(first(text.strip_prefix(TORCH).unwrap_or(text)));
+    }
+    match text.strip_prefix(TORCH) {
+        Some(text) => Error::Torch(tch::TchError::Torch(first(text))),
+        None => Error::Panic(first(text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Device, Kind, Tensor};
+
+    #[test]
+    fn a_panic_is_an_error_and_leaves_the_grad_mode() {
+        let differentiable = || (Tensor::from_slice(&[1f32]).set_requires_grad(true) * 2).requires_grad();
+        let failed: Result<()> = isolated(|| tch::no_grad(|| panic!("on purpose")));
+        assert_eq!(failed.unwrap_err().to_string(), "internal error, please report it: on purpose");
+        assert!(differentiable());
+        tch::no_grad(|| {
+            assert!(isolated(|| Ok(differentiable())).unwrap());
+            assert!(!differentiable());
+        });
+    }
+
+    #[test]
+    fn too_much_memory_is_named_as_such() {
+        let failed = isolated(|| Ok(Tensor::zeros([1 << 50], (Kind::Uint8, Device::Cpu))));
+        assert!(matches!(failed, Err(Error::Memory(_))), "{failed:?}");
+    }
+}
