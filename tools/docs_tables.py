@@ -58,12 +58,12 @@ def settings() -> str:
     for setting in _cagan.settings():
         name = setting["name"]
         mark = " ↻" if setting["resumable"] else ""
-        row = [f"`{name}`{mark}<br>{_text(setting['help'])}", _takes(setting)]
+        row = [f"`{name}`{mark}<br>{_text(setting['help'])}<br>*{_takes(setting)}*"]
         for preset, value, source in zip(presets, values, sources):
             used = preset.architecture in setting["used_by"]
             row.append(f"{_code(value[name])}<br>{_text(source[name])}" if used else "not used")
         groups.setdefault(setting["group"], []).append(row)
-    head = ["setting", "takes", *(preset.preset for preset in presets)]
+    head = ["setting", *(preset.preset for preset in presets)]
     return "\n\n".join(f"## {group}\n\n{_table(head, rows)}" for group, rows in groups.items())
 
 
