@@ -7,7 +7,7 @@ a line is not trained again), and prints the table of means and standard deviati
 people in the training data, `gap` is of the training's last steps; the rest is of dolls outside the training data:
 
     iou, error, keep   of cagan.evaluate: mask; difference to the true swap inside the true mask; change outside
-    follows, realism   of the monitor's last look
+    follows, realism   of the monitor's last look: `colour_follows`, `patch_distance`
     gap                the discriminator's mean logit for matched pairs less that for mismatched ones
     overfit            share of that gap that is lost on new pairs
     tv, grey           the mask's total variation; its half-tones, mean 4 mask (1 - mask)

@@ -4,9 +4,9 @@
 
 Other load changes a time but not a count, so one run shows whether a commit made a part dearer. A count is not a time:
 it leaves out caches and waiting. `benches/instructions.rs` has the cases; only the part itself counts, on one thread
-and on its second call. Each case runs in two processes, whose counts should agree within 0.1 %; each takes half a minute,
-nearly all of it for loading libtorch. valgrind's CPU has AVX2 and no AVX-512: code that could use more takes its AVX2
-path here. Another rustc gives other counts.
+and on its second call. Each case runs in two processes, whose counts should agree within 0.1 %; each takes half a
+minute, nearly all of it for loading libtorch. valgrind's CPU has AVX2 and no AVX-512: code that could use more takes
+its AVX2 path here. Another rustc gives other counts.
 """
 
 import argparse

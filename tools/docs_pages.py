@@ -14,7 +14,7 @@ PAGES = {
     "contributing.md": "CONTRIBUTING.md",
     "changelog.md": "CHANGELOG.md",
 }
-# A link or a picture: what stands before the address, the address, its anchor.
+# A link or a picture: the part before the address, the address, its anchor.
 LINK = re.compile(r"(!?\[[^\]]*\]\()(?!\w+:)([^)#\s]+)(#[^)\s]+)?\)")
 
 

@@ -39,7 +39,7 @@ def prose(text):
 
 
 def spans(text):
-    """What stands in backticks."""
+    """The texts in backticks."""
     return re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text)
 
 
@@ -59,6 +59,8 @@ def test_every_page_is_in_the_menu(tool):
     pages += [f"notebooks/{path.name}" for path in (REPOSITORY / "notebooks").glob("*.ipynb")]
     assert sorted(menu) == sorted(pages)
     assert len(pages) > 25
+    hooks = re.findall(r"tools/docs_\w+\.py", (REPOSITORY / "mkdocs.yml").read_text())
+    assert sorted(hooks) == sorted(f"tools/{path.name}" for path in (REPOSITORY / "tools").glob("docs_*.py"))
 
 
 def anchors(page):
@@ -156,6 +158,16 @@ def test_paths_exist():
     assert not missing
     assert len(looked) > 50
     assert {"src/config/settings.rs", "src/losses/<name>.rs", "tests/python/reference/"} <= looked
+
+
+def test_tests_that_the_text_names_exist():
+    names = set()
+    for page in PAGES:
+        names |= set(re.findall(r"`pytest -m \w+ -k (\w+)`", page.read_text()))
+    tests = "".join(path.read_text() for path in (REPOSITORY / "tests" / "python").glob("test_*.py"))
+    for name in names:
+        assert re.search(rf"^def test_\w*{name}", tests, re.MULTILINE), name
+    assert len(names) == 2
 
 
 def test_the_map_of_the_code_is_short_and_in_one_piece():
@@ -258,7 +270,7 @@ def test_commands_in_blocks_are_commands():
     looked = {}
     for page in PAGES:
         for line in "".join(blocks(page.read_text(), "sh")).splitlines():
-            # Brackets mark what a reader may leave out.
+            # Brackets mark optional words.
             words = shlex.split(re.sub(r" \[([^\]]*)\]", r" \1", line), comments=True)
             if words:
                 check(words, page)
