@@ -1,18 +1,18 @@
-"""Each extra objective against the base, on dolls at small scale: does it move what it claims to?
+"""Compare each extra objective with the base, on dolls at small scale: does it move the measure that it claims to move?
 
     python benchmarks/ablation.py OUT [--steps 800] [--seeds 3] [--only hinge tv ...]
 
-Trains `paper` at 64 x 32 for every variant and seed, writes a line for each run into OUT/results.jsonl (what is there
-is not trained again), and prints the table of means and standard deviations. `follows` and `realism` are of people that
-were trained on, `gap` is of the training's last steps; the rest is of dolls that were not trained on:
+Trains `paper` at 64 x 32 for every variant and seed, writes a line for each run into OUT/results.jsonl (a run that has
+a line is not trained again), and prints the table of means and standard deviations. `follows` and `realism` are of
+people in the training data, `gap` is of the training's last steps; the rest is of dolls outside the training data:
 
     iou, error, keep   of cagan.evaluate: mask; difference to the true swap inside the true mask; change outside
-    follows, realism   of the monitor's last look
+    follows, realism   of the monitor's last look: `colour_follows`, `patch_distance`
     gap                the discriminator's mean logit for matched pairs less that for mismatched ones
     overfit            share of that gap that is lost on new pairs
     tv, grey           the mask's total variation; its half-tones, mean 4 mask (1 - mask)
-    self               mean |human - swap of what is worn already|, in grey levels
-    hides              what noise (6 grey levels) on the composite adds to the error of dressing back: what it hid
+    self               mean |human - swap to the worn article|, in grey levels
+    hides              the error of dressing back that noise (6 grey levels) on the composite adds: the hidden part
     detail             the paint's steps between neighbouring pixels, where the mask is, over those of the photos there
 """
 
@@ -43,7 +43,7 @@ BASE = {
     "ema_images": 1000,
     "threads": 1,
 }
-# What is changed, and the measure that it claims to move, with the direction: -1 = down.
+# The change, and the measure that it claims to move, with the direction: -1 = down.
 VARIANTS = {
     "base": ({}, None, 0),
     "hinge": ({"adversarial_loss": "hinge"}, "realism", -1),
@@ -64,12 +64,12 @@ MEASURES = ["iou", "error", "keep", "follows", "realism", "gap", "overfit", "tv"
 
 
 def values(pictures):
-    """Bytes of N pictures as the paper's networks see them, `[N, 3, H, W]`."""
+    """Return bytes of N pictures as the paper's networks see them, `[N, 3, H, W]`."""
     return np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1)
 
 
 def logits(trainer, pairs, shift):
-    """The discriminator's mean for people with an article `shift` further: 0 = what they wear."""
+    """Return the discriminator's mean for people with the article of the pair `shift` further: 0 = the worn one."""
     people, articles = [pair.human for pair in pairs], [pair.article for pair in pairs]
     return float(trainer.score(values(people), values(articles[shift:] + articles[:shift])).mean())
 
@@ -87,13 +87,13 @@ def overfit(run, train, test):
 
 
 def differences(pictures):
-    """Mean |step| between neighbours, down plus across, `[N]`."""
+    """Return the mean |step| between neighbours, down plus across, `[N]`."""
     xs = pictures.astype(float)
     return np.abs(np.diff(xs, axis=1)).mean((1, 2, 3)) + np.abs(np.diff(xs, axis=2)).mean((1, 2, 3))
 
 
 def inner_steps(pictures, masks):
-    """Mean |step| down and across, where the mask is."""
+    """Return the mean |step| down and across, inside the mask."""
     xs, weights = pictures.astype(float), masks[..., None] / 255
     down, across = np.abs(np.diff(xs, axis=1)), np.abs(np.diff(xs, axis=2))
     return (down * weights[:, 1:]).sum() + (across * weights[:, :, 1:]).sum()

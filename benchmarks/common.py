@@ -1,4 +1,4 @@
-"""Turns, ratios and tables, and where results are kept."""
+"""Take turns, make ratios and tables, keep results."""
 
 import json
 import os
@@ -22,13 +22,13 @@ def seconds(call):
 
 
 def alternate(ours, theirs, rounds):
-    """Seconds of both, in turns, after one turn each that does not count."""
+    """Return the seconds of both, in turns, after one turn each that does not count."""
     turns = [(seconds(ours), seconds(theirs)) for _ in range(rounds + 1)][1:]
     return [turn[0] for turn in turns], [turn[1] for turn in turns]
 
 
 def row(part, case, ours, theirs, *, scale=1e3, unit="ms", form=""):
-    """A row of the table. Ratio = theirs / ours, above 1 = cagan is faster; its spread is that of single turns."""
+    """Make a row of the table. Ratio = theirs / ours, above 1 = cagan is faster; the spread is that of single turns."""
     ratios = sorted(b / a for a, b in zip(ours, theirs))
     return {
         "part": part,
@@ -63,7 +63,7 @@ def processor():
 
 
 def system():
-    """What a number depends on beside the code: machine, versions, date; and which code it was."""
+    """Describe machine, versions, date and commit, on which a number depends."""
     import torch
 
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=TWIN, capture_output=True, text=True)
@@ -81,7 +81,7 @@ def system():
 
 
 def keep(name, rows, path=None):
-    """Writes rows and system as JSON: to `path`, or to a file of the date's beside this one."""
+    """Write rows and system as JSON: to `path`, or to a file beside this one whose name has the date."""
     path = path or RESULTS / f"{name}_{time.strftime('%Y-%m-%d_%H%M%S')}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"system": system(), "rows": rows}, indent=2) + "\n", encoding="utf-8")
@@ -89,5 +89,5 @@ def keep(name, rows, path=None):
 
 
 def use_twin():
-    """Makes `from reference import Twin` work."""
+    """Make `from reference import Twin` work."""
     sys.path.insert(0, str(TWIN))

@@ -2,8 +2,8 @@
 
     python benchmarks/curation.py PAIRS_FOLDER [PAIRS_FOLDER ...] [--time 15000] [--look OUT]
 
-Everything it writes goes into a temporary folder; --look writes what was flagged among the pairs themselves as pictures
-into OUT, so that somebody can say which alarms are false. Needs Pillow.
+Writes into a temporary folder only. --look also writes the flagged pairs as pictures into OUT, so that a person can say
+which alarms are false. Needs Pillow.
 """
 
 import argparse
@@ -71,7 +71,7 @@ def share(findings, word):
 
 
 def paste(path, rows, height=220):
-    """Rows of picture files as one picture."""
+    """Lay rows of picture files out as one picture."""
     lines = []
     for files in rows:
         pictures = [Image.open(file).convert("RGB") for file in files]
@@ -113,7 +113,7 @@ def duplicates(pairs, folder, look):
             found = inspect([side(file) for file in [*files, *planted]])
             late = found[len(files) :]
             hits = sum(f["group"] == first[k] for f, k in zip(late, chosen))
-            # Linked to a picture that is not the original's.
+            # Linked to a picture that is not of the original.
             wrong = sum(f["group"] not in (first[k], len(files) + n) for n, (f, k) in enumerate(zip(late, chosen)))
             print(f"  planted {name}: found {hits} of {len(planted)}, linked to another {wrong}")
 

@@ -1,11 +1,11 @@
-"""The data path against a torch DataLoader with Pillow and two workers, in turns in one process; for `make bench`.
+"""Time the data path against a torch DataLoader with Pillow and two workers, in turns in one process; for `make bench`.
 
     python benchmarks/data.py [PAIRS] [--rounds N] [--many N]
 
 Both give triplets of float32 [16, 3, 128, 96] from JPEG files: decoded, fitted to 132 x 100, cropped, mirrored, in
-[-1, 1]. PAIRS is a folder of pairs; without it, dolls are drawn and saved as JPEG. Printed are medians of the turns'
+[-1, 1]. PAIRS is a folder of pairs; without it, dolls are drawn and saved as JPEG. Prints medians of the turns'
 triplets/s and the ratio to the DataLoader. Then a fresh process streams from `--many` pairs (the same files under other
-names) and tells its peak memory on the way.
+names) and prints its peak memory on the way.
 """
 
 import argparse
@@ -85,7 +85,7 @@ def rate(source, count):
 
 
 def measure(pairs, rounds):
-    """Triplets/s of every turn: the DataLoader first."""
+    """Return the triplets/s of every turn: the DataLoader first."""
 
     def ours(**settings):
         return batches(cagan.Trainer(pairs, cagan.Config("paper", **CONFIG, **settings)))
@@ -100,8 +100,8 @@ def measure(pairs, rounds):
     rates = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, (source, count) in contenders.items():
-            # Everybody decodes ahead until its queue is full: wait for that, so that the others stand still in this
-            # turn, and take away what this one has in store, which is not this turn's work.
+            # Each side decodes ahead until its queue is full. Waiting for that keeps the others still in this turn; the
+            # first triplets empty this side's queue, which is not this turn's work.
             time.sleep(0.5)
             rate(source, 9)
             rates[name].append(rate(source, count))
@@ -125,7 +125,7 @@ def peak_mib():
 
 
 def memory(folder):
-    """In a fresh process: peak memory while streaming once through the pairs."""
+    """Print the peak memory of a fresh process that streams once through the pairs."""
     pairs = cagan.Pairs(folder)
     before = peak_mib()
     trainer = cagan.Trainer(pairs, cagan.Config("paper", **CONFIG, loader="streaming", loader_workers=2))
@@ -139,7 +139,7 @@ def memory(folder):
 
 
 def repeated(pairs, count, folder):
-    """The pairs again and again under other names, as links."""
+    """Repeat the pairs under other names, as links."""
     for side in ("human", "article"):
         (folder / side).mkdir(parents=True)
         for i in range(count):

@@ -1,8 +1,9 @@
-"""Kisekae on dolls, whose true swaps are known: trained, scored, and drawn as a grid.
+"""Train kisekae on dolls, whose true swaps are known, score it, and draw a grid.
 
 python benchmarks/dolls.py OUT [--steps N] [--threads N]
 
-OUT takes the dolls and the run; what is there goes on. The grid, OUT/grid.jpg, shows people and articles not seen.
+OUT takes the dolls and the run; a run that is there goes on. OUT/grid.jpg shows people and articles outside the
+training data.
 """
 
 import argparse
@@ -48,7 +49,7 @@ def main() -> None:
 
 
 def draw(swapper: cagan.Swapper, people: list[cagan.Pair], articles: list[cagan.Pair]) -> Image.Image:
-    """People along the top, articles down the left."""
+    """Draw people along the top, articles down the left."""
     height, width, gap = 160, 120, 4
     grid = Image.new("RGB", ((len(people) + 1) * (width + gap), (len(articles) + 1) * (height + gap)), "white")
 

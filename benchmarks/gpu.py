@@ -1,18 +1,19 @@
-"""On a GPU machine: is cagan right there, and how fast against PyTorch? One command.
+"""Check cagan on a GPU machine, and time it against PyTorch.
 
     python benchmarks/gpu.py [--steps N] [--rounds N] [--no-compile] [--json FILE] [--tiny]
 
-First the device against the CPU: the swap, the scores, the gradients and the weights of one step, from equal weights
-and batches; then steps launched as a CUDA graph against the same steps one operation at a time; then a run that is
-trained, interrupted, gone on with and swapped with. A preset with a difference above its bound is not timed, and ends
-the program with code 1. Then a training step of the article's experiment (preset vasily, 256 x 256, batch 16), of the
-paper's and of kisekae's: cagan in every number format that its config offers, with and without a graph where it can
-have one, the twin eager and compiled (max-autotune), channels_last, in float32, TF32 and bfloat16 (of kisekae there is
-none). They take turns. Printed are ms, images/s, the ratio to the fastest form of the twin in the same format, the
-share of the matrix rate measured on this chip in that format, and the time of the whole experiment: 940 pairs, batch
-16, 50 epochs, 2,950 steps.
+1. Compares the device with the CPU: the swap, the scores, the gradients and the weights of one step, from equal weights
+   and batches; then steps launched as a CUDA graph with the same steps one operation at a time; then a run that is
+   trained, interrupted, resumed and used for swaps. A preset with a difference above its bound is not timed, and the
+   program ends with code 1.
+2. Times a training step of the article's experiment (preset vasily, 256 x 256, batch 16), of the paper's and of
+   kisekae's: cagan in every number format that its config offers, with and without a graph if it can have one; the twin
+   eager and compiled (max-autotune), channels_last, in float32, TF32 and bfloat16 (not of kisekae). They take turns.
 
-Without a GPU, or with --tiny, toy sizes are used, to see that it works: those figures mean nothing.
+Prints ms, images/s, the ratio to the fastest form of the twin in the same format, the share of the matrix rate measured
+on this chip in that format, and the time of the whole experiment: 940 pairs, batch 16, 50 epochs, 2,950 steps.
+
+Without a GPU, or with --tiny, it runs on toy sizes as a test: those figures mean nothing.
 """
 
 import argparse
@@ -31,9 +32,9 @@ import torch
 common.use_twin()
 from reference import Twin  # noqa: E402  # found through the line above
 
-# Largest differences between device and CPU in float32: of what networks return, of gradients over the largest one, and
-# of weights after a step in units of the learning rate (Adam's first step has that size whatever the gradient; where
-# one is near zero its sign is rounding's to choose, so there the median is bounded).
+# Largest differences between device and CPU in float32: of the networks' outputs, of gradients over the largest one,
+# and of weights after a step in units of the learning rate. Adam's first step has that size for any gradient; rounding
+# decides the sign of a gradient near zero, so the bound is on the median.
 FORWARD, GRADIENT, STEP = 1e-4, 1e-3, 1e-2
 # Of swaps on both devices in grey levels, the mean over a picture: a pixel at a mask's cut may fall to either side.
 GREY = 0.1
@@ -58,14 +59,14 @@ STEPS = 2950
 
 
 def precisions():
-    """What the config offers now."""
+    """Return the number formats that the config offers."""
     (setting,) = (setting for setting in cagan._cagan.settings() if setting["name"] == "precision")
     return list(setting["choices"])
 
 
 @contextlib.contextmanager
 def arithmetic(precision):
-    """TF32 as the format says: cagan shares this process's libtorch, and with it these switches."""
+    """Set TF32 for a format: cagan shares libtorch and these switches with this process."""
     switches = torch.backends.cuda.matmul, torch.backends.cudnn
     before = [switch.allow_tf32 for switch in switches]
     for switch in switches:
@@ -83,13 +84,13 @@ def synchronise(device):
 
 
 def quiet(preset, settings):
-    """Without the discriminator's noise, which is each device's own."""
+    """Take away the discriminator's noise, which differs between devices."""
     noise = {} if preset == "kisekae" else {"discriminator_noise": 0}
     return {**settings, **noise, "precision": "fp32", "seed": 3}
 
 
 def check(preset, settings, pairs, device):
-    """(what, difference, bound) of the device against the CPU, both from one set of weights."""
+    """Return (name, difference, bound) of the device against the CPU, both from one set of weights."""
     plain = quiet(preset, settings)
     there, here = (cagan.Trainer(pairs, cagan.Config(preset, device=d, **plain)) for d in (str(device), "cpu"))
     for network in ("generator", "discriminator"):
@@ -109,7 +110,7 @@ def check(preset, settings, pairs, device):
 
 
 def check_graph(preset, settings, pairs, device, steps=8):
-    """The same of steps launched as a graph against steps of single operations, both on the device."""
+    """Return the same of steps launched as a graph against steps of single operations, both on the device."""
     plain = quiet(preset, settings)
     one, other = (
         cagan.Trainer(pairs, cagan.Config(preset, device=str(device), cuda_graph=graph, **plain))
@@ -125,7 +126,7 @@ def check_graph(preset, settings, pairs, device, steps=8):
 
 
 def check_run(preset, settings, pairs, device, folder):
-    """A run on the device: trained, gone on with, and its swaps against the same snapshot's on the CPU."""
+    """Train and resume a run on the device, and compare its swaps with those of the same snapshot on the CPU."""
     often = {"log_every": 1, "sample_every": 4, "snapshot_every": 4, "checkpoint_every": 2, "monitor_every": 0}
     for steps in (4, 8):
         config = cagan.Config(preset, device=str(device), steps=steps, **often, **settings)
@@ -142,13 +143,13 @@ def apart(what, a, b, rate):
     assert list(a) == list(b)
     if what == "weights":
         return float(np.median(np.concatenate([np.abs(a[name] - b[name]).ravel() for name in b]))) / rate
-    # A bias before a norm has rounding alone for a gradient: measured by the largest of all.
+    # The gradient of a bias before a norm is rounding only, so the largest of all gradients is the measure.
     whole = max(np.abs(value).max() for value in b.values())
     return max(np.abs(a[name] - b[name]).max() for name in b) / whole
 
 
 class DeviceTwin(Twin):
-    """The twin on a device, in a number format, in the forms that make PyTorch fast there."""
+    """Hold the twin on a device, in a number format, in a form that makes PyTorch fast there."""
 
     def __init__(self, config, device, precision, *, compiled):
         super().__init__(config.to_dict(), channels_last=True, fused=True)
@@ -160,25 +161,25 @@ class DeviceTwin(Twin):
         if precision == "bf16":
             self.autocast = lambda: torch.autocast(device.type, torch.bfloat16)
         if compiled:
-            # With CUDA graphs, a pass would overwrite what the one before it returned and the step still needs.
+            # With CUDA graphs, a pass would overwrite outputs of the pass before that the step still needs.
             mode = "max-autotune-no-cudagraphs"
             self.loss_d, self.loss_g, self.swap = (
                 torch.compile(f, dynamic=False, mode=mode) for f in (self._loss_d, self._loss_g, self._swap)
             )
 
     def draw_noise(self, count):
-        """On the device, where the networks are."""
+        """Draw on the networks' device."""
         with torch.device(self.device):
             return super().draw_noise(count)
 
 
 def graphs(preset, device):
-    """Whether a preset's step can be recorded there."""
+    """Return whether a preset's step can be recorded on the device."""
     return device.type == "cuda" and preset != "kisekae"
 
 
 def contenders(preset, settings, pairs, device, compiled, graph):
-    """Name -> (format, function of a number of steps)."""
+    """Return name -> (format, function of a number of steps)."""
     found = {}
     for precision in precisions():
         for recorded in (False, True) if graph else (False,):
@@ -204,7 +205,7 @@ def contenders(preset, settings, pairs, device, compiled, graph):
 
 
 def operations(preset, settings, device):
-    """Floating-point operations of a step's convolutions and products, by the twin."""
+    """Count the floating-point operations of a step's convolutions and products, by the twin."""
     from torch.utils.flop_counter import FlopCounterMode
 
     config = cagan.Config(preset, **settings)
@@ -216,7 +217,7 @@ def operations(preset, settings, device):
 
 
 def matrix_rate(device, precision, side):
-    """Operations per second of a large product of matrices: what the chip gives in practice."""
+    """Measure the operations per second of a large product of matrices, the rate that the chip reaches in practice."""
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
     a, b = (torch.rand(side, side, device=device, dtype=kind) for _ in range(2))
 
@@ -231,7 +232,7 @@ def matrix_rate(device, precision, side):
 
 
 def passes(case, checks):
-    """Whether all differences are within their bounds; what cannot be done at all is not."""
+    """Return whether all differences are within their bounds; a check that fails is not."""
     good = True
     try:
         for what, difference, bound in checks:
@@ -253,7 +254,7 @@ def measure(case, preset, settings, pairs, device, arguments, rates, graph):
                 # A graph is recorded after its third step.
                 run(5)
             except (RuntimeError, torch._dynamo.exc.TorchDynamoException) as error:
-                # One form that fails here takes nothing from the others.
+                # A form that fails here leaves the others in the table.
                 print(f"{case}: {name}: left out: {str(error).strip().splitlines()[0]}", file=sys.stderr)
                 continue
             turns[name] = []

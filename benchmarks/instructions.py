@@ -1,11 +1,11 @@
-"""Instructions of the core's parts that compute nothing in libtorch, counted by valgrind's callgrind.
+"""Count the instructions of the core's own parts, without libtorch, by valgrind's callgrind.
 
     python benchmarks/instructions.py [--cases jpeg adam ...] [--against FILE.json] [--json FILE]
 
-Other load changes a time and not a count, so one run tells whether a commit made a part dearer. A count is no time: it
-knows no caches and no waiting. `benches/instructions.rs` has the cases; of a case only the part itself counts, on one
-thread and on its second call. Each case runs in two processes, whose counts should agree within 0.1 %; half a minute
-each, nearly all of it loading libtorch. valgrind's CPU has AVX2 and no AVX-512: code that could use more takes
+Other load changes a time but not a count, so one run shows whether a commit made a part dearer. A count is not a time:
+it leaves out caches and waiting. `benches/instructions.rs` has the cases; only the part itself counts, on one thread
+and on its second call. Each case runs in two processes, whose counts should agree within 0.1 %; each takes half a
+minute, nearly all of it for loading libtorch. valgrind's CPU has AVX2 and no AVX-512: code that could use more takes
 its AVX2 path here. Another rustc gives other counts.
 """
 
@@ -32,7 +32,7 @@ def need(program):
 
 
 def build():
-    """The driver's path."""
+    """Build the driver and return its path."""
     # torch-sys asks the first python for torch.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     command = ["cargo", "bench", "--bench", "instructions", "--no-run", "--message-format", "json-render-diagnostics"]
@@ -45,7 +45,7 @@ def build():
 
 
 def total(path):
-    """Instructions in callgrind's file."""
+    """Read the number of instructions from callgrind's file."""
     found = re.findall(r"^totals: (\d+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
     if len(found) != 1 or int(found[0]) == 0:
         raise SystemExit(f"{path.name}: expected one count, got {', '.join(found) or 'none'}: was {COUNTED} called?")
@@ -53,7 +53,7 @@ def total(path):
 
 
 def count(driver, case):
-    """What the driver says of a case, and its instructions."""
+    """Run a case; return the driver's output and the instructions."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / f"callgrind.{case}"
         command = ["valgrind", "-q", "--tool=callgrind", "--collect-atstart=no", f"--toggle-collect={COUNTED}"]
@@ -64,7 +64,7 @@ def count(driver, case):
 
 
 def row(case, counts):
-    """A row of the table of what the driver says and of the counts of two processes."""
+    """Make a row of the table from the driver's output and the counts of two processes."""
     least, most = sorted(counts)
     if most > least * (1 + APART):
         print(f"{case['case']}: two runs differ: {least:,} and {most:,}", file=sys.stderr)
@@ -72,7 +72,7 @@ def row(case, counts):
 
 
 def table(rows, before=None):
-    """`before`: an earlier file's counts by case; ratio = now / then, below 1 = fewer by now."""
+    """Print the table. `before`: an earlier file's counts by case; ratio = now / then, below 1 = fewer now."""
     ratio = " ratio |" if before is not None else ""
     lines = [f"| case | instructions | each |{ratio} what it is |", f"| --- | --- | --- |{ratio and ' --- |'} --- |"]
     for r in rows:

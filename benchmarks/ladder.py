@@ -1,10 +1,10 @@
-"""Rungs from the published method to kisekae: trained on the same pairs, scored on people and articles not seen.
+"""Train rungs from the published method to kisekae on the same pairs, and score them on other people and articles.
 
 python benchmarks/ladder.py PAIRS OUT [RUNG ...]
 
 PAIRS is `dolls`, which are drawn in OUT, or a folder with train/ and val/, of human/ and article/ each, and val/mask/
-with the worn garments' true regions, which are used for scoring alone. OUT takes a run for each rung; what is there
-goes on. Prints one line of a table for each rung, and draws RUNG.jpg of the first people and articles of dolls.
+with the worn garments' true regions, which are used for scoring only. OUT takes a run for each rung; a run that is
+there goes on. Prints one line of a table for each rung, and draws RUNG.jpg of the first people and articles of dolls.
 """
 
 import argparse
@@ -25,7 +25,7 @@ PEOPLE = {
     "kisekae, worn articles always shown": ("kisekae", {"withhold_worn": 0.0}),
     "kisekae": ("kisekae", {}),
 }
-# The same pictures for all. Paper's own weight and rate leave its mask closed on so few.
+# The same pictures for all. Paper's own weight and rate leave its mask closed on this few pictures.
 SHORT = {"image_size": (64, 48), "width": 64, "steps": 2000, "batch_size": 8, "identity_weight": 0.02}
 SHORT |= {"learning_rate": 5e-4, "ema_images": 1000}
 PHASES = {"place_after": 4000, "judge_after": 8000, "schedule_start": 8000, "schedule_end": 16_000, "ema_images": 1500}

@@ -1,15 +1,15 @@
-"""cagan and its plain PyTorch twin in turns, in one table of ratios: `make bench`.
+"""Time cagan and its plain PyTorch twin in turns, in one table of ratios: `make bench`.
 
     python benchmarks/run.py [--parts step data swap import checkpoint] [--rounds N] [--quick] [--json FILE]
 
     step        a training step, per preset, size and number format (step.py: the twin in its fastest form)
     data        triplets from JPEG files (data.py: a torch DataLoader with two workers)
-    swap        one photo of 256 x 192 and sixteen: uint8 arrays in, uint8 arrays of the photo's size out
+    swap        one photo of 256 x 192, and sixteen: uint8 arrays in, uint8 arrays of the photo's size out
     import      `import cagan` and `import torch`, each in a fresh process
-    checkpoint  writing all that a run goes on from, safely: to a file beside, flushed to disk, then renamed
+    checkpoint  writing a run's state safely: to a file beside, flushed to disk, then renamed
 
 Ratio = PyTorch / cagan, above 1 = cagan is faster; the spread is that of single turns. Rows, machine, versions and date
-are kept in benchmarks/results, or in FILE. `--tiny` runs all of it on toy sizes, to see that it works.
+are kept in benchmarks/results, or in FILE. `--tiny` runs all of it on toy sizes, as a test.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def loading(arguments, folder):
 
 
 def torch_swapper(swapper, photos):
-    """The twin doing what a Swapper does: bytes of the photo's size in and out."""
+    """Let the twin do the work of a Swapper: bytes of the photo's size in and out."""
     import torch
     from reference.step import build
     from torch.nn import functional as F
@@ -111,7 +111,7 @@ def imports(arguments, folder):  # noqa: ARG001  # each part is called alike
 
 
 def cagan_checkpoints(pairs, folder, config, count):
-    """Seconds from the end of a step to the checkpoint's being on disk."""
+    """Measure the seconds from the end of a step until the checkpoint is on disk."""
     import time
 
     marks, found = {}, []
@@ -128,7 +128,7 @@ def cagan_checkpoints(pairs, folder, config, count):
 
 
 def torch_checkpoint(twin, path):
-    """What the twin goes on from, as safely as cagan writes it."""
+    """Write the twin's state as safely as cagan does."""
     import torch
 
     state = {

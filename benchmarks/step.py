@@ -1,13 +1,13 @@
-"""The training step against the plain PyTorch twin, alternated in one process; `make bench` runs it.
+"""Time the training step against the plain PyTorch twin, alternated in one process; `make bench` runs it.
 
     python benchmarks/step.py [--rounds N] [--quick]
 
 The twin (tests/python/reference) runs in every form that makes PyTorch fast on a CPU: eager or compiled, contiguous or
 channels_last, float32 or bfloat16, with fused Adam. A short race picks the fastest of each number format; then cagan
-and that form take turns, and what is printed are medians of the turns' times, their spread, and the ratio twin / cagan.
+and that form take turns. Prints medians of the turns' times, their spread, and the ratio twin / cagan.
 Both draw their own noise, and both take their batch from memory; cagan's also gathers, crops and mirrors it.
 
-Peak memory is that of a fresh process each which takes five steps, less that of importing.
+Peak memory is that of a fresh process for each side that takes five steps, minus that after importing.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def twin(case, form):
 
 
 def kisekae_twin(case, form):
-    """Not compiled: its step asks the host between its parts. One step's draws serve for all."""
+    """Make kisekae's twin, not compiled: its step asks the host between its parts. One step's draws serve for all."""
     import contextlib
 
     import torch
@@ -96,7 +96,7 @@ def seconds(run, steps):
 
 
 def race(case, folder, rounds, quick):
-    """Rows of the table: for each number format cagan against the twin's fastest form."""
+    """Make rows of the table: for each number format cagan against the twin's fastest form."""
     without = quick or CASES[case][0] == "kisekae"
     forms = [form for form in FORMS if not (without and form["compiled"])]
     runs = {name(form): twin(case, form) for form in forms}
@@ -138,7 +138,7 @@ def race(case, folder, rounds, quick):
 
 
 def peak(kind, case, precision, form):
-    """Peak bytes of a fresh process that takes five steps, less what importing took."""
+    """Return the peak bytes of a fresh process that takes five steps, minus those after importing."""
     command = [sys.executable, __file__, "--peak", json.dumps([kind, case, precision, form])]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return int(done.stdout.split()[-1])

@@ -26,7 +26,7 @@ def setting(text):
 
 
 def train_twin(trainer, steps):
-    """The twin trained on the batches that the core would take; its weights end in the core's generator."""
+    """Train the twin on the core's batches, and copy its weights into the core's generator."""
     import torch
     from reference import Twin
 

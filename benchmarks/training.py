@@ -1,11 +1,11 @@
-"""What a run costs beside its steps: memory over 10,000 of them, the guards, a checkpoint.
+"""Measure the costs of a run beside its steps: memory over 10,000 of them, the guards, a checkpoint.
 
     python benchmarks/training.py [memory] [guards] [checkpoint]
 
 memory: `smoke` with every guard; the resident memory after 1,000 and after 10,000 steps.
 guards: a run with every guard (monitor, average, clipping, logs, samples, checkpoints at their default intervals) and
-one with none take turns of 500 steps, each in a process of its own. Ratio = with / without, of each turn's pair; the
-medians are printed, of wall time and of CPU time.
+one with none take turns of 500 steps, each in a process of its own. Prints the median ratio with / without of the
+turns' pairs, of wall time and of CPU time.
 checkpoint: `paper` at full width; the time to write one, whole and synced, and its size.
 """
 
@@ -46,7 +46,7 @@ def memory(folder):
 
 
 def one_side(folder, guarded):
-    """Says the seconds of each turn, then waits for a word. A turn goes from middle to middle between two saves."""
+    """Print the seconds of each turn, then wait for a word. A turn goes from middle to middle between two saves."""
     began = []
 
     def note(name, value):

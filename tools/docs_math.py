@@ -1,4 +1,4 @@
-"""For the site: the notebooks' equations as MathML, which browsers show by themselves, with nothing from elsewhere."""
+"""For the site: turns the notebooks' equations into MathML, which browsers show without a script."""
 
 import html
 import re
@@ -6,7 +6,7 @@ from typing import Any
 
 from latex2mathml.converter import convert
 
-# What holds no equations, or an equation of either kind.
+# Parts without equations, or an equation of either kind.
 _PARTS = re.compile(r"<(pre|code|script|style)\b.*?</\1>|\$\$(.+?)\$\$|\$([^$\s](?:[^$\n]*[^$\s])?)\$", re.DOTALL)
 
 
@@ -18,5 +18,5 @@ def _shown(part: re.Match[str]) -> str:
 
 
 def on_page_content(content: str, page: Any, **_: Any) -> str:
-    """A page's HTML before the theme is put around it."""
+    """Converts the equations of a page before the theme surrounds it."""
     return _PARTS.sub(_shown, content) if page.file.src_uri.endswith(".ipynb") else content
