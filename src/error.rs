@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// Everything that can go wrong on user input or on the machine.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages name the fields")]
 pub enum Error {
     /// A setting whose value breaks a rule.
     #[error("{field}: expected {expected}, got {got}")]
@@ -49,11 +50,15 @@ pub enum Error {
 /// The kinds of things that have names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Named {
+    /// A setting.
     Setting,
+    /// A preset.
     Preset,
     /// The id of a pair.
     Id,
+    /// A split of the pairs.
     Split,
+    /// A network of a trainer.
     Network,
     /// A tensor of a network.
     Parameter,
@@ -75,6 +80,7 @@ impl std::fmt::Display for Named {
     }
 }
 
+/// A result whose error is an [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
@@ -127,6 +133,7 @@ impl Error {
 
 /// Names the path in an input/output error.
 pub trait AtPath<T> {
+    /// The same result with the path in its error.
     fn at(self, path: impl AsRef<Path>) -> Result<T>;
 }
 

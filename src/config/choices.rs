@@ -54,6 +54,7 @@ choices! {
 
     /// The two pictures that the paper's generator sees again at every intermediate layer.
     Copies {
+        /// No pair.
         None = "none",
         /// (human, worn), as the paper has it.
         Worn = "worn",
@@ -83,13 +84,17 @@ choices! {
 
     /// How the learning rates fall.
     Schedule {
+        /// The rates stay.
         Constant = "constant",
+        /// The rates fall along a line.
         Linear = "linear",
+        /// The rates fall along half a cosine wave.
         Cosine = "cosine",
     }
 
     /// What a run does after a loss or a weight became non-finite.
     OnNonFinite {
+        /// Ends with an error.
         Stop = "stop",
         /// Returns to the last checkpoint and goes on at half the rate.
         Rollback = "rollback",
@@ -97,6 +102,7 @@ choices! {
 
     /// Number format of the convolutions. Parameters, norm statistics and losses are float32 in all of them.
     Precision {
+        /// float32.
         Fp32 = "fp32",
         /// float32 whose products CUDA rounds to ten bits of mantissa; equals `Fp32` on a CPU.
         Tf32 = "tf32",
@@ -126,6 +132,7 @@ choices! {
     DiscriminatorNorm {
         /// Each picture's and channel's own mean and variance, as the article's.
         Instance = "instance",
+        /// No norm.
         None = "none",
     }
 

@@ -9,10 +9,13 @@ use crate::error::{Error, Named, Result};
 /// One setting.
 #[derive(Clone, Copy, Debug)]
 pub struct Field {
+    /// The name in JSON, in Python and, with hyphens, on the command line.
     pub name: &'static str,
     /// One sentence of help.
     pub help: &'static str,
+    /// The kind of value.
     pub kind: Kind,
+    /// The range of a number.
     pub bounds: Bounds,
     /// The heading under which help and docs list it.
     pub group: &'static str,
@@ -34,10 +37,13 @@ pub enum Kind {
     Count,
     /// A whole number or null.
     OptionalCount,
+    /// A finite number.
     Number,
     /// A number or null.
     OptionalNumber,
+    /// True or false.
     Flag,
+    /// A text.
     Text,
     /// One of these names.
     Choice(&'static [&'static str]),
@@ -48,9 +54,13 @@ pub enum Kind {
 /// The range of a number. Its ends are inclusive unless they are open.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bounds {
+    /// The lower end.
     pub low: f64,
+    /// The upper end.
     pub high: f64,
+    /// Whether the lower end is outside.
     pub low_open: bool,
+    /// Whether the upper end is outside.
     pub high_open: bool,
 }
 
