@@ -2,6 +2,7 @@
 //! arrays out.
 
 mod arrays;
+mod compute;
 mod config;
 mod curation;
 mod dataset;

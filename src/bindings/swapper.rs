@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use image::RgbImage;
 use numpy::PyArrayDyn;
@@ -12,6 +12,7 @@ use pyo3::types::{PyList, PyTuple};
 use rayon::prelude::*;
 
 use super::arrays::{Picture, bytes_from_numpy, bytes_to_numpy};
+use super::compute::compute;
 use super::config::PyConfig;
 use crate::error::{Error, Result};
 use crate::inference::{Request, Swapped, Swapper};
@@ -152,6 +153,7 @@ impl PySwap {
 #[pyclass(name = "Swapper", module = "cagan", frozen)]
 pub struct PySwapper {
     swapper: Mutex<Swapper>,
+    needs_worn: bool,
     #[pyo3(get)]
     config: PyConfig,
     #[pyo3(get)]
@@ -167,11 +169,12 @@ impl PySwapper {
     #[pyo3(signature = (path, device=None))]
     fn new(py: Python<'_>, path: PathBuf, device: Option<&str>) -> PyResult<Self> {
         let device = device.map_or_else(|| crate::Config::default().device.clone(), str::to_owned);
-        let swapper = py.detach(|| Swapper::open(&path, &device))?;
+        let swapper = compute(py, || Swapper::open(&path, &device))?;
         Ok(PySwapper {
             config: PyConfig(swapper.config.clone()),
             path: swapper.path.clone(),
             step: swapper.step,
+            needs_worn: swapper.needs_worn(),
             swapper: Mutex::new(swapper),
         })
     }
@@ -179,7 +182,7 @@ impl PySwapper {
     /// Whether a swap needs the picture of the worn article ("vasily", "paper").
     #[getter]
     fn needs_worn(&self) -> bool {
-        self.swapper.lock().expect("no swap has panicked").needs_worn()
+        self.needs_worn
     }
 
     /// Puts the target article on the person.
@@ -236,7 +239,7 @@ impl PySwapper {
             }
         }
         let count = length.map_or(1, |(_, count)| count);
-        let swaps = py.detach(|| -> Result<Vec<Swapped>> {
+        let swaps = compute(py, || -> Result<Vec<Swapped>> {
             let decoded = |side: usize, i: usize| {
                 let (is_list, pictures): &(bool, Vec<Picture>) = &lists[side];
                 pictures[if *is_list { i } else { 0 }].decode()
@@ -253,7 +256,7 @@ impl PySwapper {
                     })
                 });
                 let requests = requests.collect::<Result<Vec<_>>>()?;
-                let swapper = self.swapper.lock().expect("no swap has panicked");
+                let swapper = self.swapper.lock().unwrap_or_else(PoisonError::into_inner);
                 swaps.extend(swapper.swap(&requests)?);
             }
             Ok(swaps)

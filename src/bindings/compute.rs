@@ -1,0 +1,52 @@
+//! The one way from Python into a computation.
+
+use std::cell::OnceCell;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pyo3::prelude::*;
+use pyo3::sync::MutexExt;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::error::{Error, Result};
+use crate::native::isolated;
+
+/// Computes without the interpreter, independently of the thread's `no_grad`, `inference_mode` and `autocast`. A panic
+/// becomes an exception.
+pub fn compute<T: Send>(py: Python<'_>, body: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
+    Ok(py.detach(|| isolated(|| in_living_threads(body)))?)
+}
+
+/// Locks without the interpreter, so that the thread that holds the lock can take it. What a panic left is still whole:
+/// [`compute`] caught it.
+pub fn lock<'a, T>(py: Python<'_>, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
+    mutex.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A child of `fork` inherits the thread pools of rayon and OpenMP without their threads and would wait for them forever.
+/// It gets a rayon pool of its own, and one OpenMP thread.
+fn in_living_threads<T: Send>(body: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    /// The process whose threads the pools are; 0 before the first computation.
+    static OWNER: AtomicU32 = AtomicU32::new(0);
+    thread_local! {
+        static POOL: OnceCell<ThreadPool> = const { OnceCell::new() };
+    }
+    let me = std::process::id();
+    match OWNER.compare_exchange(0, me, Relaxed, Relaxed) {
+        Ok(_) => body(),
+        Err(owner) if owner == me => body(),
+        Err(_) => {
+            tch::set_num_threads(1);
+            // The calling thread is one of the pool: Python hears signals on its main thread alone.
+            let pool =
+                || ThreadPoolBuilder::new().use_current_thread().start_handler(|_| tch::set_num_threads(1)).build();
+            POOL.with(|cell| {
+                if cell.get().is_none() {
+                    let pool = pool().map_err(|e| Error::Panic(format!("threads after a fork: {e}")))?;
+                    cell.set(pool).expect("empty, and of this thread alone");
+                }
+                cell.get().expect("just set").install(body)
+            })
+        }
+    }
+}
