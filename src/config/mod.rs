@@ -115,6 +115,16 @@ pub enum Precision {
     Bf16,
 }
 
+impl Precision {
+    /// The number format of the activations.
+    pub fn kind(self) -> tch::Kind {
+        match self {
+            Precision::Fp32 | Precision::Tf32 => tch::Kind::Float,
+            Precision::Bf16 => tch::Kind::BFloat16,
+        }
+    }
+}
+
 /// The settings that say how long a run is.
 const LENGTHS: [&str; 3] = ["epochs", "steps", "images"];
 
