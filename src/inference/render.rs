@@ -87,8 +87,8 @@ impl Renderer<'_> {
         zoom.bytes(&ValueRange::Unit.to_bytes(&mask.get(0)), 1)
     }
 
-    /// Computes the paint of one swap at the photo's size, in interleaved bytes. Warps the article's own pixels at that size,
-    /// so that patterns stay as sharp as the article's picture, whatever the networks' size is.
+    /// Computes the paint of one swap at the photo's size, in interleaved bytes. Warps the article's own pixels at that
+    /// size, so that patterns stay as sharp as the article's picture, whatever the networks' size is.
     fn paint_in_detail(&self, detail: &Detail, zoom: &Zoom, article: &RgbImage) -> Vec<u8> {
         // The photo's size as a multiple of the networks'.
         let times = (zoom.size[0] as f64 / zoom.target.height as f64).round().max(1.0) as i64;

@@ -40,8 +40,8 @@ impl Swapper {
     /// Loads a snapshot file, or the newest snapshot of a run folder.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for a path that does not exist; [`Error::Content`] for a folder without snapshots, a truncated
-    /// snapshot or one of another version; [`Error::Device`] for a device that libtorch does not find.
+    /// [`Error::NotFound`] for a path that does not exist; [`Error::Content`] for a folder without snapshots, a
+    /// truncated snapshot or one of another version; [`Error::Device`] for a device that libtorch does not find.
     pub fn open(path: &Path, device: &str) -> Result<Swapper> {
         let device = torch_device(device)?;
         let file = if path.is_dir() {

@@ -39,8 +39,8 @@ pub fn differentiable(
         wanted: *const bool,
         found: *mut *mut C_tensor,
     ) -> bool {
-        // SAFETY: the body below lives as long as its node; the gradient is owned from here; both arrays have a place per
-        // input.
+        // SAFETY: the body below lives as long as its node; the gradient is owned from here; both arrays have a place
+        // per input.
         let (body, gradient, wanted, found) = unsafe {
             let body = &*body.cast::<Body>();
             (

@@ -24,8 +24,8 @@ impl<T> Memory<T> {
     }
 }
 
-/// Returns the pictures with the channels of each pixel together in memory. libtorch's convolutions on a CPU are fastest
-/// in this layout.
+/// Returns the pictures with the channels of each pixel together in memory. libtorch's convolutions on a CPU are
+/// fastest in this layout.
 ///
 /// # Shapes
 /// `xs`: `[N, C, H, W]`. Returns the same.

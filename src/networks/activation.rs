@@ -17,8 +17,8 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// Fused operations, if the config allows them: R1 needs a second derivative, and the fused gradient is that of each
-    /// picture's own statistics.
+    /// Fused operations, if the config allows them: R1 needs a second derivative, and the fused gradient is that of
+    /// each picture's own statistics.
     pub fn of(config: &Config) -> Self {
         match config.norm_gradient {
             NormGradient::Picture if config.r1_weight == 0.0 => Activation::Fused,

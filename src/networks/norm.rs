@@ -8,8 +8,8 @@ use crate::config::NormGradient;
 /// Groups of a group norm.
 const GROUPS: i64 = 8;
 
-/// An instance norm, or a group norm (Wu & He 2018, arXiv 1803.08494): the mean and the biased variance of each picture's
-/// channel, or of its group of channels.
+/// An instance norm, or a group norm (Wu & He 2018, arXiv 1803.08494): the mean and the biased variance of each
+/// picture's channel, or of its group of channels.
 #[derive(Debug)]
 pub struct Norm {
     /// `[C]`, float32.
@@ -86,8 +86,8 @@ mod tests {
         Norm { weight, bias, group: 1, epsilon: 2e-5, gradient }
     }
 
-    /// Compares the gradient of `sum(weights * norm(xs))` with central differences in float64, for a batch of three. The
-    /// gradient is that of each picture's own statistics, not of the batch's.
+    /// Compares the gradient of `sum(weights * norm(xs))` with central differences in float64, for a batch of three.
+    /// The gradient is that of each picture's own statistics, not of the batch's.
     #[test]
     fn instance_norm_is_differentiated_per_picture() {
         let options = (Kind::Double, Device::Cpu);
@@ -131,9 +131,9 @@ mod tests {
         let ys = norm(NormGradient::Batch).forward(&xs);
         let expected = norm(NormGradient::Picture).forward(&xs);
         assert!((&ys - expected).abs().max().double_value(&[]) < 1e-12);
-        // dL/dy = (1, 0, 0, 0), which is (3, 0, 0, 0) on the normed. Over the batch, its mean is 3 / 4, and its mean times
-        // x is -3 / 4. Hence (3 - 3/4 - 3/4, -3/4 + 3/4) / 1 and (-3/4 - 3/4, -3/4 + 3/4) / 2. With each picture's own
-        // means the second would be zero.
+        // dL/dy = (1, 0, 0, 0), which is (3, 0, 0, 0) on the normed. Over the batch, its mean is 3 / 4, and its mean
+        // times x is -3 / 4. Hence (3 - 3/4 - 3/4, -3/4 + 3/4) / 1 and (-3/4 - 3/4, -3/4 + 3/4) / 2. With each
+        // picture's own means the second would be zero.
         ys.reshape([-1]).get(0).backward();
         let got = Vec::<f64>::try_from(xs.grad().reshape([-1])).unwrap();
         for (got, expected) in got.iter().zip([1.5, 0.0, -0.75, 0.0]) {

@@ -245,7 +245,8 @@ impl Parameters {
         }
     }
 
-    /// Freezes the parameters under `path`, at the root or below it: their gradient stays zero, and so do Adam's moments.
+    /// Freezes the parameters under `path`, at the root or below it: their gradient stays zero, and so do Adam's
+    /// moments.
     pub fn freeze(&mut self, path: &str) {
         let deeper = format!(".{path}");
         let entries = self.entries.iter_mut();
@@ -282,8 +283,8 @@ fn compare(entries: &[Entry], tensors: &HashMap<String, Tensor>) -> Result<()> {
     Ok(())
 }
 
-/// Returns the view of a parameter's place in a buffer. On a CPU a convolution's weight is stored with its channels last,
-/// the layout that libtorch computes in; any other layout would cost a copy at each use.
+/// Returns the view of a parameter's place in a buffer. On a CPU a convolution's weight is stored with its channels
+/// last, the layout that libtorch computes in; any other layout would cost a copy at each use.
 fn view(buffer: &Tensor, shape: &[i64], offset: i64) -> Tensor {
     let part = buffer.narrow(0, offset, shape.iter().product());
     match *shape {

@@ -1,9 +1,9 @@
 //! A fixed random network that compares two pictures by its layers: `perceptual_weight`.
 //!
-//! Its weights are random constants and never trained, so that it needs no download and no licence of a photo collection.
-//! It is NOT LPIPS and not the VGG loss of Johnson et al. (2016): it knows nothing of human perception. He, Wang &
-//! Hopcroft (2016, arXiv 1606.04801) showed that random convolutions respond to edges and textures at several sizes well
-//! enough to compare pictures.
+//! Its weights are random constants and never trained, so that it needs no download and no licence of a photo
+//! collection. It is NOT LPIPS and not the VGG loss of Johnson et al. (2016): it knows nothing of human perception. He,
+//! Wang & Hopcroft (2016, arXiv 1606.04801) showed that random convolutions respond to edges and textures at several
+//! sizes well enough to compare pictures.
 
 use tch::{Device, Tensor};
 

@@ -22,8 +22,8 @@ pub struct Swap {
 /// # Shapes
 /// `flow`: `[N, 2, H, W]`, where in the article each pixel's colour comes from, x then y, -1 to 1 between its outer
 /// edges; `mix`: `[N, 1, H, W]`, the share of the warped article; `rendered`: `[N, 3, H, W]`, the rest; `placement`:
-/// `[N, 1, H, W]`, where the article is placed; `edges`: slopes and offsets for [`super::kisekae::along`], which give the
-/// region of the worn article.
+/// `[N, 1, H, W]`, where the article is placed; `edges`: slopes and offsets for [`super::kisekae::along`], which give
+/// the region of the worn article.
 #[derive(Debug)]
 pub struct Detail {
     pub flow: Tensor,

@@ -1,5 +1,5 @@
-//! A layer's weight, and spectral normalisation (Miyato et al. 2018, arXiv 1802.05957, algorithm 1): the weight is divided
-//! by its largest singular value, so that the layer increases no distance.
+//! A layer's weight, and spectral normalisation (Miyato et al. 2018, arXiv 1802.05957, algorithm 1): the weight is
+//! divided by its largest singular value, so that the layer increases no distance.
 
 use tch::{Kind, Tensor};
 
@@ -44,8 +44,8 @@ impl Weight {
         }
     }
 
-    /// Returns the weight that the layer computes with. One iteration from the kept vector improves the estimate for this
-    /// call alone. Gradients pass through the norm but not through the vectors, as in the source.
+    /// Returns the weight that the layer computes with. One iteration from the kept vector improves the estimate for
+    /// this call alone. Gradients pass through the norm but not through the vectors, as in the source.
     pub fn value(&self) -> Tensor {
         let Some(left) = &self.left else {
             return self.weight.shallow_clone();

@@ -24,8 +24,9 @@ pub const MAX_PIXELS: u64 = 100_000_000;
 /// The decoders' limit of memory: pixels of at most 8 bytes each, and working space.
 const MAX_DECODER_BYTES: u64 = 8 * MAX_PIXELS + (64 << 20);
 
-/// Decodes a picture file to 8-bit RGB. Applies the orientation, composites transparency over white and converts RGB and
-/// grey ICC profiles to sRGB. Detects the format by content, not by the file's name. Takes an animation's first frame.
+/// Decodes a picture file to 8-bit RGB. Applies the orientation, composites transparency over white and converts RGB
+/// and grey ICC profiles to sRGB. Detects the format by content, not by the file's name. Takes an animation's first
+/// frame.
 ///
 /// Converts a CMYK JPEG without its profile, and ignores a profile that cannot be read.
 ///
@@ -111,8 +112,8 @@ fn check_pixels(width: usize, height: usize) -> std::result::Result<(), String> 
     }
 }
 
-/// Calls the JPEG decoder directly. `image`'s interface to it parses the header anew for each question, which slows small
-/// pictures down.
+/// Calls the JPEG decoder directly. `image`'s interface to it parses the header anew for each question, which slows
+/// small pictures down.
 fn decode_jpeg(bytes: &[u8]) -> Decoded {
     let options = DecoderOptions::default().set_strict_mode(false);
     let options = options.set_max_width(usize::MAX).set_max_height(usize::MAX);
@@ -173,7 +174,8 @@ thread_local! {
     static LAST: RefCell<(Vec<u8>, bool, Option<ToSrgb>)> = const { RefCell::new((Vec::new(), false, None)) };
 }
 
-/// Converts a picture from its profile's colours to sRGB. The profile must be one of RGB or, for a grey picture, of grey.
+/// Converts a picture from its profile's colours to sRGB. The profile must be one of RGB or, for a grey picture, of
+/// grey.
 fn to_srgb(picture: DynamicImage, profile: &[u8]) -> DynamicImage {
     let grey = !picture.color().has_color();
     let transform = LAST.with_borrow_mut(|last| {

@@ -148,8 +148,8 @@ mod tests {
 
     #[test]
     fn values_and_gradients_are_those_of_the_parts() {
-        // Channels and groups that fill lanes, blocks, and neither; many pixels; group 0: no norm. The pictures differ in
-        // brightness.
+        // Channels and groups that fill lanes, blocks, and neither; many pixels; group 0: no norm. The pictures differ
+        // in brightness.
         let shapes = [
             (3, 1, 2, 3),
             (16, 1, 4, 4),

@@ -21,8 +21,8 @@ pub struct Forward<T> {
     pub weight: Option<Memory<f32>>,
     pub bias: Option<Memory<f32>>,
     pub ys: Memory<T>,
-    /// `[N, 3, C]`: the mean, 1 / deviation, and the mean's rounding error: pictures of one colour have means much larger
-    /// than their deviations.
+    /// `[N, 3, C]`: the mean, 1 / deviation, and the mean's rounding error: pictures of one colour have means much
+    /// larger than their deviations.
     pub lines: Option<Memory<f32>>,
 }
 

@@ -1,4 +1,5 @@
-//! The parts that the networks of `kisekae` share: 3 x 3 convolutions with a group norm, an encoder, places as channels.
+//! The parts that the networks of `kisekae` share: 3 x 3 convolutions with a group norm, an encoder, places as
+//! channels.
 
 use tch::{Kind, Tensor};
 

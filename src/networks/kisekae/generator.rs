@@ -53,7 +53,8 @@ impl Generator {
         }
     }
 
-    /// Computes logits of where `worn` is worn. A `worn` of a single colour has no region and stands for an unknown article.
+    /// Computes logits of where `worn` is worn. A `worn` of a single colour has no region and stands for an unknown
+    /// article.
     ///
     /// # Shapes
     /// Both: `[N, 3, H, W]` in [-1, 1]. Returns `[N, 1, H, W]`.
@@ -78,8 +79,8 @@ impl Generator {
         logits.gt(self.begins).to_kind(Kind::Float)
     }
 
-    /// Computes where `worn` is worn, 0.5 at the cut: the mean for the photo and its mirror image, aligned with the photo's
-    /// edges.
+    /// Computes where `worn` is worn, 0.5 at the cut: the mean for the photo and its mirror image, aligned with the
+    /// photo's edges.
     ///
     /// # Shapes
     /// As [`Generator::locate`]; values in [0, 1].
@@ -97,7 +98,8 @@ impl Generator {
         let unknown = || Tensor::ones_like(target);
         let located = self.located(human, worn.unwrap_or(&unknown()));
         let mask = bit(located.shallow_clone());
-        // The target may need more room than the worn article, but every repainted pixel is invented: the limit is narrow.
+        // The target may need more room than the worn article, but every repainted pixel is invented: the limit is
+        // narrow.
         let generous = widened(&mask, reach(3.0, height));
         let room = self.place(&erased(human, &generous), &generous, target).sigmoid();
         let erasure = widened(&mask, reach(1.0, height)).maximum(&(bit(room) * generous));
@@ -131,8 +133,8 @@ impl Generator {
         }
     }
 
-    /// Computes the inputs of [`super::Judge::judge`] beside the picture, for an article that is or might be worn in it: the
-    /// article as warped onto the picture, and the erasure.
+    /// Computes the inputs of [`super::Judge::judge`] beside the picture, for an article that is or might be worn in
+    /// it: the article as warped onto the picture, and the erasure.
     ///
     /// # Shapes
     /// Both: `[N, 3, H, W]` in [-1, 1]. Returns `[N, 3, H, W]` and `[N, 1, H, W]`.

@@ -12,8 +12,8 @@ pub fn guided(mask: &Tensor, guide: &Tensor, reach: i64, eps: f64) -> Tensor {
     along(&slope, &offset, guide)
 }
 
-/// Computes the mask around each pixel as a linear function of the guide's grey: slope and offset. Enlarged, and applied
-/// [`along`] a larger guide, they are the fast guided filter (He & Sun 2015, arXiv 1505.00996).
+/// Computes the mask around each pixel as a linear function of the guide's grey: slope and offset. Enlarged, and
+/// applied [`along`] a larger guide, they are the fast guided filter (He & Sun 2015, arXiv 1505.00996).
 ///
 /// # Shapes
 /// As [`guided`]; returns two `[N, 1, H, W]`.
@@ -55,8 +55,8 @@ mod tests {
         let got = guided(&mask, &photo, 3, 1e-4);
         let at = |x: i64| got.double_value(&[0, 0, 8, x]);
         assert!(at(7) < 0.1 && at(8) > 0.3, "{} {}", at(7), at(8));
-        // A mask of a quarter of the size follows the large photo's edge, at column 30 of 64, which is within column 7 of
-        // the small photo.
+        // A mask of a quarter of the size follows the large photo's edge, at column 30 of 64, which is within column 7
+        // of the small photo.
         let large = Tensor::full([1, 3, 64, 64], -1.0, options);
         let _ = large.narrow(3, 30, 34).fill_(1.0);
         let small = large.avg_pool2d([4, 4], [4, 4], [0, 0], false, true, None);

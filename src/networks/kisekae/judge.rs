@@ -76,8 +76,8 @@ impl Scale {
     }
 }
 
-/// Two patch discriminators (PatchGAN: Isola et al. 2017, arXiv 1611.07004), given the picture, the warped article and the
-/// erasure: one of large patches, one of small patches, which judges texture.
+/// Two patch discriminators (PatchGAN: Isola et al. 2017, arXiv 1611.07004), given the picture, the warped article and
+/// the erasure: one of large patches, one of small patches, which judges texture.
 #[derive(Debug)]
 pub struct Judge {
     scales: [Scale; 2],
@@ -101,9 +101,9 @@ impl Judge {
     }
 
     /// # Shapes
-    /// `picture`, `warped`: `[N, 3, H, W]` in [-1, 1]; `erasure`: `[N, 1, H, W]`. Returns logits `[N, P]`. Each position of
-    /// the large patches is repeated for each position of the small patches in it, so that a mean over the positions
-    /// weights both scales equally.
+    /// `picture`, `warped`: `[N, 3, H, W]` in [-1, 1]; `erasure`: `[N, 1, H, W]`. Returns logits `[N, P]`. Each
+    /// position of the large patches is repeated for each position of the small patches in it, so that a mean over the
+    /// positions weights both scales equally.
     pub fn judge(&self, picture: &Tensor, warped: &Tensor, erasure: &Tensor) -> Judgement {
         let seen = Tensor::cat(&[picture, warped, erasure], 1).to_kind(self.kind); // [N, 7, H, W]
         let mut features = Vec::new();

@@ -1,5 +1,5 @@
-//! One network for two tasks, given pictures of a person and an article: the locator finds where the article is worn, the
-//! placer predicts where it would sit on a person with an erased part.
+//! One network for two tasks, given pictures of a person and an article: the locator finds where the article is worn,
+//! the placer predicts where it would sit on a person with an erased part.
 
 use tch::{Kind, Tensor};
 
@@ -25,8 +25,8 @@ pub struct Matcher {
 }
 
 impl Matcher {
-    /// State-dict names `person.*`, `article.*`, `query.*`, `key.*`, `up.<level>.*`, `out.*`. Both encoders get the places
-    /// beside their input.
+    /// State-dict names `person.*`, `article.*`, `query.*`, `key.*`, `up.<level>.*`, `out.*`. Both encoders get the
+    /// places beside their input.
     pub fn new(path: &Path, inputs: Inputs, size: Size) -> Self {
         let c = size.channels();
         let up = path.sub("up");
@@ -87,8 +87,8 @@ impl Matcher {
         self.out.forward(&xs)
     }
 
-    /// Computes, for each place of the person, the article's layer averaged by a softmax over all its places (Vaswani et al.
-    /// 2017, arXiv 1706.03762).
+    /// Computes, for each place of the person, the article's layer averaged by a softmax over all its places (Vaswani
+    /// et al. 2017, arXiv 1706.03762).
     fn attended(&self, x: &Tensor, y: &Tensor) -> Tensor {
         let (_, c, _, _) = x.size4().expect("[N, C, H, W]");
         let query = self.query.forward(x).flatten(2, -1); // [N, C, Q]

@@ -27,8 +27,8 @@ pub struct Painting {
     pub residual: Tensor,
 }
 
-/// Two encoders, and a decoder. Each level of the decoder gets the article's layer, warped to its placement, and refines the
-/// warp.
+/// Two encoders, and a decoder. Each level of the decoder gets the article's layer, warped to its placement, and
+/// refines the warp.
 #[derive(Debug)]
 pub struct Painter {
     person: Encoder,
@@ -73,8 +73,8 @@ impl Painter {
     }
 
     /// # Shapes
-    /// `erased`: `[N, 3, H, W]` in [-1, 1], 0 where `erasure` (`[N, 1, H, W]`) is 1; `article`: `[N, 3, H, W]` in [-1, 1];
-    /// `placement`: `[N, 1, H, W]` in [0, 1].
+    /// `erased`: `[N, 3, H, W]` in [-1, 1], 0 where `erasure` (`[N, 1, H, W]`) is 1; `article`: `[N, 3, H, W]` in [-1,
+    /// 1]; `placement`: `[N, 1, H, W]` in [0, 1].
     pub fn forward(&self, erased: &Tensor, erasure: &Tensor, article: &Tensor, placement: &Tensor) -> Painting {
         let (n, _, h, w) = erased.size4().expect("[N, 3, H, W]");
         let places = places(erased).expand([n, 2, h, w], false);

@@ -1,5 +1,5 @@
-//! Distances of a photo's colours to those of an article: the locator's best evidence at the photo's full resolution, where
-//! its own layers no longer show the outline.
+//! Distances of a photo's colours to those of an article: the locator's best evidence at the photo's full resolution,
+//! where its own layers no longer show the outline.
 
 use tch::{Kind, Tensor};
 
@@ -10,8 +10,8 @@ const FAR: f64 = 0.5;
 /// Distances are clamped to one grey level: below that the square root would amplify rounding.
 const NEAR: f64 = 1.0 / 255.0;
 
-/// Computes the distance of each pixel's colour, and of its 3 x 3 surroundings, to the nearest of the article's: root mean
-/// squares, from -1 (the same) to 1 (FAR or more). Has no gradient.
+/// Computes the distance of each pixel's colour, and of its 3 x 3 surroundings, to the nearest of the article's: root
+/// mean squares, from -1 (the same) to 1 (FAR or more). Has no gradient.
 ///
 /// # Shapes
 /// `human`, `article`: `[N, 3, H, W]` in [-1, 1]; `region`: `[N, 1, H, W]`, the article's own. Returns `[N, 2, H, W]`,
@@ -72,8 +72,8 @@ mod tests {
         // The upper rows have the article's colour. The lower ones are 0.4 of the range away: 0.4 / 0.5 * 2 - 1.
         assert!((maps.double_value(&[0, 0, 0, 3]) + 1.0 - 4.0 / 255.0).abs() < 1e-5);
         assert!((maps.double_value(&[0, 0, 3, 0]) - 0.6).abs() < 1e-4);
-        // The second row has a white row below it: 9 pixels, 3 of them 0.4 away from the nearest patch of the article, at
-        // the left edge, which is all 0.2: sqrt(3 / 9) * 0.4 / 0.5 * 2 - 1.
+        // The second row has a white row below it: 9 pixels, 3 of them 0.4 away from the nearest patch of the article,
+        // at the left edge, which is all 0.2: sqrt(3 / 9) * 0.4 / 0.5 * 2 - 1.
         let expected = (1.0f64 / 3.0).sqrt() * 1.6 - 1.0;
         let found = maps.double_value(&[0, 1, 1, 1]);
         assert!((found - expected).abs() < 1e-3, "{found} {expected}");

@@ -2,13 +2,13 @@
 
 use tch::{Kind, Tensor};
 
-/// Distances of a pixel's colour from the background's, as shares of the range from black to white: from NEAR on the pixel
-/// belongs to the article in part, from FAR on in full.
+/// Distances of a pixel's colour from the background's, as shares of the range from black to white: from NEAR on the
+/// pixel belongs to the article in part, from FAR on in full.
 const NEAR: f64 = 0.03;
 const FAR: f64 = 0.08;
 
-/// Separates the article from a background of any colour. The background is the median of the picture's border, channel by
-/// channel. The channel with the largest difference decides.
+/// Separates the article from a background of any colour. The background is the median of the picture's border, channel
+/// by channel. The channel with the largest difference decides.
 ///
 /// # Shapes
 /// `article`: `[N, 3, H, W]` in [-1, 1]. Returns `[N, 1, H, W]` in [0, 1].

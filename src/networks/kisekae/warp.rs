@@ -5,8 +5,8 @@ use tch::Tensor;
 use super::blocks::places;
 use super::region::Moments;
 
-/// Computes the affine flow that moves a region of the article to the placement. It matches the centres, and the deviations
-/// along both axes.
+/// Computes the affine flow that moves a region of the article to the placement. It matches the centres, and the
+/// deviations along both axes.
 ///
 /// # Shapes
 /// `placement`, `region`: `[N, 1, H, W]`, 0 or more. Returns `[N, 2, H, W]`: for each pixel of the person, where in the

@@ -61,8 +61,8 @@ pub struct Block {
 }
 
 impl Block {
-    /// State-dict names `conv.weight`, `conv.bias`, `norm.weight`, `norm.bias`, in PyTorch's layouts, and with a spectral
-    /// norm the vector `conv.left`.
+    /// State-dict names `conv.weight`, `conv.bias`, `norm.weight`, `norm.bias`, in PyTorch's layouts, and with a
+    /// spectral norm the vector `conv.left`.
     pub fn new(path: &Path, row: Row, config: &Config) -> Self {
         let Row { direction, c_in, c_out, instance_norm, weight_norm } = row;
         let conv = path.sub("conv");
@@ -109,7 +109,8 @@ impl Block {
     }
 }
 
-/// Concatenates pictures along their channels, in a network's number format and in the layout that its layers compute in.
+/// Concatenates pictures along their channels, in a network's number format and in the layout that its layers compute
+/// in.
 ///
 /// # Shapes
 /// Each `[N, C, H, W]`. Returns `[N, the sum of C, H, W]`.

@@ -65,13 +65,13 @@ impl PairDiscriminator {
         self.scales.iter().for_each(Scale::iterate);
     }
 
-    /// Scores, as logits, whether each human and article belong together. `noise`, one tensor of [`noise_shapes`] for the
-    /// input and each layer, is for training only.
+    /// Scores, as logits, whether each human and article belong together. `noise`, one tensor of [`noise_shapes`] for
+    /// the input and each layer, is for training only.
     ///
     /// # Shapes
-    /// `human`, `article`: `[N, 3, H, W]`. Returns `[N, 1]` (article) or `[N, 1, H / 16, W / 16]` (paper). Several scales
-    /// return all their positions in one row, `[N, P]`: losses that sum over the positions then sum over the scales too,
-    /// as in pix2pixHD.
+    /// `human`, `article`: `[N, 3, H, W]`. Returns `[N, 1]` (article) or `[N, 1, H / 16, W / 16]` (paper). Several
+    /// scales return all their positions in one row, `[N, P]`: losses that sum over the positions then sum over the
+    /// scales too, as in pix2pixHD.
     pub fn score(&self, human: &Tensor, article: &Tensor, noise: Option<&[Tensor]>) -> Tensor {
         self.judge(human, article, noise).logits
     }
@@ -101,8 +101,8 @@ impl PairDiscriminator {
     }
 }
 
-/// Returns the shapes of the discriminator's noise for `count` pairs, scale by scale: for its input and the input of each
-/// activation. The discriminator of kisekae has none.
+/// Returns the shapes of the discriminator's noise for `count` pairs, scale by scale: for its input and the input of
+/// each activation. The discriminator of kisekae has none.
 pub fn noise_shapes(config: &Config, count: i64) -> Vec<[i64; 4]> {
     let layers = match config.architecture {
         Architecture::Vasily => vasily::channels(config).to_vec(),
