@@ -10,20 +10,22 @@ use crate::pixels::{Placement, Rect, ValueRange, paste, place, planes, resize, r
 
 /// The largest number of pixels that are painted one by one.
 const PAINTED: f64 = 4e6;
-/// The value of the filtered location above which the worn article is covered; its mask has 0.5.
+/// Where the filtered location is above this value, the mask covers the worn article. The locator's own mask cuts at
+/// 0.5.
 const COVERED: f64 = 0.35;
 
-/// One swapped photo.
-///
-/// # Shapes
-/// With the photo's height and width: `image`, `paint`: `H * W * 3` bytes; `mask`: `H * W` bytes, 255 = repainted;
-/// `located`: `H * W` bytes, 255 = the worn article, or `None` from networks that do not locate it.
+/// One swapped photo, of the photo's size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Swapped {
+    /// Height and width.
     pub size: [usize; 2],
+    /// The person in the target article, `H * W * 3` bytes.
     pub image: Vec<u8>,
+    /// `H * W` bytes, 255 = repainted.
     pub mask: Vec<u8>,
+    /// The colours that the generator proposes, `H * W * 3` bytes.
     pub paint: Vec<u8>,
+    /// Where the worn article is, `H * W` bytes, 255 = there. `None` from networks that do not locate it.
     pub located: Option<Vec<u8>>,
 }
 

@@ -18,18 +18,24 @@ const BATCH: usize = 16;
 /// The pictures of one swap.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// The photo of the person.
     pub human: RgbImage,
-    /// `None` if it is not known: see [`Swapper::needs_worn`].
+    /// The article that the person wears. `None` if it is not known: see [`Swapper::needs_worn`].
     pub worn: Option<RgbImage>,
+    /// The article to put on.
     pub target: RgbImage,
 }
 
 /// A generator and the config of its training.
 #[derive(Debug)]
 pub struct Swapper {
+    /// The settings of the training.
     pub config: Config,
+    /// The snapshot's file.
     pub path: PathBuf,
+    /// The snapshot's step.
     pub step: u64,
+    /// The device of the generator.
     pub device: Device,
     generator: Generator,
     // The generator's layers are views into these.
@@ -82,7 +88,7 @@ impl Swapper {
     /// Swaps all requests and returns the results in their order.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a request without `worn` where [`Swapper::needs_worn`].
+    /// [`Error::Setting`] for a request without `worn`, if the networks need it.
     pub fn swap(&self, requests: &[Request]) -> Result<Vec<Swapped>> {
         if self.needs_worn() && requests.iter().any(|request| request.worn.is_none()) {
             let rule = "a picture: these networks locate the worn article by it";

@@ -37,3 +37,40 @@ impl Activation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Precision;
+    use crate::networks::parameters::{Parameters, Path};
+    use tch::{Device, Kind};
+
+    #[test]
+    fn plain_and_fused_agree() {
+        let drawn = |number| {
+            let mut t = Tensor::zeros([2, 16, 6, 5], (Kind::Float, Device::Cpu));
+            crate::random::fill_normal(&mut t, 1.0, 3, "activation", number);
+            t
+        };
+        let (xs, other) = (drawn(0), drawn(1));
+        let norms = |path: &Path| {
+            [
+                None,
+                Some(Norm::instance(&path.sub("instance"), 16, NormGradient::Picture)),
+                Some(Norm::grouped(&path.sub("grouped"), 16)),
+            ]
+        };
+        let (norms, _parameters) = Parameters::build(norms, Device::Cpu, Precision::Fp32, 0, "init");
+        for norm in &norms {
+            for after in [
+                After::LEAKY,
+                After { noise: Some(&other), ..After::LEAKY },
+                After { skip: Some(&other), ..After::RELU },
+            ] {
+                let apply = |way: Activation| way.apply(xs.copy(), norm.as_ref(), after);
+                let apart = (apply(Activation::Plain) - apply(Activation::Fused)).abs().max().double_value(&[]);
+                assert!(apart < 1e-5, "{norm:?} {after:?}: {apart}");
+            }
+        }
+    }
+}

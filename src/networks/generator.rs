@@ -8,11 +8,14 @@ use super::published::{paper, vasily};
 use super::swap::{Swap, composite};
 use crate::config::{Architecture, Config};
 
-/// G of the article, of the paper, or ours.
+/// G of any method.
 #[derive(Debug)]
 pub enum Generator {
+    /// The article's.
     Vasily(vasily::Generator),
+    /// The paper's.
     Paper(paper::Generator),
+    /// Ours.
     Kisekae(Box<kisekae::Generator>),
 }
 

@@ -58,6 +58,7 @@ pub struct Path {
 }
 
 impl Path {
+    /// The place of the whole network.
     pub fn root() -> Self {
         Path { prefix: String::new(), entries: Rc::default(), vectors: Rc::default() }
     }

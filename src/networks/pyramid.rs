@@ -21,6 +21,7 @@ const CHANNELS: [i64; 5] = [3, 16, 32, 64, 64];
 pub struct Pyramid {
     weights: Vec<Tensor>,
     range: ValueRange,
+    /// The constant weights.
     pub parameters: Parameters,
 }
 

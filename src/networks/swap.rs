@@ -3,13 +3,13 @@
 use tch::Tensor;
 
 /// One generator call.
-///
-/// # Shapes
-/// `mask`: `[N, 1, H, W]` in [0, 1], 1 = repaint. `paint`, `composite`: `[N, 3, H, W]` in the networks' value range.
 #[derive(Debug)]
 pub struct Swap {
+    /// `[N, 1, H, W]` in [0, 1], 1 = repaint.
     pub mask: Tensor,
+    /// The colours that the generator proposes, `[N, 3, H, W]` in the networks' value range.
     pub paint: Tensor,
+    /// The resulting picture, `[N, 3, H, W]` in the networks' value range.
     pub composite: Tensor,
     /// Where the worn article is, `[N, 1, H, W]` in [0, 1]. `None` from networks that do not locate it.
     pub located: Option<Tensor>,
@@ -18,18 +18,17 @@ pub struct Swap {
 }
 
 /// The parts that a warping network mixes its paint from. A larger picture of the article can be mixed in the same way.
-///
-/// # Shapes
-/// `flow`: `[N, 2, H, W]`, where in the article each pixel's colour comes from, x then y, -1 to 1 between its outer
-/// edges; `mix`: `[N, 1, H, W]`, the share of the warped article; `rendered`: `[N, 3, H, W]`, the rest; `placement`:
-/// `[N, 1, H, W]`, where the article is placed; `edges`: slopes and offsets for [`super::kisekae::along`], which give
-/// the region of the worn article.
 #[derive(Debug)]
 pub struct Detail {
+    /// Where in the article each pixel's colour comes from, x then y, -1 to 1 between its outer edges: `[N, 2, H, W]`.
     pub flow: Tensor,
+    /// The share of the warped article, `[N, 1, H, W]` in [0, 1].
     pub mix: Tensor,
+    /// The rest of the paint, `[N, 3, H, W]`.
     pub rendered: Tensor,
+    /// Where the article is placed, `[N, 1, H, W]` in [0, 1].
     pub placement: Tensor,
+    /// Slopes and offsets, both `[N, 1, H, W]`: [`super::kisekae::along`] turns them into the worn article's region.
     pub edges: [Tensor; 2],
 }
 

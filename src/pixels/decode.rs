@@ -36,14 +36,14 @@ const MAX_DECODER_BYTES: u64 = 8 * MAX_PIXELS + (64 << 20);
 pub fn read_rgb(path: &Path) -> Result<RgbImage> {
     let file = std::fs::File::open(path).at(path)?;
     let length = file.metadata().at(path)?.len();
-    let refuse = |reason: String| Error::content(path, format!("cannot be decoded: {reason}"));
+    let failed = |reason: String| Error::content(path, format!("cannot be decoded: {reason}"));
     if length > MAX_FILE_BYTES {
-        return Err(refuse(format!("expected at most {MAX_FILE_BYTES} bytes, got {length}")));
+        return Err(failed(format!("expected at most {MAX_FILE_BYTES} bytes, got {length}")));
     }
     let mut bytes = Vec::with_capacity(length as usize + 1);
     // A pipe has no length, and a file may grow.
     (file.take(MAX_FILE_BYTES).read_to_end(&mut bytes)).at(path)?;
-    decode_rgb(&bytes).map_err(refuse)
+    decode_rgb(&bytes).map_err(failed)
 }
 
 /// Decodes a file's bytes as [`read_rgb`] does.

@@ -10,9 +10,13 @@ use crate::config::Fit;
 /// A part of a picture, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rect {
+    /// Rows above it.
     pub top: usize,
+    /// Columns to its left.
     pub left: usize,
+    /// Its rows.
     pub height: usize,
+    /// Its columns.
     pub width: usize,
 }
 
@@ -21,6 +25,7 @@ impl Rect {
         Rect { top: (of[0] - height) / 2, left: (of[1] - width) / 2, height, width }
     }
 
+    /// Returns height and width.
     pub fn size(self) -> [usize; 2] {
         [self.height, self.width]
     }

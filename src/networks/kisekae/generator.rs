@@ -18,9 +18,10 @@ const GUIDED: f64 = 4.0;
 const EPS: f64 = 1e-4;
 
 /// The regions of a swap.
-struct Sight {
+struct Regions {
     /// Where the worn article is.
     located: Tensor,
+    /// The pixels to repaint, 0 or 1.
     erasure: Tensor,
     /// The human without the erasure.
     left: Tensor,
@@ -31,6 +32,7 @@ struct Sight {
 /// Painter, locator and placer.
 #[derive(Debug)]
 pub struct Generator {
+    /// Fills an erased part of a person.
     pub painter: Painter,
     locator: Matcher,
     placer: Matcher,
@@ -92,20 +94,19 @@ impl Generator {
     }
 
     /// Computes the regions of a swap.
-    fn sight(&self, human: &Tensor, worn: Option<&Tensor>, target: &Tensor) -> Sight {
+    fn regions(&self, human: &Tensor, worn: Option<&Tensor>, target: &Tensor) -> Regions {
         let height = human.size()[2];
         let bit = |mask: Tensor| mask.gt(0.5).to_kind(Kind::Float);
         let unknown = || Tensor::ones_like(target);
         let located = self.located(human, worn.unwrap_or(&unknown()));
         let mask = bit(located.shallow_clone());
-        // The target may need more room than the worn article, but every repainted pixel is invented: the limit is
-        // narrow.
+        // The target may need more room than the worn article. The limit is narrow, as repainted pixels are invented.
         let generous = widened(&mask, reach(3.0, height));
         let room = self.place(&erased(human, &generous), &generous, target).sigmoid();
         let erasure = widened(&mask, reach(1.0, height)).maximum(&(bit(room) * generous));
         let left = erased(human, &erasure);
         let placement = self.place(&left, &erasure, target).sigmoid() * &erasure;
-        Sight { located, erasure, left, placement }
+        Regions { located, erasure, left, placement }
     }
 
     /// Puts `target` on `human`, who wears `worn`. `None` stands for an unknown article.
@@ -113,21 +114,21 @@ impl Generator {
     /// # Shapes
     /// All three: `[N, 3, H, W]` in [-1, 1].
     pub fn swap(&self, human: &Tensor, worn: Option<&Tensor>, target: &Tensor) -> Swap {
-        let sight = self.sight(human, worn, target);
-        let painting = (self.painter).forward(&sight.left, &sight.erasure, target, &sight.placement);
+        let regions = self.regions(human, worn, target);
+        let painting = (self.painter).forward(&regions.left, &regions.erasure, target, &regions.placement);
         let edge = [3, 3];
-        let mask = (sight.erasure).avg_pool2d(edge, [1, 1], [1, 1], false, false, None);
-        let edges = lines(&sight.located, human, reach(GUIDED, human.size()[2]), EPS);
+        let mask = (regions.erasure).avg_pool2d(edge, [1, 1], [1, 1], false, false, None);
+        let edges = lines(&regions.located, human, reach(GUIDED, human.size()[2]), EPS);
         Swap {
             composite: composite(human, &painting.paint, &mask),
             paint: painting.paint,
             mask,
-            located: Some(sight.located),
+            located: Some(regions.located),
             detail: Some(Detail {
                 flow: painting.flow,
                 mix: painting.mix,
                 rendered: painting.rendered,
-                placement: sight.placement,
+                placement: regions.placement,
                 edges,
             }),
         }
@@ -139,8 +140,8 @@ impl Generator {
     /// # Shapes
     /// Both: `[N, 3, H, W]` in [-1, 1]. Returns `[N, 3, H, W]` and `[N, 1, H, W]`.
     pub fn condition(&self, human: &Tensor, article: &Tensor) -> [Tensor; 2] {
-        let sight = self.sight(human, Some(article), article);
-        let painting = (self.painter).forward(&sight.left, &sight.erasure, article, &sight.placement);
-        [painting.warped, sight.erasure]
+        let regions = self.regions(human, Some(article), article);
+        let painting = (self.painter).forward(&regions.left, &regions.erasure, article, &regions.placement);
+        [painting.warped, regions.erasure]
     }
 }

@@ -11,19 +11,19 @@ use crate::networks::parameters::{Init, Path};
 const REACH: [f64; 3] = [0.3, 0.2, 0.1];
 
 /// The painter's result.
-///
-/// # Shapes
-/// All `[N, C, H, W]`: `paint`, `rendered` and `warped` have 3 channels in [-1, 1], `mix` 1 in [0, 1], the flows 2.
 #[derive(Debug)]
 pub struct Painting {
-    /// mix * warped + (1 - mix) * rendered.
+    /// mix * warped + (1 - mix) * rendered, `[N, 3, H, W]` in [-1, 1].
     pub paint: Tensor,
+    /// The colours that the decoder proposes, `[N, 3, H, W]` in [-1, 1].
     pub rendered: Tensor,
+    /// The article at its placement, `[N, 3, H, W]` in [-1, 1].
     pub warped: Tensor,
+    /// The share of the warped article, `[N, 1, H, W]` in [0, 1].
     pub mix: Tensor,
-    /// The place in the article where each pixel's colour comes from.
+    /// The place in the article where each pixel's colour comes from, `[N, 2, H, W]`.
     pub flow: Tensor,
-    /// The flow without its affine part.
+    /// The flow without its affine part, `[N, 2, H, W]`.
     pub residual: Tensor,
 }
 
