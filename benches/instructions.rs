@@ -1,6 +1,7 @@
-//! Runs one part of the core, for callgrind to count its instructions: `python benchmarks/instructions.py` does so.
+//! Runs one part of the core under callgrind, which counts its instructions. `python benchmarks/instructions.py` starts
+//! it.
 //!
-//! A part runs twice, and the second time is counted: the first binds symbols and makes tables that last.
+//! Runs the part twice and counts the second run: the first binds symbols and builds tables.
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -18,10 +19,10 @@ use image::codecs::jpeg::JpegEncoder;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
-/// Units of one run, and the run.
+/// The number of units in a run, and the run.
 type Part = (usize, Box<dyn FnMut()>);
 
-/// Name, what it is, the unit, and the set-up.
+/// Name, description, unit, set-up.
 type Case = (&'static str, &'static str, &'static str, fn() -> Part);
 
 #[rustfmt::skip]
@@ -29,7 +30,7 @@ const CASES: [Case; 11] = [
     ("jpeg", "a doll of 256 x 192 decoded from a JPEG of quality 90", "pixel", jpeg),
     ("png", "the same from a PNG", "pixel", png),
     ("fit", "256 x 192 to 132 x 100, as planes", "pixel taken", fit),
-    ("draw", "what a batch of 16 takes, of 10,000 pairs", "triplet", draw),
+    ("draw", "the draw of a batch of 16 from 10,000 pairs", "triplet", draw),
     ("triplet", "a batch of 16, 128 x 96, from 16 pairs in memory", "triplet", triplet),
     ("noise", "a million gaussian values", "value", noise),
     ("adam", "an update of a million parameters", "parameter", adam),
@@ -39,12 +40,12 @@ const CASES: [Case; 11] = [
     ("config", "all settings from JSON, checked, a hundred times", "config", config),
 ];
 
-/// Nothing outside of this function is counted.
+/// callgrind counts only the instructions of this function.
 #[inline(never)]
 #[unsafe(no_mangle)]
 fn cagan_counted(run: &mut dyn FnMut()) {
     run();
-    // Keeps the call from being the last act, which would become a jump out of here.
+    // Keeps the call from becoming a tail call, which would leave the function.
     black_box(());
 }
 
@@ -145,20 +146,19 @@ fn config() -> Part {
 }
 
 fn main() {
-    // `cargo bench` adds words of its own, and `cargo test` its filter.
+    // `cargo bench` adds arguments, and `cargo test` its filter.
     let case = std::env::args().find_map(|word| CASES.iter().find(|case| case.0 == word));
     let Some((name, what, unit, set_up)) = case else {
         let names = CASES.map(|case| case.0).join(" ");
         println!("python benchmarks/instructions.py counts these with callgrind: {names}");
         return;
     };
-    // callgrind counts on the thread that enters the function alone: it is the pool.
+    // callgrind counts on the thread that enters the function, so this thread is the pool.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1);
     pool.use_current_thread().build_global().unwrap();
     tch::set_num_threads(1);
     let (units, mut run) = set_up();
     run();
     cagan_counted(&mut run);
-    let told = json!({"case": name, "what": what, "unit": unit, "units": units});
-    println!("{told}");
+    println!("{}", json!({"case": name, "what": what, "unit": unit, "units": units}));
 }

@@ -154,6 +154,16 @@ impl std::str::FromStr for Preset {
     }
 }
 
+impl Precision {
+    /// The number format of the activations.
+    pub fn kind(self) -> tch::Kind {
+        match self {
+            Precision::Fp32 | Precision::Tf32 => tch::Kind::Float,
+            Precision::Bf16 => tch::Kind::BFloat16,
+        }
+    }
+}
+
 impl Architecture {
     /// How many times the networks halve pictures of a size.
     ///

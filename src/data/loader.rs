@@ -124,7 +124,7 @@ impl Loader {
             Some(resident) => Store::Resident(resident),
             None => Store::Streaming(Streaming::new(set.clone(), pool, device)),
         };
-        Ok(Some(Loader { plan, skipped, set, store, range: ValueRange::of(config.architecture), device }))
+        Ok(Some(Loader { plan, skipped, set, store, range: config.range(), device }))
     }
 
     /// The pairs that can be drawn.

@@ -12,7 +12,6 @@ use tch::{Device, Kind, Tensor};
 use super::draw::{Draw, PictureDraw};
 use super::set::Set;
 use crate::error::{Error, Result};
-use crate::pixels::ValueRange;
 
 /// Humans, worn articles, targets, each `[N, 3, H, W]`: finished values on a CPU, bytes for another device and for
 /// colour jitter.
@@ -98,7 +97,7 @@ fn decode(set: &Set, draw: &Draw, device: Device, closed: &AtomicBool) -> Result
     let [humans, worn, targets] = set.pictures(draw);
     let side = |pictures: Vec<(usize, &PictureDraw)>| match device {
         Device::Cpu if draw.colours.is_empty() => {
-            let range = ValueRange::of(set.config.architecture);
+            let range = set.config.range();
             taken(set, &pictures, Kind::Float, closed, |byte| range.from_byte(byte))
         }
         Device::Cpu => taken(set, &pictures, Kind::Uint8, closed, |byte| byte),

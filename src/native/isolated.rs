@@ -6,11 +6,8 @@ use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
+use super::shim::{cagan_isolated, check};
 use crate::error::{Error, Result};
-
-unsafe extern "C" {
-    fn cagan_isolated(body: *mut c_void, run: extern "C" fn(*mut c_void));
-}
 
 thread_local! {
     /// Whether a panic of this thread becomes an error.
@@ -55,7 +52,7 @@ pub fn isolated<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     let run = pointer(&call);
     let outer = CAUGHT.replace(true);
     // SAFETY: `run` gets the call that it was made for, and does not unwind.
-    unsafe { cagan_isolated((&raw mut call).cast(), run) };
+    unsafe { check(cagan_isolated((&raw mut call).cast(), run)) };
     CAUGHT.set(outer);
     call.result.expect("it ran")
 }

@@ -1,12 +1,16 @@
-// What tch does not reach in libtorch: its threads, and functions with a gradient of their own. Declared in mod.rs.
+// Parts of libtorch that tch does not wrap: its threads and their state, functions with a gradient of their own, the
+// TF32 switches. Declared in shim.rs. Each function but the last returns null or the message of an exception.
 
 #include <cstdlib>
+#include <cstring>
+#include <exception>
 #include <memory>
 #include <vector>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/core/Tensor.h>
@@ -21,7 +25,7 @@ using torch::autograd::variable_list;
 namespace {
 
 using Range = void (*)(const void* body, int64_t begin, int64_t end);
-// Takes `gradient` over; puts a tensor of its own, or null, where one is wanted. False: it failed.
+// Takes ownership of `gradient`. Stores a new tensor, or null, for each wanted gradient. Returns false on failure.
 using Backward = bool (*)(const void* body, at::Tensor* gradient, const bool* wanted, at::Tensor** found);
 using Drop = void (*)(void* body);
 
@@ -54,40 +58,73 @@ struct Function final : torch::autograd::Node {
   Drop drop;
 };
 
+// Calls `act`. An exception must not reach Rust: its message is returned, for the caller to free.
+template <typename Act>
+char* guarded(Act act) {
+  try {
+    act();
+    return nullptr;
+  } catch (const std::exception& error) {
+    return strdup(error.what());
+  } catch (...) {
+    return strdup("an unknown C++ exception");
+  }
+}
+
 }  // namespace
 
 extern "C" {
 
-void cagan_parallel_for(int64_t length, int64_t grain, const void* body, Range range) {
-  at::parallel_for(0, length, grain, [&](int64_t begin, int64_t end) { range(body, begin, end); });
+char* cagan_parallel_for(int64_t length, int64_t grain, const void* body, Range range) {
+  return guarded([&] {
+    at::parallel_for(0, length, grain, [&](int64_t begin, int64_t end) { range(body, begin, end); });
+  });
+}
+
+// Takes ownership of `body`. `output` must not have a history.
+char* cagan_differentiable(at::Tensor* output, at::Tensor* const* inputs, size_t count, void* body, Backward backward,
+                           Drop drop) {
+  return guarded([&] {
+    auto node = std::shared_ptr<Function>(new Function(body, backward, drop), torch::autograd::deleteNode);
+    variable_list variables;
+    for (size_t i = 0; i < count; ++i) variables.push_back(*inputs[i]);
+    if (!torch::autograd::compute_requires_grad(variables)) return;
+    node->set_next_edges(torch::autograd::collect_next_edges(variables));
+    torch::autograd::set_history(*output, node);
+  });
+}
+
+// The switches of torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32.
+char* cagan_allow_tf32(bool on) {
+  return guarded([&] {
+    at::globalContext().setAllowTF32CuBLAS(on);
+    at::globalContext().setAllowTF32CuDNN(on);
+  });
+}
+
+char* cagan_tf32_allowed(bool* products, bool* convolutions) {
+  return guarded([&] {
+    *products = at::globalContext().allowTF32CuBLAS();
+    *convolutions = at::globalContext().allowTF32CuDNN();
+  });
+}
+
+// Calls `run` with gradients on, inference mode off and autocast off, and restores the thread's state.
+char* cagan_isolated(void* body, void (*run)(void* body)) {
+  return guarded([&] {
+    const c10::InferenceMode inference(false);
+    const at::AutoGradMode gradients(true);
+    const c10::impl::ExcludeDispatchKeyGuard autocast(c10::autocast_dispatch_keyset);
+    run(body);
+  });
 }
 
 void cagan_keep_memory() {
 #ifdef __GLIBC__
   if (std::getenv("MALLOC_TRIM_THRESHOLD_") || std::getenv("MALLOC_MMAP_THRESHOLD_")) return;
-  // Older ones take no more than 32 MiB.
+  // Older versions accept at most 32 MiB.
   if (!mallopt(M_MMAP_THRESHOLD, 1 << 30)) mallopt(M_MMAP_THRESHOLD, 32 << 20);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
 #endif
-}
-
-// Takes `body` over. `output` must not have a history.
-void cagan_differentiable(at::Tensor* output, at::Tensor* const* inputs, size_t count, void* body, Backward backward,
-                          Drop drop) {
-  variable_list variables;
-  for (size_t i = 0; i < count; ++i) variables.push_back(*inputs[i]);
-  auto node = std::shared_ptr<Function>(new Function(body, backward, drop), torch::autograd::deleteNode);
-  if (!torch::autograd::compute_requires_grad(variables)) return;
-  node->set_next_edges(torch::autograd::collect_next_edges(variables));
-  torch::autograd::set_history(*output, node);
-}
-
-// Calls `run` with gradients on, inference mode off and autocast off, and restores the thread's state. `run` must not
-// throw.
-void cagan_isolated(void* body, void (*run)(void* body)) {
-  const c10::InferenceMode inference(false);
-  const at::AutoGradMode gradients(true);
-  const c10::impl::ExcludeDispatchKeyGuard autocast(c10::autocast_dispatch_keyset);
-  run(body);
 }
 }

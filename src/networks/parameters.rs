@@ -1,4 +1,4 @@
-//! Parameters in one flat float32 buffer per network, gradients in another. Every parameter and every gradient is a
+//! A network's parameters in one flat float32 buffer, its gradients in another. Every parameter and every gradient is a
 //! view, so that an optimiser, an average or a checkpoint is a few operations on one tensor, and all state has a name.
 
 use std::cell::RefCell;
@@ -13,18 +13,27 @@ use crate::random::rng;
 use rand::Rng;
 use rand_distr::{Distribution, Normal};
 
-/// Views start at multiples of this many values: 64 bytes, what vector instructions like.
+/// Views start at multiples of this many values: 64 bytes, for vector instructions.
 const ALIGNMENT: i64 = 16;
 
-/// How a parameter starts.
+/// A parameter's first values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Init {
     /// N(0, 0.02^2): convolution and linear weights (A).
     Gaussian,
-    /// N(0, 2 / fan_in) (He et al. 2015, arXiv 1502.01852): a ReLU after it keeps the scale.
+    /// N(0, 2 / fan_in) (He et al. 2015, arXiv 1502.01852): followed by a ReLU, the layer keeps the scale.
     He,
     Zeros,
     Ones,
+}
+
+/// The number format in which a layer reads a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadAs {
+    /// The format of the activations: convolutions' parameters.
+    Activations,
+    /// float32 whatever the activations are: norms' parameters.
+    Float32,
 }
 
 #[derive(Debug)]
@@ -34,54 +43,54 @@ struct Entry {
     leaf: Tensor,
     shape: Vec<i64>,
     init: Init,
-    /// Norms' parameters stay float32 whatever the convolutions compute in.
-    full_precision: bool,
+    read_as: ReadAs,
     frozen: bool,
     offset: i64,
 }
 
-/// Where a layer declares its parameters: a place in the tree of state-dict names.
+/// A place in the tree of state-dict names, where a layer declares its parameters.
 #[derive(Clone, Debug)]
 pub struct Path {
     prefix: String,
     entries: Rc<RefCell<Vec<Entry>>>,
-    /// What is state but no parameter.
+    /// State that is not a parameter.
     vectors: Rc<RefCell<Vec<Entry>>>,
 }
 
 impl Path {
+    /// The place of the whole network.
     pub fn root() -> Self {
         Path { prefix: String::new(), entries: Rc::default(), vectors: Rc::default() }
     }
 
-    /// The place below, as `down.0`.
+    /// Returns the place below, such as `down.0`.
     pub fn sub(&self, name: impl std::fmt::Display) -> Path {
         Path { prefix: format!("{}{name}.", self.prefix), entries: self.entries.clone(), vectors: self.vectors.clone() }
     }
 
-    /// Declares a parameter. The tensor holds values once [`Parameters::build`] has been called.
-    pub fn declare(&self, name: &str, shape: &[i64], init: Init, full_precision: bool) -> Tensor {
-        let entry = self.entry(name, shape, init, full_precision);
+    /// Declares a parameter. [`Parameters::build`] gives the tensor its values.
+    pub fn declare(&self, name: &str, shape: &[i64], init: Init, read_as: ReadAs) -> Tensor {
+        let entry = self.entry(name, shape, init, read_as);
         let leaf = entry.leaf.shallow_clone();
         self.entries.borrow_mut().push(entry);
         leaf
     }
 
-    /// Declares a float32 vector that no optimiser moves but that a run carries on; it starts at random.
+    /// Declares a float32 vector that a checkpoint holds but no optimiser updates. It starts at random.
     pub fn declare_vector(&self, name: &str, length: i64) -> Tensor {
-        let entry = self.entry(name, &[length], Init::Gaussian, true);
+        let entry = self.entry(name, &[length], Init::Gaussian, ReadAs::Float32);
         let leaf = entry.leaf.shallow_clone();
         self.vectors.borrow_mut().push(entry);
         leaf
     }
 
-    fn entry(&self, name: &str, shape: &[i64], init: Init, full_precision: bool) -> Entry {
+    fn entry(&self, name: &str, shape: &[i64], init: Init, read_as: ReadAs) -> Entry {
         Entry {
             name: format!("{}{name}", self.prefix),
             leaf: Tensor::empty([0], (Kind::Float, Device::Cpu)),
             shape: shape.to_vec(),
             init,
-            full_precision,
+            read_as,
             frozen: false,
             offset: 0,
         }
@@ -96,14 +105,14 @@ pub struct Parameters {
     pub values: Tensor,
     /// All gradients, float32, in the same places.
     pub gradient: Tensor,
-    /// The bfloat16 working copy that the convolutions read.
+    /// The copy in the activations' format that the convolutions read.
     working: Option<Tensor>,
-    /// The network's state that is no parameter, laid out in the same way, where it has any.
+    /// The network's state that is not a parameter, in the same layout.
     pub vectors: Option<Box<Parameters>>,
 }
 
 impl Parameters {
-    /// Builds a network and lays its parameters out in one buffer, initialised from `seed` and `purpose`.
+    /// Builds a network with its parameters in one buffer, initialised from `seed` and `purpose`.
     pub fn build<N>(
         network: impl FnOnce(&Path) -> N,
         device: Device,
@@ -123,7 +132,7 @@ impl Parameters {
         (network, parameters)
     }
 
-    /// Lays tensors out in one buffer and gives them their first values.
+    /// Lays tensors out in one buffer and initialises them.
     fn lay(
         mut entries: Vec<Entry>,
         device: Device,
@@ -156,21 +165,19 @@ impl Parameters {
         let drawn = Tensor::from_slice(&start);
         let values = Tensor::zeros([length], (Kind::Float, device));
         for entry in &entries {
-            // The same numbers in whatever layout.
+            // Copies the same numbers in any layout.
             let numel = entry.shape.iter().product::<i64>();
             let plain = drawn.narrow(0, entry.offset, numel).view(&entry.shape[..]);
             view(&values, &entry.shape, entry.offset).copy_(&plain);
         }
-        let working = match precision {
-            Precision::Fp32 | Precision::Tf32 => None,
-            Precision::Bf16 => Some(values.to_kind(Kind::BFloat16)),
-        };
+        let kind = precision.kind();
+        let working = (kind != Kind::Float).then(|| values.to_kind(kind));
         let mut parameters = Parameters { gradient: values.zeros_like(), entries, values, working, vectors: None };
         parameters.point_leaves(gradients);
         parameters
     }
 
-    /// Whether `tensors` are the parameters of a network, before memory is taken for it.
+    /// Checks that `tensors` are the parameters of a network, without allocating memory for it.
     ///
     /// # Errors
     /// As [`Parameters::fill`].
@@ -183,7 +190,7 @@ impl Parameters {
     fn point_leaves(&mut self, gradients: bool) {
         for entry in &mut self.entries {
             let buffer = match &self.working {
-                Some(working) if !entry.full_precision => working,
+                Some(working) if entry.read_as == ReadAs::Activations => working,
                 _ => &self.values,
             };
             entry.leaf.set_data(&view(buffer, &entry.shape, entry.offset));
@@ -191,17 +198,18 @@ impl Parameters {
         }
     }
 
-    /// Number of parameters.
+    /// Returns the number of parameters.
     pub fn count(&self) -> i64 {
         self.entries.iter().map(|e| e.shape.iter().product::<i64>()).sum()
     }
 
-    /// Names and shapes, in order.
+    /// Returns the names and shapes, in order.
     pub fn shapes(&self) -> Vec<(&str, &[i64])> {
         self.entries.iter().map(|e| (e.name.as_str(), e.shape.as_slice())).collect()
     }
 
-    /// Views of a flat buffer of this layout by state-dict name: of `values`, `gradient`, or an optimiser's moments.
+    /// Returns the views of a flat buffer of this layout by state-dict name. The buffer is `values`, `gradient`, or an
+    /// optimiser's moments.
     pub fn named(&self, buffer: &Tensor) -> Vec<(String, Tensor)> {
         let named = |e: &Entry| (e.name.clone(), view(buffer, &e.shape, e.offset));
         self.entries.iter().map(named).collect()
@@ -210,7 +218,7 @@ impl Parameters {
     /// Copies tensors by name into a flat buffer of this layout.
     ///
     /// # Errors
-    /// [`Error::Array`] for a name that is missing, unknown or of another shape; the buffer is then as it was.
+    /// [`Error::Array`] for a name that is missing, unknown or of another shape. The buffer then stays as it is.
     pub fn fill(&self, buffer: &Tensor, tensors: &HashMap<String, Tensor>) -> Result<()> {
         compare(&self.entries, tensors)?;
         tch::no_grad(|| {
@@ -231,22 +239,22 @@ impl Parameters {
         Ok(())
     }
 
-    /// To be called after `values` changed: brings the working copy up to date.
+    /// Updates the working copy. Call this after `values` changed.
     pub fn changed(&mut self) {
         if let Some(working) = &mut self.working {
             working.copy_(&self.values);
         }
     }
 
-    /// Keeps the parameters under `path`, at the root or below it, as they are: their gradient stays zero, and so do
-    /// Adam's moments.
+    /// Freezes the parameters under `path`, at the root or below it: their gradient stays zero, and so do Adam's
+    /// moments.
     pub fn freeze(&mut self, path: &str) {
         let deeper = format!(".{path}");
         let entries = self.entries.iter_mut();
         entries.filter(|e| e.name.starts_with(path) || e.name.contains(&deeper)).for_each(|e| e.frozen = true);
     }
 
-    /// Differentiates a scalar by these parameters alone and writes `gradient`.
+    /// Differentiates a scalar by these parameters and writes the result to `gradient`.
     pub fn differentiate(&mut self, loss: &Tensor) {
         let learning = || self.entries.iter().filter(|e| !e.frozen);
         let leaves: Vec<&Tensor> = learning().map(|e| &e.leaf).collect();
@@ -259,7 +267,7 @@ impl Parameters {
     }
 }
 
-/// Whether tensors have the entries' names and shapes.
+/// Checks that tensors have the entries' names and shapes.
 fn compare(entries: &[Entry], tensors: &HashMap<String, Tensor>) -> Result<()> {
     let names = || entries.iter().map(|entry| entry.name.as_str());
     if let Some(name) = tensors.keys().find(|name| names().all(|known| known != *name)) {
@@ -276,8 +284,8 @@ fn compare(entries: &[Entry], tensors: &HashMap<String, Tensor>) -> Result<()> {
     Ok(())
 }
 
-/// A parameter's place in a buffer. On a CPU a convolution's weight lies there with its channels last, as libtorch
-/// computes with it: in any other layout each of its uses would begin with a copy.
+/// Returns the view of a parameter's place in a buffer. On a CPU a convolution's weight is stored with its channels
+/// last, the layout that libtorch computes in; any other layout would cost a copy at each use.
 fn view(buffer: &Tensor, shape: &[i64], offset: i64) -> Tensor {
     let part = buffer.narrow(0, offset, shape.iter().product());
     match *shape {

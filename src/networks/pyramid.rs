@@ -1,17 +1,17 @@
-//! A fixed random network whose layers two pictures are compared in: `perceptual_weight`.
+//! A fixed random network that compares two pictures by its layers: `perceptual_weight`.
 //!
-//! Its weights are drawn once and for all and never trained, so nothing has to be downloaded and no licence of a photo
-//! collection comes with it. It is NOT LPIPS and not the VGG loss of Johnson et al. (2016): it knows nothing of what
-//! people see. That random convolutions respond to edges and textures at several sizes well enough to compare pictures
-//! by was shown by He, Wang & Hopcroft (2016, arXiv 1606.04801).
+//! Its weights are random constants and never trained, so that it needs no download and no licence of a photo
+//! collection. It is NOT LPIPS and not the VGG loss of Johnson et al. (2016): it knows nothing of human perception. He,
+//! Wang & Hopcroft (2016, arXiv 1606.04801) showed that random convolutions respond to edges and textures at several
+//! sizes well enough to compare pictures.
 
 use tch::{Device, Tensor};
 
-use super::parameters::{Init, Parameters, Path};
+use super::parameters::{Init, Parameters, Path, ReadAs};
 use crate::config::Precision;
 use crate::pixels::ValueRange;
 
-/// Not the run's seed: numbers of different runs can be compared.
+/// A constant, not the run's seed, so that values of different runs can be compared.
 const SEED: u64 = 1709_04695;
 
 const CHANNELS: [i64; 5] = [3, 16, 32, 64, 64];
@@ -21,15 +21,16 @@ const CHANNELS: [i64; 5] = [3, 16, 32, 64, 64];
 pub struct Pyramid {
     weights: Vec<Tensor>,
     range: ValueRange,
+    /// The constant weights.
     pub parameters: Parameters,
 }
 
 impl Pyramid {
-    /// State-dict names `0.weight` to `3.weight`. `range`: what the pictures' values lie in.
+    /// State-dict names `0.weight` to `3.weight`. `range` is the pictures' value range.
     pub fn new(range: ValueRange, device: Device) -> Self {
         let network = |path: &Path| -> Vec<Tensor> {
             let layers = CHANNELS.windows(2).enumerate();
-            layers.map(|(k, c)| path.sub(k).declare("weight", &[c[1], c[0], 3, 3], Init::He, true)).collect()
+            layers.map(|(k, c)| path.sub(k).declare("weight", &[c[1], c[0], 3, 3], Init::He, ReadAs::Float32)).collect()
         };
         let (weights, parameters) = Parameters::build(network, device, Precision::Fp32, SEED, "perceptual");
         Pyramid { weights: weights.iter().map(Tensor::detach).collect(), range, parameters }
@@ -60,7 +61,7 @@ mod tests {
     use tch::Kind;
 
     #[test]
-    fn it_is_the_same_network_every_time_and_keeps_the_scale() {
+    fn it_is_always_the_same_network_and_keeps_the_scale() {
         let [a, b] = [0, 1].map(|_| Pyramid::new(ValueRange::Symmetric, Device::Cpu));
         assert_eq!(a.parameters.values, b.parameters.values);
         let mut pictures = Tensor::zeros([4, 3, 32, 48], (Kind::Float, Device::Cpu));

@@ -1,34 +1,51 @@
-//! A layer's weight, and spectral normalisation (Miyato et al. 2018, arXiv 1802.05957, algorithm 1): the weight divided
-//! by its largest singular value, so that the layer stretches nothing.
+//! A layer's weight, and spectral normalisation (Miyato et al. 2018, arXiv 1802.05957, algorithm 1): the weight is
+//! divided by its largest singular value, so that the layer increases no distance.
 
 use tch::{Kind, Tensor};
 
-use super::parameters::{Init, Path};
+use super::parameters::{Init, Path, ReadAs};
+use crate::config::Config;
+
+/// The normalisation of a weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightNorm {
+    None,
+    /// Divides the weight by its spectral norm.
+    Spectral,
+}
+
+impl WeightNorm {
+    /// The normalisation of the discriminator's weights.
+    pub fn of_discriminator(config: &Config) -> Self {
+        match config.discriminator_spectral_norm {
+            true => WeightNorm::Spectral,
+            false => WeightNorm::None,
+        }
+    }
+}
 
 /// A weight as declared, or divided by its spectral norm.
 #[derive(Debug)]
 pub struct Weight {
     weight: Tensor,
-    /// The estimate of the first left singular vector, `[c_out]`: no parameter, but state that goes from step to step.
+    /// The estimate of the first left singular vector, `[c_out]`: state that passes from step to step, not a parameter.
     left: Option<Tensor>,
 }
 
 impl Weight {
-    /// State-dict name `weight`; with `spectral` also the vector `left`.
-    pub fn new(path: &Path, shape: &[i64], full_precision: bool, spectral: bool) -> Self {
-        Self::with(path, shape, Init::Gaussian, full_precision, spectral)
-    }
-
-    /// The same with other first values.
-    pub fn with(path: &Path, shape: &[i64], init: Init, full_precision: bool, spectral: bool) -> Self {
+    /// State-dict name `weight`, and with a spectral norm also the vector `left`.
+    pub fn new(path: &Path, shape: &[i64], init: Init, read_as: ReadAs, norm: WeightNorm) -> Self {
         Weight {
-            weight: path.declare("weight", shape, init, full_precision),
-            left: spectral.then(|| path.declare_vector("left", shape[0])),
+            weight: path.declare("weight", shape, init, read_as),
+            left: match norm {
+                WeightNorm::None => None,
+                WeightNorm::Spectral => Some(path.declare_vector("left", shape[0])),
+            },
         }
     }
 
-    /// What the layer computes with. One iteration from the kept vector sharpens the estimate for this call alone, and
-    /// gradients go through the norm but not through the vectors, as in the source.
+    /// Returns the weight that the layer computes with. One iteration from the kept vector improves the estimate for
+    /// this call alone. Gradients pass through the norm but not through the vectors, as in the source.
     pub fn value(&self) -> Tensor {
         let Some(left) = &self.left else {
             return self.weight.shallow_clone();
@@ -38,14 +55,14 @@ impl Weight {
         &self.weight / norm.to_kind(self.weight.kind())
     }
 
-    /// Keeps what one iteration makes of the vector: once a step.
+    /// Updates the vector by one iteration. Called once a step.
     pub fn iterate(&self) {
         if let Some(left) = &self.left {
             tch::no_grad(|| left.shallow_clone().copy_(&self.iterated(left).0));
         }
     }
 
-    /// One power iteration: the next left and right vector.
+    /// Computes the next left and right vector by one power iteration.
     fn iterated(&self, left: &Tensor) -> (Tensor, Tensor) {
         tch::no_grad(|| {
             let unit = |xs: Tensor| &xs / xs.norm().clamp_min(1e-12);
@@ -80,7 +97,7 @@ mod tests {
         value.get(0).sum(Kind::Float).backward();
         let slope = weight.grad().double_value(&[1, 1, 0, 0]);
         assert!((slope + 3.0 / 12.5 * 0.8 / 2f64.sqrt()).abs() < 1e-6, "{slope}");
-        // A call keeps nothing; a step does.
+        // A call does not update the vector; a step does.
         assert_eq!(layer.value(), value);
         layer.iterate();
         let left = Vec::<f32>::try_from(layer.left.as_ref().unwrap()).unwrap();

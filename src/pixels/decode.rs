@@ -1,4 +1,4 @@
-//! From a file's bytes to upright sRGB pixels, within limits.
+//! Decodes a file's bytes to upright sRGB pixels, within limits.
 
 use std::cell::{Cell, RefCell};
 use std::io::{Cursor, Read};
@@ -17,39 +17,39 @@ use zune_jpeg::JpegDecoder;
 
 use crate::error::{AtPath, Error, Result};
 
-/// A larger file is refused before it is read.
+/// [`read_rgb`] rejects a larger file before reading it.
 pub const MAX_FILE_BYTES: u64 = 256 << 20;
-/// A picture of more pixels is refused before it is decoded: a few kilobytes can claim to be gigabytes.
+/// [`decode_rgb`] rejects a larger picture before decoding it: a few kilobytes can claim to be gigabytes.
 pub const MAX_PIXELS: u64 = 100_000_000;
-/// What the decoders may take beside the pixels, which have 8 bytes each at the most.
+/// The decoders' limit of memory: pixels of at most 8 bytes each, and working space.
 const MAX_DECODER_BYTES: u64 = 8 * MAX_PIXELS + (64 << 20);
 
-/// Decodes a picture file to RGB: orientation applied, grey widened, 16 bits narrowed to 8, transparency laid on white,
-/// an ICC profile of RGB or grey taken to sRGB. The format is told by content, whatever the file is called. Of an
-/// animation it is the first frame.
+/// Decodes a picture file to 8-bit RGB. Applies the orientation, composites transparency over white and converts RGB
+/// and grey ICC profiles to sRGB. Detects the format by content, not by the file's name. Takes an animation's first
+/// frame.
 ///
-/// A CMYK JPEG is converted without its profile, and a profile that cannot be read is passed over.
+/// Converts a CMYK JPEG without its profile, and ignores a profile that cannot be read.
 ///
 /// # Errors
-/// [`Error::NotFound`], and [`Error::Content`] for what is no whole picture, a file above [`MAX_FILE_BYTES`] or a
-/// picture above [`MAX_PIXELS`].
+/// [`Error::NotFound`], and [`Error::Content`] for a file that is not a whole picture, a file above [`MAX_FILE_BYTES`]
+/// or a picture above [`MAX_PIXELS`].
 pub fn read_rgb(path: &Path) -> Result<RgbImage> {
     let file = std::fs::File::open(path).at(path)?;
     let length = file.metadata().at(path)?.len();
-    let refuse = |reason: String| Error::content(path, format!("cannot be decoded: {reason}"));
+    let failed = |reason: String| Error::content(path, format!("cannot be decoded: {reason}"));
     if length > MAX_FILE_BYTES {
-        return Err(refuse(format!("expected at most {MAX_FILE_BYTES} bytes, got {length}")));
+        return Err(failed(format!("expected at most {MAX_FILE_BYTES} bytes, got {length}")));
     }
     let mut bytes = Vec::with_capacity(length as usize + 1);
-    // A pipe or a file that grows tells no length.
+    // A pipe has no length, and a file may grow.
     (file.take(MAX_FILE_BYTES).read_to_end(&mut bytes)).at(path)?;
-    decode_rgb(&bytes).map_err(refuse)
+    decode_rgb(&bytes).map_err(failed)
 }
 
-/// Decodes as [`read_rgb`].
+/// Decodes a file's bytes as [`read_rgb`] does.
 ///
 /// # Errors
-/// What is wrong, without the file's name.
+/// Returns the reason, without the file's name.
 pub fn decode_rgb(bytes: &[u8]) -> std::result::Result<RgbImage, String> {
     let decoded = quietly(|| match bytes {
         [0xff, 0xd8, ..] => decode_jpeg(bytes),
@@ -77,8 +77,8 @@ thread_local! {
     static DECODING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Calls a decoder. They are others' code, and fuzzing found panics in it: one is one bad file, not the end of a run,
-/// and nothing to print a trace of.
+/// Calls a decoder and catches its panics, without printing their trace. Fuzzing found panics in the decoders; one bad
+/// file must not end a run.
 fn quietly<T>(decode: impl FnOnce() -> T + UnwindSafe) -> std::thread::Result<T> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -95,7 +95,7 @@ fn quietly<T>(decode: impl FnOnce() -> T + UnwindSafe) -> std::thread::Result<T>
     result
 }
 
-/// What a decoder tells of a file.
+/// A decoder's result.
 struct Raw {
     pixels: DynamicImage,
     orientation: Orientation,
@@ -112,7 +112,8 @@ fn check_pixels(width: usize, height: usize) -> std::result::Result<(), String> 
     }
 }
 
-/// JPEG by its decoder itself: the general face reads the header anew for each question, which small pictures feel.
+/// Calls the JPEG decoder directly. `image`'s interface to it parses the header anew for each question, which slows
+/// small pictures down.
 fn decode_jpeg(bytes: &[u8]) -> Decoded {
     let options = DecoderOptions::default().set_strict_mode(false);
     let options = options.set_max_width(usize::MAX).set_max_height(usize::MAX);
@@ -120,7 +121,7 @@ fn decode_jpeg(bytes: &[u8]) -> Decoded {
     decoder.decode_headers()?;
     let (width, height) = decoder.dimensions().ok_or("the JPEG has no size")?;
     check_pixels(width, height)?;
-    // The decoder fills what is missing with grey: a truncated file shows only by its missing end.
+    // The decoder fills missing pixels with grey, so only the missing end shows that a file is truncated.
     if !jpeg_ends(bytes) {
         return Err("the JPEG has no end: it is truncated".into());
     }
@@ -141,7 +142,7 @@ fn decode_jpeg(bytes: &[u8]) -> Decoded {
     })
 }
 
-/// Whether an end-of-image marker follows the last start of a scan. Within a scan's data a marker cannot occur.
+/// Whether an end-of-image marker follows the last start of a scan. A scan's data cannot contain a marker.
 fn jpeg_ends(bytes: &[u8]) -> bool {
     let scan = memmem::rfind(bytes, b"\xff\xda");
     scan.is_some_and(|start| memmem::rfind(&bytes[start..], b"\xff\xd9").is_some())
@@ -169,11 +170,11 @@ fn decode_other(bytes: &[u8]) -> Decoded {
 type ToSrgb = Arc<dyn TransformExecutor<u8> + Send + Sync>;
 
 thread_local! {
-    /// The last profile and its transform: a set's photos mostly carry one and the same.
+    /// The last profile and its transform: most photos of a set have the same profile.
     static LAST: RefCell<(Vec<u8>, bool, Option<ToSrgb>)> = const { RefCell::new((Vec::new(), false, None)) };
 }
 
-/// Takes a picture from its profile's colours to sRGB's, where the profile is one of RGB or, for a grey picture, of
+/// Converts a picture from its profile's colours to sRGB. The profile must be one of RGB or, for a grey picture, of
 /// grey.
 fn to_srgb(picture: DynamicImage, profile: &[u8]) -> DynamicImage {
     let grey = !picture.color().has_color();
@@ -186,7 +187,7 @@ fn to_srgb(picture: DynamicImage, profile: &[u8]) -> DynamicImage {
     let Some(transform) = transform else {
         return picture;
     };
-    // Grey profiles take one channel in; alpha travels beside.
+    // Grey profiles take one channel. Alpha stays as it is.
     let rgba = picture.into_rgba8();
     let pixels = rgba.pixels();
     let from: Vec<u8> = if grey {
@@ -205,7 +206,7 @@ fn to_srgb(picture: DynamicImage, profile: &[u8]) -> DynamicImage {
     DynamicImage::ImageRgba8(converted)
 }
 
-/// The transform of a profile, none for what is sRGB already, for other colour models and for broken profiles.
+/// Returns a profile's transform to sRGB, or `None` for sRGB itself, other colour models and broken profiles.
 fn transform(profile: &[u8], grey: bool) -> Option<ToSrgb> {
     let profile = ColorProfile::new_from_slice(profile).ok()?;
     let (space, layout) = match grey {
@@ -218,7 +219,7 @@ fn transform(profile: &[u8], grey: bool) -> Option<ToSrgb> {
     let srgb = ColorProfile::new_srgb();
     let options = TransformOptions::default();
     let transform = (profile.create_transform_8bit(layout, &srgb, Layout::Rgb, options)).ok()?;
-    // Most profiles are sRGB itself under one name or another: no need to go over every pixel for that.
+    // Most profiles are sRGB under some name. A few colours show this, and no pixel needs a conversion.
     let steps: Vec<u8> = (0..=255).step_by(15).collect();
     let probe: Vec<u8> = match grey {
         true => steps.clone(),
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn transparency_lies_on_white() {
+    fn transparency_is_composited_over_white() {
         let pixels = [10, 20, 30, 0, 10, 20, 30, 255, 0, 100, 255, 128];
         let picture = decode_rgb(&png(&pixels, 3, ExtendedColorType::Rgba8, None)).unwrap();
         // The last: (0 * 128 + 255 * 127) / 255 = 127; (100 * 128 + 255 * 127) / 255 = 177.2; 255.
@@ -266,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wide_gamut_profile_is_taken_to_srgb_and_srgb_stays() {
+    fn a_wide_gamut_profile_is_converted_to_srgb_and_srgb_stays() {
         let pixels = [200, 100, 50, 0, 0, 0, 255, 255, 255, 90, 90, 90];
         let decoded = |profile: &ColorProfile| {
             decode_rgb(&png(&pixels, 4, ExtendedColorType::Rgb8, Some(profile))).unwrap().into_raw()
@@ -279,7 +280,7 @@ mod tests {
             assert!(got.abs_diff(hand) <= 2, "{p3:?}");
         }
         assert_eq!(p3[3..9], [0, 0, 0, 255, 255, 255]);
-        // A broken profile, and one of another colour model, are passed over.
+        // A broken profile, and one of another colour model, are ignored.
         let mut broken = Vec::new();
         let mut encoder = PngEncoder::new(&mut broken);
         encoder.set_icc_profile(vec![1; 300]).unwrap();
@@ -290,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grey_profile_is_taken_to_srgb() {
+    fn a_grey_profile_is_converted_to_srgb() {
         let linear = ColorProfile::new_gray_with_gamma(1.0);
         let bytes = png(&[0, 128, 255], 3, ExtendedColorType::L8, Some(&linear));
         let picture = decode_rgb(&bytes).unwrap();
@@ -301,9 +302,9 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_that_claims_too_much_is_refused_by_its_header() {
+    fn a_picture_that_claims_too_many_pixels_is_rejected_by_its_header() {
         let mut bytes = png(&[1, 2, 3], 1, ExtendedColorType::Rgb8, None);
-        // Width and height stand behind the signature and IHDR's length and name; the checksum covers them.
+        // Width and height follow the signature and IHDR's length and name. The checksum covers them.
         bytes[16..24].copy_from_slice(&[0, 0, 0xff, 0xff, 0, 0, 0xff, 0xff]);
         let error = decode_rgb(&bytes).unwrap_err();
         assert!(!error.is_empty());

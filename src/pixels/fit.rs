@@ -1,4 +1,4 @@
-//! Pictures of any size and aspect brought to the networks' size.
+//! Fits pictures of any size and aspect to the networks' size.
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{InnerPixel, U8, U8x3};
@@ -10,9 +10,13 @@ use crate::config::Fit;
 /// A part of a picture, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rect {
+    /// Rows above it.
     pub top: usize,
+    /// Columns to its left.
     pub left: usize,
+    /// Its rows.
     pub height: usize,
+    /// Its columns.
     pub width: usize,
 }
 
@@ -21,21 +25,22 @@ impl Rect {
         Rect { top: (of[0] - height) / 2, left: (of[1] - width) / 2, height, width }
     }
 
+    /// Returns height and width.
     pub fn size(self) -> [usize; 2] {
         [self.height, self.width]
     }
 }
 
-/// Which part of a picture goes to which part of its place.
+/// The part of a picture that is used, and the part of the place that it fills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placement {
-    /// In the picture; all of it but for [`Fit::Crop`].
+    /// In the picture. Only [`Fit::Crop`] uses less than all of it.
     pub source: Rect,
-    /// In the place; all of it but for [`Fit::Pad`].
+    /// In the place. Only [`Fit::Pad`] fills less than all of it.
     pub target: Rect,
 }
 
-/// How a picture of the size `from` lies in a place of the size `to`, both [height, width].
+/// Computes how a picture of the size `from` lies in a place of the size `to`, both [height, width].
 ///
 /// ```
 /// use cagan::config::Fit;
@@ -48,7 +53,7 @@ pub struct Placement {
 /// ```
 pub fn place(fit: Fit, from: [usize; 2], to: [usize; 2]) -> Placement {
     let whole = |size| Rect::middle(size, size);
-    // The share of `inner` that has the aspect of `outer`; sides are rounded, and at least one pixel.
+    // The middle of `inner` with the aspect of `outer`. Sides are rounded, to at least one pixel.
     let within = |inner: [usize; 2], outer: [usize; 2]| {
         let scale = [0, 1].map(|i| inner[i] as f64 / outer[i] as f64);
         let scale = scale[0].min(scale[1]);
@@ -62,7 +67,7 @@ pub fn place(fit: Fit, from: [usize; 2], to: [usize; 2]) -> Placement {
     }
 }
 
-/// A picture fitted to `size` as planes; where it is padded, with the colour of its own border.
+/// Fits a picture to `size`, as planes. Bars have the colour of the picture's border.
 ///
 /// # Shapes
 /// Returns `3 * height * width` bytes, channel by channel.
@@ -92,7 +97,7 @@ pub fn planes(picture: &RgbImage, size: [i64; 2], fit: Fit) -> Vec<u8> {
     planes
 }
 
-/// Puts interleaved pixels in their place in a wider picture.
+/// Copies interleaved pixels to their place in a larger picture.
 pub(crate) fn paste(inner: &[u8], pixels: &mut [u8], width: usize, rect: Rect, channels: usize) {
     let rows = pixels.chunks_exact_mut(width * channels).skip(rect.top);
     for (row, inner) in rows.zip(inner.chunks_exact(rect.width * channels)) {
@@ -100,7 +105,7 @@ pub(crate) fn paste(inner: &[u8], pixels: &mut [u8], width: usize, rect: Rect, c
     }
 }
 
-/// The median of the border's pixels, channel by channel: a packshot's background.
+/// Returns the median of the border's pixels, channel by channel: a product picture's background.
 fn border_colour(picture: &RgbImage) -> Rgb<u8> {
     let (width, height) = picture.dimensions();
     let rows = [0, height - 1].into_iter().flat_map(|y| (0..width).map(move |x| (x, y)));
@@ -113,7 +118,7 @@ fn border_colour(picture: &RgbImage) -> Rgb<u8> {
     }))
 }
 
-/// Stretches interleaved 8-bit pixels (1 or 3 channels) to another size: averaged when it shrinks, bilinear when it
+/// Resizes interleaved 8-bit pixels with 1 or 3 channels: averages when it shrinks, interpolates bilinearly when it
 /// grows.
 ///
 /// # Shapes
@@ -122,7 +127,7 @@ pub fn resize(pixels: &[u8], from: [usize; 2], to: [usize; 2], channels: usize) 
     resize_part(pixels, from, Rect::middle(from, from), to, channels)
 }
 
-/// Resizes a part of a picture as [`resize`] does a whole one.
+/// Resizes a part of a picture, as [`resize`] does a whole one.
 pub fn resize_part(pixels: &[u8], from: [usize; 2], part: Rect, to: [usize; 2], channels: usize) -> Vec<u8> {
     match channels {
         _ if part.size() == from && from == to => pixels.to_vec(),
@@ -132,7 +137,7 @@ pub fn resize_part(pixels: &[u8], from: [usize; 2], part: Rect, to: [usize; 2], 
     }
 }
 
-/// One kind of pixel at a time: the library's untyped call compiles all sixteen into this crate.
+/// Resizes pixels of one type. The library's untyped call would compile all sixteen types into this crate.
 fn resize_typed<P: PixelTrait + InnerPixel<Component = u8>>(
     pixels: &[u8],
     from: [usize; 2],
@@ -155,8 +160,7 @@ mod tests {
 
     #[test]
     fn halving_averages_and_planes_are_channel_by_channel() {
-        // Columns 0 and 100, 100 and 200: a bilinear halving weighs 1 : 3 : 3 : 1 inside; a constant row stays
-        // constant.
+        // Columns 0, 0, 100, 100: a bilinear halving weighs 1 : 3 : 3 : 1 inside. A constant row stays constant.
         let picture = RgbImage::from_fn(4, 2, |x, _| Rgb([(x / 2 * 100) as u8, 7, 9]));
         let planes = planes(&picture, [1, 2], Fit::Stretch);
         assert_eq!(planes[2..], [7, 7, 9, 9]);
@@ -171,8 +175,8 @@ mod tests {
         let cropped = planes(&picture, [2, 2], Fit::Crop);
         assert_eq!(cropped[..4], [20, 30, 20, 30]);
         assert_eq!(cropped[4..8], [0, 0, 1, 1]);
-        // 6 x 6: rows 2 and 3 are the picture; above and below stands the border's median: of the reds
-        // 0 10 20 30 40 50 twice and 0 0 50 50 it is 30, of the blues 5.
+        // 6 x 6: rows 2 and 3 are the picture. The bars are the border's median: of the reds 0 10 20 30 40 50 twice and
+        // 0 0 50 50 it is 30, of the blues 5.
         let padded = planes(&picture, [6, 6], Fit::Pad);
         assert_eq!(padded[..6], [30; 6]);
         assert_eq!(padded[12..18], [0, 10, 20, 30, 40, 50]);

@@ -1,11 +1,38 @@
-//! Contact sheets: pictures of any size in the cells of a table.
+//! Tables of pictures: tensors of one size, or pictures of any size in the cells of a contact sheet.
 
 use image::RgbImage;
+use tch::Tensor;
 
-use super::{Placement, Rect, paste, place, resize_part};
+use super::encode::to_vec;
+use super::fit::{Placement, Rect, paste, place, resize_part};
 use crate::config::Fit;
 
-/// Lays pictures out as a table on white, each whole and in the middle of its cell.
+/// Lays tensors of one size out as a table with white gaps.
+///
+/// # Shapes
+/// `cells`: rows of `[3, H, W]` uint8 tensors; an empty place is `None`. Returns interleaved RGB bytes and their
+/// [height, width].
+pub fn grid(cells: &[Vec<Option<Tensor>>], gap: usize) -> (Vec<u8>, [usize; 2]) {
+    let first = cells.iter().flatten().flatten().next();
+    let size = first.expect("a grid has a picture").size();
+    let (h, w) = (size[1] as usize, size[2] as usize);
+    let columns = cells.iter().map(Vec::len).max().unwrap_or(0);
+    let (height, width) = (cells.len() * (h + gap) + gap, columns * (w + gap) + gap);
+    let mut pixels = vec![255; height * width * 3];
+    for (row, line) in cells.iter().enumerate() {
+        for (column, cell) in line.iter().enumerate() {
+            let Some(picture) = cell else { continue };
+            let bytes = to_vec(&picture.permute([1, 2, 0]));
+            for y in 0..h {
+                let start = ((gap + row * (h + gap) + y) * width + gap + column * (w + gap)) * 3;
+                pixels[start..start + 3 * w].copy_from_slice(&bytes[3 * w * y..3 * w * (y + 1)]);
+            }
+        }
+    }
+    (pixels, [height, width])
+}
+
+/// Lays pictures of any size out as a table on white, each whole and in the middle of its cell.
 ///
 /// # Shapes
 /// `cells`: rows of pictures; an empty place is `None`. `cell`: height and width. Returns interleaved RGB bytes and
@@ -35,6 +62,7 @@ pub fn sheet(cells: &[Vec<Option<RgbImage>>], cell: [usize; 2], gap: usize) -> (
 mod tests {
     use super::*;
     use image::Rgb;
+    use tch::{Device, Kind};
 
     #[test]
     fn pictures_lie_in_the_middle_of_their_cells() {
@@ -49,5 +77,15 @@ mod tests {
         assert_eq!(row(2), [255; 7]);
         assert_eq!(row(4), [255, 5, 5, 255, 255, 255, 255]);
         assert_eq!(row(5), row(4));
+    }
+
+    #[test]
+    fn a_grid_places_its_cells() {
+        let cell = |v| Some(Tensor::full([3, 1, 2], v, (Kind::Uint8, Device::Cpu)));
+        let (pixels, size) = grid(&[vec![None, cell(5)], vec![cell(6)]], 1);
+        assert_eq!(size, [5, 7]);
+        let red = |y: usize, x: usize| pixels[(y * 7 + x) * 3];
+        assert_eq!([red(1, 1), red(1, 4), red(1, 5), red(1, 6)], [255, 5, 5, 255]);
+        assert_eq!([red(3, 1), red(3, 2), red(3, 3), red(3, 4)], [6, 6, 255, 255]);
     }
 }

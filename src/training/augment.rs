@@ -50,7 +50,7 @@ impl Augment {
             colour: config.augment_colour,
             translation: config.augment_translation,
             cutout: config.augment_cutout,
-            range: ValueRange::of(config.architecture),
+            range: config.range(),
             draw: None,
         };
         if !(augment.colour || augment.translation || augment.cutout) {

@@ -222,7 +222,7 @@ impl Numbers {
 }
 
 fn numbers(trainer: &Trainer, triplet: &Triplet) -> Numbers {
-    let unit = |values: &Tensor| match ValueRange::of(trainer.config.architecture) {
+    let unit = |values: &Tensor| match trainer.config.range() {
         ValueRange::Unit => values.shallow_clone(),
         ValueRange::Symmetric => (values + 1.0) * 0.5,
     };

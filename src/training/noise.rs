@@ -2,9 +2,8 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::config::{Config, Precision};
+use crate::config::Config;
 use crate::networks::noise_shapes;
-use crate::pixels::ValueRange;
 use crate::random::{fill_normal, seed_device};
 
 /// Which of a step's two discriminator passes.
@@ -33,10 +32,7 @@ impl Noise {
         if config.discriminator_noise == 0.0 {
             return None;
         }
-        let kind = match config.precision {
-            Precision::Fp32 | Precision::Tf32 => Kind::Float,
-            Precision::Bf16 => Kind::BFloat16,
-        };
+        let kind = config.precision.kind();
         let batch = config.batch_size as i64;
         let length = |shape: &[i64; 4]| shape.iter().product::<i64>();
         let total: i64 = noise_shapes(config, 3 * batch).iter().map(length).sum();
@@ -104,7 +100,7 @@ pub fn noised(config: &Config, composite: &Tensor, step: u64) -> Tensor {
 
 /// That noise, `[N, 3, H, W]` in the networks' value range.
 pub fn reverse_noise(config: &Config, like: &Tensor, step: u64) -> Tensor {
-    let sigma = config.reverse_noise * ValueRange::of(config.architecture).span();
+    let sigma = config.reverse_noise * config.range().span();
     let mut noise = Tensor::zeros(like.size(), (Kind::Float, like.device()));
     fill_normal(&mut noise, sigma, config.seed, "noise/reverse", step);
     noise

@@ -19,7 +19,7 @@ use crate::storage::write_atomically;
 /// [`crate::Error::Io`] with the path; a picture that cannot be decoded any more.
 pub fn write(path: &Path, trainer: &Trainer) -> Result<()> {
     let (humans, targets) = fixed(trainer);
-    let range = ValueRange::of(trainer.config.architecture);
+    let range = trainer.config.range();
     let count = humans.len() as i64;
     let picture = |batch: &Tensor, i: i64| Some(range.to_bytes(&batch.get(i)));
     let mut rows = Vec::new();

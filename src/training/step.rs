@@ -11,7 +11,6 @@ use crate::config::{Config, Reverse};
 use crate::data::Triplet;
 use crate::losses::{self, Objective};
 use crate::networks::{Discriminator, Generator, Judgement, PairDiscriminator, Parameters, Pyramid, composite};
-use crate::pixels::ValueRange;
 
 /// What a step returns: its terms, unweighted, as one tensor on the device, and their log keys. A config has the same
 /// in all steps.
@@ -66,9 +65,8 @@ impl Models {
         }
         let rate = config.learning_rate;
         let discriminator_rate = config.discriminator_learning_rate.unwrap_or(rate);
-        let range = ValueRange::of(config.architecture);
         Models {
-            pyramid: (config.perceptual_weight != 0.0).then(|| Pyramid::new(range, device)),
+            pyramid: (config.perceptual_weight != 0.0).then(|| Pyramid::new(config.range(), device)),
             generator_adam: Adam::new(&generator_parameters.values, config, rate),
             discriminator_adam: Adam::new(&discriminator_parameters.values, config, discriminator_rate),
             slowdown: 1.0,

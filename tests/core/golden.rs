@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use cagan::config::{Config, Preset};
 use cagan::losses::{self, Objective};
-use cagan::networks::{Generator, PairDiscriminator, Parameters, Path};
+use cagan::networks::{Discriminator, Generator, Parameters, Path};
 use serde_json::Value;
 use tch::{Device, Tensor};
 
@@ -47,7 +47,8 @@ fn forward_and_losses_are_what_pytorch_recorded() {
         let preset: Preset = preset.parse().unwrap();
         let config = Config::with(preset, recorded["overrides"].clone()).unwrap();
         let (generator, _g) = filled(|path| Generator::new(path, &config), &config);
-        let (discriminator, _d) = filled(|path| PairDiscriminator::new(path, &config), &config);
+        let (discriminator, _d) = filled(|path| Discriminator::new(path, &config), &config);
+        let Discriminator::Pairs(discriminator) = discriminator else { panic!("expected a discriminator of pairs") };
         let [h, w] = config.image_size;
         let picture = |shift| wave(&[2, 3, h, w], 0.5, shift) + 0.5;
         let [human, worn, target] = [1.0, 2.0, 3.0].map(picture);

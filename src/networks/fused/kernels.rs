@@ -1,14 +1,14 @@
-//! The passes themselves, for one block of channels of one picture.
+//! The passes over one block of channels of one picture.
 //!
-//! There are no closures in them: the compiler does not inline those into functions with vector instructions.
+//! They contain no closures: the compiler does not inline closures into functions with vector instructions.
 
 use std::ops::Range;
 
 use half::bf16;
 use multiversion::multiversion;
 
-use super::Blocks;
 use super::lanes::{Format, Lanes};
+use super::tasks::Blocks;
 use crate::native::Memory;
 
 pub struct Forward<T> {
@@ -21,8 +21,8 @@ pub struct Forward<T> {
     pub weight: Option<Memory<f32>>,
     pub bias: Option<Memory<f32>>,
     pub ys: Memory<T>,
-    /// `[N, 3, C]`: the mean, 1 / deviation, and what rounding left out of the mean: pictures of one colour have means
-    /// much larger than their deviations.
+    /// `[N, 3, C]`: the mean, 1 / deviation, and the mean's rounding error: pictures of one colour have means much
+    /// larger than their deviations.
     pub lines: Option<Memory<f32>>,
 }
 
@@ -30,7 +30,7 @@ pub struct Backward<T> {
     pub blocks: Blocks,
     pub slope: f32,
     pub ups: Memory<T>,
-    /// From one pixel's gradient to the next: more than its channels where it is a part of a wider tensor's.
+    /// The distance from one pixel's gradient to the next. In a part of a wider tensor it exceeds the channels.
     pub ups_stride: usize,
     pub xs: Memory<T>,
     pub ys: Option<Memory<T>>,
@@ -40,11 +40,11 @@ pub struct Backward<T> {
     pub downs: Memory<T>,
     /// `[N, 2, C]`: each picture's part of the gradients by weight and bias.
     pub sums: Option<Memory<f32>>,
-    /// `[N, 2, C]`: what the norm takes off the gradient, level + slant (x - mean).
+    /// `[N, 2, C]`: the norm subtracts level + slant (x - mean) from the gradient.
     pub planes: Option<Memory<f32>>,
 }
 
-/// A number format with its passes, each compiled for the processors that are met.
+/// A number format with its passes, each compiled for several processors.
 pub trait Value: Format {
     fn forward(job: &Forward<Self>, task: usize);
     fn backward(job: &Backward<Self>, task: usize);
@@ -75,7 +75,7 @@ macro_rules! compile {
 compile!(f32);
 compile!(bf16);
 
-/// Calls a function of lanes for all of a task's channels: sixteen at a time, and one by one what is left.
+/// Calls a function of lanes for all of a task's channels: sixteen at a time, the rest one by one.
 macro_rules! over_lanes {
     ($channels:ident, $function:ident($($argument:expr),*)) => {
         let mut c = $channels.start;
@@ -110,8 +110,7 @@ fn backward<T: Format>(job: &Backward<T>, task: usize) {
     over_lanes!(channels, unapply(job, n));
 }
 
-/// Pixels that are summed before their sum is added to the others', so that rounding errors don't grow with the
-/// picture.
+/// Pixels of a partial sum. Partial sums keep rounding errors from growing with the picture.
 const GROUP: usize = 128;
 
 /// One channel of one picture, `W` of them: y = weight (x - mean) root + bias = scale (x - mean) + bias.
@@ -139,7 +138,7 @@ impl<const W: usize> Line<W> {
         }
     }
 
-    /// Of a layer without norm.
+    /// The line of a layer without norm.
     #[inline(always)]
     fn straight() -> Self {
         let [zero, one] = [Lanes::all(0.0), Lanes::all(1.0)];
@@ -152,7 +151,7 @@ impl<const W: usize> Line<W> {
     }
 }
 
-/// Mean and variance of each channel, to `lines`.
+/// Writes the mean and the variance of each channel to `lines`.
 #[inline(always)]
 fn moments<T: Format, const W: usize>(job: &Forward<T>, lines: &Memory<f32>, n: usize, c: usize) {
     let Blocks { channels, pixels, .. } = job.blocks;
@@ -187,7 +186,7 @@ fn moments<T: Format, const W: usize>(job: &Forward<T>, lines: &Memory<f32>, n: 
     (rest * share).store(lines.at((n * 3 + 2) * channels + c));
 }
 
-/// Makes each group's mean and 1 / deviation of its channels' moments.
+/// Computes each group's mean and 1 / deviation from its channels' moments.
 #[inline(always)]
 fn settle_forward<T>(job: &Forward<T>, lines: &Memory<f32>, n: usize, block: Range<usize>) {
     let Blocks { channels, group, .. } = job.blocks;
@@ -230,7 +229,7 @@ fn apply<T: Format, const W: usize>(job: &Forward<T>, n: usize, c: usize) {
         (Some(weight), Some(bias), Some(lines)) => Line::<W>::new(lines, n, channels, c, weight.at(c), bias.at(c)),
         _ => Line::straight(),
     };
-    // A loop for each, so that none decides for every pixel.
+    // A loop for each case, so that no loop decides for every pixel.
     let places = (0..pixels * channels).step_by(channels);
     if let Some(noise) = &job.noise {
         let noise = noise.at(start);
@@ -253,7 +252,7 @@ fn apply<T: Format, const W: usize>(job: &Forward<T>, n: usize, c: usize) {
     }
 }
 
-/// What a norm's gradient needs.
+/// The memory of a norm's gradient.
 #[derive(Clone, Copy)]
 struct NormMemory<'a> {
     weight: &'a Memory<f32>,
@@ -276,7 +275,7 @@ impl<T> Backward<T> {
     }
 }
 
-/// The gradients by weight and bias, to `sums`. With z = (x - mean) root: those of dy z and of dy.
+/// Writes the gradients by weight and bias to `sums`. With z = (x - mean) root they are the sums of dy z and of dy.
 #[inline(always)]
 fn sum<T: Format, const W: usize>(job: &Backward<T>, norm: NormMemory, n: usize, c: usize) {
     let Blocks { channels, pixels, .. } = job.blocks;
@@ -301,8 +300,8 @@ fn sum<T: Format, const W: usize>(job: &Backward<T>, norm: NormMemory, n: usize,
     by_bias.store(norm.sums.at((n * 2 + 1) * channels + c));
 }
 
-/// dx = root (weight dy - mean of weight dy - z mean of weight dy z), the means over a group's channels and pixels:
-/// what does not depend on the pixel, to `planes`.
+/// Writes the part that does not depend on the pixel to `planes`: dx = root (weight dy - mean of weight dy - z mean of
+/// weight dy z), the means over a group's channels and pixels.
 #[inline(always)]
 fn settle_backward<T>(job: &Backward<T>, norm: NormMemory, n: usize, block: Range<usize>) {
     let Blocks { channels, pixels, group, .. } = job.blocks;
@@ -354,7 +353,7 @@ fn unapply<T: Format, const W: usize>(job: &Backward<T>, n: usize, c: usize) {
     }
 }
 
-/// The gradient before the activation, of a pixel's channels from `c` on.
+/// The gradient before the activation, for a pixel's channels from `c` on.
 #[inline(always)]
 fn up<T: Format, const W: usize>(job: &Backward<T>, line: Line<W>, x: Lanes<W>, pixel: usize, c: usize) -> Lanes<W> {
     let before = match &job.ys {

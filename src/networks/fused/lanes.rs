@@ -1,4 +1,4 @@
-//! Neighbouring channels of a pixel side by side, in either number format: plain loops that become vector instructions.
+//! Neighbouring channels of a pixel, in either number format: plain loops that become vector instructions.
 
 use std::ops::{Add, Mul, Sub};
 
@@ -34,7 +34,7 @@ impl Format for bf16 {
     }
 }
 
-/// Values of `W` neighbouring channels, which vector instructions compute with at once.
+/// Values of `W` neighbouring channels, for vector instructions.
 #[derive(Clone, Copy)]
 pub struct Lanes<const W: usize>([f32; W]);
 
@@ -48,7 +48,7 @@ impl<const W: usize> Lanes<W> {
     pub fn load<T: Format>(from: *const T) -> Self {
         let mut lanes = [0.0; W];
         for (j, lane) in lanes.iter_mut().enumerate() {
-            // SAFETY: `Memory::at` gave the place of a channel that W - 1 others follow.
+            // SAFETY: `from` is the place of a channel, from `Memory::at`, that W - 1 others follow.
             *lane = unsafe { *from.add(j) }.read();
         }
         Lanes(lanes)
@@ -57,12 +57,12 @@ impl<const W: usize> Lanes<W> {
     #[inline(always)]
     pub fn store<T: Format>(self, to: *mut T) {
         for (j, lane) in self.0.into_iter().enumerate() {
-            // SAFETY: as in `load`; no other task writes there.
+            // SAFETY: as in `load`; no other task writes to these places.
             unsafe { *to.add(j) = T::write(lane) };
         }
     }
 
-    /// `self` where `before` is positive, elsewhere `slope` times that.
+    /// Multiplies `self` by `slope` where `before` is not positive.
     #[inline(always)]
     pub fn leaky(mut self, before: Self, slope: f32) -> Self {
         for (lane, before) in self.0.iter_mut().zip(before.0) {

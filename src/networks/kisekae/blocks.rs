@@ -1,54 +1,74 @@
-//! What all of the preset's networks are built from: 3 x 3 convolutions with a group norm, an encoder, places as
+//! The parts that the networks of `kisekae` share: 3 x 3 convolutions with a group norm, an encoder, places as
 //! channels.
 
 use tch::{Kind, Tensor};
 
-use crate::networks::blocks::leaky_relu;
-use crate::networks::fused::{self, After, Norm};
-use crate::networks::parameters::{Init, Path};
+use crate::networks::activation::Activation;
+use crate::networks::norm::Norm;
+use crate::networks::parameters::{Init, Path, ReadAs};
+use crate::networks::plain::After;
 
-/// Groups of each norm (Wu & He 2018, arXiv 1803.08494): its statistics are a picture's own, in training and in use.
-const GROUPS: i64 = 8;
-const EPS: f64 = 1e-5;
+/// Whether a convolution keeps or halves the picture's size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stride {
+    Keep,
+    Halve,
+}
+
+impl Stride {
+    /// The distance in pixels between two places of the convolution.
+    pub fn pixels(self) -> i64 {
+        match self {
+            Stride::Keep => 1,
+            Stride::Halve => 2,
+        }
+    }
+}
+
+/// The size of a network.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Channels at the picture's own size.
+    pub narrow: i64,
+    /// How often the picture is halved.
+    pub levels: usize,
+}
+
+impl Size {
+    /// Channels at each level, the picture's own size first: f, 2 f, then 4 f.
+    pub fn channels(self) -> Vec<i64> {
+        (0..=self.levels).map(|k| self.narrow << k.min(2)).collect()
+    }
+}
 
 /// A 3 x 3 convolution that keeps or halves the picture, a group norm, a leaky ReLU.
 #[derive(Debug)]
 pub struct Block {
     weight: Tensor,
     bias: Tensor,
-    norm_weight: Tensor,
-    norm_bias: Tensor,
-    stride: i64,
+    norm: Norm,
+    stride: Stride,
 }
 
 impl Block {
-    /// State-dict names `conv.weight`, `conv.bias`, `norm.weight`, `norm.bias`. `stride` 2 halves.
-    pub fn new(path: &Path, c_in: i64, c_out: i64, stride: i64) -> Self {
-        let (conv, norm) = (path.sub("conv"), path.sub("norm"));
+    /// State-dict names `conv.weight`, `conv.bias`, `norm.weight`, `norm.bias`.
+    pub fn new(path: &Path, stride: Stride, c_in: i64, c_out: i64) -> Self {
+        let conv = path.sub("conv");
         Block {
-            weight: conv.declare("weight", &[c_out, c_in, 3, 3], Init::He, false),
-            bias: conv.declare("bias", &[c_out], Init::Zeros, false),
-            norm_weight: norm.declare("weight", &[c_out], Init::Ones, true),
-            norm_bias: norm.declare("bias", &[c_out], Init::Zeros, true),
+            weight: conv.declare("weight", &[c_out, c_in, 3, 3], Init::He, ReadAs::Activations),
+            bias: conv.declare("bias", &[c_out], Init::Zeros, ReadAs::Activations),
+            norm: Norm::grouped(&path.sub("norm"), c_out),
             stride,
         }
     }
 
     /// # Shapes
-    /// `xs`: `[N, c_in, H, W]`. Returns `[N, c_out, H / stride, W / stride]`.
+    /// `xs`: `[N, c_in, H, W]`. Returns `[N, c_out, H, W]` or `[N, c_out, H / 2, W / 2]`.
     pub fn forward(&self, xs: &Tensor) -> Tensor {
-        let s = self.stride;
-        let kind = self.weight.kind();
-        let xs = xs.to_kind(kind);
+        let s = self.stride.pixels();
+        let xs = xs.to_kind(self.weight.kind());
         let ys = xs.conv2d(&self.weight, Some(&self.bias), [s, s], [1, 1], [1, 1], 1);
-        if fused::takes(&ys) {
-            let norm =
-                Norm { weight: &self.norm_weight, bias: &self.norm_bias, group: ys.size()[1] / GROUPS, epsilon: EPS };
-            return fused::activated(&ys, Some(norm), After::LEAKY);
-        }
-        let (weight, bias) = (Some(&self.norm_weight), Some(&self.norm_bias));
-        let ys = (ys.to_kind(Kind::Float)).group_norm(GROUPS, weight, bias, EPS, true);
-        leaky_relu(&ys.to_kind(kind), After::LEAKY.slope)
+        Activation::Fused.apply(ys, Some(&self.norm), After::LEAKY)
     }
 }
 
@@ -60,11 +80,20 @@ pub struct Head {
 }
 
 impl Head {
-    /// State-dict names `weight` and `bias`. `init`: zeros for what begins as no change.
-    pub fn new(path: &Path, c_in: i64, c_out: i64, kernel: i64, init: Init) -> Self {
+    /// A head of kernel 3. State-dict names `weight` and `bias`. With zeros its first output is zero.
+    pub fn new(path: &Path, c_in: i64, c_out: i64, init: Init) -> Self {
+        Self::of_shape(path, [c_out, c_in, 3, 3], init)
+    }
+
+    /// A head of kernel 1, with as many channels out as in.
+    pub fn pointwise(path: &Path, channels: i64) -> Self {
+        Self::of_shape(path, [channels, channels, 1, 1], Init::He)
+    }
+
+    fn of_shape(path: &Path, shape: [i64; 4], init: Init) -> Self {
         Head {
-            weight: path.declare("weight", &[c_out, c_in, kernel, kernel], init, false),
-            bias: path.declare("bias", &[c_out], Init::Zeros, false),
+            weight: path.declare("weight", &shape, init, ReadAs::Activations),
+            bias: path.declare("bias", &shape[..1], Init::Zeros, ReadAs::Activations),
         }
     }
 
@@ -77,11 +106,6 @@ impl Head {
     }
 }
 
-/// How many channels an encoder has at each size, the picture's own first: f, 2 f, then 4 f.
-pub fn channels(narrow: i64, levels: usize) -> Vec<i64> {
-    (0..=levels).map(|k| narrow << k.min(2)).collect()
-}
-
 /// One block at the picture's size, then two for each halving.
 #[derive(Debug)]
 pub struct Encoder {
@@ -91,15 +115,18 @@ pub struct Encoder {
 
 impl Encoder {
     /// State-dict names `first.*` and `down.<level>.<0 or 1>.*`.
-    pub fn new(path: &Path, c_in: i64, narrow: i64, levels: usize) -> Self {
-        let c = channels(narrow, levels);
+    pub fn new(path: &Path, c_in: i64, size: Size) -> Self {
+        let c = size.channels();
         let down = path.sub("down");
         Encoder {
-            first: Block::new(&path.sub("first"), c_in, c[0], 1),
-            down: (0..levels)
+            first: Block::new(&path.sub("first"), Stride::Keep, c_in, c[0]),
+            down: (0..size.levels)
                 .map(|k| {
                     let at = down.sub(k);
-                    [Block::new(&at.sub(0), c[k], c[k + 1], 2), Block::new(&at.sub(1), c[k + 1], c[k + 1], 1)]
+                    [
+                        Block::new(&at.sub(0), Stride::Halve, c[k], c[k + 1]),
+                        Block::new(&at.sub(1), Stride::Keep, c[k + 1], c[k + 1]),
+                    ]
                 })
                 .collect(),
         }
@@ -118,7 +145,7 @@ impl Encoder {
     }
 }
 
-/// Where each pixel lies, x then y, from -1 to 1 between the picture's outer edges, as `grid_sample` counts.
+/// Returns each pixel's place, x then y, from -1 to 1 between the picture's outer edges, as in `grid_sample`.
 ///
 /// # Shapes
 /// For pictures `[N, C, H, W]`: `[1, 2, H, W]`, float32.
@@ -130,29 +157,18 @@ pub fn places(like: &Tensor) -> Tensor {
     Tensor::cat(&[x, y], 1)
 }
 
-/// Twice the size, bilinear.
+/// Doubles the size, bilinearly.
 pub fn doubled(xs: &Tensor) -> Tensor {
     let (_, _, h, w) = xs.size4().expect("[N, C, H, W]");
     xs.upsample_bilinear2d([2 * h, 2 * w], false, None, None)
 }
 
-/// The mean of each k x k pixels.
+/// Averages areas of k x k pixels.
 pub fn averaged(xs: &Tensor, k: i64) -> Tensor {
     if k == 1 {
         return xs.shallow_clone();
     }
     xs.avg_pool2d([k, k], [k, k], [0, 0], false, true, None)
-}
-
-/// The largest value within `reach` pixels, up, down and to the sides: what a mask is widened by.
-pub fn widened(mask: &Tensor, reach: i64) -> Tensor {
-    if reach == 0 {
-        return mask.shallow_clone();
-    }
-    let k = 2 * reach + 1;
-    // With one channel all layouts are one in memory, but libtorch takes the slow way for channels last.
-    let plain = mask.flatten(1, -1).view_as(mask);
-    plain.max_pool2d([k, k], [1, 1], [reach, reach], [1, 1], false)
 }
 
 #[cfg(test)]
@@ -167,15 +183,5 @@ mod tests {
         let row = |c: i64, y: i64| Vec::<f32>::try_from(places.get(0).get(c).get(y)).unwrap();
         assert_eq!(row(0, 1), [-0.75, -0.25, 0.25, 0.75]);
         assert_eq!((row(1, 0)[2], row(1, 1)[2]), (-0.5, 0.5));
-    }
-
-    #[test]
-    fn a_mask_grows_by_its_reach() {
-        let mask = Tensor::zeros([1, 1, 5, 5], (Kind::Float, Device::Cpu));
-        let _ = mask.get(0).get(0).get(0).get(2).fill_(1.0);
-        let sum = |t: Tensor| t.sum(Kind::Float).double_value(&[]);
-        // At the upper edge: 2 rows of 3.
-        assert_eq!(sum(widened(&mask, 1)), 6.0);
-        assert_eq!(sum(widened(&mask, 0)), 1.0);
     }
 }

@@ -3,23 +3,24 @@
 
 use tch::{Kind, Tensor};
 
+/// Filters `mask` along `guide`, in windows of `2 reach + 1` pixels. `eps` is added to the guide's variance, in [0, 1].
+///
 /// # Shapes
-/// `mask`: `[N, 1, H, W]`; `guide`: `[N, 3, H, W]` in [-1, 1]. Windows of `2 reach + 1` pixels; `eps` is of the guide's
-/// variance in [0, 1]. Returns `[N, 1, H, W]`, clipped to [0, 1].
+/// `mask`: `[N, 1, H, W]`; `guide`: `[N, 3, H, W]` in [-1, 1]. Returns `[N, 1, H, W]`, clipped to [0, 1].
 pub fn guided(mask: &Tensor, guide: &Tensor, reach: i64, eps: f64) -> Tensor {
     let [slope, offset] = lines(mask, guide, reach, eps);
     along(&slope, &offset, guide)
 }
 
-/// What the mask is of the guide's grey around each pixel: slope and offset. Brought to a larger size and taken
-/// [`along`] the larger guide they are the fast guided filter (He & Sun 2015, arXiv 1505.00996).
+/// Computes the mask around each pixel as a linear function of the guide's grey: slope and offset. Enlarged, and
+/// applied [`along`] a larger guide, they are the fast guided filter (He & Sun 2015, arXiv 1505.00996).
 ///
 /// # Shapes
 /// As [`guided`]; returns two `[N, 1, H, W]`.
 pub fn lines(mask: &Tensor, guide: &Tensor, reach: i64, eps: f64) -> [Tensor; 2] {
     let grey = grey(guide);
     let k = 2 * reach + 1;
-    // What lies outside is not counted.
+    // Averages without the pixels outside.
     let mean = |xs: &Tensor| xs.avg_pool2d([k, k], [1, 1], [reach, reach], false, false, None);
     let (mean_grey, mean_mask) = (mean(&grey), mean(mask));
     let covariance = mean(&(&grey * mask)) - &mean_grey * &mean_mask;
@@ -29,12 +30,12 @@ pub fn lines(mask: &Tensor, guide: &Tensor, reach: i64, eps: f64) -> [Tensor; 2]
     [mean(&slope), mean(&offset)]
 }
 
-/// The mask that slopes and offsets make of a guide of their size.
+/// Applies slopes and offsets to a guide of their size. Returns the mask.
 pub fn along(slope: &Tensor, offset: &Tensor, guide: &Tensor) -> Tensor {
     (slope * grey(guide) + offset).clamp(0.0, 1.0)
 }
 
-/// In [0, 1].
+/// The mean of the channels, in [0, 1].
 fn grey(guide: &Tensor) -> Tensor {
     (guide.mean_dim([1].as_slice(), true, Kind::Float) + 1.0) * 0.5
 }
@@ -54,8 +55,8 @@ mod tests {
         let got = guided(&mask, &photo, 3, 1e-4);
         let at = |x: i64| got.double_value(&[0, 0, 8, x]);
         assert!(at(7) < 0.1 && at(8) > 0.3, "{} {}", at(7), at(8));
-        // A mask of a quarter of the size follows the large photo's edge, at column 30 of 64 and so within the small
-        // column 7.
+        // A mask of a quarter of the size follows the large photo's edge, at column 30 of 64, which is within column 7
+        // of the small photo.
         let large = Tensor::full([1, 3, 64, 64], -1.0, options);
         let _ = large.narrow(3, 30, 34).fill_(1.0);
         let small = large.avg_pool2d([4, 4], [4, 4], [0, 0], false, true, None);

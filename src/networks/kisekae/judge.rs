@@ -1,40 +1,64 @@
-//! The discriminator of painted regions: does the picture look like a photo in which this article is worn?
+//! The discriminator of `kisekae`: judges whether a picture looks like a photo in which an article is worn.
 
 use tch::{Kind, Tensor};
 
+use super::blocks::Stride;
 use crate::config::Config;
-use crate::networks::Judgement;
-use crate::networks::fused;
-use crate::networks::parameters::{Init, Path};
-use crate::networks::vasily::compute_kind;
-use crate::networks::weight::Weight;
+use crate::networks::activation::Activation;
+use crate::networks::judgement::Judgement;
+use crate::networks::parameters::{Init, Path, ReadAs};
+use crate::networks::plain::After;
+use crate::networks::weight::{Weight, WeightNorm};
 
-/// A convolution with a padding of 1 and a leaky ReLU after it.
+/// One row of a discriminator's table: a convolution with a padding of 1.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    stride: Stride,
+    c_in: i64,
+    c_out: i64,
+}
+
+impl Row {
+    fn keep(c_in: i64, c_out: i64) -> Self {
+        Row { stride: Stride::Keep, c_in, c_out }
+    }
+
+    fn halve(c_in: i64, c_out: i64) -> Self {
+        Row { stride: Stride::Halve, c_in, c_out }
+    }
+}
+
+/// A convolution.
 #[derive(Debug)]
 struct Layer {
     weight: Weight,
     bias: Tensor,
-    stride: i64,
+    stride: Stride,
 }
 
 impl Layer {
-    fn new(path: &Path, c_in: i64, c_out: i64, stride: i64, spectral: bool) -> Self {
-        // Even kernels halve without favouring a side.
-        let k = if stride == 2 { 4 } else { 3 };
+    /// State-dict names `weight` and `bias`, and with a spectral norm `left`.
+    fn new(path: &Path, row: Row, norm: WeightNorm) -> Self {
+        let Row { stride, c_in, c_out } = row;
+        // Even kernels halve symmetrically.
+        let k = match stride {
+            Stride::Keep => 3,
+            Stride::Halve => 4,
+        };
         Layer {
-            weight: Weight::with(path, &[c_out, c_in, k, k], Init::He, false, spectral),
-            bias: path.declare("bias", &[c_out], Init::Zeros, false),
+            weight: Weight::new(path, &[c_out, c_in, k, k], Init::He, ReadAs::Activations, norm),
+            bias: path.declare("bias", &[c_out], Init::Zeros, ReadAs::Activations),
             stride,
         }
     }
 
     fn forward(&self, xs: &Tensor) -> Tensor {
-        let s = self.stride;
+        let s = self.stride.pixels();
         xs.conv2d(&self.weight.value(), Some(&self.bias), [s, s], [1, 1], [1, 1], 1)
     }
 }
 
-/// Layers and a map of logits.
+/// Layers with a leaky ReLU after each, and a map of logits.
 #[derive(Debug)]
 struct Scale {
     down: Vec<Layer>,
@@ -42,19 +66,18 @@ struct Scale {
 }
 
 impl Scale {
-    /// One layer for each pair of channels, with its stride.
-    fn new(path: &Path, c: &[i64], strides: &[i64], spectral: bool) -> Self {
-        let down = path.sub("down");
-        let layers = c.windows(2).zip(strides).enumerate();
+    /// State-dict names `down.<number>.*` and `head.*`.
+    fn new(path: &Path, down: &[Row], head: Row, norm: WeightNorm) -> Self {
+        let at = path.sub("down");
         Scale {
-            down: layers.map(|(k, (c, &stride))| Layer::new(&down.sub(k), c[0], c[1], stride, spectral)).collect(),
-            head: Layer::new(&path.sub("head"), *c.last().expect("layers"), 1, 1, spectral),
+            down: down.iter().enumerate().map(|(k, &row)| Layer::new(&at.sub(k), row, norm)).collect(),
+            head: Layer::new(&path.sub("head"), head, norm),
         }
     }
 }
 
-/// Two patch discriminators (PatchGAN: Isola et al. 2017, arXiv 1611.07004) that see the picture, the warped article
-/// and the erasure: one of large patches, one of small ones, which judges texture.
+/// Two patch discriminators (PatchGAN: Isola et al. 2017, arXiv 1611.07004), given the picture, the warped article and
+/// the erasure: one of large patches, one of small patches, which judges texture.
 #[derive(Debug)]
 pub struct Judge {
     scales: [Scale; 2],
@@ -65,23 +88,29 @@ impl Judge {
     /// State-dict names `large.*` and `small.*`.
     pub fn new(path: &Path, config: &Config) -> Self {
         let c = config.width / 2;
-        let spectral = config.discriminator_spectral_norm;
-        let large = Scale::new(&path.sub("large"), &[7, c, 2 * c, 4 * c], &[2, 2, 2], spectral);
-        let small = Scale::new(&path.sub("small"), &[7, c, 2 * c], &[1, 2], spectral);
-        Judge { scales: [large, small], kind: compute_kind(config) }
+        let norm = WeightNorm::of_discriminator(config);
+        let large = [Row::halve(7, c), Row::halve(c, 2 * c), Row::halve(2 * c, 4 * c)];
+        let small = [Row::keep(7, c), Row::halve(c, 2 * c)];
+        Judge {
+            scales: [
+                Scale::new(&path.sub("large"), &large, Row::keep(4 * c, 1), norm),
+                Scale::new(&path.sub("small"), &small, Row::keep(2 * c, 1), norm),
+            ],
+            kind: config.precision.kind(),
+        }
     }
 
     /// # Shapes
-    /// `picture`, `warped`: `[N, 3, H, W]` in [-1, 1]; `erasure`: `[N, 1, H, W]`. Returns logits `[N, P]`, each
-    /// position of the large patches as often as there are small ones for it, so that a mean over the positions weighs
-    /// both scales the same.
+    /// `picture`, `warped`: `[N, 3, H, W]` in [-1, 1]; `erasure`: `[N, 1, H, W]`. Returns logits `[N, P]`. Each
+    /// position of the large patches is repeated for each position of the small patches in it, so that a mean over the
+    /// positions weights both scales equally.
     pub fn judge(&self, picture: &Tensor, warped: &Tensor, erasure: &Tensor) -> Judgement {
         let seen = Tensor::cat(&[picture, warped, erasure], 1).to_kind(self.kind); // [N, 7, H, W]
         let mut features = Vec::new();
         let maps = self.scales.each_ref().map(|scale| {
             let mut xs = seen.shallow_clone();
             for layer in &scale.down {
-                xs = fused::leaky(&layer.forward(&xs));
+                xs = Activation::Fused.apply(layer.forward(&xs), None, After::LEAKY);
                 features.push(xs.shallow_clone());
             }
             scale.head.forward(&xs).to_kind(Kind::Float)
@@ -91,7 +120,7 @@ impl Judge {
         Judgement { logits: Tensor::cat(&[large, maps[1].shallow_clone()], 1).flatten(1, -1), features }
     }
 
-    /// The weights' step of power iteration.
+    /// Updates the spectral norms by one power iteration.
     pub fn iterate(&self) {
         for scale in &self.scales {
             let layers = scale.down.iter().chain([&scale.head]);

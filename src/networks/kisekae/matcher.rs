@@ -1,11 +1,17 @@
-//! One network for two questions about a picture of a person and an article: where the article is worn (the locator,
-//! which sees the person and the worn article), and where it would sit (the placer, which sees the person with a part
-//! erased).
+//! One network for two tasks, given pictures of a person and an article: the locator finds where the article is worn,
+//! the placer predicts where it would sit on a person with an erased part.
 
 use tch::{Kind, Tensor};
 
-use super::blocks::{Block, Encoder, Head, channels, doubled, places};
+use super::blocks::{Block, Encoder, Head, Size, Stride, doubled, places};
 use crate::networks::parameters::{Init, Path};
+
+/// Channels of a matcher's two inputs.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs {
+    pub person: i64,
+    pub article: i64,
+}
 
 /// Two encoders, an attention between them where pictures are about 16 x 12, and a decoder to one logit for each pixel.
 #[derive(Debug)]
@@ -19,40 +25,42 @@ pub struct Matcher {
 }
 
 impl Matcher {
-    /// `c_person`, `c_article`: channels of what is seen of either, places not counted.
-    pub fn new(path: &Path, c_person: i64, c_article: i64, narrow: i64, levels: usize) -> Self {
-        let c = channels(narrow, levels);
+    /// State-dict names `person.*`, `article.*`, `query.*`, `key.*`, `up.<level>.*`, `out.*`. Both encoders get the
+    /// places beside their input.
+    pub fn new(path: &Path, inputs: Inputs, size: Size) -> Self {
+        let c = size.channels();
         let up = path.sub("up");
+        let levels = size.levels;
         let met = Self::met(levels);
-        let wide = c[levels];
         Matcher {
-            person: Encoder::new(&path.sub("person"), c_person + 2, narrow, levels),
-            article: Encoder::new(&path.sub("article"), c_article + 2, narrow, levels),
-            query: Head::new(&path.sub("query"), c[met], c[met], 1, Init::He),
-            key: Head::new(&path.sub("key"), c[met], c[met], 1, Init::He),
-            // From the deepest, which sees the article's layer and its mean, up to the picture's own size.
+            person: Encoder::new(&path.sub("person"), inputs.person + 2, size),
+            article: Encoder::new(&path.sub("article"), inputs.article + 2, size),
+            query: Head::pointwise(&path.sub("query"), c[met]),
+            key: Head::pointwise(&path.sub("key"), c[met]),
             up: (0..=levels)
                 .map(|k| {
-                    let seen = match k {
+                    let c_in = match k {
+                        // Both encoders' deepest layers and the mean of the article's.
                         _ if k == levels => 3 * c[k],
+                        // The level below, and both encoders' layers.
                         _ if k >= met => c[k + 1] + 2 * c[k],
+                        // The level below, and the person's layer.
                         _ => c[k + 1] + c[k],
                     };
-                    let c_out = if k == levels { wide } else { c[k] };
-                    Block::new(&up.sub(k), seen, c_out, 1)
+                    Block::new(&up.sub(k), Stride::Keep, c_in, c[k])
                 })
                 .collect(),
-            out: Head::new(&path.sub("out"), c[0], 1, 3, Init::Gaussian),
+            out: Head::new(&path.sub("out"), c[0], 1, Init::Gaussian),
         }
     }
 
-    /// The level where every place of the person looks at every place of the article.
+    /// The level of the attention between every place of the person and every place of the article.
     fn met(levels: usize) -> usize {
         levels - 2
     }
 
     /// # Shapes
-    /// `person`: `[N, c_person, H, W]`; `article`: `[N, c_article, H, W]`. Returns logits `[N, 1, H, W]`.
+    /// `person`, `article`: `[N, C, H, W]` with the channels of [`Inputs`]. Returns logits `[N, 1, H, W]`.
     pub fn forward(&self, person: &Tensor, article: &Tensor) -> Tensor {
         let placed = |xs: &Tensor| {
             let (n, _, h, w) = xs.size4().expect("[N, C, H, W]");
@@ -79,8 +87,8 @@ impl Matcher {
         self.out.forward(&xs)
     }
 
-    /// What each place of the person finds in the article: a softmax over all places of it (Vaswani et al. 2017, arXiv
-    /// 1706.03762).
+    /// Computes, for each place of the person, the article's layer averaged by a softmax over all its places (Vaswani
+    /// et al. 2017, arXiv 1706.03762).
     fn attended(&self, x: &Tensor, y: &Tensor) -> Tensor {
         let (_, c, _, _) = x.size4().expect("[N, C, H, W]");
         let query = self.query.forward(x).flatten(2, -1); // [N, C, Q]

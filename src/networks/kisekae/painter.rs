@@ -1,73 +1,80 @@
-//! The painter: what belongs into an erased part of a person, given the article that is to sit there.
+//! The painter: fills an erased part of a person, given the article that is placed there.
 
 use tch::Tensor;
 
-use super::blocks::{Block, Encoder, Head, averaged, channels, doubled, places};
+use super::blocks::{Block, Encoder, Head, Size, Stride, averaged, doubled, places};
 use super::region::{article_region, filled};
 use super::warp::{affine, warped};
 use crate::networks::parameters::{Init, Path};
 
-/// How strongly each of the three residual flows counts, the coarsest first; in halves of the picture.
+/// The scale of each of the three residual flows, the coarsest first, in halves of the picture.
 const REACH: [f64; 3] = [0.3, 0.2, 0.1];
 
-/// What the painter proposes.
-///
-/// # Shapes
-/// All `[N, C, H, W]`: `paint`, `rendered` and `warped` have 3 channels in [-1, 1], `mix` 1 in [0, 1], the flows 2.
+/// The painter's result.
 #[derive(Debug)]
 pub struct Painting {
-    /// mix * warped + (1 - mix) * rendered.
+    /// mix * warped + (1 - mix) * rendered, `[N, 3, H, W]` in [-1, 1].
     pub paint: Tensor,
+    /// The colours that the decoder proposes, `[N, 3, H, W]` in [-1, 1].
     pub rendered: Tensor,
+    /// The article at its placement, `[N, 3, H, W]` in [-1, 1].
     pub warped: Tensor,
+    /// The share of the warped article, `[N, 1, H, W]` in [0, 1].
     pub mix: Tensor,
-    /// Where each pixel's colour comes from in the article.
+    /// The place in the article where each pixel's colour comes from, `[N, 2, H, W]`.
     pub flow: Tensor,
-    /// The flow less its affine part.
+    /// The flow without its affine part, `[N, 2, H, W]`.
     pub residual: Tensor,
 }
 
-/// Two encoders; a decoder whose every level sees the article's layer warped to where the article is to sit, and
+/// Two encoders, and a decoder. Each level of the decoder gets the article's layer, warped to its placement, and
 /// refines the warp.
 #[derive(Debug)]
 pub struct Painter {
     person: Encoder,
     article: Encoder,
     up: Vec<Block>,
-    /// Of the levels `levels - 1`, `levels - 2` and `levels - 3`, as far as they are halved.
+    /// For the levels `levels - 1`, `levels - 2` and `levels - 3`, except level 0.
     flows: Vec<Head>,
     out: Head,
 }
 
 impl Painter {
-    pub fn new(path: &Path, narrow: i64, levels: usize) -> Self {
-        let c = channels(narrow, levels);
+    /// State-dict names `person.*`, `article.*`, `up.<level>.*`, `flow.<number>.*`, `out.*`.
+    pub fn new(path: &Path, size: Size) -> Self {
+        let c = size.channels();
+        let levels = size.levels;
         let (up, flow) = (path.sub("up"), path.sub("flow"));
         Painter {
-            // The erased person, the erasure, the placement; the article and its region; places.
-            person: Encoder::new(&path.sub("person"), 3 + 1 + 1 + 2, narrow, levels),
-            article: Encoder::new(&path.sub("article"), 3 + 1 + 2, narrow, levels),
+            // The erased person, the erasure, the placement, the places.
+            person: Encoder::new(&path.sub("person"), 3 + 1 + 1 + 2, size),
+            // The article, its region, the places.
+            article: Encoder::new(&path.sub("article"), 3 + 1 + 2, size),
             up: (0..=levels)
                 .map(|k| {
-                    let seen = match k {
+                    let c_in = match k {
+                        // Both encoders' deepest layers, the article's also warped.
                         _ if k == levels => 3 * c[k],
+                        // The level below, the person's layer, the warped article and its region.
                         0 => c[1] + c[0] + 3 + 1,
+                        // The level below, the person's layer, the article's warped one.
                         _ if k == levels - 1 => c[k + 1] + 2 * c[k],
+                        // The same and the warped article.
                         _ => c[k + 1] + 2 * c[k] + 3,
                     };
-                    Block::new(&up.sub(k), seen, c[k], 1)
+                    Block::new(&up.sub(k), Stride::Keep, c_in, c[k])
                 })
                 .collect(),
             flows: (0..REACH.len().min(levels - 1))
-                .map(|k| Head::new(&flow.sub(k), c[levels - 1 - k], 2, 3, Init::Zeros))
+                .map(|k| Head::new(&flow.sub(k), c[levels - 1 - k], 2, Init::Zeros))
                 .collect(),
-            out: Head::new(&path.sub("out"), c[0], 4, 3, Init::Gaussian),
+            out: Head::new(&path.sub("out"), c[0], 4, Init::Gaussian),
         }
     }
 
     /// # Shapes
     /// `erased`: `[N, 3, H, W]` in [-1, 1], 0 where `erasure` (`[N, 1, H, W]`) is 1; `article`: `[N, 3, H, W]` in [-1,
-    /// 1]; `placement`: `[N, 1, H, W]` in [0, 1], where the article is to sit.
+    /// 1]; `placement`: `[N, 1, H, W]` in [0, 1].
     pub fn forward(&self, erased: &Tensor, erasure: &Tensor, article: &Tensor, placement: &Tensor) -> Painting {
         let (n, _, h, w) = erased.size4().expect("[N, 3, H, W]");
         let places = places(erased).expand([n, 2, h, w], false);

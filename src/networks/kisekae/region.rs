@@ -1,14 +1,14 @@
-//! An article's own region in its picture, and where a mask lies.
+//! An article's region in its own picture, and the moments of masks.
 
 use tch::{Kind, Tensor};
 
-/// How far, of the range from black to white, a pixel's colour lies from the background's where it begins to count as
-/// the article, and where it counts in full.
+/// Distances of a pixel's colour from the background's, as shares of the range from black to white: from NEAR on the
+/// pixel belongs to the article in part, from FAR on in full.
 const NEAR: f64 = 0.03;
 const FAR: f64 = 0.08;
 
-/// What is not background, whatever colour the background has: the middle (median) colour of the picture's border, each
-/// channel for itself. A pixel counts by the channel in which it differs most.
+/// Separates the article from a background of any colour. The background is the median of the picture's border, channel
+/// by channel. The channel with the largest difference decides.
 ///
 /// # Shapes
 /// `article`: `[N, 3, H, W]` in [-1, 1]. Returns `[N, 1, H, W]` in [0, 1].
@@ -21,8 +21,8 @@ pub fn article_region(article: &Tensor) -> Tensor {
     ((apart - NEAR) * (1.0 / (FAR - NEAR))).clamp(0.0, 1.0)
 }
 
-/// The same with what lies inside it: pixels that have some of the region to the left and right of them and above and
-/// below. A white garment on white is mostly outline; its place is that of what the outline holds.
+/// Fills a region: adds the pixels that have some of the region on all four sides. A white garment on white is mostly
+/// outline, and its place is that of the outline's inside.
 ///
 /// # Shapes
 /// `region`: `[N, 1, H, W]` in [0, 1]. Returns the same.
@@ -35,7 +35,7 @@ pub fn filled(region: &Tensor) -> Tensor {
     between(2).minimum(&between(3)).maximum(region)
 }
 
-/// First moments and deviations of masks: where they lie and how far they reach.
+/// The centres and the deviations of masks.
 #[derive(Debug)]
 pub struct Moments {
     /// x and y, `[N, 2, 1, 1]`, in the coordinates of [`super::blocks::places`].
@@ -45,7 +45,7 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// A mask of a pixel or none must not divide by zero.
+    /// Keeps a mask of one pixel or none from causing a division by zero.
     const LEAST: f64 = 0.03;
 
     /// # Shapes
@@ -74,13 +74,13 @@ mod tests {
     }
 
     #[test]
-    fn the_region_is_what_differs_from_the_border_on_any_background() {
+    fn the_region_differs_from_the_border_on_any_background() {
         for background in [1.0, 0.3, -1.0] {
             let region = article_region(&on(background));
             assert_eq!(region.sum(Kind::Float).double_value(&[]), 4.0);
             assert_eq!(region.double_value(&[0, 0, 3, 2]), 1.0);
         }
-        // Half the way between 3 % and 8 %: 5.5 % of the range of 2.
+        // Halfway between 3 % and 8 %: 5.5 % of the range of 2.
         let faint = on(-0.5 + 0.11);
         let value = article_region(&faint).double_value(&[0, 0, 2, 1]);
         assert!((value - 0.5).abs() < 1e-5, "{value}");

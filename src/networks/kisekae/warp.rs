@@ -1,12 +1,12 @@
-//! Flows from the person to the article, and pictures that follow them.
+//! Flows from the person to the article, and warping by them.
 
 use tch::Tensor;
 
 use super::blocks::places;
 use super::region::Moments;
 
-/// The affine flow that puts a region of the article where the placement is: matched middles, and deviations along both
-/// axes.
+/// Computes the affine flow that moves a region of the article to the placement. It matches the centres, and the
+/// deviations along both axes.
 ///
 /// # Shapes
 /// `placement`, `region`: `[N, 1, H, W]`, 0 or more. Returns `[N, 2, H, W]`: for each pixel of the person, where in the
@@ -17,7 +17,7 @@ pub fn affine(placement: &Tensor, region: &Tensor) -> Tensor {
     (places - there.middle) / there.spread * here.spread + here.middle
 }
 
-/// A picture, or a layer of one, at the places that a flow names; beyond the edge it goes on as its border.
+/// Samples a picture, or a layer of one, at the places of a flow. Beyond the edge the border's values continue.
 ///
 /// # Shapes
 /// `xs`: `[N, C, H, W]`; `flow`: `[N, 2, h, w]`. Returns `[N, C, h, w]`.
@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn the_affine_flow_brings_a_block_onto_another() {
+    fn the_affine_flow_moves_a_block_onto_another() {
         let (article, placement) = (block(2, 2, 8, 4), block(6, 5, 4, 8));
         let flow = affine(&placement, &article);
         let moved = warped(&article, &flow);
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn no_flow_is_the_picture_itself() {
+    fn no_flow_returns_the_picture() {
         let picture = Tensor::arange(48, (Kind::Float, Device::Cpu)).reshape([1, 3, 4, 4]);
         let same = warped(&picture, &places(&picture));
         assert!((same - picture).abs().max().double_value(&[]) < 1e-4);

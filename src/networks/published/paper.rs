@@ -2,50 +2,56 @@
 
 use tch::{Kind, Tensor};
 
-use super::blocks::{Block, Direction, beside, copies};
-use super::fused::After;
-use super::parameters::{Init, Path};
-use super::vasily::compute_kind;
-use super::weight::Weight;
-use super::{Judgement, channels_down, normed};
+use super::blocks::{Block, Row, beside, copies};
 use crate::config::{Config, Copies};
+use crate::networks::judgement::Judgement;
+use crate::networks::parameters::{Init, Path, ReadAs};
+use crate::networks::plain::After;
+use crate::networks::weight::{Weight, WeightNorm};
+
+/// Channels of the copies of two pictures.
+const COPIES: i64 = 6;
+
+/// Channels of both networks' convolutions down.
+pub fn channels(config: &Config) -> [i64; 4] {
+    let width = config.width;
+    [width / 8, width / 4, width / 2, width]
+}
 
 /// P: "the last 6 channels of any intermediate layer" hold downsampled copies of human and worn.
 #[derive(Debug)]
 pub struct Generator {
-    down: Vec<Block>,
-    up: Vec<Block>,
+    down: [Block; 4],
+    up: [Block; 4],
     copies: Copies,
     kind: Kind,
 }
 
 impl Generator {
+    /// State-dict names `down.<level>.*` and `up.<level>.*`.
     pub fn new(path: &Path, config: &Config) -> Self {
-        let width = config.width;
+        let c = channels(config);
         let extra = match config.generator_copies {
             Copies::None => 0,
-            Copies::Worn | Copies::Target => 6,
+            Copies::Worn | Copies::Target => COPIES,
         };
-        let c = [width / 8, width / 4, width / 2, width];
-        let (down, up) = (path.sub("down"), path.sub("up"));
-        let down_in = [9, c[0] + extra, c[1] + extra, c[2] + extra];
-        let up_in = [c[3] + extra, 2 * c[2] + extra, 2 * c[1] + extra, 2 * c[0] + extra];
-        let up_out = [c[2], c[1], c[0], 4];
+        let down = [
+            Row::down(9, c[0]).without_norm(),
+            Row::down(c[0] + extra, c[1]),
+            Row::down(c[1] + extra, c[2]),
+            Row::down(c[2] + extra, c[3]),
+        ];
+        let up = [
+            Row::up(c[3] + extra, c[2]),
+            Row::up(2 * c[2] + extra, c[1]),
+            Row::up(2 * c[1] + extra, c[0]),
+            Row::up(2 * c[0] + extra, 4).without_norm(),
+        ];
         Generator {
-            down: (0..4)
-                .map(|k| {
-                    let path = down.sub(k);
-                    Block::new(&path, Direction::Down, [down_in[k], c[k]], k > 0, false, config)
-                })
-                .collect(),
-            up: (0..4)
-                .map(|k| {
-                    let path = up.sub(k);
-                    Block::new(&path, Direction::Up, [up_in[k], up_out[k]], k < 3, false, config)
-                })
-                .collect(),
+            down: Block::table(&path.sub("down"), down, config),
+            up: Block::table(&path.sub("up"), up, config),
             copies: config.generator_copies,
-            kind: compute_kind(config),
+            kind: config.precision.kind(),
         }
     }
 
@@ -72,12 +78,13 @@ impl Generator {
             xs = with_copies(&[&features]);
             skips.push(features);
         }
-        skips.pop(); // the deepest is where the decoder starts
-        for block in &self.up[..3] {
-            let features = block.activated(&xs, After::default());
+        skips.pop(); // the deepest is the decoder's input
+        let [up @ .., out] = &self.up;
+        for block in up {
+            let features = block.activated(&xs, After::RELU);
             xs = with_copies(&[&features, &skips.pop().expect("one skip a level")]);
         }
-        let ys = self.up[3].forward(&xs).contiguous().to_kind(Kind::Float); // [N, 4, H, W]
+        let ys = out.convolved(&xs).contiguous().to_kind(Kind::Float); // [N, 4, H, W]
         (ys.narrow(1, 0, 3).tanh(), ys.narrow(1, 3, 1).sigmoid())
     }
 }
@@ -85,7 +92,7 @@ impl Generator {
 /// P: four convolutions and a map of logits, one for each patch.
 #[derive(Debug)]
 pub struct Discriminator {
-    down: Vec<Block>,
+    down: [Block; 4],
     weight: Weight,
     bias: Tensor,
     copies: bool,
@@ -93,24 +100,26 @@ pub struct Discriminator {
 }
 
 impl Discriminator {
+    /// State-dict names `down.<level>.*`, `head.weight` and `head.bias`.
     pub fn new(path: &Path, config: &Config) -> Self {
-        let c = channels_down(config);
-        let extra = if config.discriminator_copies { 6 } else { 0 };
-        let spectral = config.discriminator_spectral_norm;
-        let (down, head) = (path.sub("down"), path.sub("head"));
-        let down = (0..4)
-            .map(|k| {
-                let c_in = if k == 0 { 6 } else { c[k - 1] + extra };
-                let norm = normed(config, k);
-                Block::new(&down.sub(k), Direction::Down, [c_in, c[k]], norm, spectral, config)
-            })
-            .collect();
+        let c = channels(config);
+        let extra = if config.discriminator_copies { COPIES } else { 0 };
+        let rows = [
+            Row::down(6, c[0]).without_norm(),
+            Row::down(c[0] + extra, c[1]),
+            Row::down(c[1] + extra, c[2]),
+            Row::down(c[2] + extra, c[3]),
+        ];
+        let down = Block::table(&path.sub("down"), rows.map(|row| row.of_discriminator(config)), config);
+        let head = path.sub("head");
+        let shape = [1, c[3] + extra, 3, 3];
+        let weight_norm = WeightNorm::of_discriminator(config);
         Discriminator {
             down,
-            weight: Weight::new(&head, &[1, c[3] + extra, 3, 3], false, spectral),
-            bias: head.declare("bias", &[1], Init::Zeros, false),
+            weight: Weight::new(&head, &shape, Init::Gaussian, ReadAs::Activations, weight_norm),
+            bias: head.declare("bias", &[1], Init::Zeros, ReadAs::Activations),
             copies: config.discriminator_copies,
-            kind: compute_kind(config),
+            kind: config.precision.kind(),
         }
     }
 
@@ -125,8 +134,7 @@ impl Discriminator {
         let mut features = Vec::new();
         for (k, block) in self.down.iter().enumerate() {
             let noise = noise.map(|noise| &noise[k + 1]);
-            let after = After { noise, ..After::LEAKY };
-            xs = block.activated(&xs, after);
+            xs = block.activated(&xs, After { noise, ..After::LEAKY });
             features.push(xs.shallow_clone());
             if self.copies {
                 xs = Tensor::cat(&[&xs, &copies(&pair, &xs)], 1);
@@ -136,7 +144,7 @@ impl Discriminator {
         Judgement { logits: logits.to_kind(Kind::Float), features }
     }
 
-    /// The weights' step of power iteration.
+    /// Updates the spectral norms by one power iteration.
     pub fn iterate(&self) {
         self.down.iter().for_each(Block::iterate);
         self.weight.iterate();

@@ -1,0 +1,7 @@
+//! A trained generator in use: takes pictures of any size, returns swaps of the photo's size.
+
+mod render;
+mod swapper;
+
+pub use render::Swapped;
+pub use swapper::{Request, Swapper};

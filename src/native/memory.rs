@@ -1,0 +1,43 @@
+//! Tensors' values in memory, their layout, and the allocator behind them.
+
+use tch::Tensor;
+
+use super::shim::cagan_keep_memory;
+
+/// A tensor's values in memory, for calls of [`super::parallel_for`] that each write to places of their own.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory<T>(*mut T);
+
+// SAFETY: the pointer alone does nothing; the code that reads or writes through it answers for the places.
+unsafe impl<T: Send> Sync for Memory<T> {}
+
+impl<T> Memory<T> {
+    /// Points to the values of a tensor that is on the CPU, in `T`'s number format, and dense in memory.
+    pub fn of(tensor: &Tensor) -> Self {
+        Memory(tensor.data_ptr().cast())
+    }
+
+    /// The place of a value, counted in memory. It must be one of the tensor's.
+    #[inline(always)]
+    pub fn at(&self, place: usize) -> *mut T {
+        self.0.wrapping_add(place)
+    }
+}
+
+/// Returns the pictures with the channels of each pixel together in memory. libtorch's convolutions on a CPU are
+/// fastest in this layout.
+///
+/// # Shapes
+/// `xs`: `[N, C, H, W]`. Returns the same.
+pub fn channels_last(xs: &Tensor) -> Tensor {
+    xs.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
+}
+
+/// Lets the C library keep up to 1 GiB of freed memory for the next allocation. Each step frees and takes the same
+/// buffers as the last one; if the system got them back in between, it would clear each page anew. The environment
+/// variables `MALLOC_TRIM_THRESHOLD_` and `MALLOC_MMAP_THRESHOLD_` override this.
+pub fn keep_memory() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    // SAFETY: sets two numbers of the allocator, under its own lock.
+    ONCE.call_once(|| unsafe { cagan_keep_memory() });
+}

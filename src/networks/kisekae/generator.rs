@@ -1,0 +1,147 @@
+//! The generator of `kisekae`: locates, places, paints.
+
+use tch::{Kind, Tensor};
+
+use super::blocks::Size;
+use super::guided::{guided, lines};
+use super::mask::{erased, reach, widened};
+use super::matcher::{Inputs, Matcher};
+use super::painter::Painter;
+use super::palette::palette_distance;
+use super::region::article_region;
+use crate::config::Config;
+use crate::networks::parameters::Path;
+use crate::networks::swap::{Detail, Swap, composite};
+
+/// The guided filter's reach, for pictures of height 64, and its regulariser.
+const GUIDED: f64 = 4.0;
+const EPS: f64 = 1e-4;
+
+/// The regions of a swap.
+struct Regions {
+    /// Where the worn article is.
+    located: Tensor,
+    /// The pixels to repaint, 0 or 1.
+    erasure: Tensor,
+    /// The human without the erasure.
+    left: Tensor,
+    /// Where the target is placed, within the erasure.
+    placement: Tensor,
+}
+
+/// Painter, locator and placer.
+#[derive(Debug)]
+pub struct Generator {
+    /// Fills an erased part of a person.
+    pub painter: Painter,
+    locator: Matcher,
+    placer: Matcher,
+    /// The logit above which the locator's mask is 1.
+    begins: f64,
+}
+
+impl Generator {
+    /// State-dict names `painter.*`, `locator.*`, `placer.*`.
+    pub fn new(path: &Path, config: &Config) -> Self {
+        let levels = config.architecture.halvings(config.image_size) as usize;
+        let size = Size { narrow: config.width / 4, levels };
+        Generator {
+            painter: Painter::new(&path.sub("painter"), size),
+            // The photo and its distances to the article; the article and its region.
+            locator: Matcher::new(&path.sub("locator"), Inputs { person: 3 + 2, article: 3 + 1 }, size),
+            // The erased photo and the erasure; the article and its region.
+            placer: Matcher::new(&path.sub("placer"), Inputs { person: 3 + 1, article: 3 + 1 }, size),
+            begins: (config.mask_cut / (1.0 - config.mask_cut)).ln(),
+        }
+    }
+
+    /// Computes logits of where `worn` is worn. A `worn` of a single colour has no region and stands for an unknown
+    /// article.
+    ///
+    /// # Shapes
+    /// Both: `[N, 3, H, W]` in [-1, 1]. Returns `[N, 1, H, W]`.
+    pub fn locate(&self, human: &Tensor, worn: &Tensor) -> Tensor {
+        let region = article_region(worn);
+        let distance = palette_distance(human, worn, &region);
+        let seen = Tensor::cat(&[worn * &region, region], 1);
+        (self.locator).forward(&Tensor::cat(&[human, &distance], 1), &seen)
+    }
+
+    /// Computes logits of where `target` would sit on a person whose `erasure` is not known.
+    ///
+    /// # Shapes
+    /// `erased`, `target`: `[N, 3, H, W]` in [-1, 1]; `erasure`: `[N, 1, H, W]`. Returns `[N, 1, H, W]`.
+    pub fn place(&self, erased: &Tensor, erasure: &Tensor, target: &Tensor) -> Tensor {
+        let region = article_region(target);
+        self.placer.forward(&Tensor::cat(&[erased, erasure], 1), &Tensor::cat(&[target, &region], 1))
+    }
+
+    /// Turns logits of [`Generator::locate`] into a mask of 0 and 1.
+    pub fn cut(&self, logits: &Tensor) -> Tensor {
+        logits.gt(self.begins).to_kind(Kind::Float)
+    }
+
+    /// Computes where `worn` is worn, 0.5 at the cut: the mean for the photo and its mirror image, aligned with the
+    /// photo's edges.
+    ///
+    /// # Shapes
+    /// As [`Generator::locate`]; values in [0, 1].
+    pub fn located(&self, human: &Tensor, worn: &Tensor) -> Tensor {
+        let mirrored = self.locate(&human.flip([3]), &worn.flip([3])).flip([3]);
+        let logits = (self.locate(human, worn) + mirrored) * 0.5;
+        let height = human.size()[2];
+        guided(&(logits - self.begins).sigmoid(), human, reach(GUIDED, height), EPS)
+    }
+
+    /// Computes the regions of a swap.
+    fn regions(&self, human: &Tensor, worn: Option<&Tensor>, target: &Tensor) -> Regions {
+        let height = human.size()[2];
+        let bit = |mask: Tensor| mask.gt(0.5).to_kind(Kind::Float);
+        let unknown = || Tensor::ones_like(target);
+        let located = self.located(human, worn.unwrap_or(&unknown()));
+        let mask = bit(located.shallow_clone());
+        // The target may need more room than the worn article. The limit is narrow, as repainted pixels are invented.
+        let generous = widened(&mask, reach(3.0, height));
+        let room = self.place(&erased(human, &generous), &generous, target).sigmoid();
+        let erasure = widened(&mask, reach(1.0, height)).maximum(&(bit(room) * generous));
+        let left = erased(human, &erasure);
+        let placement = self.place(&left, &erasure, target).sigmoid() * &erasure;
+        Regions { located, erasure, left, placement }
+    }
+
+    /// Puts `target` on `human`, who wears `worn`. `None` stands for an unknown article.
+    ///
+    /// # Shapes
+    /// All three: `[N, 3, H, W]` in [-1, 1].
+    pub fn swap(&self, human: &Tensor, worn: Option<&Tensor>, target: &Tensor) -> Swap {
+        let regions = self.regions(human, worn, target);
+        let painting = (self.painter).forward(&regions.left, &regions.erasure, target, &regions.placement);
+        let edge = [3, 3];
+        let mask = (regions.erasure).avg_pool2d(edge, [1, 1], [1, 1], false, false, None);
+        let edges = lines(&regions.located, human, reach(GUIDED, human.size()[2]), EPS);
+        Swap {
+            composite: composite(human, &painting.paint, &mask),
+            paint: painting.paint,
+            mask,
+            located: Some(regions.located),
+            detail: Some(Detail {
+                flow: painting.flow,
+                mix: painting.mix,
+                rendered: painting.rendered,
+                placement: regions.placement,
+                edges,
+            }),
+        }
+    }
+
+    /// Computes the inputs of [`super::Judge::judge`] beside the picture, for an article that is or might be worn in
+    /// it: the article as warped onto the picture, and the erasure.
+    ///
+    /// # Shapes
+    /// Both: `[N, 3, H, W]` in [-1, 1]. Returns `[N, 3, H, W]` and `[N, 1, H, W]`.
+    pub fn condition(&self, human: &Tensor, article: &Tensor) -> [Tensor; 2] {
+        let regions = self.regions(human, Some(article), article);
+        let painting = (self.painter).forward(&regions.left, &regions.erasure, article, &regions.placement);
+        [painting.warped, regions.erasure]
+    }
+}

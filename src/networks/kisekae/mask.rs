@@ -1,0 +1,40 @@
+//! Masks: erasing by them, widening them, distances in pixels.
+
+use tch::Tensor;
+
+/// Sets `human` to 0 where `mask` is 1.
+pub fn erased(human: &Tensor, mask: &Tensor) -> Tensor {
+    human * (1.0 - mask)
+}
+
+/// Scales a distance in pixels from pictures of height 64 to pictures of another height, to at least one pixel.
+pub fn reach(at_64: f64, height: i64) -> i64 {
+    ((at_64 * height as f64 / 64.0).round() as i64).max(1)
+}
+
+/// Widens a mask by `reach` pixels, up, down and to the sides: the largest value within this distance.
+pub fn widened(mask: &Tensor, reach: i64) -> Tensor {
+    if reach == 0 {
+        return mask.shallow_clone();
+    }
+    let k = 2 * reach + 1;
+    // With one channel all layouts are the same in memory, but libtorch is slower if they are called channels last.
+    let plain = mask.flatten(1, -1).view_as(mask);
+    plain.max_pool2d([k, k], [1, 1], [reach, reach], [1, 1], false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Device, Kind};
+
+    #[test]
+    fn a_mask_grows_by_its_reach() {
+        let mask = Tensor::zeros([1, 1, 5, 5], (Kind::Float, Device::Cpu));
+        let _ = mask.get(0).get(0).get(0).get(2).fill_(1.0);
+        let sum = |t: Tensor| t.sum(Kind::Float).double_value(&[]);
+        // At the upper edge: 2 rows of 3.
+        assert_eq!(sum(widened(&mask, 1)), 6.0);
+        assert_eq!(sum(widened(&mask, 0)), 1.0);
+    }
+}
