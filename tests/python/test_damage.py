@@ -10,7 +10,7 @@ import subprocess
 import cagan
 import pytest
 from conftest import contents, refusal, same_tensors
-from test_survival import checkpoints, lasting, train
+from test_resume import checkpoints, lasting, train
 
 
 def mounted(folder, *options):
