@@ -1,6 +1,5 @@
 """The app in a real browser: what is uploaded or picked is swapped as `Swapper.swap` does; nothing stays or leaves."""
 
-import io
 import json
 import os
 import re
@@ -13,9 +12,8 @@ import urllib.request
 import cagan
 import numpy as np
 import pytest
-from conftest import refusal
+from helpers import Server, read_png, refusal
 from PIL import Image
-from test_review import browser  # noqa: F401  # a fixture
 
 # Runs the command and tells every address beyond this machine that anything asks for.
 PROGRAM = """
@@ -33,37 +31,24 @@ main()
 """
 
 
-class Server:
-    """`cagan app` in a process of its own, its temporary files in a folder of its own."""
+class App(Server):
+    """`cagan app` with its temporary files in a folder of its own."""
 
     def __init__(self, folder, *arguments):
         self.folder = folder
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, "app", *map(str, arguments), "--no-browser"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "TMPDIR": str(folder)},
-        )
-        self.address = self.process.stdout.readline().strip()
-        assert self.address, self.process.stderr.read()
-
-    def stop(self, how=signal.SIGINT):
-        self.process.send_signal(how)
-        out, err = self.process.communicate(timeout=30)
-        return self.process.returncode, out, err
+        command = [sys.executable, "-c", PROGRAM, "app", *map(str, arguments)]
+        super().__init__(command, env={**os.environ, "TMPDIR": str(folder)})
 
 
 @pytest.fixture(scope="module")
 def server(run, pairs_dir, tmp_path_factory):
-    started = Server(tmp_path_factory.mktemp("app"), run.path, "--pairs", pairs_dir)
+    started = App(tmp_path_factory.mktemp("app"), run.path, "--pairs", pairs_dir)
     yield started
-    started.process.kill()
-    started.process.communicate()
+    started.kill()
 
 
 @pytest.fixture
-def page(browser, server):  # noqa: F811
+def page(browser, server):
     """The page, which must not ask for anything elsewhere."""
     opened = browser.new_page(viewport={"width": 1300, "height": 1000})
     asked = []
@@ -89,9 +74,7 @@ def shown(page, name):
     page.wait_for_selector(f"#{name} img", timeout=60_000)
     with urllib.request.urlopen(page.get_attribute(f"#{name} img", "src"), timeout=30) as answer:
         content = answer.read()
-    with Image.open(io.BytesIO(content)) as picture:
-        assert picture.format == "PNG"
-        return np.asarray(picture)
+    return read_png(content)
 
 
 def test_what_is_uploaded_is_swapped_to_the_byte(page, server, run, pairs, tmp_path):
@@ -166,7 +149,7 @@ def test_files_of_the_machine_are_not_served(server, run):
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_nothing_stays_and_nobody_is_told(run, tmp_path, how):
-    server = Server(tmp_path, run.path)
+    server = App(tmp_path, run.path)
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", server.address)
     assert any(tmp_path.iterdir())
     with urllib.request.urlopen(server.address, timeout=30) as answer:

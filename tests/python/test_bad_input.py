@@ -11,7 +11,7 @@ from pathlib import Path
 import cagan
 import numpy as np
 import pytest
-from conftest import contents, read_tensors, refusal, write_tensors
+from helpers import contents, read_tensors, refusal, write_tensors
 
 
 @pytest.fixture

@@ -12,39 +12,13 @@ from pathlib import Path
 import cagan
 import numpy as np
 import pytest
-from cagan.cli import cli, main
-from conftest import contents
-from PIL import Image
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Runs the command as the installed script does: (exit code, output, errors)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["cagan", *map(str, arguments)])
-        code = 0
-        capsys.readouterr()
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return code, out, err
-
-    return call
-
-
-def read(path):
-    with Image.open(path) as picture:
-        assert picture.format == "PNG"
-        return np.asarray(picture)
+from cagan.cli import cli
+from helpers import contents, read_png
 
 
 def assert_saved(swap, path):
-    assert np.array_equal(read(path), swap.image)
-    assert np.array_equal(read(path.with_suffix(".alpha.png")), swap.mask)
+    assert np.array_equal(read_png(path), swap.image)
+    assert np.array_equal(read_png(path.with_suffix(".alpha.png")), swap.mask)
 
 
 def test_the_installed_script(tmp_path):

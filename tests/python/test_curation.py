@@ -6,17 +6,15 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 
 import cagan
 import numpy as np
 import pytest
 from cagan.listing import Listing
-from conftest import contents
+from helpers import HOSTILE, command, contents
 from PIL import Image, ImageDraw, ImageOps
 
 NAMES = list(cagan._cagan.curation_reasons())
-HOSTILE = '"><img src=x onerror=alert(1)>'
 
 
 def photo(seed, colour=(190, 30, 40), side=160):
@@ -406,20 +404,18 @@ def test_a_long_report_says_what_it_shows(folder, monkeypatch):
 # The command line
 
 
-def cli(*arguments, **options):
-    program = "from cagan.cli import main; main()"
-    command = [sys.executable, "-W", "error", "-c", program, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+def run(*arguments):
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=120)
 
 
 def test_the_command_line_prints_counts(folder):
     folder.add("again", photo(0, COLOURS[0]), packshot(24, COLOURS[0]))
-    done = cli("curate", folder.path)
+    done = run("curate", folder.path)
     assert done.returncode == 0, done.stderr
     lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()[:4]]
     assert lines == [["5", "kept"], ["1", "left out"], ["1", "duplicate"], ["1", "groups"]]
     assert done.stdout.splitlines()[4:] == [str(folder.path / "pairs.csv"), str(folder.path / "curation.html")]
-    done = cli("curate", folder.path, "--json", "--no-report", "--min-side", 64)
+    done = run("curate", folder.path, "--json", "--no-report", "--min-side", 64)
     assert json.loads(done.stdout) == {
         "pairs": 6,
         "kept": 5,
@@ -430,8 +426,8 @@ def test_the_command_line_prints_counts(folder):
         "report": None,
     }
     for option in cagan._cagan.curation_options():
-        assert "--" + option["name"].replace("_", "-") in cli("curate", "--help").stdout
-    done = cli("curate", folder.path, "--min-plain", 3)
+        assert "--" + option["name"].replace("_", "-") in run("curate", "--help").stdout
+    done = run("curate", folder.path, "--min-plain", 3)
     assert (done.returncode, done.stderr) == (1, "error: min_plain: expected between 0 and 1, got 3\n")
 
 

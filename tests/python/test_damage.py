@@ -1,4 +1,4 @@
-"""Full and read-only disks, checkpoints cut or changed anywhere: what was good stays, and the run goes on."""
+"""Damaged checkpoints, full and read-only disks: what was good stays, and the run goes on."""
 
 import json
 import os
@@ -8,9 +8,72 @@ import shutil
 import subprocess
 
 import cagan
+import helpers
 import pytest
-from conftest import contents, refusal, same_tensors
-from test_resume import checkpoints, lasting, train
+from helpers import checkpoints, contents, lasting, read_tensors, refusal, same_tensors, train_often, write_tensors
+
+# Checkpoints
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
+def test_a_damaged_checkpoint_is_passed_over(pairs, tmp_path, damage):
+    whole = train_often(pairs, tmp_path / "whole", steps=8)
+    run_dir = train_often(pairs, tmp_path / "run", steps=6).path
+    newest = checkpoints(run_dir)[-1]
+    data = bytearray(newest.read_bytes())
+    if damage == "flipped":
+        data[len(data) // 2] ^= 4
+    newest.write_bytes({"truncated": data[:-100], "flipped": data, "empty": b""}[damage])
+    with pytest.warns(UserWarning, match=rf"{newest.name}: expected .*going on from step 4") as caught:
+        end = train_often(pairs, run_dir, steps=8)
+    assert caught[0].filename == helpers.__file__, "the caller of `cagan.train`"
+    assert same_tensors(whole.snapshots[-1], end.snapshots[-1])
+    assert [line["step"] for line in end.stats] == list(range(1, 9))
+    # With all of them damaged nothing is begun anew over them.
+    for path in checkpoints(run_dir):
+        path.write_bytes(path.read_bytes()[:50])
+    before = contents(run_dir)
+    refusal(
+        ValueError, lambda: train_often(pairs, run_dir, steps=10), checkpoints(run_dir)[-1], "whole safetensors file"
+    )
+    assert contents(run_dir) == before
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated"])
+def test_damage_anywhere_is_noticed(pairs, tmp_path, damage):
+    """At random places: the run goes on from the checkpoint before, and writes the same one anew."""
+    run = cagan.train(pairs, tmp_path / "run", "smoke", steps=2, width=8, checkpoint_every=1, threads=1, progress=False)
+    newest = checkpoints(run.path)[-1]
+    whole = newest.read_bytes()
+    header = 8 + int.from_bytes(whole[:8], "little")
+    rng = random.Random(damage)
+    # Half of them in the header, which is short beside the numbers.
+    places = [rng.randrange(header) for _ in range(20)] + [rng.randrange(len(whole)) for _ in range(20)]
+    noticed = 0
+    for place in places:
+        if damage == "flipped":
+            damaged = bytearray(whole)
+            damaged[place] ^= 1 << rng.randrange(8)
+        else:
+            damaged = whole[:place]
+        newest.write_bytes(damaged)
+        with pytest.warns(UserWarning, match=rf"{newest.name}: .*; going on from step 1$") as caught:
+            cagan.train(pairs, run.path, "smoke", steps=2, width=8, checkpoint_every=1, threads=1, progress=False)
+        assert newest.read_bytes() == whole
+        noticed += len(caught)
+    assert noticed == len(places)
+    shutil.rmtree(run.path)
+
+
+def test_a_checkpoint_without_its_sum_is_not_believed(pairs, tmp_path):
+    run = cagan.train(pairs, tmp_path / "run", "smoke", steps=2, threads=1, progress=False)
+    (checkpoint,) = (run.path / "checkpoints").iterdir()
+    write_tensors(checkpoint, *read_tensors(checkpoint))
+    with pytest.raises(ValueError, match="expected `checksum` in the header"):
+        cagan.train(pairs, run.path, "smoke", steps=3, threads=1, progress=False)
+
+
+# Disks
 
 
 def mounted(folder, *options):
@@ -47,11 +110,11 @@ def test_a_disk_that_is_full_for_a_while(pairs, small_disk, tmp_path):
             ballast.unlink()
 
     with pytest.warns(UserWarning, match="No space left on device") as caught:
-        run = train(pairs, run_dir, steps=18, on_event=fill)
+        run = train_often(pairs, run_dir, steps=18, on_event=fill)
     refused = {str(warning.message).split(":")[0].split("/")[-1] for warning in caught}
     # The log's last block has room for some lines more, not for twelve.
     assert refused >= {"step_00000003.safetensors", "step_00000004.safetensors", "step_00000005.png", "stats.jsonl"}
-    whole = train(pairs, tmp_path / "whole", steps=18)
+    whole = train_often(pairs, tmp_path / "whole", steps=18)
     assert same_tensors(whole.snapshots[-1], run.snapshots[-1])
     assert same_tensors(checkpoints(whole.path)[-1], checkpoints(run_dir)[-1])
     # A line of the log that did not fit is part of the next one, and none is torn.
@@ -59,6 +122,21 @@ def test_a_disk_that_is_full_for_a_while(pairs, small_disk, tmp_path):
     steps = [json.loads(line)["step"] for line in lines]
     assert steps == sorted(set(steps))
     assert (steps[-1], len(steps) < 18) == (18, True)
+
+
+def test_a_disk_that_refuses_in_the_middle_is_a_warning(pairs, tmp_path):
+    """A folder in a file's place stands for the full disk: what is there stays, and the run goes on."""
+    run_dir = tmp_path / "run"
+
+    def block(name, value):
+        if (name, value) == ("step", 3):
+            (run_dir / "checkpoints" / "step_00000004.safetensors" / "x").mkdir(parents=True)
+
+    with pytest.warns(UserWarning, match=r"step_00000004\.safetensors"):
+        run = train_often(pairs, run_dir, steps=6, on_event=block)
+    assert run.stats[-1]["step"] == 6
+    whole = train_often(pairs, tmp_path / "whole", steps=6)
+    assert same_tensors(whole.snapshots[-1], run.snapshots[-1])
 
 
 def test_files_that_may_not_grow(pairs, tmp_path):
@@ -72,13 +150,13 @@ def test_files_that_may_not_grow(pairs, tmp_path):
 
     try:
         with pytest.warns(UserWarning, match="File too large"):
-            refusal(OSError, lambda: train(pairs, run_dir, steps=7, on_event=limit), "File too large", run_dir)
+            refusal(OSError, lambda: train_often(pairs, run_dir, steps=7, on_event=limit), "File too large", run_dir)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert checkpoints(run_dir)[-1].stem == "step_00000004"
     assert no_leftovers(run_dir)
-    whole = train(pairs, tmp_path / "whole", steps=7)
-    end = train(pairs, run_dir, steps=7)
+    whole = train_often(pairs, tmp_path / "whole", steps=7)
+    end = train_often(pairs, run_dir, steps=7)
     assert lasting(whole.path) == lasting(end.path)
 
 
@@ -102,7 +180,7 @@ def test_a_read_only_folder(pairs, tmp_path):
     run_dir.mkdir(parents=True)
     read_only(lockable, True)
     with pytest.raises(OSError, match=str(run_dir)):
-        train(pairs, run_dir)
+        train_often(pairs, run_dir)
     read_only(lockable, False)
 
     def lock(name, value):
@@ -110,37 +188,13 @@ def test_a_read_only_folder(pairs, tmp_path):
             read_only(lockable, True)
 
     with pytest.warns(UserWarning, match="Read-only|Permission denied"), pytest.raises(OSError, match=str(run_dir)):
-        train(pairs, run_dir, steps=7, on_event=lock)
+        train_often(pairs, run_dir, steps=7, on_event=lock)
     before = contents(run_dir)
     with pytest.raises(OSError, match=str(run_dir)):
-        train(pairs, run_dir, steps=7)
+        train_often(pairs, run_dir, steps=7)
     assert contents(run_dir) == before
     read_only(lockable, False)
     assert checkpoints(run_dir)[-1].stem == "step_00000004"
-    assert lasting(train(pairs, tmp_path / "whole", steps=7).path) == lasting(train(pairs, run_dir, steps=7).path)
-
-
-@pytest.mark.parametrize("damage", ["flipped", "truncated"])
-def test_damage_anywhere_is_noticed(pairs, tmp_path, damage):
-    """At random places: the run goes on from the checkpoint before, and writes the same one anew."""
-    run = cagan.train(pairs, tmp_path / "run", "smoke", steps=2, width=8, checkpoint_every=1, threads=1, progress=False)
-    newest = checkpoints(run.path)[-1]
-    whole = newest.read_bytes()
-    header = 8 + int.from_bytes(whole[:8], "little")
-    rng = random.Random(damage)
-    # Half of them in the header, which is short beside the numbers.
-    places = [rng.randrange(header) for _ in range(20)] + [rng.randrange(len(whole)) for _ in range(20)]
-    noticed = 0
-    for place in places:
-        if damage == "flipped":
-            damaged = bytearray(whole)
-            damaged[place] ^= 1 << rng.randrange(8)
-        else:
-            damaged = whole[:place]
-        newest.write_bytes(damaged)
-        with pytest.warns(UserWarning, match=rf"{newest.name}: .*; going on from step 1$") as caught:
-            cagan.train(pairs, run.path, "smoke", steps=2, width=8, checkpoint_every=1, threads=1, progress=False)
-        assert newest.read_bytes() == whole
-        noticed += len(caught)
-    assert noticed == len(places)
-    shutil.rmtree(run.path)
+    assert lasting(train_often(pairs, tmp_path / "whole", steps=7).path) == lasting(
+        train_often(pairs, run_dir, steps=7).path
+    )

@@ -10,13 +10,10 @@ import cagan
 import numpy as np
 import pytest
 from cagan.evaluation import listed
+from helpers import contents
 from PIL import Image
 
 SIZE = (48, 32)
-
-
-def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def picture(path, mode):
@@ -116,3 +113,21 @@ def test_impossible_swaps(tmp_path, arguments, text):
         cagan.dolls(tmp_path / "dolls", **arguments)
     assert str(caught.value) == text
     assert not (tmp_path / "dolls").exists()
+
+
+def test_dolls_come_from_their_seed(tmp_path):
+    sets = {
+        name: cagan.dolls(tmp_path / name, count=count, seed=seed, size=(48, 32))
+        for name, count, seed in (("a", 3, 7), ("b", 5, 7), ("c", 3, 8), ("d", 3, None), ("e", 3, 0))
+    }
+    assert [len(pairs) for pairs in sets.values()] == [3, 5, 3, 3, 3]
+    assert sets["a"][0].human.shape == sets["a"][0].article.shape == (48, 32, 3)
+
+    def pictures(name):
+        return [pair.human.tobytes() + pair.article.tobytes() for pair in sets[name]][:3]
+
+    assert pictures("a") == pictures("b")
+    assert pictures("d") == pictures("e")
+    assert not set(pictures("a")) & set(pictures("c"))
+    assert len(set(pictures("a"))) == 3
+    assert cagan.dolls(tmp_path / "f", count=1)[0].human.shape == (128, 96, 3)

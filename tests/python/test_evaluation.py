@@ -1,7 +1,5 @@
 """`cagan.evaluate` against what can be said without a model, against recorded figures, and the demo that ends so."""
 
-import doctest
-import inspect
 import json
 import math
 import shutil
@@ -14,9 +12,8 @@ import numpy as np
 import pytest
 from cagan.demo import demo
 from cagan.evaluation import Swapped, baselines
-from conftest import refusal
+from helpers import refusal, run_examples, with_mask
 from PIL import Image
-from test_face import with_mask
 
 
 @pytest.fixture(scope="module")
@@ -116,9 +113,7 @@ def test_the_scales_ends_are_where_theory_puts_them(masked):
 
 def test_the_example_of_baselines_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    test = doctest.DocTestParser().get_doctest(inspect.getdoc(baselines), {}, "baselines", None, None)
-    assert len(test.examples) > 5
-    assert doctest.DocTestRunner(verbose=False).run(test).failed == 0
+    assert run_examples("baselines", baselines) > 5
 
 
 def test_a_located_mask_comes_first(masked):

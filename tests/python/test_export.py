@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 from cagan import torch_module
-from conftest import FORWARD, read_tensors, refusal, write_tensors
+from conftest import FORWARD
+from helpers import checkpoints, read_tensors, refusal, write_tensors
 from PIL import Image
-from test_cli import call  # noqa: F401  # a fixture
-from test_parity_kisekae import compare_swaps, trained
+from twins import compare_swaps, kisekae_twins
 
 # What an exported file may differ from ours, of values of 0 to 1.
 DIFFERENCE = 1e-4
@@ -159,7 +159,7 @@ def test_the_plain_module_is_ours(made, pairs, name):
 @pytest.fixture(scope="module")
 def kisekae(pairs, tmp_path_factory):
     """A trainer, and a snapshot of its weights, which cut masks that are neither empty nor full."""
-    trainer, _ = trained(tmp_path_factory.mktemp("pairs"), image_size=(64, 48))
+    trainer, _ = kisekae_twins(tmp_path_factory.mktemp("pairs"), image_size=(64, 48))
     run = cagan.train(pairs, tmp_path_factory.mktemp("run"), trainer.config, steps=1, progress=False)
     entries, _ = read_tensors(run.snapshots[-1])
     write_tensors(run.snapshots[-1], entries, trainer.state("generator"))
@@ -221,7 +221,7 @@ def test_the_card_tells_what_the_model_is(small, tmp_path):
     card = (out / "doll.md").read_text()
     assert (out / "doll.png").read_bytes() == run.samples[-1].read_bytes()
     assert "](doll.png)" in card
-    entries = read_tensors(sorted((run.path / "checkpoints").iterdir())[-1])[0]
+    entries = read_tensors(checkpoints(run.path)[-1])[0]
     for part in (
         "# doll\n",
         f"| data fingerprint | `{entries['data']}` |",
@@ -302,7 +302,7 @@ def test_what_is_not_installed_is_named(small, tmp_path, monkeypatch, ending, mo
     refusal(ImportError, lambda: cagan.export(small, tmp_path / f"a{ending}"), text)
 
 
-def test_the_command(call, small, tmp_path):  # noqa: F811
+def test_the_command(call, small, tmp_path):
     code, out, err = call("export", small.path, tmp_path / "a.pt")
     assert (code, out, err) == (0, f"{tmp_path / 'a.pt'}\n", "")
     assert (tmp_path / "a.md").is_file()

@@ -1,12 +1,13 @@
-"""The floors of the core: a file sees its own floor-folder and lower floors, and only `bindings` knows Python."""
+"""The floors of the core: a file uses its own floor-folder and lower floors, and only `bindings` knows Python."""
 
+import ast
 import re
 import shutil
-from pathlib import Path
 
 import pytest
+from helpers import REPOSITORY
 
-SOURCE = Path(__file__).parents[2] / "src"
+SOURCE = REPOSITORY / "src"
 
 
 def floors(source):
@@ -106,6 +107,22 @@ def test_the_table_has_every_module_and_no_gap_at_the_ends():
     assert max(table, key=table.get) == "bindings"
     assert len(set(table.values())) >= 6
     assert set(reexports(SOURCE)) >= {"Config", "Error", "Result"}
+
+
+def test_no_test_file_imports_another():
+    """What tests share stands in conftest.py, helpers.py, twins.py and reference/."""
+    files = sorted((REPOSITORY / "tests").rglob("test_*.py"))
+    modules = {path.stem for path in files}
+    assert len(files) > 30
+    for path in files:
+        imported = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported |= {(node.module or "").split(".")[-1], *(alias.name for alias in node.names)}
+        assert imported, path
+        assert not imported & modules, f"{path.name}: {sorted(imported & modules)}"
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import cagan
 import pytest
+from helpers import REPOSITORY
 
 PACKAGE = Path(cagan.__file__).parent
-REPOSITORY = Path(__file__).parents[2]
 
 # One tensor operation on each side.
 CORE = """

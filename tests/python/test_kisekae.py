@@ -5,7 +5,7 @@ import math
 import cagan
 import numpy as np
 import pytest
-from conftest import read_tensors, refusal, same_tensors
+from helpers import checkpoints, read_tensors, refusal, same_tensors
 
 # All three phases within six steps of four: blobs, the locator's masks, the discriminator.
 SMALL = {
@@ -57,7 +57,7 @@ def test_a_run_in_parts_is_the_whole_run(pairs, run, tmp_path, stop):
     config = run.config
     cagan.train(pairs, tmp_path, config.replace(steps=stop), progress=False)
     again = cagan.train(pairs, tmp_path, config.replace(steps=6), progress=False)
-    newest = [sorted((path / "checkpoints").iterdir())[-1] for path in (run.path, again.path)]
+    newest = [checkpoints(path)[-1] for path in (run.path, again.path)]
     assert same_tensors(*newest)
     assert same_tensors(run.snapshots[-1], again.snapshots[-1])
 

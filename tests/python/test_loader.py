@@ -12,7 +12,7 @@ from pathlib import Path
 import cagan
 import numpy as np
 import pytest
-from conftest import contents, read_tensors, refusal
+from helpers import contents, read_tensors, refusal
 from PIL import Image
 
 

@@ -13,7 +13,7 @@ import torchmetrics.functional as metrics
 import torchmetrics.functional.image as images
 from cagan.evaluation import features, pictures
 from cagan.evaluation.scores import mean_figure, set_figure
-from conftest import refusal
+from helpers import refusal
 from PIL import Image
 
 # What the issue of these figures allows; most agree to rounding.

@@ -5,7 +5,7 @@ import warnings
 import cagan
 import numpy as np
 import pytest
-from conftest import read_tensors, same_tensors, write_tensors
+from helpers import checkpoints, read_tensors, same_tensors, write_tensors
 
 SETTINGS = {"threads": 1, "progress": False}
 # Nothing moves at this rate.
@@ -70,7 +70,7 @@ def test_what_the_monitor_knows_survives_a_stop(pairs, dyer, tmp_path):
     assert parts.looks == whole.looks
     assert len(parts.looks) == 4
     assert same_tensors(whole.best, parts.best)
-    newest = [sorted((run.path / "checkpoints").iterdir())[-1] for run in (whole, parts)]
+    newest = [checkpoints(run.path)[-1] for run in (whole, parts)]
     assert read_tensors(newest[0])[0]["monitor"] == read_tensors(newest[1])[0]["monitor"]
 
 

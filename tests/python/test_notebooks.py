@@ -3,11 +3,11 @@
 import json
 import os
 import re
-from pathlib import Path
 
 import pytest
+from helpers import REPOSITORY
 
-NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 NAMES = ["01_data", "02_train", "03_swap", "04_evaluate", "05_your_pairs", "06_kisekae", "07_instance_norm"]
 
 

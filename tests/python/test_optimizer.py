@@ -1,12 +1,11 @@
-"""The average of the generator, rates and their schedules, clipping, and runs that go back when they diverge."""
+"""The optimizer: the generator's average, rates and their schedules, clipping, frozen layers."""
 
 import re
 
 import cagan
 import numpy as np
 import pytest
-from conftest import is_finite, read_tensors, refusal, write_tensors
-from test_training import DIVERGING
+from helpers import read_tensors
 
 
 def states(pairs, steps, network="generator", **settings):
@@ -85,79 +84,6 @@ def test_long_gradients_are_shortened(pairs):
     assert norms(gradient_clip=1e5) == plain
     short = norms(gradient_clip=min(plain) / 3)
     assert np.allclose(short, min(plain) / 3, rtol=1e-4)
-
-
-def test_a_run_that_diverges_goes_back_at_half_the_rate(pairs, tmp_path):
-    """Three times at the most; then it stops as it would have, with the last good checkpoint in place."""
-    warned = []
-    note = lambda name, value: warned.append(value) if name == "warning" else None  # noqa: E731
-    settings = DIVERGING | {"steps": 300, "log_every": 1, "checkpoint_every": 1, "threads": 1, "progress": False}
-    with pytest.warns(UserWarning, match="going back to step"), pytest.raises(FloatingPointError, match="diverged"):
-        cagan.train(pairs, tmp_path, "smoke", on_non_finite="rollback", on_event=note, **settings)
-    found = [re.search(r"at step (\d+).* going back to step (\d+) and on at ([\d.]+) of", text) for text in warned]
-    assert [float(match[3]) for match in found] == [0.5, 0.25, 0.125]
-    assert all(int(match[2]) < int(match[1]) <= int(match[2]) + 1 for match in found)
-    assert not is_finite(tmp_path / "failed.safetensors")
-    newest = sorted((tmp_path / "checkpoints").iterdir())[-1]
-    assert is_finite(newest)
-    # The slower rate is part of the state: the same call again gives up where this one did.
-    assert read_tensors(newest)[0]["slowdown"] in ("0.125", "0.25")
-    # The log has each step once.
-    steps = [line["step"] for line in cagan.Run(tmp_path).stats]
-    assert steps == list(range(1, len(steps) + 1))
-
-
-def test_a_checkpoint_without_its_sum_is_not_believed(pairs, tmp_path):
-    run = cagan.train(pairs, tmp_path / "run", "smoke", steps=2, threads=1, progress=False)
-    (checkpoint,) = (run.path / "checkpoints").iterdir()
-    write_tensors(checkpoint, *read_tensors(checkpoint))
-    with pytest.raises(ValueError, match="expected `checksum` in the header"):
-        cagan.train(pairs, run.path, "smoke", steps=3, threads=1, progress=False)
-
-
-def weights(path, prefix=""):
-    _, arrays = read_tensors(path)
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-
-
-def equal(some, others):
-    return list(some) == list(others) and all(np.abs(some[name] - others[name]).max() < 1e-20 for name in some)
-
-
-def test_a_run_begins_with_the_networks_of_another(pairs, run, tmp_path):
-    """From a snapshot the generator, from a checkpoint both; what is fresh is as in a run of its own."""
-    (checkpoint,) = (run.path / "checkpoints").iterdir()
-    # Rates so small that a step moves nothing but a zero, and that by next to nothing.
-    still = {"steps": 1, "learning_rate": 1e-30, "threads": 1, "progress": False}
-    fresh = cagan.train(pairs, tmp_path / "fresh", "smoke", **still)
-    for name, source in (("snapshot", run.snapshots[-1]), ("checkpoint", checkpoint)):
-        begun = cagan.train(pairs, tmp_path / name, "smoke", init_from=str(source), ema_images=50, **still)
-        assert begun.config.init_from == str(source)
-        (saved,) = (begun.path / "checkpoints").iterdir()
-        (other,) = (fresh.path / "checkpoints").iterdir()
-        for prefix in ("generator.", "generator_ema."):
-            assert equal(weights(saved, prefix), weights(checkpoint, "generator."))
-        assert not equal(weights(saved, "generator."), weights(other, "generator."))
-        expected = checkpoint if name == "checkpoint" else other
-        assert equal(weights(saved, "discriminator."), weights(expected, "discriminator."))
-    # It is where the run begins, not where it goes on.
-    again = cagan.train(pairs, tmp_path / "snapshot", "smoke", init_from="gone", ema_images=50, **still | {"steps": 2})
-    assert again.stats[-1]["step"] == 2
-
-
-def test_other_networks_are_no_beginning(pairs, run, tmp_path):
-    begin = {"steps": 1, "threads": 1, "progress": False}
-    parts = (run.snapshots[-1], "expected a tensor of shape")
-    refusal(
-        ValueError,
-        lambda: cagan.train(pairs, tmp_path, "smoke", width=32, init_from=str(run.snapshots[-1]), **begin),
-        *parts,
-    )
-    gone = str(tmp_path / "gone")
-    refusal(FileNotFoundError, lambda: cagan.train(pairs, tmp_path, "smoke", init_from=gone, **begin), gone)
-    (tmp_path / "text").write_text("no weights")
-    path = str(tmp_path / "text")
-    refusal(ValueError, lambda: cagan.train(pairs, tmp_path, "smoke", init_from=path, **begin), path, "safetensors")
 
 
 @pytest.mark.parametrize("settings", [{}, {"architecture": "paper"}, {"discriminator_scales": 2, "image_size": 128}])

@@ -1,12 +1,13 @@
 """Pairs from the layouts that people have, and from `pairs.csv` with all its columns."""
 
+import math
 import shutil
 from functools import partial
 
 import cagan
 import numpy as np
 import pytest
-from conftest import contents, refusal
+from helpers import contents, refusal
 from PIL import Image
 
 
@@ -274,3 +275,40 @@ def test_a_broken_csv(copied, lines, parts):
 def test_a_csv_is_believed_where_there_are_folders_too(copied):
     write_csv(copied, "\ufeffarticle , id,human", "article/00001.png,b,human/00001.png")
     assert cagan.Pairs(copied).ids == ["b"]
+
+
+# The sequence
+
+
+def test_pairs_are_a_sequence(pairs, pairs_dir):
+    ids = [f"{k:05}" for k in range(8)]
+    assert pairs.ids == ids
+    assert len(pairs) == 8
+    assert pairs.folder == pairs_dir
+    assert [pair.id for pair in pairs] == ids
+    assert pairs[0] == pairs["00000"] == pairs[-8] != pairs[1]
+    assert pairs[-1].id == "00007"
+    assert pairs[2] in pairs
+    assert pairs[2].human_path == pairs_dir / "human" / "00002.png"
+    assert pairs[2].article_path == pairs_dir / "article" / "00002.png"
+    assert repr(pairs[2]) == 'Pair("00002")'
+    assert repr(pairs) == f'Pairs("{pairs_dir}", 8 pairs)'
+    for index in (8, -9, 2**40):
+        with pytest.raises(IndexError, match=f"index {index} is out of range for 8 pairs"):
+            pairs[index]
+    with pytest.raises(KeyError, match="unknown id `00011`"):
+        pairs["00011"]
+    with pytest.raises(TypeError):
+        pairs[1.5]
+
+
+def test_a_split_parts_the_pairs(pairs):
+    rest, share = pairs.split(0.25)
+    assert (len(rest), len(share)) == (6, 2)
+    assert sorted(rest.ids + share.ids) == pairs.ids
+    assert rest.ids == sorted(rest.ids)
+    assert pairs.split(0.25)[1].ids == pairs.split(0.25, seed=0)[1].ids == share.ids
+    assert len({tuple(pairs.split(0.25, seed=seed)[1].ids) for seed in range(9)}) > 3
+    for wrong in (0, 1, -0.5, 0.01, 0.99, math.nan):
+        with pytest.raises(ValueError, match="share: expected between 0 and 1"):
+            pairs.split(wrong)

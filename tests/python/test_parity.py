@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import FORWARD, GRADIENT
 from reference import Twin
+from twins import close, distance, draws, move_weights, tensors, vectors
 
 torch.set_num_threads(1)
 
@@ -76,28 +77,9 @@ def both(request, tmp_path):
     config = cagan.Config(preset, seed=4, **overrides)
     trainer = cagan.Trainer(cagan.dolls(tmp_path, count=9, size=(64, 64)), config)
     twin = Twin(config.to_dict())
-    generator = np.random.default_rng(5)
-    for name in ("generator", "discriminator"):
-        state = trainer.state(name)
-        # Biases and norms leave their trivial start too, so that a mixed-up one shows.
-        state = {k: v + generator.normal(0, 0.05, v.shape).astype(np.float32) for k, v in state.items()}
-        trainer.load_state(name, state)
-        getattr(twin, name).load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
     twin.pyramid = tensors(trainer.perceptual().values())
-    twin.load_vectors(vectors(trainer))
+    move_weights(trainer, twin)
     return trainer, twin
-
-
-def tensors(arrays):
-    return [torch.from_numpy(array) for array in arrays]
-
-
-def close(mine, other, tolerance, what):
-    """Relative to the largest value, as rounding is."""
-    mine, other = np.asarray(mine), np.asarray(other.detach())
-    assert mine.shape == other.shape, what
-    worst = np.abs(mine - other).max() / max(np.abs(other).max(), 0.1)
-    assert worst < tolerance, f"{what}: {worst}"
 
 
 def take(trainer, twin, step):
@@ -105,14 +87,6 @@ def take(trainer, twin, step):
     triplet = tensors(trainer.triplet(step))
     noise_d, noise_g = (tensors(noise) or None for noise in trainer.noise(step))
     return trainer.run(1), twin.step(*triplet, noise_d, noise_g, draws(trainer, step))
-
-
-def vectors(trainer):
-    return {name: torch.from_numpy(array) for name, array in trainer.vectors().items()}
-
-
-def draws(trainer, step):
-    return {name: torch.from_numpy(array) for name, array in trainer.draws(step).items()}
 
 
 def test_forward(both):
@@ -173,12 +147,6 @@ def test_one_step_has_the_same_losses_gradients_and_update(both):
         compared = [(key, p) for key, p in network.named_parameters() if key not in before_norm]
         moved = [np.abs(state[key] - p.detach().numpy()).mean() for key, p in compared]
         assert np.mean(moved) < 0.02 * trainer.config.learning_rate, name
-
-
-def distance(state, other):
-    """Euclidean, over all parameters of a network."""
-    squares = (np.square(np.asarray(state[k], np.float64) - np.asarray(other[k], np.float64)).sum() for k in state)
-    return sum(squares) ** 0.5
 
 
 def test_ten_steps_stay_as_near_to_float64_as_the_twin(both):

@@ -7,8 +7,8 @@ import zlib
 import cagan
 import numpy as np
 import pytest
-from conftest import refusal
-from PIL import Image
+from helpers import random_picture, refusal
+from PIL import Image, ImageOps
 
 RNG = np.random.default_rng(0)
 SMOOTH = Image.fromarray(RNG.integers(0, 256, (5, 4, 3), dtype=np.uint8)).resize((48, 60), Image.Resampling.BICUBIC)
@@ -105,8 +105,6 @@ def test_formats_are_told_by_content_and_decoded_as_by_pillow(decoded, name):
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_pictures_are_turned_upright(decoded, kind, orientation):
-    from PIL import ImageOps
-
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = io.BytesIO()
@@ -232,3 +230,75 @@ def test_flipped_bits_never_panic(decoded, capfd):
                 refused += 1
     assert refused > 50
     assert "panicked" not in capfd.readouterr().err
+
+
+# Pictures of a set
+
+
+def as_human(path):
+    """Decodes a file as the human of a pair beside it."""
+    (path.parent / "pairs.csv").write_text(f"id,human,article\na,{path.name},{path.name}\n")
+    return cagan.Pairs(path.parent)[0].human
+
+
+def test_pictures_are_what_pillow_decodes(pairs):
+    for pair in pairs:
+        for array, path in ((pair.human, pair.human_path), (pair.article, pair.article_path)):
+            assert array.dtype == np.uint8
+            with Image.open(path) as picture:
+                assert np.array_equal(array, np.asarray(picture.convert("RGB")))
+    pair = pairs[0]
+    pair.human[:] = 0
+    assert pair.human.any(), "each asking decodes anew"
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_photos_are_turned_upright(tmp_path, ending, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    # In blocks, so that JPEG keeps them.
+    blocks = np.kron(random_picture(3, 5) // 128 * 200, np.ones((16, 16, 1), np.uint8))
+    path = tmp_path / f"a.{ending}"
+    options = {"jpg": {"quality": 100, "subsampling": 0}, "webp": {"lossless": True}}
+    Image.fromarray(blocks).save(path, exif=exif, **options.get(ending, {}))
+    with Image.open(path) as picture:
+        expected = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    assert expected.shape == ((48, 80, 3) if orientation < 5 else (80, 48, 3))
+    got = as_human(path)
+    assert got.shape == expected.shape
+    assert np.abs(got.astype(int) - expected).max() <= (2 if ending == "jpg" else 0)
+
+
+def on_white(rgba):
+    rgb, alpha = rgba[..., :3].astype(int), rgba[..., 3:].astype(int)
+    return ((rgb * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def test_transparency_lies_on_white(tmp_path):
+    rgba = random_picture(channels=4)
+    Image.fromarray(rgba).save(tmp_path / "a.png")
+    assert np.array_equal(as_human(tmp_path / "a.png"), on_white(rgba))
+    grey = random_picture(channels=2)
+    Image.fromarray(grey, "LA").save(tmp_path / "b.png")
+    assert np.array_equal(as_human(tmp_path / "b.png"), on_white(grey[..., [0, 0, 0, 1]]))
+
+
+def test_grey_and_palettes_are_widened(tmp_path):
+    grey = random_picture(channels=1)[..., 0]
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    assert np.array_equal(as_human(tmp_path / "grey.png"), np.stack([grey] * 3, -1))
+    Image.fromarray(grey > 99).save(tmp_path / "bits.png")
+    assert np.array_equal(as_human(tmp_path / "bits.png"), np.stack([(grey > 99) * np.uint8(255)] * 3, -1))
+    palette = Image.fromarray(random_picture()).quantize(17)
+    palette.save(tmp_path / "palette.png")
+    assert np.array_equal(as_human(tmp_path / "palette.png"), np.asarray(palette.convert("RGB")))
+    wide = np.random.default_rng(4).integers(0, 1 << 16, (24, 40), dtype=np.uint16)
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    assert np.array_equal(as_human(tmp_path / "wide.png"), np.stack([np.rint(wide / 257).astype(np.uint8)] * 3, -1))
+
+
+def test_an_ending_may_lie(tmp_path):
+    picture = random_picture()
+    Image.fromarray(picture).save(tmp_path / "a.jpg", format="png")
+    assert np.array_equal(as_human(tmp_path / "a.jpg"), picture)

@@ -1,7 +1,5 @@
 """Plots: the pictures stand where they should, the curves are the log's, and a film has a frame for each snapshot."""
 
-import doctest
-import inspect
 import io
 import shutil
 import subprocess
@@ -12,7 +10,7 @@ import numpy as np
 import pytest
 from cagan import plots
 from cagan.plots.curves import smoothed
-from conftest import refusal
+from helpers import refusal, run_examples
 from PIL import Image
 
 SETTINGS = {"threads": 1, "log_every": 1, "progress": False}
@@ -25,11 +23,6 @@ def long(pairs, tmp_path_factory):
     for steps in (6, 12):
         made = cagan.train(pairs, folder, "smoke", steps=steps, snapshot_every=4, monitor_every=3, **SETTINGS)
     return made
-
-
-@pytest.fixture(scope="module")
-def swapper(run):
-    return cagan.Swapper(run.path)
 
 
 def shown(axes):
@@ -268,7 +261,4 @@ def test_without_matplotlib_it_says_what_to_install():
 def test_every_example_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in plots.__all__:
-        test = doctest.DocTestParser().get_doctest(inspect.getdoc(getattr(plots, name)), {}, name, None, None)
-        assert test.examples, name
-        report = io.StringIO()
-        assert doctest.DocTestRunner(verbose=False).run(test, out=report.write).failed == 0, report.getvalue()
+        assert run_examples(name, getattr(plots, name)) > 0, name

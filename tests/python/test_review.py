@@ -21,12 +21,8 @@ import cagan
 import pytest
 from cagan.listing import Listing
 from cagan.reviewing import KEYS, ConflictError, Review
+from helpers import HOSTILE, Server, command
 from PIL import Image
-
-HOSTILE = '"><img src=x onerror=alert(1)>'
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
 
 
 @pytest.fixture
@@ -52,19 +48,11 @@ def cells(folder, name):
     return row["exclude"], row["reason"], row["reviewed"]
 
 
-class Server:
+class ReviewServer(Server):
     """`cagan review` in a process of its own."""
 
     def __init__(self, folder, *arguments):
-        program = "from cagan.cli import main; main()"
-        self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", program, "review", str(folder), "--no-browser", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.address = self.process.stdout.readline().strip()
-        assert self.address, self.process.stderr.read()
+        super().__init__(command("review", folder, *arguments))
 
     def ask(self, path, body=None, host=None, base=None):
         """Status, headers and bytes."""
@@ -83,18 +71,12 @@ class Server:
     def decide(self, name, decision):
         return self.ask("decide", {"id": name, "decision": decision})
 
-    def stop(self, how=signal.SIGINT):
-        self.process.send_signal(how)
-        out, err = self.process.communicate(timeout=30)
-        return self.process.returncode, out, err
-
 
 @pytest.fixture
 def server(folder):
-    started = Server(folder)
+    started = ReviewServer(folder)
     yield started
-    started.process.kill()
-    started.process.communicate()
+    started.kill()
 
 
 # The list under review
@@ -267,7 +249,7 @@ def ask_in_vain(server):
 
 
 def test_a_killed_server_loses_nothing(folder):
-    server = Server(folder)
+    server = ReviewServer(folder)
     server.decide("00000", "from_behind")
     # Asked and killed at once: the list is the old one or the new one, never a part.
     racing = threading.Thread(target=ask_in_vain, args=(server,))
@@ -277,7 +259,7 @@ def test_a_killed_server_loses_nothing(folder):
     assert len(rows(folder)) == 8
     assert cells(folder, "00000") == ("1", "from_behind", "1")
     assert cells(folder, "00001") in (("", "", ""), ("1", "other", "1"))
-    again = Server(folder)
+    again = ReviewServer(folder)
     state = json.loads(again.ask("state")[2])["rows"]
     assert {row["id"]: row["reasons"] for row in state}["00000"] == ["from_behind"]
     assert again.stop()[0] == 0
@@ -292,10 +274,10 @@ def test_ctrl_c_ends_it_and_says_what_was_done(server, folder):
 
 
 def test_a_port_may_be_chosen(folder):
-    server = Server(folder)
+    server = ReviewServer(folder)
     port = server.address.split(":")[2].split("/")[0]
     server.stop()
-    server = Server(folder, "--port", port)
+    server = ReviewServer(folder, "--port", port)
     assert server.address.startswith(f"http://127.0.0.1:{port}/")
     server.stop()
     with pytest.raises(ValueError, match="port: expected 0 to 65535, got 70000"):
@@ -310,20 +292,6 @@ def test_without_flask_it_says_what_to_install(folder):
 
 
 # The page in a browser
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None and not os.environ.get("CI"):
-        pytest.skip("there is no chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
-    quiet = ("gpu", "quic", "background-networking", "component-update", "sync")
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in quiet)]
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield started
-        started.close()
 
 
 @pytest.fixture
@@ -413,7 +381,7 @@ def test_the_buttons_and_the_filter(page, server, folder):
 
 
 def test_the_page_says_when_a_decision_is_not_saved(page, folder):
-    server = Server(folder)
+    server = ReviewServer(folder)
     page.goto(server.address)
     until(page, "document.getElementById('id').textContent")
     server.stop(signal.SIGKILL)
