@@ -1,4 +1,4 @@
-"""The app in a real browser: what is uploaded or picked is swapped as `Swapper.swap` does; nothing stays or leaves."""
+"""The app in a real browser: swaps as `Swapper.swap` does, no file kept, no other machine asked."""
 
 import json
 import os
@@ -15,7 +15,7 @@ import pytest
 from helpers import Server, read_png, refusal
 from PIL import Image
 
-# Runs the command and tells every address beyond this machine that anything asks for.
+# Runs the command and prints every address of another machine that it asks for.
 PROGRAM = """
 import sys
 
@@ -77,8 +77,8 @@ def shown(page, name):
     return read_png(content)
 
 
-def test_what_is_uploaded_is_swapped_to_the_byte(page, server, run, pairs, tmp_path):
-    # A photo larger than the networks', as a camera turns it, with a name that is no HTML.
+def test_an_upload_is_swapped_to_the_byte(page, server, run, pairs, tmp_path):
+    # A photo larger than the networks' input, with an EXIF orientation, with a name that would be broken HTML.
     exif = Image.Exif()
     exif[0x0112] = 6
     photo = tmp_path / "<b>&.jpg"
@@ -92,7 +92,7 @@ def test_what_is_uploaded_is_swapped_to_the_byte(page, server, run, pairs, tmp_p
     assert np.array_equal(shown(page, "swapped"), swap.image)
     assert np.array_equal(shown(page, "mask"), swap.mask)
     assert np.array_equal(shown(page, "paint"), swap.paint)
-    # What the button downloads is the same picture.
+    # The button downloads the same picture.
     with page.expect_download() as download:
         page.click("#swapped [aria-label=Download], #swapped a[download]")
     with Image.open(download.value.path()) as picture:
@@ -100,7 +100,7 @@ def test_what_is_uploaded_is_swapped_to_the_byte(page, server, run, pairs, tmp_p
     assert any(server.folder.rglob("*.jpg")), "uploads lie in the server's own folder"
 
 
-def test_what_is_picked_is_swapped(page, run, pairs):
+def test_a_picked_pair_is_swapped(page, run, pairs):
     for gallery, number, names in (("people", 2, ("human", "worn")), ("articles", 5, ("target",))):
         page.wait_for_selector(f"#{gallery} button img")
         page.locator(f"#{gallery} button:has(img)").nth(number).click()
@@ -112,7 +112,7 @@ def test_what_is_picked_is_swapped(page, run, pairs):
     assert np.array_equal(shown(page, "swapped"), swap.image)
 
 
-def test_what_is_wrong_is_said(page, pairs, tmp_path):
+def test_errors_are_shown_on_the_page(page, pairs, tmp_path):
     upload(page, "human", pairs[0].human_path)
     page.click("#go")
     page.wait_for_selector("text=worn: expected a picture, got none")
@@ -126,7 +126,7 @@ def test_what_is_wrong_is_said(page, pairs, tmp_path):
     assert "cagan-app" not in page.inner_text("body"), "no path of the server's"
 
 
-def test_large_uploads_are_refused(server):
+def test_large_uploads_fail(server):
     boundary, size = "xx", (32 << 20) + 1000
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'.encode()
     body = head + bytes(size) + f"\r\n--{boundary}--\r\n".encode()
@@ -148,7 +148,7 @@ def test_files_of_the_machine_are_not_served(server, run):
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_nothing_stays_and_nobody_is_told(run, tmp_path, how):
+def test_no_file_stays_and_no_address_is_asked(run, tmp_path, how):
     server = App(tmp_path, run.path)
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", server.address)
     assert any(tmp_path.iterdir())

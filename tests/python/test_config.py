@@ -1,6 +1,7 @@
 """Configs: values that come back from text and pickle, each setting with its source."""
 
 import copy
+import importlib
 import json
 import pickle
 import random
@@ -9,6 +10,7 @@ import re
 import cagan
 import numpy as np
 import pytest
+from helpers import REPOSITORY
 
 CONFIGS = [
     cagan.Config(),
@@ -21,7 +23,7 @@ CONFIGS = [
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=repr)
-def test_a_config_comes_back_from_everywhere(config):
+def test_a_config_survives_text_json_and_pickle(config):
     assert eval(repr(config), {"Config": cagan.Config}) == config
     for again in (
         cagan.Config.from_json(config.to_json()),
@@ -36,7 +38,7 @@ def test_a_config_comes_back_from_everywhere(config):
         assert repr(again) == repr(config)
 
 
-def test_numbers_come_back_to_the_last_bit():
+def test_numbers_survive_json_to_the_last_bit():
     draw = random.Random(0)
     for _ in range(500):
         number = 10 ** draw.uniform(-6, 0)
@@ -46,7 +48,7 @@ def test_numbers_come_back_to_the_last_bit():
         assert config.replace(seed=1).learning_rate == number
 
 
-def test_every_setting_is_an_attribute_and_stands_in_the_text():
+def test_every_setting_is_an_attribute_and_a_line_of_the_text():
     settings = [setting["name"] for setting in cagan._cagan.settings()]
     assert len(settings) > 20
     for config in CONFIGS:
@@ -67,7 +69,23 @@ def test_every_setting_is_an_attribute_and_stands_in_the_text():
         assert json.loads(config.to_json()) == values
 
 
-def test_an_override_is_called_yours():
+def test_a_property_has_the_help_of_its_row():
+    for setting in cagan._cagan.settings():
+        prop = getattr(cagan.Config, setting["name"])
+        assert isinstance(prop, property)
+        assert prop.__doc__ == setting["help"]
+        with pytest.raises(AttributeError):
+            setattr(cagan.Config(), setting["name"], 1)
+
+
+def test_the_stub_has_the_settings_of_the_table(monkeypatch):
+    """`python tools/settings_stub.py` writes them."""
+    monkeypatch.syspath_prepend(REPOSITORY / "tools")
+    tool = importlib.import_module("settings_stub")
+    assert tool.STUB.read_text(encoding="utf-8") == tool.stub()
+
+
+def test_the_source_of_an_override_is_yours():
     config = cagan.Config("smoke", width=24, seed=0)
     yours = {name: source for name, source in config.sources().items() if source.startswith("yours")}
     assert yours == {"width": "yours; the preset has 16"}

@@ -1,4 +1,4 @@
-"""Damaged checkpoints, full and read-only disks: what was good stays, and the run goes on."""
+"""Damaged checkpoints, full and read-only disks: good files stay, and the run goes on."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from helpers import checkpoints, contents, lasting, read_tensors, refusal, same_
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
-def test_a_damaged_checkpoint_is_passed_over(pairs, tmp_path, damage):
+def test_a_damaged_checkpoint_is_skipped(pairs, tmp_path, damage):
     whole = train_often(pairs, tmp_path / "whole", steps=8)
     run_dir = train_often(pairs, tmp_path / "run", steps=6).path
     newest = checkpoints(run_dir)[-1]
@@ -29,7 +29,7 @@ def test_a_damaged_checkpoint_is_passed_over(pairs, tmp_path, damage):
     assert caught[0].filename == helpers.__file__, "the caller of `cagan.train`"
     assert same_tensors(whole.snapshots[-1], end.snapshots[-1])
     assert [line["step"] for line in end.stats] == list(range(1, 9))
-    # With all of them damaged nothing is begun anew over them.
+    # With all checkpoints damaged the call fails and overwrites nothing.
     for path in checkpoints(run_dir):
         path.write_bytes(path.read_bytes()[:50])
     before = contents(run_dir)
@@ -40,14 +40,14 @@ def test_a_damaged_checkpoint_is_passed_over(pairs, tmp_path, damage):
 
 
 @pytest.mark.parametrize("damage", ["flipped", "truncated"])
-def test_damage_anywhere_is_noticed(pairs, tmp_path, damage):
-    """At random places: the run goes on from the checkpoint before, and writes the same one anew."""
+def test_damage_at_any_place_is_detected(pairs, tmp_path, damage):
+    """At random places: the run goes on from the previous checkpoint and writes the same bytes again."""
     run = cagan.train(pairs, tmp_path / "run", "smoke", steps=2, width=8, checkpoint_every=1, threads=1, progress=False)
     newest = checkpoints(run.path)[-1]
     whole = newest.read_bytes()
     header = 8 + int.from_bytes(whole[:8], "little")
     rng = random.Random(damage)
-    # Half of them in the header, which is short beside the numbers.
+    # Half of the places are in the header, which is short.
     places = [rng.randrange(header) for _ in range(20)] + [rng.randrange(len(whole)) for _ in range(20)]
     noticed = 0
     for place in places:
@@ -65,7 +65,7 @@ def test_damage_anywhere_is_noticed(pairs, tmp_path, damage):
     shutil.rmtree(run.path)
 
 
-def test_a_checkpoint_without_its_sum_is_not_believed(pairs, tmp_path):
+def test_a_checkpoint_without_its_checksum_fails(pairs, tmp_path):
     run = cagan.train(pairs, tmp_path / "run", "smoke", steps=2, threads=1, progress=False)
     (checkpoint,) = (run.path / "checkpoints").iterdir()
     write_tensors(checkpoint, *read_tensors(checkpoint))
@@ -82,7 +82,7 @@ def mounted(folder, *options):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A folder on a file system of its own, where this process may mount one."""
+    """A folder on a small file system of its own. Skips where this process may not mount one."""
     folder = tmp_path / "disk"
     folder.mkdir()
     if os.geteuid() != 0 or not mounted(folder, "-o", "size=4m"):
@@ -112,20 +112,20 @@ def test_a_disk_that_is_full_for_a_while(pairs, small_disk, tmp_path):
     with pytest.warns(UserWarning, match="No space left on device") as caught:
         run = train_often(pairs, run_dir, steps=18, on_event=fill)
     refused = {str(warning.message).split(":")[0].split("/")[-1] for warning in caught}
-    # The log's last block has room for some lines more, not for twelve.
+    # The log's last block has room for a few lines, not for twelve.
     assert refused >= {"step_00000003.safetensors", "step_00000004.safetensors", "step_00000005.png", "stats.jsonl"}
     whole = train_often(pairs, tmp_path / "whole", steps=18)
     assert same_tensors(whole.snapshots[-1], run.snapshots[-1])
     assert same_tensors(checkpoints(whole.path)[-1], checkpoints(run_dir)[-1])
-    # A line of the log that did not fit is part of the next one, and none is torn.
+    # The values of a log line that did not fit go into the next line; no line is torn.
     lines = (run_dir / "stats.jsonl").read_text().splitlines()
     steps = [json.loads(line)["step"] for line in lines]
     assert steps == sorted(set(steps))
     assert (steps[-1], len(steps) < 18) == (18, True)
 
 
-def test_a_disk_that_refuses_in_the_middle_is_a_warning(pairs, tmp_path):
-    """A folder in a file's place stands for the full disk: what is there stays, and the run goes on."""
+def test_a_write_that_fails_in_the_middle_is_a_warning(pairs, tmp_path):
+    """A folder in a file's place makes the write fail: saved files stay, and the run goes on."""
     run_dir = tmp_path / "run"
 
     def block(name, value):
@@ -161,7 +161,7 @@ def test_files_that_may_not_grow(pairs, tmp_path):
 
 
 def read_only(folder, on):
-    """For the superuser, whom permissions do not stop, a read-only view of the folder is mounted over it."""
+    """Makes a folder read-only or writable. For the superuser, who ignores permissions, by a read-only mount."""
     if os.geteuid() == 0:
         if not on:
             subprocess.run(["umount", folder], check=True)
@@ -174,7 +174,7 @@ def read_only(folder, on):
             path.chmod((0o555 if path.is_dir() else 0o444) if on else (0o755 if path.is_dir() else 0o644))
 
 
-def test_a_read_only_folder(pairs, tmp_path):
+def test_a_disk_that_becomes_read_only(pairs, tmp_path):
     lockable = tmp_path / "disk"
     run_dir = lockable / "run"
     run_dir.mkdir(parents=True)

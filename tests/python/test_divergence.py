@@ -1,4 +1,4 @@
-"""Divergence: a loss that is not finite stops a run or sends it back; nothing good is lost."""
+"""Divergence: a loss that is not finite stops a run or sends it back to its last good checkpoint."""
 
 import re
 
@@ -18,7 +18,7 @@ from helpers import (
 )
 
 
-def test_a_loss_that_is_no_number_stops_the_run(pairs, tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_run(pairs, tmp_path):
     settings = {"log_every": 1, "checkpoint_every": 1, "keep_checkpoints": 1, **DIVERGING}
     with pytest.raises(FloatingPointError, match=r"^\S+ is (NaN|-?inf) at step \d+: ") as caught:
         train(pairs, tmp_path / "run", steps=40, **settings)
@@ -37,7 +37,7 @@ def test_a_loss_that_is_no_number_stops_the_run(pairs, tmp_path):
 
 
 def test_a_rarely_read_log_does_not_hide_divergence(pairs, tmp_path):
-    """No checkpoint or snapshot of what is no number is written, and the last good one stays."""
+    """No checkpoint or snapshot holds a number that is not finite, and the last good one stays."""
     messages = []
     for name, log_every in (("often", 1), ("rarely", 20)):
         with pytest.raises(FloatingPointError) as caught:
@@ -56,8 +56,8 @@ def test_a_rarely_read_log_does_not_hide_divergence(pairs, tmp_path):
     assert same_tensors(often, rarely)
 
 
-def test_what_diverged_can_be_called_again(pairs, tmp_path):
-    """The saved settings are the given ones to the last bit, so the same call is not taken for another run."""
+def test_a_diverged_run_can_be_called_again(pairs, tmp_path):
+    """The saved settings equal the given ones to the last bit, so the same call goes on with the run."""
     with pytest.raises(FloatingPointError) as first:
         train(pairs, tmp_path, steps=40, log_every=1, checkpoint_every=1, **DIVERGING | {"adam_epsilon": 1e-30})
     with pytest.raises(FloatingPointError) as second:
@@ -66,7 +66,7 @@ def test_what_diverged_can_be_called_again(pairs, tmp_path):
 
 
 def test_a_run_that_diverges_goes_back_at_half_the_rate(pairs, tmp_path):
-    """Three times at the most; then it stops as it would have, with the last good checkpoint in place."""
+    """At most three times; then the run stops and keeps its last good checkpoint."""
     warned = []
     note = lambda name, value: warned.append(value) if name == "warning" else None  # noqa: E731
     settings = DIVERGING | {"steps": 300, "log_every": 1, "checkpoint_every": 1, "threads": 1, "progress": False}
@@ -78,7 +78,7 @@ def test_a_run_that_diverges_goes_back_at_half_the_rate(pairs, tmp_path):
     assert not is_finite(tmp_path / "failed.safetensors")
     newest = checkpoints(tmp_path)[-1]
     assert is_finite(newest)
-    # The slower rate is part of the state: the same call again gives up where this one did.
+    # The lower rate is part of the state: the same call again stops at the same step.
     assert read_tensors(newest)[0]["slowdown"] in ("0.125", "0.25")
     # The log has each step once.
     steps = [line["step"] for line in cagan.Run(tmp_path).stats]

@@ -27,7 +27,7 @@ def test_every_name_is_there_and_documented():
 
 
 def documented():
-    """Everything public of the package, and its documentation."""
+    """Yields the name and value of everything public in the package."""
     for name in cagan.__all__:
         thing = getattr(cagan, name)
         yield name, thing
@@ -45,7 +45,7 @@ def test_methods_are_documented_and_signatures_are_no_text():
             assert text, name
             assert str(inspect.signature(thing))
             looked += 1
-        # PyO3 writes the signature; a second one would stand in `help` as text.
+        # PyO3 writes the signature; a second one would show in `help` as text.
         assert "\n--\n" not in (text or ""), name
     assert looked > 20
 
@@ -61,7 +61,7 @@ def test_the_stub_has_every_name():
     assert sorted(stubbed) == sorted(exported)
     assert set(CORE) <= set(stubbed)
     assert sorted(stubbed) == sorted(name for name in vars(cagan._cagan) if not name.startswith("_"))
-    # The rest is Python, typed where it stands.
+    # The rest is Python, which has its types in its source.
     python = {"Curation", "Run", "Scores", "app", "curate", "evaluate", "export", "info", "review", "runs", "train"}
     assert set(cagan.__all__) - set(CORE) == python
     classes = [name for name in CORE if inspect.isclass(getattr(cagan, name))]
@@ -98,7 +98,7 @@ def readme_blocks(text):
 def test_the_readme_runs_as_written(tmp_path):
     blocks = readme_blocks((REPOSITORY / "README.md").read_text(encoding="utf-8"))
     assert blocks, "the README shows some Python"
-    # In a process of its own, in order, as a reader would in one notebook.
+    # All blocks run in order in one process, as in one notebook.
     script = tmp_path / "readme.py"
     script.write_text("\n".join(blocks), encoding="utf-8")
     done = subprocess.run(

@@ -11,14 +11,14 @@ SOURCE = REPOSITORY / "src"
 
 
 def floors(source):
-    """Module -> floor, from the table in lib.rs."""
+    """Reads module -> floor from the table in lib.rs."""
     rows = re.findall(r"^//! \| (\d+) \| (.+?) \|$", (source / "lib.rs").read_text(), re.MULTILINE)
-    # What stands in brackets explains a row.
+    # Text in brackets explains a row.
     return {name: int(floor) for floor, names in rows for name in re.findall(r"`(\w+)`", re.sub(r" \(.*\)", "", names))}
 
 
 def reexports(source):
-    """Name at the crate's root -> module it comes from."""
+    """Reads name at the crate's root -> its module."""
     found = {}
     for module, names in re.findall(r"^pub use (\w+)::(\w+|\{[^}]+\});", (source / "lib.rs").read_text(), re.MULTILINE):
         found |= dict.fromkeys(re.findall(r"\w+", names), module)
@@ -26,13 +26,13 @@ def reexports(source):
 
 
 def code(path):
-    """A file's text without comments and texts in quotes."""
+    """Returns a file's text without comments and strings."""
     text = re.sub(r"//.*", "", path.read_text())
     return re.sub(r'"(?:\\.|[^"\\])*"', '""', text)
 
 
 def group(text, start):
-    """The parts of `{a, b::{c, d}}` that opens at `start`."""
+    """Returns the parts of `{a, b::{c, d}}` that opens at `start`."""
     depth, parts = 0, [""]
     for character in text[start:]:
         depth += {"{": 1, "}": -1}.get(character, 0)
@@ -46,21 +46,21 @@ def group(text, start):
 
 
 def uses(text, modules, depth):
-    """The names that a file takes from the crate's root. `depth`: how many `super::` lead from the file to the root."""
+    """Returns the names of the crate's root in a file. `depth`: number of `super::` from the file to the root."""
     found = []
     for match in re.finditer(r"\bcrate::(\w+|\{)", text):
         names = group(text, match.end() - 1) if match[1] == "{" else [match[1]]
         found += [re.match(r"\s*(\w*)", name)[1] for name in names]
     for match in re.finditer(r"\b((?:super::)+)(\w+|\{)", text):
         names = group(text, match.end() - 1) if match[2] == "{" else [match[2]]
-        # One more leads out of an inner `mod tests`.
+        # One more `super::` leads out of an inner `mod tests`.
         if match[1].count("super") >= depth:
             found += [name for name in (re.match(r"\s*(\w*)", n)[1] for n in names) if name in modules]
     return [name for name in found if name]
 
 
 def violations(source):
-    """What breaks the rules, and the modules and files that were looked at."""
+    """Returns the broken rules, and the modules and files read."""
     table, names = floors(source), reexports(source)
     broken, seen, files = [], set(), []
     for path in sorted(source.rglob("*.rs")):
@@ -93,7 +93,7 @@ def violations(source):
 def test_every_file_keeps_to_its_floor():
     broken, seen, files = violations(SOURCE)
     assert broken == []
-    # It looked at every floor and every folder.
+    # It read every floor and every folder.
     assert seen == set(floors(SOURCE))
     assert seen == {path.stem for path in SOURCE.iterdir() if path.is_dir() or path.suffix == ".rs"} - {"lib"}
     assert len(files) == len(list(SOURCE.glob("**/*.rs"))) - 1 > 30
@@ -110,7 +110,7 @@ def test_the_table_has_every_module_and_no_gap_at_the_ends():
 
 
 def test_no_test_file_imports_another():
-    """What tests share stands in conftest.py, helpers.py, twins.py and reference/."""
+    """Tests share conftest.py, helpers.py, twins.py and reference/."""
     files = sorted((REPOSITORY / "tests").rglob("test_*.py"))
     modules = {path.stem for path in files}
     assert len(files) > 30

@@ -15,9 +15,9 @@ def equal(some, others):
 
 
 def test_a_run_begins_with_the_networks_of_another(pairs, run, tmp_path):
-    """From a snapshot the generator, from a checkpoint both; what is fresh is as in a run of its own."""
+    """A snapshot gives the generator, a checkpoint both networks; the rest is as in a run from scratch."""
     (checkpoint,) = (run.path / "checkpoints").iterdir()
-    # Rates so small that a step moves nothing but a zero, and that by next to nothing.
+    # At this rate a step moves only zeros, by next to nothing.
     still = {"steps": 1, "learning_rate": 1e-30, "threads": 1, "progress": False}
     fresh = cagan.train(pairs, tmp_path / "fresh", "smoke", **still)
     for name, source in (("snapshot", run.snapshots[-1]), ("checkpoint", checkpoint)):
@@ -30,12 +30,12 @@ def test_a_run_begins_with_the_networks_of_another(pairs, run, tmp_path):
         assert not equal(weights(saved, "generator."), weights(other, "generator."))
         expected = checkpoint if name == "checkpoint" else other
         assert equal(weights(saved, "discriminator."), weights(expected, "discriminator."))
-    # It is where the run begins, not where it goes on.
+    # A run that goes on does not read `init_from`.
     again = cagan.train(pairs, tmp_path / "snapshot", "smoke", init_from="gone", ema_images=50, **still | {"steps": 2})
     assert again.stats[-1]["step"] == 2
 
 
-def test_other_networks_are_no_beginning(pairs, run, tmp_path):
+def test_other_networks_fail(pairs, run, tmp_path):
     begin = {"steps": 1, "threads": 1, "progress": False}
     parts = (run.snapshots[-1], "expected a tensor of shape")
     refusal(

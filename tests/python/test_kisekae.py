@@ -1,4 +1,4 @@
-"""The preset of our own: its phases, its swaps, its settings."""
+"""The preset kisekae: its phases, its swaps, its settings."""
 
 import math
 
@@ -141,7 +141,7 @@ def test_swaps_over_a_list_have_the_located_mask_beside_them(pairs, run, tmp_pat
         ("paper", "withhold_worn", 0.5),
     ],
 )
-def test_settings_that_the_networks_would_ignore_are_refused(preset, name, value):
+def test_settings_that_the_networks_would_ignore_fail(preset, name, value):
     refusal(ValueError, lambda: cagan.Config(preset, **{name: value}), name, preset, "no use")
 
 
@@ -149,7 +149,7 @@ def test_sizes_and_widths():
     assert cagan.Config("kisekae", image_size=(512, 384)).image_size == (512, 384)
     refusal(ValueError, lambda: cagan.Config("kisekae", image_size=(512, 400)), "image_size", "384 and 512")
     refusal(ValueError, lambda: cagan.Config("kisekae", width=40), "width", "multiple of 32")
-    # A length of one's own replaces the preset's.
+    # A length that the user gives replaces the preset's.
     assert cagan.Config("kisekae", epochs=2).total_steps(100) == 26
     assert cagan.Config("kisekae").replace(steps=7).total_steps(100) == 7
 

@@ -53,7 +53,7 @@ def test_pairs_show_a_contact_sheet(pairs, pairs_dir, tmp_path):
     assert read_png(many._repr_png_()).shape == (4 * 100 + 4, 8 * 100 + 4, 3)
 
 
-def test_a_config_shows_a_table_with_what_is_yours_marked():
+def test_a_config_shows_a_table_with_overrides_marked():
     config = cagan.Config("smoke", width=24, init_from="a<b>&c")
     text = config._repr_html_()
     rows = re.findall(r"<tr>(.*?)</tr>", text)[1:]

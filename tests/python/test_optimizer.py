@@ -9,7 +9,7 @@ from helpers import read_tensors
 
 
 def states(pairs, steps, network="generator", **settings):
-    """The weights at the start and after each step."""
+    """Returns the weights at the start and after each step."""
     trainer = cagan.Trainer(pairs, cagan.Config("smoke", threads=1, **settings))
     found = [trainer.state(network)]
     for _ in range(steps):
@@ -19,7 +19,7 @@ def states(pairs, steps, network="generator", **settings):
 
 
 def test_snapshots_are_of_the_average(pairs, tmp_path):
-    """Against the average written out: a half-life that grows with the images, at each eighth step and at the end."""
+    """Repeats the average in numpy: its half-life grows with the images; it moves every eighth step and at the end."""
     settings = {"ema_images": 120, "ema_rampup": 0.5}
     steps, batch = 19, 4
     saves = {"snapshot_every": 1, "checkpoint_every": 19}
@@ -34,7 +34,7 @@ def test_snapshots_are_of_the_average(pairs, tmp_path):
             average, last = now, step
         _, snapshot = read_tensors(tmp_path / "snapshots" / f"step_{step:08}.safetensors")
         assert all(np.abs(snapshot[name] - now[name]).max() < 1e-6 for name in now)
-    # The average watches: the weights themselves are those of a run without it.
+    # The average does not change the weights themselves.
     (checkpoint,) = (tmp_path / "checkpoints").iterdir()
     _, arrays = read_tensors(checkpoint)
     assert all(np.array_equal(arrays[f"generator.{name}"], value) for name, value in plain[steps].items())
@@ -92,6 +92,6 @@ def test_frozen_layers_stay(pairs, settings):
     moved = {name for name, value in frozen[0].items() if not np.array_equal(value, frozen[3][name])}
     stays = {name for name in frozen[0] if re.match(r"(scale\.\d\.)?down\.[01]\.", name)}
     assert len(stays) >= 4 * settings.get("discriminator_scales", 1)
-    # A bias before a norm has no gradient but noise, and may stay as well.
+    # The gradient of a bias before a norm is rounding, so it may stay as well.
     assert not moved & stays
     assert {name for name in frozen[0] if name.endswith("weight")} - stays <= moved

@@ -83,7 +83,7 @@ def both(request, tmp_path):
 
 
 def take(trainer, twin, step):
-    """One step of both; the losses of each."""
+    """Takes one step of both and returns the losses of each."""
     triplet = tensors(trainer.triplet(step))
     noise_d, noise_g = (tensors(noise) or None for noise in trainer.noise(step))
     return trainer.run(1), twin.step(*triplet, noise_d, noise_g, draws(trainer, step))
@@ -104,7 +104,7 @@ def test_forward(both):
 
 
 def in_double(trainer, twin):
-    """The twin as it is, in float64."""
+    """Copies the twin in float64."""
     exact = Twin(twin.config)
     for name in ("generator", "discriminator"):
         getattr(exact, name).load_state_dict(getattr(twin, name).state_dict())
@@ -133,16 +133,16 @@ def test_one_step_has_the_same_losses_gradients_and_update(both):
         gradients, state = trainer.gradients(name), trainer.state(name)
         assert set(gradients) == {key for key, _ in network.named_parameters()}
         for key, parameter in network.named_parameters():
-            # A bias before a norm has no gradient but rounding: it is measured against its convolution's.
+            # The gradient of a bias before a norm is rounding: it is compared at the scale of its convolution's.
             neighbour = dict(network.named_parameters())[key.replace("bias", "weight")]
             error = np.abs(gradients[key] - parameter.grad.numpy()).max()
             scale = max(float(p.grad.abs().max()) for p in (parameter, neighbour))
-            # Where gradients of gradients cancel, the twin's own rounding may be more than the tolerance.
+            # Where gradients of gradients cancel, the twin's own rounding may exceed the tolerance.
             truth = getattr(exact, name).get_parameter(key).grad
             rounding = float((parameter.grad - truth).abs().max())
             assert error < GRADIENT * scale + 2 * rounding, f"{name}.{key}: {error / scale}, {rounding / scale}"
             assert rounding < 10 * GRADIENT * scale, f"{name}.{key}: {rounding / scale}"
-        # Adam's first step is the rate times the gradient's sign, also where the gradient is rounding alone.
+        # Adam's first step is the rate times the gradient's sign, also where the gradient is only rounding.
         before_norm = {key.replace("norm.weight", "conv.bias") for key in state if key.endswith("norm.weight")}
         compared = [(key, p) for key, p in network.named_parameters() if key not in before_norm]
         moved = [np.abs(state[key] - p.detach().numpy()).mean() for key, p in compared]
@@ -150,7 +150,7 @@ def test_one_step_has_the_same_losses_gradients_and_update(both):
 
 
 def test_ten_steps_stay_as_near_to_float64_as_the_twin(both):
-    """Adam turns the rounding of near-zero gradients into steps: two float32 runs part; a float64 one says how far."""
+    """Adam turns the rounding of near-zero gradients into steps, so float32 runs part; a float64 run says how far."""
     trainer, twin = both
     exact = in_double(trainer, twin)
     names = ("generator", "discriminator")
@@ -169,7 +169,7 @@ def test_ten_steps_stay_as_near_to_float64_as_the_twin(both):
 
 
 def test_adam_equals_torch_adam_over_ten_steps(tmp_path):
-    """The core's parameters, and torch.optim.Adam fed with the core's own gradients."""
+    """Compares the core's parameters with those of torch.optim.Adam under the core's gradients."""
     config = cagan.Config("paper", width=16, image_size=32, batch_size=2, learning_rate=3e-3, adam_epsilon=1e-6)
     for name in ("generator", "discriminator"):
         trainer = cagan.Trainer(cagan.dolls(tmp_path, count=4, size=(32, 48)), config)

@@ -10,7 +10,7 @@ from twins import NETWORKS, close, compare_swaps, distance, draws, kisekae_twins
 torch.set_num_threads(1)
 
 NEVER = 10**6
-# The phases begin at so many images; all of the first step.
+# The number of images at which each phase begins: never, or with the first step.
 BLOBS, MASKS, JUDGED = (
     {"place_after": place, "judge_after": judge} for place, judge in ((NEVER, NEVER), (0, NEVER), (0, 0))
 )
@@ -29,7 +29,7 @@ CASES = {
 
 
 def in_double(trainer, twin):
-    """The twin as it is, in float64."""
+    """Copies the twin in float64."""
     exact = KisekaeTwin(twin.config, [weight.double() for weight in twin.pyramid])
     for name in NETWORKS:
         getattr(exact, name).load_state_dict(getattr(twin, name).state_dict())
@@ -39,7 +39,7 @@ def in_double(trainer, twin):
 
 
 def take(trainer, step, twin, kind=torch.float32):
-    """One step of a twin with what the core draws for it."""
+    """Takes one step of a twin with the core's draws."""
     triplet = [picture.to(kind) for picture in tensors(trainer.triplet(step))]
     return twin.step(*triplet, {name: values.to(kind) for name, values in draws(trainer, step).items()})
 
@@ -54,7 +54,7 @@ def test_forward(tmp_path, size):
     trainer, twin = kisekae_twins(tmp_path, image_size=size)
     triplet = trainer.triplet(0)
     human, worn, target = tensors(triplet)
-    # The last is not known. The tensors share the arrays' memory.
+    # The last worn article is not known. The tensors share the arrays' memory.
     triplet[1][-1] = -0.3
     composite, paint, mask = trainer.swap(*triplet)
     with torch.no_grad():
@@ -64,7 +64,7 @@ def test_forward(tmp_path, size):
     compare_swaps((composite, mask, paint), (twin_composite, twin_mask, twin_paint), 5 * FORWARD)
     found = trainer.score(triplet[0], triplet[2])
     apart = np.abs(found - logits.numpy()).max(1) / np.abs(logits.numpy()).max()
-    # By picture, as the masks may flip.
+    # Compared by picture, since masks may flip.
     assert np.mean(apart < 5 * FORWARD) > 0.5, apart
     assert (found.std(1) > 1e-3).all()
 
@@ -91,7 +91,7 @@ def test_one_step_has_the_same_losses_gradients_and_update(both):
             continue
         moved, errors = [], []
         for key, parameter in network.named_parameters():
-            # A bias before a norm of single channels has no gradient but rounding: it is measured against its weight's.
+            # The gradient of a bias before a norm of single channels is rounding: it is compared at its weight's scale.
             truths = {k: getattr(exact, name).get_parameter(k).grad for k in (key, key.replace("bias", "weight"))}
             scale = max(float(slope.abs().max()) for slope in truths.values())
             assert scale > 0, f"{name}.{key}"
@@ -99,8 +99,8 @@ def test_one_step_has_the_same_losses_gradients_and_update(both):
                 np.abs(slope - truths[key].numpy()).max() / scale for slope in (gradients[key], parameter.grad.numpy())
             )
             errors.append(error)
-            # Where rounding brings a value to the other side of a ReLU's, of |x|'s or of a hinge's edge, or of a
-            # pixel's that a flow reads from, a few pixels' gradients jump.
+            # Rounding may bring a value to the other side of the edge of a ReLU, of |x| or of a hinge, or of a
+            # pixel that a flow reads: then the gradients of a few pixels jump.
             assert error < 50 * GRADIENT, f"{name}.{key}: {error}, {rounding}"
             assert rounding < 50 * GRADIENT, f"{name}.{key}: {rounding}"
             if not (key.endswith("conv.bias") and len(parameter) == 8):
@@ -112,7 +112,7 @@ def test_one_step_has_the_same_losses_gradients_and_update(both):
 
 
 def test_the_phases_follow_each_other(tmp_path):
-    """One step of each, as the optimisers go on; the discriminator's begins in the third."""
+    """One step in each phase with the same optimisers; the discriminator's begins in the third."""
     phases = {"batch_size": 4, "place_after": 4, "judge_after": 8, "schedule_start": 4, "schedule_end": 20}
     trainer, twin = kisekae_twins(tmp_path, **phases, learning_rate=1e-4)
     exact = in_double(trainer, twin)

@@ -1,4 +1,4 @@
-"""Swaps, runs and pairs come back from pickle and copy."""
+"""Pickle and copy: swaps, runs and pairs survive them."""
 
 import copy
 import pickle
@@ -18,7 +18,7 @@ def again(thing):
     return [pickle.loads(pickle.dumps(thing)), copy.copy(thing), copy.deepcopy(thing)]
 
 
-def test_swaps_come_back(swap):
+def test_swaps_survive_pickle_and_copy(swap):
     for one in again(swap):
         assert one == swap
         assert all(np.array_equal(getattr(one, name), getattr(swap, name)) for name in ("image", "mask", "paint"))
@@ -27,7 +27,7 @@ def test_swaps_come_back(swap):
     assert swap != "swap"
 
 
-def test_runs_and_pairs_come_back(run, pairs, tmp_path):
+def test_runs_and_pairs_survive_pickle_and_copy(run, pairs, tmp_path):
     for one in again(run):
         assert (one.path, one.config, one.stats) == (run.path, run.config, run.stats)
     full = cagan.Pair("a", "h.png", tmp_path / "a.png", group="g", split="train")
@@ -38,7 +38,7 @@ def test_runs_and_pairs_come_back(run, pairs, tmp_path):
     assert full != cagan.Pair("a", "h.png", tmp_path / "a.png", group="g")
 
 
-def test_a_set_of_pairs_comes_back_as_it_was_read(pairs_dir, tmp_path):
+def test_a_set_of_pairs_survives_with_everything_that_was_read(pairs_dir, tmp_path):
     folder = shutil.copytree(pairs_dir, tmp_path / "copy")
     (folder / "article" / "00001.png").unlink()
     (folder / "human" / "00002.png").unlink()
@@ -59,5 +59,5 @@ def test_a_set_of_pairs_comes_back_as_it_was_read(pairs_dir, tmp_path):
             assert [*one] == [*whole]
             for name in ("folder", "ids", "splits", "extra_articles", "excluded", "skipped"):
                 assert getattr(one, name) == getattr(whole, name)
-            # What decides what happens to broken files comes along.
+            # The handling of broken files is part of the state.
             assert one.__reduce__()[1] == whole.__reduce__()[1]

@@ -30,7 +30,7 @@ def frames():
     return {"save_all": True, "append_images": [Image.new("RGB", SMOOTH.size, (0, 255, 0))], "duration": 50}
 
 
-# Name: picture, format, how it is saved, how far from Pillow a byte may be.
+# Name: picture, format, options of `save`, largest difference from Pillow's bytes.
 KINDS = {
     "jpeg": (SMOOTH, "JPEG", {"quality": 90}, 3),
     "progressive": (SMOOTH, "JPEG", {"quality": 90, "progressive": True}, 3),
@@ -70,7 +70,7 @@ def encoded(name):
 
 
 def by_pillow(data):
-    """The first frame on white."""
+    """Decodes the first frame on white with Pillow."""
     image = Image.open(io.BytesIO(data))
     if image.mode in ("I;16", "I;16B", "I"):
         return np.repeat((np.asarray(image, np.float64) / 257).round()[:, :, None], 3, axis=2)
@@ -82,7 +82,7 @@ def by_pillow(data):
 
 @pytest.fixture
 def decoded(tmp_path, pairs):
-    """Decodes bytes through a pair whose human they are; the path is the second thing returned."""
+    """A function that decodes bytes as the human of a pair."""
 
     def decode(data, name="odd.jpg"):
         path = tmp_path / name
@@ -94,7 +94,7 @@ def decoded(tmp_path, pairs):
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_formats_are_told_by_content_and_decoded_as_by_pillow(decoded, name):
+def test_formats_are_detected_by_content_and_decoded_as_by_pillow(decoded, name):
     data = encoded(name)
     pixels = decoded(data)
     expected = by_pillow(data)
@@ -156,7 +156,7 @@ def jpeg_of_size(width, height):
 
 
 def test_a_palette_that_ends_within_a_colour(decoded, tmp_path, capfd):
-    """Found by fuzzing: the decoder panics, which is an error as any other, without a trace."""
+    """Found by fuzzing: the decoder panics, which becomes an ordinary error without a trace."""
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 8, 3, 0, 0, 0))
     colours = png_chunk(b"PLTE", bytes(4)) + png_chunk(b"tRNS", b"\xff")
     data = png_chunk(b"IDAT", zlib.compress(bytes([0, 1, 1, 1, 1]) * 4)) + png_chunk(b"IEND", b"")
@@ -174,7 +174,7 @@ BOMBS = {
 }
 
 
-def test_a_picture_without_pixels_is_none(decoded, tmp_path):
+def test_a_picture_without_pixels_fails(decoded, tmp_path):
     refusal(ValueError, lambda: decoded(with_size("gif", 6, "<HH", 48, 0)), tmp_path / "odd.jpg", "got 48 x 0")
 
 
@@ -191,7 +191,7 @@ def test_a_header_that_claims_too_much_costs_nothing(decoded, tmp_path, name):
         *(b"RIFF\x00\x00\x00\x00WEBP", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%PDF-1.7", b"P6 2 2 255\n1234"),
     ],
 )
-def test_what_is_no_picture(decoded, tmp_path, data):
+def test_files_that_are_no_picture(decoded, tmp_path, data):
     refusal(ValueError, lambda: decoded(data), tmp_path / "odd.jpg", "cannot be decoded")
 
 
@@ -215,7 +215,7 @@ def test_tiny_and_thin_pictures_train(tmp_path, size):
 
 
 def test_flipped_bits_never_panic(decoded, capfd):
-    """A few hundred damaged files of all kinds: each decodes or is refused with its name."""
+    """A few hundred damaged files of all kinds: each decodes or fails with its name."""
     rng = np.random.default_rng(1)
     refused = 0
     for name in KINDS:
@@ -257,7 +257,7 @@ def test_pictures_are_what_pillow_decodes(pairs):
 def test_photos_are_turned_upright(tmp_path, ending, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    # In blocks, so that JPEG keeps them.
+    # JPEG keeps blocks.
     blocks = np.kron(random_picture(3, 5) // 128 * 200, np.ones((16, 16, 1), np.uint8))
     path = tmp_path / f"a.{ending}"
     options = {"jpg": {"quality": 100, "subsampling": 0}, "webp": {"lossless": True}}

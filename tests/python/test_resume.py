@@ -150,9 +150,9 @@ def test_control_c_at_the_command_line(pairs_dir, tmp_path):
     assert_same_end(tmp_path / "run", tmp_path / "whole")
 
 
-def test_harmless_settings_may_change(pairs, run, tmp_path):
+def test_resumable_settings_may_change(pairs, run, tmp_path):
     used = shutil.copytree(run.path, tmp_path / "used")
-    harmless = {setting["name"] for setting in cagan._cagan.settings() if setting["harmless"]}
+    resumable = {setting["name"] for setting in cagan._cagan.settings() if setting["resumable"]}
     changed = {
         "epochs": 7,
         "steps": 5,
@@ -165,13 +165,13 @@ def test_harmless_settings_may_change(pairs, run, tmp_path):
         "device": "cpu",
         "threads": 2,
     }
-    assert set(changed) <= harmless
+    assert set(changed) <= resumable
     config = cagan.Config("smoke", **changed)
     assert train(pairs, used, **changed).config == config
     assert steps(used) == [2, 4, 5]
 
 
-def test_every_setting_that_is_not_harmless_is_refused(pairs, run, tmp_path):
+def test_every_setting_that_is_not_resumable_is_refused(pairs, run, tmp_path):
     used = shutil.copytree(run.path, tmp_path / "used")
     old = cagan.Config("smoke", steps=6).to_dict()
     other = {"architecture": "paper", "image_size": 96, "width": 24, "generator_copies": "worn", "flip": False}
@@ -183,15 +183,15 @@ def test_every_setting_that_is_not_harmless_is_refused(pairs, run, tmp_path):
     other |= {name: True for name in old if name.startswith("augment_")}
     other |= {"human_fit": "pad", "article_fit": "crop", "adversarial_loss": "hinge", "reverse": "detached"}
     other |= {"norm_gradient": "batch", "discriminator_norm": "none", "discriminator_spectral_norm": True}
-    # Of another preset, whose own tests look at them.
+    # Settings of another preset, whose own tests cover them.
     ours = {"warp_weight", "bending_weight", "place_after", "judge_after", "withhold_worn", "mask_cut"}
     checked = 0
     for setting in cagan._cagan.settings():
         name = setting["name"]
-        if setting["harmless"] or name in ours:
+        if setting["resumable"] or name in ours:
             continue
         value = other[name] if name in other else old[name] + (1 if setting["kind"] == "count" else 0.125)
-        # Copies are the paper's alone, so the architecture changes with them.
+        # Only the paper's architecture has copies, so it changes with them.
         changes = {name: value} | ({"architecture": "paper"} if "copies" in name else {})
         if name in schedule:
             changes = schedule | ({"schedule_start": 5} if name == "schedule_start" else {})
@@ -207,7 +207,7 @@ def test_every_setting_that_is_not_harmless_is_refused(pairs, run, tmp_path):
 
 
 def test_lines_and_pictures_of_a_crash_are_not_doubled(pairs, tmp_path):
-    """What came after the last checkpoint is done again, and stands in the log once."""
+    """Steps after the last checkpoint are done again, and each is in the log once."""
     train(pairs, tmp_path, steps=2, log_every=1)
     lines = (tmp_path / "stats.jsonl").read_text()
     late = [json.dumps({"step": step, "loss/generator": 1.0}) for step in (3, 4)]
@@ -225,14 +225,14 @@ def test_a_finished_run_is_left_alone(pairs, run, tmp_path):
     assert events == ["load", "load", "start"]
     assert again.stats == run.stats
     assert contents(used) == contents(run.path)
-    # Fewer steps than were done: there is nothing to do either.
+    # With fewer steps than were done the call does nothing either.
     assert train(pairs, used, steps=2).stats == run.stats
     assert only(used / "checkpoints").read_bytes() == only(run.path / "checkpoints").read_bytes()
 
 
 # Killed
 
-# Trains in a process of its own, which says each step and each write.
+# Trains in a process of its own and prints each step and each write.
 TRAIN = """
     import sys, cagan
     def say(name, value):
@@ -253,7 +253,7 @@ def killed_again_and_again(pairs_dir, tmp_path, steps, kills, seed):
     rng = random.Random(seed)
     alive = 0
     while alive < kills:
-        # Anywhere: while it loads, in a step, in a write; each life gets a little further than the last checkpoint.
+        # At any time: while it loads, in a step, in a write; each life gets a little further than the last checkpoint.
         wanted = rng.randrange(1, 25)
         with begun(pairs_dir, parts, steps) as process:
             for number, _ in enumerate(process.stdout, 1):
@@ -287,7 +287,7 @@ def test_it_goes_on_in_another_folder(pairs, tmp_path):
     assert same_tensors(whole.snapshots[-1], train_often(pairs, moved).snapshots[-1])
 
 
-def test_other_pictures_are_noticed(pairs_dir, tmp_path):
+def test_other_pictures_are_detected(pairs_dir, tmp_path):
     folder = shutil.copytree(pairs_dir, tmp_path / "pairs")
     run_dir = train_often(folder, tmp_path / "run", steps=2).path
     shutil.copy(folder / "human" / "00001.png", folder / "human" / "00002.png")
@@ -295,7 +295,7 @@ def test_other_pictures_are_noticed(pairs_dir, tmp_path):
     refusal(ValueError, lambda: train_often(folder, run_dir), "pairs (other pictures or groups than there)")
     assert contents(run_dir) == before
     shutil.copy(pairs_dir / "human" / "00002.png", folder / "human" / "00002.png")
-    # Other names and formats of the same pictures are the same set.
+    # The same pictures under other names and formats are the same set.
 
     Image.open(folder / "human" / "00002.png").save(folder / "human" / "00002.bmp")
     (folder / "human" / "00002.png").unlink()
@@ -317,7 +317,7 @@ def test_resume_modes(pairs, tmp_path):
     )
 
 
-def test_a_second_process_is_refused(pairs, pairs_dir, tmp_path):
+def test_a_second_process_fails(pairs, pairs_dir, tmp_path):
     with begun(pairs_dir, tmp_path / "run", 100_000) as process:
         assert any(line.startswith("step 2") for line in process.stdout)
         before = (tmp_path / "run" / "config.json").read_bytes()

@@ -1,4 +1,4 @@
-"""The review page: who gets in, what it serves, that a decision is on disk before its answer, and the page itself."""
+"""The review page: access, answers, decisions on disk before the answer, and the page in a browser."""
 
 import contextlib
 import csv
@@ -27,7 +27,7 @@ from PIL import Image
 
 @pytest.fixture
 def folder(pairs_dir, tmp_path):
-    """The dolls, one of them a TIFF that no browser shows, one with a name that is no fit for a page."""
+    """The dolls, one of them a TIFF that no browser shows, one with a name that a page must escape."""
     copy = shutil.copytree(pairs_dir, tmp_path / "dolls")
     (copy / "pairs.csv").unlink(missing_ok=True)
     for path in copy.glob("human/00001.*"):
@@ -55,7 +55,7 @@ class ReviewServer(Server):
         super().__init__(command("review", folder, *arguments))
 
     def ask(self, path, body=None, host=None, base=None):
-        """Status, headers and bytes."""
+        """Returns status, headers and bytes."""
         url = (base or self.address) + path
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(url, data, {"Content-Type": "application/json"} if data else {})
@@ -121,7 +121,7 @@ def test_decisions_survive_curate(folder):
     assert cells(folder, "00006") == ("1", "tiny", ""), "what curate wrote meanwhile is taken over"
 
 
-def test_what_somebody_else_changed_is_not_undone(folder):
+def test_a_change_by_another_program_is_not_undone(folder):
     review = Review(folder)
     review.decide("00000", "other")
     other = Listing(folder)
@@ -173,7 +173,7 @@ def test_only_the_token_gets_in(server):
         socket.create_connection(("127.0.0.2", int(base.split(":")[2])), timeout=5)
 
 
-def test_another_name_for_this_machine_is_refused(server):
+def test_another_name_for_this_machine_is_rejected(server):
     port = server.address.split(":")[2].split("/")[0]
     for host in ("evil.example", f"evil.example:{port}", "127.0.0.1.evil.example", "localhost.evil.example"):
         assert server.ask("state", host=host)[0] == 403, host
@@ -208,7 +208,7 @@ def test_pictures_come_from_the_list_alone(server, folder):
         status, _, content = server.ask(path)
         assert status in (403, 404), path
         assert b"secret" not in content
-    # A list may name any file; what is no picture is not shown.
+    # A list may name any file; only pictures are shown.
     (folder / "pairs.csv").write_text("id,human,article\na,secret.txt,../../../../../etc/passwd\nb,,human\n")
     for path in ("human?id=a", "article?id=a", "human?id=b", "article?id=b"):
         assert server.ask(f"picture/{path}")[0] == 404
@@ -226,7 +226,7 @@ def test_a_decision_is_on_disk_before_its_answer(server, folder):
     assert [json.loads(server.ask("state")[2])[k] for k in ("undo",)] == [2]
 
 
-def test_bad_requests_are_told_why(server, folder):
+def test_bad_requests_are_answered_with_the_reason(server, folder):
     for body, status, text in (
         ({"id": "00000", "decision": "ugly"}, 400, "decision: expected one of"),
         ({"id": "nobody", "decision": "keep"}, 409, "no longer in pairs.csv"),
@@ -251,7 +251,7 @@ def ask_in_vain(server):
 def test_a_killed_server_loses_nothing(folder):
     server = ReviewServer(folder)
     server.decide("00000", "from_behind")
-    # Asked and killed at once: the list is the old one or the new one, never a part.
+    # A request and a kill at once: the list is the old one or the new one, never a part.
     racing = threading.Thread(target=ask_in_vain, args=(server,))
     racing.start()
     server.stop(signal.SIGKILL)
@@ -265,7 +265,7 @@ def test_a_killed_server_loses_nothing(folder):
     assert again.stop()[0] == 0
 
 
-def test_ctrl_c_ends_it_and_says_what_was_done(server, folder):
+def test_ctrl_c_ends_it_with_a_summary(server, folder):
     server.decide("00000", "keep")
     server.decide("00001", "other")
     code, out, err = server.stop()
@@ -296,7 +296,7 @@ def test_without_flask_it_says_what_to_install(folder):
 
 @pytest.fixture
 def page(browser):
-    """A page that must not complain and must not be made to open a dialog."""
+    """A page that collects errors and opened dialogs in `complaints`."""
     opened = browser.new_page(viewport={"width": 1200, "height": 850})
     complaints = []
     opened.on("console", lambda message: complaints.append(message.text))
@@ -312,7 +312,7 @@ def shown(page):
 
 
 def until(page, script):
-    """Waits without evaluating text in the page, which its policy forbids."""
+    """Waits until a script is true. The page's policy forbids evaluating text inside it."""
     for _ in range(200):
         if page.evaluate(script):
             return
@@ -350,7 +350,7 @@ def test_the_keys(page, server, folder):
     press(page, "u", "00006: undone")
     assert shown(page) == ("00006", "", "5 of 8 decided, 3 left out")
     assert cells(folder, "00006") == ("", "", "")
-    # Undo is the server's: it outlives the page.
+    # The server keeps the undo list, so it outlives the page.
     page.reload()
     page.wait_for_selector("#undo:enabled")
     assert shown(page)[0] == HOSTILE, "the first that is undecided"
@@ -380,7 +380,7 @@ def test_the_buttons_and_the_filter(page, server, folder):
     assert page.complaints == []
 
 
-def test_the_page_says_when_a_decision_is_not_saved(page, folder):
+def test_the_page_shows_that_a_decision_is_not_saved(page, folder):
     server = ReviewServer(folder)
     page.goto(server.address)
     until(page, "document.getElementById('id').textContent")

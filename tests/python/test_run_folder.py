@@ -67,7 +67,7 @@ def test_an_objective_that_is_on_has_its_own_key(pairs, tmp_path):
         assert all(line[key] > 0 for key in extra)
         total = sum(weight * line[f"loss/generator/{name}"] for name, weight in weights.items())
         assert line["loss/generator"] == pytest.approx(total, rel=1e-4)
-    # In the first step and every second one from there.
+    # In the first step and every second one after it.
     assert [line["loss/discriminator/r1"] > 0 for line in made.stats] == [True, False, True]
 
 
@@ -103,7 +103,7 @@ def test_a_sample_grid_shows_the_pairs_on_its_edges(pairs, tmp_path):
     assert len({*people, *targets}) == 5, "the targets are articles of others"
 
 
-def test_the_checkpoint_says_what_it_is_of(run):
+def test_the_entries_and_tensors_of_a_checkpoint(run):
     entries, arrays = read_tensors(only(run.path / "checkpoints"))
     assert all(len(entries.pop(name)) == 32 for name in ("checksum", "data"))
     assert json.loads(entries.pop("monitor"))["best"] is None

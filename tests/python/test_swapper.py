@@ -9,7 +9,7 @@ from helpers import random_picture, refusal, same_swap, with_mask
 from PIL import Image
 
 
-def test_a_swapper_knows_what_it_is(swapper, run):
+def test_the_attributes_of_a_swapper(swapper, run):
     assert swapper.config == run.config
     assert (swapper.path, swapper.step) == (run.snapshots[-1], 4)
     assert repr(swapper) == f'Swapper("{swapper.path}", step 4)'
@@ -40,7 +40,7 @@ def test_paths_arrays_and_pil_pictures_give_the_same_swap(swapper, pairs):
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "L", "P", "1", "CMYK", "I;16"])
 def test_a_pil_picture_means_what_its_file_means(swapper, pairs, tmp_path, mode):
-    """Transparency lies on white and 16 bits become 8, whether Pillow or the core opened the file."""
+    """Transparency is blended with white and 16 bits become 8, whether Pillow or the core opens the file."""
     if mode == "I;16":
         picture = Image.fromarray(np.random.default_rng(4).integers(0, 1 << 16, (64, 64), dtype=np.uint16))
     elif mode in ("RGBA", "LA"):
@@ -66,7 +66,7 @@ def test_a_swap_has_the_photos_own_size(swapper, pairs, size):
 
 
 def blended(photo, swap):
-    """mask * paint + (1 - mask) * photo, rounded."""
+    """Computes mask * paint + (1 - mask) * photo, rounded."""
     mask = swap.mask[..., None].astype(int)
     return ((mask * swap.paint + (255 - mask) * photo.astype(int) + 127) // 255).astype(np.uint8)
 
@@ -74,7 +74,7 @@ def blended(photo, swap):
 @pytest.mark.parametrize(("size", "cut"), [((64, 64), 0), ((75, 121), 23)])
 def test_the_mask_decides_between_photo_and_paint(run, pairs, tmp_path, size, cut):
     photo = random_picture(*size)
-    # The networks see the middle square.
+    # The networks read the middle square.
     inside = np.zeros(size, dtype=bool)
     inside[:, cut : size[1] - cut] = True
     arguments = (photo, pairs[0].article, pairs[1].article)
