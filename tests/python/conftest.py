@@ -8,12 +8,12 @@ import sys
 # Networks this small lose more time to waiting for each other's threads than they gain, tenfold on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# After that: the threads are counted when libtorch is loaded.
+# Imported after that, since libtorch counts threads when it loads.
 import cagan
 import pytest
 from cagan.cli import main
 
-# A job in the background starts with SIGINT ignored, and its children inherit that: the tests send it.
+# A background job and its children ignore SIGINT, which some tests send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest.register_assert_rewrite("helpers", "twins")
