@@ -30,7 +30,7 @@ import numpy as np
 from cagan.evaluation import listed, swapped
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "python"))
-from conftest import read_tensors
+from helpers import read_tensors
 
 SIZE = [64, 32]
 BASE = {

@@ -1,4 +1,4 @@
-"""Record what the PyTorch twin computes for weights and pictures that a formula gives: `make golden`."""
+"""Records values of the PyTorch twin for weights and pictures that a formula gives: `make golden`."""
 
 import json
 import sys
@@ -17,20 +17,20 @@ PRESETS = {"vasily": {"width": 8, "image_size": [64, 32]}, "paper": {"width": 8,
 
 
 def wave(shape, scale, shift):
-    """scale * sin(0.37 * k + shift) for k = 0, 1, ..., as in tests/core/golden.rs."""
+    """Returns scale * sin(0.37 * k + shift) for k = 0, 1, ..., as in tests/core/golden.rs."""
     k = torch.arange(torch.Size(shape).numel(), dtype=torch.float64)
     return (scale * torch.sin(0.37 * k + shift)).float().reshape(shape)
 
 
 def fill(network):
-    """Every parameter by the formula, numbered in the order of the names."""
+    """Fills every parameter by the formula, numbered in the order of the names."""
     with torch.no_grad():
         for n, (name, parameter) in enumerate(sorted(network.named_parameters())):
             parameter.copy_(wave(parameter.shape, 0.3, n) + float(name.endswith("norm.weight")))
 
 
 def record(preset, overrides):
-    """Every 97th value of the twin's outputs, computed in float64."""
+    """Returns every 97th value of the twin's outputs, computed in float64."""
     config = cagan.Config(preset, **overrides).to_dict()
     twin = Twin(config)
     fill(twin.generator)
@@ -58,7 +58,7 @@ def record(preset, overrides):
 
 
 def main():
-    """Write values.json."""
+    """Writes values.json."""
     recorded = {
         "torch": torch.__version__,
         "presets": {preset: record(preset, overrides) for preset, overrides in PRESETS.items()},

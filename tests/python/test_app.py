@@ -1,6 +1,5 @@
-"""The app in a real browser: what is uploaded or picked is swapped as `Swapper.swap` does; nothing stays or leaves."""
+"""The app in a real browser: swaps as `Swapper.swap` does, no file kept, no other machine asked."""
 
-import io
 import json
 import os
 import re
@@ -13,11 +12,10 @@ import urllib.request
 import cagan
 import numpy as np
 import pytest
-from conftest import refusal
+from helpers import Server, read_png, refusal
 from PIL import Image
-from test_review import browser  # noqa: F401  # a fixture
 
-# Runs the command and tells every address beyond this machine that anything asks for.
+# Runs the command and prints every address of another machine that it asks for.
 PROGRAM = """
 import sys
 
@@ -33,37 +31,24 @@ main()
 """
 
 
-class Server:
-    """`cagan app` in a process of its own, its temporary files in a folder of its own."""
+class App(Server):
+    """`cagan app` with its temporary files in a folder of its own."""
 
     def __init__(self, folder, *arguments):
         self.folder = folder
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, "app", *map(str, arguments), "--no-browser"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "TMPDIR": str(folder)},
-        )
-        self.address = self.process.stdout.readline().strip()
-        assert self.address, self.process.stderr.read()
-
-    def stop(self, how=signal.SIGINT):
-        self.process.send_signal(how)
-        out, err = self.process.communicate(timeout=30)
-        return self.process.returncode, out, err
+        command = [sys.executable, "-c", PROGRAM, "app", *map(str, arguments)]
+        super().__init__(command, env={**os.environ, "TMPDIR": str(folder)})
 
 
 @pytest.fixture(scope="module")
 def server(run, pairs_dir, tmp_path_factory):
-    started = Server(tmp_path_factory.mktemp("app"), run.path, "--pairs", pairs_dir)
+    started = App(tmp_path_factory.mktemp("app"), run.path, "--pairs", pairs_dir)
     yield started
-    started.process.kill()
-    started.process.communicate()
+    started.kill()
 
 
 @pytest.fixture
-def page(browser, server):  # noqa: F811
+def page(browser, server):
     """The page, which must not ask for anything elsewhere."""
     opened = browser.new_page(viewport={"width": 1300, "height": 1000})
     asked = []
@@ -89,13 +74,11 @@ def shown(page, name):
     page.wait_for_selector(f"#{name} img", timeout=60_000)
     with urllib.request.urlopen(page.get_attribute(f"#{name} img", "src"), timeout=30) as answer:
         content = answer.read()
-    with Image.open(io.BytesIO(content)) as picture:
-        assert picture.format == "PNG"
-        return np.asarray(picture)
+    return read_png(content)
 
 
-def test_what_is_uploaded_is_swapped_to_the_byte(page, server, run, pairs, tmp_path):
-    # A photo larger than the networks', as a camera turns it, with a name that is no HTML.
+def test_an_upload_is_swapped_to_the_byte(page, server, run, pairs, tmp_path):
+    # A photo larger than the networks' input, with an EXIF orientation, with a name that would be broken HTML.
     exif = Image.Exif()
     exif[0x0112] = 6
     photo = tmp_path / "<b>&.jpg"
@@ -109,7 +92,7 @@ def test_what_is_uploaded_is_swapped_to_the_byte(page, server, run, pairs, tmp_p
     assert np.array_equal(shown(page, "swapped"), swap.image)
     assert np.array_equal(shown(page, "mask"), swap.mask)
     assert np.array_equal(shown(page, "paint"), swap.paint)
-    # What the button downloads is the same picture.
+    # The button downloads the same picture.
     with page.expect_download() as download:
         page.click("#swapped [aria-label=Download], #swapped a[download]")
     with Image.open(download.value.path()) as picture:
@@ -117,7 +100,7 @@ def test_what_is_uploaded_is_swapped_to_the_byte(page, server, run, pairs, tmp_p
     assert any(server.folder.rglob("*.jpg")), "uploads lie in the server's own folder"
 
 
-def test_what_is_picked_is_swapped(page, run, pairs):
+def test_a_picked_pair_is_swapped(page, run, pairs):
     for gallery, number, names in (("people", 2, ("human", "worn")), ("articles", 5, ("target",))):
         page.wait_for_selector(f"#{gallery} button img")
         page.locator(f"#{gallery} button:has(img)").nth(number).click()
@@ -129,7 +112,7 @@ def test_what_is_picked_is_swapped(page, run, pairs):
     assert np.array_equal(shown(page, "swapped"), swap.image)
 
 
-def test_what_is_wrong_is_said(page, pairs, tmp_path):
+def test_errors_are_shown_on_the_page(page, pairs, tmp_path):
     upload(page, "human", pairs[0].human_path)
     page.click("#go")
     page.wait_for_selector("text=worn: expected a picture, got none")
@@ -143,7 +126,7 @@ def test_what_is_wrong_is_said(page, pairs, tmp_path):
     assert "cagan-app" not in page.inner_text("body"), "no path of the server's"
 
 
-def test_large_uploads_are_refused(server):
+def test_large_uploads_fail(server):
     boundary, size = "xx", (32 << 20) + 1000
     head = f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'.encode()
     body = head + bytes(size) + f"\r\n--{boundary}--\r\n".encode()
@@ -165,8 +148,8 @@ def test_files_of_the_machine_are_not_served(server, run):
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_nothing_stays_and_nobody_is_told(run, tmp_path, how):
-    server = Server(tmp_path, run.path)
+def test_no_file_stays_and_no_address_is_asked(run, tmp_path, how):
+    server = App(tmp_path, run.path)
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", server.address)
     assert any(tmp_path.iterdir())
     with urllib.request.urlopen(server.address, timeout=30) as answer:

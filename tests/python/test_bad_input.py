@@ -1,4 +1,4 @@
-"""What a user can get wrong: the right exception, what was expected, what came and where, and nothing saved is lost."""
+"""Wrong arguments and files: the exception, the value expected, the value given, the place; no saved file is lost."""
 
 import json
 import os
@@ -11,12 +11,12 @@ from pathlib import Path
 import cagan
 import numpy as np
 import pytest
-from conftest import contents, read_tensors, refusal, write_tensors
+from helpers import contents, read_tensors, refusal, write_tensors
 
 
 @pytest.fixture
 def snapshot(run, tmp_path):
-    """A snapshot, to be spoilt."""
+    """A snapshot that a test may change."""
     return Path(shutil.copy(run.snapshots[-1], tmp_path / "snapshot.safetensors"))
 
 
@@ -33,7 +33,7 @@ def test_numbers(name, value):
 
 
 @pytest.mark.parametrize("name", ["learning_rate", "adam_epsilon"])
-def test_what_must_be_above_zero(name):
+def test_numbers_above_zero(name):
     refusal(ValueError, lambda: cagan.Config("smoke", **{name: 0}), f"{name}: expected above 0", "got 0")
 
 
@@ -96,11 +96,11 @@ def test_unknown_names_bring_the_nearest():
         refusal(ValueError, lambda text=text: cagan.Config.from_json(text), "expected ", "got ")
 
 
-def test_a_device_that_is_not_there(pairs, run, tmp_path):
+def test_unknown_devices(pairs, run, tmp_path):
     devices = cagan.info()["cuda_devices"]
     device = f"cuda:{devices}"
     parts = ("device: expected a CUDA device", f"`{device}`", f"finds {devices}")
-    # A config may name another machine's device; to use it is another thing.
+    # A config may name a device of another machine; only its use fails.
     config = cagan.Config("smoke", device=device)
     refusal(RuntimeError, lambda: cagan.train(pairs, tmp_path / "run", config, progress=False), *parts)
     refusal(RuntimeError, lambda: cagan.Swapper(run.path, device), *parts)
@@ -109,7 +109,7 @@ def test_a_device_that_is_not_there(pairs, run, tmp_path):
 
 
 @pytest.mark.skipif(cagan.info()["cuda_devices"] > 0, reason="there is CUDA here")
-def test_cuda_where_there_is_none(pairs, tmp_path):
+def test_cuda_without_a_gpu(pairs, tmp_path):
     call = partial(cagan.train, pairs, tmp_path / "run", "smoke", device="cuda", progress=False)
     refusal(RuntimeError, call, "device: expected a CUDA device for `cuda`", "finds 0")
 
@@ -129,7 +129,7 @@ def test_cuda_where_there_is_none(pairs, tmp_path):
         (ValueError, {"precision": "bf16"}, ['precision ("fp32" there, "bf16" here)']),
     ],
 )
-def test_a_refused_call_leaves_the_run_as_it_was(pairs, used, kind, overrides, parts):
+def test_a_call_that_fails_leaves_the_run_as_it_was(pairs, used, kind, overrides, parts):
     before = contents(used)
     refusal(kind, lambda: cagan.train(pairs, used, "smoke", steps=6, progress=False, **overrides), *parts)
     assert contents(used) == before
@@ -169,7 +169,7 @@ def test_a_file_in_the_way(pairs, tmp_path):
         with pytest.raises(OSError) as caught:
             cagan.train(pairs, run_dir, "smoke", steps=1, progress=False)
         assert str(caught.value.filename).startswith(str(run_dir))
-        # As Python words it itself: `[Errno 20] Not a directory: 'file/samples'`.
+        # Python's own message: `[Errno 20] Not a directory: 'file/samples'`.
         assert f"'{caught.value.filename}'" in str(caught.value)
         assert "PosixPath" not in str(caught.value)
         assert "os error" not in str(caught.value)
@@ -225,7 +225,7 @@ def test_a_flipped_header(snapshot, place):
     refusal(ValueError, lambda: cagan.Swapper(snapshot), snapshot)
 
 
-def test_a_header_that_promises_the_moon(snapshot):
+def test_a_header_with_huge_shapes(snapshot):
     snapshot.write_bytes(struct.pack("<Q", 2**63) + snapshot.read_bytes()[8:])
     refusal(ValueError, lambda: cagan.Swapper(snapshot), snapshot, "expected a whole safetensors file")
 
@@ -256,8 +256,8 @@ def test_a_snapshot_with_another_header(snapshot, changes, parts):
     refusal(ValueError, lambda: cagan.Swapper(snapshot), snapshot, *parts)
 
 
-def test_what_the_helpers_write_is_a_snapshot(snapshot):
-    """The refusals above are of what was changed, not of how it was written."""
+def test_a_snapshot_written_by_the_helpers_is_valid(snapshot):
+    """Checks that the tests above fail because of the changed entry, not because of the helper."""
     entries, arrays = read_tensors(snapshot)
     write_tensors(snapshot, entries, arrays)
     assert cagan.Swapper(snapshot).step == 4

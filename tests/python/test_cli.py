@@ -1,4 +1,4 @@
-"""The command line: it does what the Python face does, and a mistake is a line, not a traceback."""
+"""The command line: it gives the results of the Python functions, and a mistake is one line, not a traceback."""
 
 import json
 import os
@@ -12,39 +12,13 @@ from pathlib import Path
 import cagan
 import numpy as np
 import pytest
-from cagan.cli import cli, main
-from conftest import contents
-from PIL import Image
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Runs the command as the installed script does: (exit code, output, errors)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["cagan", *map(str, arguments)])
-        code = 0
-        capsys.readouterr()
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return code, out, err
-
-    return call
-
-
-def read(path):
-    with Image.open(path) as picture:
-        assert picture.format == "PNG"
-        return np.asarray(picture)
+from cagan.cli import cli
+from helpers import contents, read_png
 
 
 def assert_saved(swap, path):
-    assert np.array_equal(read(path), swap.image)
-    assert np.array_equal(read(path.with_suffix(".alpha.png")), swap.mask)
+    assert np.array_equal(read_png(path), swap.image)
+    assert np.array_equal(read_png(path.with_suffix(".alpha.png")), swap.mask)
 
 
 def test_the_installed_script(tmp_path):
@@ -67,7 +41,7 @@ def test_train(call, pairs_dir, run, tmp_path):
     assert out.split() == [str(made.snapshots[-1]), str(made.samples[-1])]
     assert made.config == run.config
     assert [line["loss/generator"] for line in made.stats] == [line["loss/generator"] for line in run.stats]
-    # The same call again: there is nothing to do.
+    # The same call again does nothing.
     before = contents(tmp_path)
     assert call(*arguments) == (0, out, "")
     assert contents(tmp_path) == before
@@ -143,7 +117,7 @@ def test_train_takes_every_setting(call, pairs_dir, tmp_path):
         "precision": "fp32",
         "cuda_graph": False,
     }
-    # The published networks have no use for these.
+    # The published networks do not use these.
     ours = {"warp_weight": 0.25, "bending_weight": 0.75, "place_after": 8, "judge_after": 16, "withhold_worn": 0.5}
     ours |= {"mask_cut": 0.625}
     assert sorted([*settings, *ours]) == sorted(setting["name"] for setting in cagan._cagan.settings())
@@ -274,7 +248,7 @@ def test_json_is_one_line_that_a_script_can_read(call, pairs_dir, tmp_path):
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_words_are_completed(shell):
+def test_shells_complete_words(shell):
     script = Path(sys.executable).with_name("cagan")
 
     def ask(**more):
@@ -287,7 +261,7 @@ def test_words_are_completed(shell):
     assert "paper" in ask(_CAGAN_COMPLETE=f"{shell}_complete", **words)
 
 
-def test_a_command_that_is_stopped_says_so(pairs_dir, tmp_path):
+def test_a_stopped_command_exits_with_the_signals_code(pairs_dir, tmp_path):
     script = Path(sys.executable).with_name("cagan")
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
         run_dir = tmp_path / str(code)
@@ -353,7 +327,7 @@ def test_help_of_the_others_shows_the_cores_defaults(call, tmp_path):
 
 
 def one_line(err, *parts):
-    """Whether the errors are one line that begins with `error: ` and has all the parts."""
+    """Checks that the errors are one line that begins with `error: ` and contains all parts."""
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     for part in parts:
@@ -428,7 +402,7 @@ def test_mistakes_in_other_commands(call, run, pairs, tmp_path):
         (["tarin"], ["tarin"]),
     ],
 )
-def test_mistakes_in_the_words(call, arguments, parts, tmp_path, monkeypatch):
+def test_mistakes_in_words_and_options(call, arguments, parts, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, err = call(*arguments)
     assert (code, out) == (2, "")

@@ -1,4 +1,4 @@
-"""Curation: what is found among drawn pictures with planted faults, and what happens to the user's pairs.csv."""
+"""Curation: the faults found among drawn pictures, the report, and the changes to the user's pairs.csv."""
 
 import csv
 import json
@@ -6,21 +6,19 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 
 import cagan
 import numpy as np
 import pytest
 from cagan.listing import Listing
-from conftest import contents
+from helpers import HOSTILE, command, contents
 from PIL import Image, ImageDraw, ImageOps
 
 NAMES = list(cagan._cagan.curation_reasons())
-HOSTILE = '"><img src=x onerror=alert(1)>'
 
 
 def photo(seed, colour=(190, 30, 40), side=160):
-    """A person in that colour before waves of grey."""
+    """Draws a person in that colour before waves of grey."""
     draw = np.random.default_rng(seed)
     y, x = np.mgrid[0:1:160j, 0:1:120j]
     waves = sum(np.sin(draw.uniform(3, 25) * x + draw.uniform(3, 25) * y + draw.uniform(0, 6)) for _ in range(4))
@@ -31,7 +29,7 @@ def photo(seed, colour=(190, 30, 40), side=160):
 
 
 def packshot(seed, colour=(190, 30, 40)):
-    """A garment on white whose outline and stripes come from the seed."""
+    """Draws a garment on white; the seed chooses its outline and stripes."""
     draw = np.random.default_rng(1000 + seed)
     picture = Image.new("RGB", (120, 160), "white")
     pen = ImageDraw.Draw(picture)
@@ -48,7 +46,7 @@ COLOURS = [(190, 30, 40), (30, 60, 190), (20, 130, 60), (220, 170, 20), (120, 40
 
 
 class Folder:
-    """A folder of pairs under construction."""
+    """A folder to which a test adds pairs."""
 
     def __init__(self, path):
         self.path = path
@@ -207,7 +205,7 @@ def test_own_columns_decisions_and_encoding_stay(folder):
     assert text.startswith(b"\xef\xbb\xbf")
     assert text.decode("utf-8-sig").split("\r\n") == [
         "note,id,article,human,split,reason,exclude,reviewed,group",
-        # `kept` was decided by hand: it stays, and the open pair repeats it.
+        # `kept` was reviewed: it stays, and the pair that is not reviewed is its duplicate.
         '"größer, ""rot""",a,article/good0.png,human/good0.png,train,duplicate,1,,a',
         "=1+1,b,article/good1.png,human/good1.png,val,from_behind;other,1,,",
         " spaces ,c,article/good2.png,human/good2.png,,,1,,",
@@ -250,7 +248,7 @@ def test_groups_of_the_user_are_merged(folder):
         ("id,human,article\n", "expected pairs, got none"),
     ],
 )
-def test_a_broken_list_is_refused_with_its_place(folder, text, message):
+def test_a_broken_list_fails_with_its_line(folder, text, message):
     write(folder, text)
     before = contents(folder.path)
     with pytest.raises(ValueError, match=re.escape(message)):
@@ -258,13 +256,13 @@ def test_a_broken_list_is_refused_with_its_place(folder, text, message):
     assert contents(folder.path) == before
 
 
-def test_other_bytes_than_utf_8_are_refused(folder):
+def test_other_bytes_than_utf_8_fail(folder):
     (folder.path / "pairs.csv").write_bytes("id,human,article\na,größe,c\n".encode("latin-1"))
     with pytest.raises(ValueError, match="line 2: expected UTF-8"):
         folder.curate()
 
 
-def test_a_list_that_somebody_else_wrote_meanwhile_is_not_overwritten(folder, monkeypatch):
+def test_a_list_that_another_program_wrote_meanwhile_is_not_overwritten(folder, monkeypatch):
     inspect = cagan._cagan.inspect
     text = "id,human,article,mine\na,human/good0.png,article/good0.png,1\n"
 
@@ -304,7 +302,7 @@ def test_a_link_stays_a_link(folder, tmp_path_factory):
     assert real.stat().st_mode & 0o777 == 0o640
 
 
-def test_folders_that_are_none(tmp_path):
+def test_folders_without_pairs(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such folder"):
         cagan.curate(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match=re.escape("`<id>_5`, or `pairs.csv`")):
@@ -319,7 +317,7 @@ def test_folders_that_are_none(tmp_path):
 
 
 def test_other_layouts_are_curated_and_then_trained_on(tmp_path):
-    """What curate writes is what Pairs reads, also with rows that lack a side."""
+    """Pairs reads the list that curate writes, also with rows that lack a side."""
     for split in ("train", "test"):
         for k in range(4):
             for side, draw in (("image", photo), ("cloth", packshot)):
@@ -366,7 +364,7 @@ def test_every_threshold_is_documented():
 
 
 def test_the_report_is_one_file_and_names_are_text(tmp_path):
-    # On a file system no name holds a slash; in a list it may.
+    # A file name holds no slash; a name in a list may.
     folder = Folder(tmp_path)
     name = HOSTILE
     folder.add(name, photo(0, (128, 128, 128)), packshot(0, COLOURS[1]))
@@ -406,20 +404,18 @@ def test_a_long_report_says_what_it_shows(folder, monkeypatch):
 # The command line
 
 
-def cli(*arguments, **options):
-    program = "from cagan.cli import main; main()"
-    command = [sys.executable, "-W", "error", "-c", program, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+def run(*arguments):
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=120)
 
 
 def test_the_command_line_prints_counts(folder):
     folder.add("again", photo(0, COLOURS[0]), packshot(24, COLOURS[0]))
-    done = cli("curate", folder.path)
+    done = run("curate", folder.path)
     assert done.returncode == 0, done.stderr
     lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()[:4]]
     assert lines == [["5", "kept"], ["1", "left out"], ["1", "duplicate"], ["1", "groups"]]
     assert done.stdout.splitlines()[4:] == [str(folder.path / "pairs.csv"), str(folder.path / "curation.html")]
-    done = cli("curate", folder.path, "--json", "--no-report", "--min-side", 64)
+    done = run("curate", folder.path, "--json", "--no-report", "--min-side", 64)
     assert json.loads(done.stdout) == {
         "pairs": 6,
         "kept": 5,
@@ -430,8 +426,8 @@ def test_the_command_line_prints_counts(folder):
         "report": None,
     }
     for option in cagan._cagan.curation_options():
-        assert "--" + option["name"].replace("_", "-") in cli("curate", "--help").stdout
-    done = cli("curate", folder.path, "--min-plain", 3)
+        assert "--" + option["name"].replace("_", "-") in run("curate", "--help").stdout
+    done = run("curate", folder.path, "--min-plain", 3)
     assert (done.returncode, done.stderr) == (1, "error: min_plain: expected between 0 and 1, got 3\n")
 
 

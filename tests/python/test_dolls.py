@@ -1,4 +1,4 @@
-"""Dolls through the Python face: pairs, true swaps, masks, and the same bytes from the same seed."""
+"""Dolls in Python: pairs, true swaps, masks, and the same bytes from the same seed."""
 
 import csv
 import os
@@ -10,13 +10,10 @@ import cagan
 import numpy as np
 import pytest
 from cagan.evaluation import listed
+from helpers import contents
 from PIL import Image
 
 SIZE = (48, 32)
-
-
-def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def picture(path, mode):
@@ -44,7 +41,7 @@ def test_a_set_holds_pairs_swaps_masks_and_a_list(dolls):
     assert set(rows) < set(product(ids, ids)) - set(zip(ids, ids))
     swaps = {f"{human}__{target}{end}" for human, target in rows for end in (".png", ".alpha.png")}
     assert {path.name for path in (dolls / "swaps").iterdir()} == swaps | {"list.csv"}
-    # What `cagan swap --list` makes of it.
+    # `cagan swap --list` reads the same rows.
     found = listed(dolls / "swaps" / "list.csv", pairs)
     assert [(human.id, target.id) for human, target in found] == rows
 
@@ -60,7 +57,7 @@ def test_a_swap_changes_the_mask_and_nothing_else(dolls):
         assert mask.shape == SIZE
         changed = (human != swap).any(axis=2)
         assert not (changed & (mask == 0)).any()
-        # Different articles: most of what is theirs has changed, and neither is everywhere.
+        # Different articles: most of their pixels differ, and neither covers the whole picture.
         assert changed[mask == 255].mean() > 0.6
         assert 0.02 < (mask == 255).mean() < 0.6
 
@@ -88,7 +85,7 @@ def test_the_same_bytes_again_and_on_any_number_of_threads(dolls, tmp_path):
     assert not set(contents(tmp_path / "other").values()) & set(contents(dolls).values())
 
 
-def test_how_many_swaps(tmp_path):
+def test_the_number_of_swaps(tmp_path):
     def swaps(name, **settings):
         cagan.dolls(tmp_path / name, size=16, **settings)
         return len(list((tmp_path / name / "swaps").glob("*.alpha.png")))
@@ -97,7 +94,7 @@ def test_how_many_swaps(tmp_path):
     assert contents(tmp_path / "default") == contents(tmp_path / "one")
     assert swaps("all", count=3, swaps=2) == 6
     assert swaps("single", count=1) == swaps("none", count=3, swaps=0) == 0
-    # No folder, and no list that names nothing.
+    # Without swaps there is no folder `swaps` and no list.
     assert {path.name for path in (tmp_path / "none").iterdir()} == {"human", "article"}
     assert contents(tmp_path / "none").items() < contents(tmp_path / "one").items()
 
@@ -111,8 +108,26 @@ def test_how_many_swaps(tmp_path):
         ({"count": 3, "swaps": 10**9}, "swaps: expected at most 2, the other articles of 3 pairs, got 1000000000"),
     ],
 )
-def test_impossible_swaps(tmp_path, arguments, text):
+def test_impossible_numbers_of_swaps(tmp_path, arguments, text):
     with pytest.raises(ValueError) as caught:
         cagan.dolls(tmp_path / "dolls", **arguments)
     assert str(caught.value) == text
     assert not (tmp_path / "dolls").exists()
+
+
+def test_dolls_depend_on_their_seed(tmp_path):
+    sets = {
+        name: cagan.dolls(tmp_path / name, count=count, seed=seed, size=(48, 32))
+        for name, count, seed in (("a", 3, 7), ("b", 5, 7), ("c", 3, 8), ("d", 3, None), ("e", 3, 0))
+    }
+    assert [len(pairs) for pairs in sets.values()] == [3, 5, 3, 3, 3]
+    assert sets["a"][0].human.shape == sets["a"][0].article.shape == (48, 32, 3)
+
+    def pictures(name):
+        return [pair.human.tobytes() + pair.article.tobytes() for pair in sets[name]][:3]
+
+    assert pictures("a") == pictures("b")
+    assert pictures("d") == pictures("e")
+    assert not set(pictures("a")) & set(pictures("c"))
+    assert len(set(pictures("a"))) == 3
+    assert cagan.dolls(tmp_path / "f", count=1)[0].human.shape == (128, 96, 3)

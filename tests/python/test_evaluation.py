@@ -1,7 +1,5 @@
-"""`cagan.evaluate` against what can be said without a model, against recorded figures, and the demo that ends so."""
+"""`cagan.evaluate` against values known without a model and against recorded figures; the demo, which ends with it."""
 
-import doctest
-import inspect
 import json
 import math
 import shutil
@@ -14,9 +12,8 @@ import numpy as np
 import pytest
 from cagan.demo import demo
 from cagan.evaluation import Swapped, baselines
-from conftest import refusal
+from helpers import refusal, run_examples, with_mask
 from PIL import Image
-from test_face import with_mask
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +25,7 @@ def dolls(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def masked(tmp_path_factory):
-    """Dolls with a folder of regions, which here are the true masks; their true swaps are not in the way."""
+    """Dolls with a folder of regions: the true masks. The true swaps are moved to `truth`."""
     folder = tmp_path_factory.mktemp("masked")
     cagan.dolls(folder, count=9, seed=6, size=(128, 96), swaps=1)
     (folder / "mask").mkdir()
@@ -39,7 +36,7 @@ def masked(tmp_path_factory):
 
 
 def true_swaps(dolls):
-    """Human, true swap and where they may differ, of each row, by Pillow alone."""
+    """Yields human, true swap and mask of each row, read by Pillow alone."""
     for line in sorted((dolls / "swaps" / "list.csv").read_text().splitlines()[1:]):
         name = "__".join(line.split(","))
         human = np.asarray(Image.open(dolls / "human" / f"{name.split('__')[0]}.png"), float)
@@ -49,17 +46,17 @@ def true_swaps(dolls):
 
 
 def patchwork(human, worn, target):
-    """A swap that is nothing in particular: bands of human, target and worn article, by whole numbers alone."""
+    """Makes an arbitrary swap from integers: bands of human, target and worn article."""
     rows, columns = np.indices(human.shape[:2])
     mask = ((rows * 5 + columns * 3 + int(human[64, 48, 0])) % 256).astype(np.uint8)
     articles = np.where((rows // 16 % 2 == 0)[..., None], target, worn)
     image = np.where(mask[..., None] > 100, articles, human)
-    # Half of them tell where the garment is apart from what they repaint.
+    # Half of the swaps have a located mask beside the mask they repaint.
     located = None if human[64, 48, 1] % 2 else 255 - mask
     return SimpleNamespace(image=image, mask=mask, located=located)
 
 
-# What the project's scoring script, a program of its own, prints to nine places for the pictures of `patchwork`.
+# Printed to nine places by the project's scoring script, an independent program, for the pictures of `patchwork`.
 RECORDED = {
     64: {
         "mask_auc": 0.492655767,
@@ -116,9 +113,7 @@ def test_the_scales_ends_are_where_theory_puts_them(masked):
 
 def test_the_example_of_baselines_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    test = doctest.DocTestParser().get_doctest(inspect.getdoc(baselines), {}, "baselines", None, None)
-    assert len(test.examples) > 5
-    assert doctest.DocTestRunner(verbose=False).run(test).failed == 0
+    assert run_examples("baselines", baselines) > 5
 
 
 def test_a_located_mask_comes_first(masked):
@@ -137,7 +132,7 @@ def test_a_located_mask_comes_first(masked):
     assert scores["mask/area"] == pytest.approx(area)
 
 
-def test_a_photo_left_alone_scores_as_such(run, dolls, tmp_path):
+def test_the_scores_of_an_unchanged_photo(run, dolls, tmp_path):
     scores = cagan.evaluate(with_mask(run, tmp_path / "nothing.safetensors", -1e4), dolls)
     rows = list(true_swaps(dolls))
     assert scores.figures["true/error"].count == len(rows) == 10
@@ -150,7 +145,7 @@ def test_a_photo_left_alone_scores_as_such(run, dolls, tmp_path):
     assert scores["true/mask_auc"] == 0.5
 
 
-def test_a_photo_repainted_whole_scores_as_such(run, dolls, tmp_path):
+def test_the_scores_of_a_photo_repainted_whole(run, dolls, tmp_path):
     swapper = with_mask(run, tmp_path / "everything.safetensors", 1e4)
     scores = cagan.evaluate(swapper, dolls)
     rows = list(true_swaps(dolls))
@@ -251,7 +246,7 @@ def test_the_sheet_has_the_worst_on_top(run, masked, dolls, tmp_path):
     refusal(FileNotFoundError, lambda: scores.sheet(tmp_path / "gone" / "a.png"), tmp_path / "gone")
 
 
-def test_what_is_missing_or_of_another_size_is_named(run, masked, tmp_path):
+def test_errors_name_missing_files_and_other_sizes(run, masked, tmp_path):
     refusal(FileNotFoundError, lambda: cagan.evaluate(run.path, tmp_path), tmp_path)
     cagan.dolls(tmp_path / "spoilt", count=2, size=64, swaps=1)
     path = next((tmp_path / "spoilt" / "swaps").glob("*.alpha.png"))

@@ -1,4 +1,4 @@
-"""Export: each format gives what our Swapper gives, at any batch and size, and tells what it is."""
+"""Export: each format gives the Swapper's values, at any batch and size, and describes itself."""
 
 import functools
 import json
@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 from cagan import torch_module
-from conftest import FORWARD, read_tensors, refusal, write_tensors
+from conftest import FORWARD
+from helpers import checkpoints, read_tensors, refusal, write_tensors
 from PIL import Image
-from test_cli import call  # noqa: F401  # a fixture
-from test_parity_kisekae import compare_swaps, trained
+from twins import compare_swaps, kisekae_twins
 
-# What an exported file may differ from ours, of values of 0 to 1.
+# Largest difference between an exported file and the core, of values of 0 to 1.
 DIFFERENCE = 1e-4
 CONFIGS = {
     "vasily": {},
@@ -31,7 +31,7 @@ CONFIGS = {
 
 @pytest.fixture(scope="module")
 def made(pairs, tmp_path_factory):
-    """A run of each architecture and option, and what was exported of it; each made once."""
+    """Makes a run of each architecture and option and its exported files, each once."""
 
     @functools.cache
     def made(name, ending=None):
@@ -45,7 +45,7 @@ def made(pairs, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def small(pairs, tmp_path_factory):
-    """A run of the article's networks, for what is the same with all."""
+    """A run of the article's networks, for tests that hold for all networks."""
     return cagan.train(pairs, tmp_path_factory.mktemp("small"), "smoke", steps=2, threads=1, progress=False)
 
 
@@ -55,7 +55,7 @@ def inputs(batch, height, width):
 
 
 def ours(run, pairs, given):
-    """Image, mask and paint of the core, in floats of 0 to 1."""
+    """Returns image, mask and paint of the core, in floats of 0 to 1."""
     trainer = cagan.Trainer(pairs, run.config.replace(image_size=given[0].shape[2:], batch_size=1))
     trainer.load_state("generator", read_tensors(run.snapshots[-1])[1])
     symmetric = run.config.architecture == "paper"
@@ -72,7 +72,7 @@ def onnx_session(path):
 
 
 def opened(path):
-    """A call of numpy arrays to a file that was exported, and what it tells about itself."""
+    """Returns a function that calls an exported file with numpy arrays, and the file's description of itself."""
     names = ("human", "worn", "target")
     if path.suffix == ".onnx":
         session = onnx_session(path)
@@ -82,12 +82,12 @@ def opened(path):
     extra = {"cagan.json": ""}
     if path.suffix == ".pt2":
         with warnings.catch_warnings():
-            # torch's, about its own buffers.
+            # torch warns about its own buffers.
             warnings.simplefilter("ignore")
             module = torch.export.load(path, extra_files=extra).module()
     elif path.suffix == ".pt":
         with warnings.catch_warnings():
-            # torch's, about the end of TorchScript.
+            # torch warns about the end of TorchScript.
             warnings.simplefilter("ignore")
             module = torch.jit.load(path, _extra_files=extra)
     else:
@@ -97,13 +97,13 @@ def opened(path):
     )
 
 
-# The slow formats of the two architectures, the quick one of each option.
+# The slow formats for the two architectures, the quick ones for each option.
 @pytest.mark.parametrize(
     ("name", "ending"),
     [*((name, ending) for name in ("vasily", "paper") for ending in (".onnx", ".pt2"))]
     + [(name, ending) for name in CONFIGS for ending in (".pt", ".safetensors")],
 )
-def test_an_exported_file_gives_what_ours_gives(made, pairs, name, ending):
+def test_an_exported_file_gives_the_swappers_values(made, pairs, name, ending):
     run, path = made(name), made(name, ending)
     swap, told = opened(path)
     height, width = run.config.image_size
@@ -125,7 +125,7 @@ def test_an_exported_file_gives_what_ours_gives(made, pairs, name, ending):
 
 @pytest.mark.parametrize("name", ["vasily", "paper"])
 def test_an_onnx_file_swaps_like_the_swapper(made, pairs, name):
-    """The pictures as the networks see them, so that nothing is resized: our bytes are the file's values, rounded."""
+    """Pictures of the networks' size, so that nothing is resized: our bytes are the file's values, rounded."""
     session = onnx_session(made(name, ".onnx"))
     photo, worn, target = (
         np.asarray(Image.fromarray(picture).resize((96, 64)))
@@ -137,14 +137,14 @@ def test_an_onnx_file_swaps_like_the_swapper(made, pairs, name):
     for got, expected, most in (
         (mask[0, 0], swap.mask, 0.5),
         (paint[0].transpose(1, 2, 0), swap.paint, 0.5),
-        # Composited from rounded masks and paints there.
+        # The Swapper composites rounded masks and paints.
         (image[0].transpose(1, 2, 0), swap.image, 2),
     ):
         assert np.abs(255 * got - expected).max() < most + 255 * DIFFERENCE
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_the_plain_module_is_ours(made, pairs, name):
+def test_the_plain_module_gives_the_swappers_values(made, pairs, name):
     run = made(name)
     module = torch_module.load(run.snapshots[-1])
     assert list(dict(module.named_parameters())) != []
@@ -158,8 +158,8 @@ def test_the_plain_module_is_ours(made, pairs, name):
 
 @pytest.fixture(scope="module")
 def kisekae(pairs, tmp_path_factory):
-    """A trainer, and a snapshot of its weights, which cut masks that are neither empty nor full."""
-    trainer, _ = trained(tmp_path_factory.mktemp("pairs"), image_size=(64, 48))
+    """A trainer and a snapshot of its weights, whose masks are neither empty nor full."""
+    trainer, _ = kisekae_twins(tmp_path_factory.mktemp("pairs"), image_size=(64, 48))
     run = cagan.train(pairs, tmp_path_factory.mktemp("run"), trainer.config, steps=1, progress=False)
     entries, _ = read_tensors(run.snapshots[-1])
     write_tensors(run.snapshots[-1], entries, trainer.state("generator"))
@@ -167,7 +167,7 @@ def kisekae(pairs, tmp_path_factory):
 
 
 @pytest.mark.parametrize("ending", [".onnx", ".pt2", ".pt", ".safetensors"])
-def test_an_exported_kisekae_gives_what_ours_gives(kisekae, tmp_path, ending):
+def test_an_exported_kisekae_gives_the_swappers_values(kisekae, tmp_path, ending):
     trainer, run = kisekae
     swap, told = opened(cagan.export(run, tmp_path / f"model{ending}"))
     triplets = [[(xs + 1) / 2 for xs in trainer.triplet(step)] for step in range(2)]
@@ -175,7 +175,7 @@ def test_an_exported_kisekae_gives_what_ours_gives(kisekae, tmp_path, ending):
         given = [np.concatenate(xs)[:batch] for xs in zip(*triplets)]
         known = swap(given)
         whole = compare(trainer, given, known)
-        # One colour, whichever: not known.
+        # An article of one colour, any colour, means: not known.
         given[1] = np.full_like(given[1], 0.3)
         compare(trainer, given, unknown := swap(given))
         assert np.abs(known[1] - unknown[1])[whole].max() > 0.1
@@ -185,7 +185,7 @@ def test_an_exported_kisekae_gives_what_ours_gives(kisekae, tmp_path, ending):
 
 def compare(trainer, given, got):
     image, paint, mask = trainer.swap(*(2 * xs - 1 for xs in given))
-    # Steep, as weights after a step bend their flows at random; a trained model's export differs by 1e-5.
+    # Weights after one step bend the flows at random and magnify rounding; a trained model's export differs by 1e-5.
     return compare_swaps(got, [(image + 1) / 2, mask, (paint + 1) / 2], 5 * DIFFERENCE)
 
 
@@ -212,7 +212,7 @@ print(*module.load(sys.argv[2])(*torch.rand(3, 1, 3, 64, 64))[1].shape, "cagan" 
 # The card
 
 
-def test_the_card_tells_what_the_model_is(small, tmp_path):
+def test_the_card_describes_the_model(small, tmp_path):
     run = cagan.Run(shutil.copytree(small.path, tmp_path / "run"))
     (run.path / "evaluation.json").write_text('{"swaps": 8, "mask_iou": 0.25}')
     (out := tmp_path / "out").mkdir()
@@ -221,7 +221,7 @@ def test_the_card_tells_what_the_model_is(small, tmp_path):
     card = (out / "doll.md").read_text()
     assert (out / "doll.png").read_bytes() == run.samples[-1].read_bytes()
     assert "](doll.png)" in card
-    entries = read_tensors(sorted((run.path / "checkpoints").iterdir())[-1])[0]
+    entries = read_tensors(checkpoints(run.path)[-1])[0]
     for part in (
         "# doll\n",
         f"| data fingerprint | `{entries['data']}` |",
@@ -265,7 +265,7 @@ def test_a_snapshot_alone_has_a_card_too(small, tmp_path):
 # Mistakes
 
 
-def test_what_cannot_be_exported(small, tmp_path, monkeypatch):
+def test_models_and_paths_that_cannot_be_exported(small, tmp_path, monkeypatch):
     run = cagan.Run(shutil.copytree(small.path, tmp_path / "run"))
     before = sorted(tmp_path.iterdir())
     endings = ".onnx, .pt2, .pt, .safetensors"
@@ -296,13 +296,13 @@ def test_what_cannot_be_exported(small, tmp_path, monkeypatch):
     ("ending", "module", "names"),
     [(".onnx", "onnxscript", "onnx and onnxscript"), (".pt", "safetensors", "safetensors")],
 )
-def test_what_is_not_installed_is_named(small, tmp_path, monkeypatch, ending, module, names):
+def test_errors_name_the_missing_package(small, tmp_path, monkeypatch, ending, module, names):
     monkeypatch.setitem(sys.modules, module, None)
     text = f"{names}: expected for cagan.export, found none; pip install 'cagan[export]'"
     refusal(ImportError, lambda: cagan.export(small, tmp_path / f"a{ending}"), text)
 
 
-def test_the_command(call, small, tmp_path):  # noqa: F811
+def test_the_command(call, small, tmp_path):
     code, out, err = call("export", small.path, tmp_path / "a.pt")
     assert (code, out, err) == (0, f"{tmp_path / 'a.pt'}\n", "")
     assert (tmp_path / "a.md").is_file()

@@ -1,23 +1,24 @@
-"""The floors of the core: a file sees its own floor-folder and lower floors, and only `bindings` knows Python."""
+"""The floors of the core: a file uses its own floor-folder and lower floors, and only `bindings` knows Python."""
 
+import ast
 import re
 import shutil
-from pathlib import Path
 
 import pytest
+from helpers import REPOSITORY
 
-SOURCE = Path(__file__).parents[2] / "src"
+SOURCE = REPOSITORY / "src"
 
 
 def floors(source):
-    """Module -> floor, from the table in lib.rs."""
+    """Reads module -> floor from the table in lib.rs."""
     rows = re.findall(r"^//! \| (\d+) \| (.+?) \|$", (source / "lib.rs").read_text(), re.MULTILINE)
-    # What stands in brackets explains a row.
+    # Text in brackets explains a row.
     return {name: int(floor) for floor, names in rows for name in re.findall(r"`(\w+)`", re.sub(r" \(.*\)", "", names))}
 
 
 def reexports(source):
-    """Name at the crate's root -> module it comes from."""
+    """Reads name at the crate's root -> its module."""
     found = {}
     for module, names in re.findall(r"^pub use (\w+)::(\w+|\{[^}]+\});", (source / "lib.rs").read_text(), re.MULTILINE):
         found |= dict.fromkeys(re.findall(r"\w+", names), module)
@@ -25,13 +26,13 @@ def reexports(source):
 
 
 def code(path):
-    """A file's text without comments and texts in quotes."""
+    """Returns a file's text without comments and strings."""
     text = re.sub(r"//.*", "", path.read_text())
     return re.sub(r'"(?:\\.|[^"\\])*"', '""', text)
 
 
 def group(text, start):
-    """The parts of `{a, b::{c, d}}` that opens at `start`."""
+    """Returns the parts of `{a, b::{c, d}}` that opens at `start`."""
     depth, parts = 0, [""]
     for character in text[start:]:
         depth += {"{": 1, "}": -1}.get(character, 0)
@@ -45,21 +46,21 @@ def group(text, start):
 
 
 def uses(text, modules, depth):
-    """The names that a file takes from the crate's root. `depth`: how many `super::` lead from the file to the root."""
+    """Returns the names of the crate's root in a file. `depth`: number of `super::` from the file to the root."""
     found = []
     for match in re.finditer(r"\bcrate::(\w+|\{)", text):
         names = group(text, match.end() - 1) if match[1] == "{" else [match[1]]
         found += [re.match(r"\s*(\w*)", name)[1] for name in names]
     for match in re.finditer(r"\b((?:super::)+)(\w+|\{)", text):
         names = group(text, match.end() - 1) if match[2] == "{" else [match[2]]
-        # One more leads out of an inner `mod tests`.
+        # One more `super::` leads out of an inner `mod tests`.
         if match[1].count("super") >= depth:
             found += [name for name in (re.match(r"\s*(\w*)", n)[1] for n in names) if name in modules]
     return [name for name in found if name]
 
 
 def violations(source):
-    """What breaks the rules, and the modules and files that were looked at."""
+    """Returns the broken rules, and the modules and files read."""
     table, names = floors(source), reexports(source)
     broken, seen, files = [], set(), []
     for path in sorted(source.rglob("*.rs")):
@@ -92,7 +93,7 @@ def violations(source):
 def test_every_file_keeps_to_its_floor():
     broken, seen, files = violations(SOURCE)
     assert broken == []
-    # It looked at every floor and every folder.
+    # It read every floor and every folder.
     assert seen == set(floors(SOURCE))
     assert seen == {path.stem for path in SOURCE.iterdir() if path.is_dir() or path.suffix == ".rs"} - {"lib"}
     assert len(files) == len(list(SOURCE.glob("**/*.rs"))) - 1 > 30
@@ -106,6 +107,22 @@ def test_the_table_has_every_module_and_no_gap_at_the_ends():
     assert max(table, key=table.get) == "bindings"
     assert len(set(table.values())) >= 6
     assert set(reexports(SOURCE)) >= {"Config", "Error", "Result"}
+
+
+def test_no_test_file_imports_another():
+    """Tests share conftest.py, helpers.py, twins.py and reference/."""
+    files = sorted((REPOSITORY / "tests").rglob("test_*.py"))
+    modules = {path.stem for path in files}
+    assert len(files) > 30
+    for path in files:
+        imported = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported |= {(node.module or "").split(".")[-1], *(alias.name for alias in node.names)}
+        assert imported, path
+        assert not imported & modules, f"{path.name}: {sorted(imported & modules)}"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What an installation must do: find torch, in any order of imports, and say clearly why when it cannot."""
+"""The installation: it finds torch in any order of imports, or says why it cannot; the wheel's contents."""
 
 import re
 import subprocess
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import cagan
 import pytest
+from helpers import REPOSITORY
 
 PACKAGE = Path(cagan.__file__).parent
-REPOSITORY = Path(__file__).parents[2]
 
 # One tensor operation on each side.
 CORE = """
@@ -27,7 +27,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/map
 
 
 def run(*lines: str) -> str:
-    """What a fresh interpreter prints for these lines."""
+    """Returns the output of a fresh interpreter for these lines."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", "\n".join(lines)], capture_output=True, text=True, timeout=120
     )
@@ -36,7 +36,7 @@ def run(*lines: str) -> str:
 
 
 def needed_torch() -> str:
-    """The torch that the installed package asks pip for, as in `2.11`."""
+    """Returns the version of torch that the installed package asks pip for, such as `2.11`."""
     pins = [re.fullmatch(r"torch==(\d+\.\d+)\.\*", line) for line in metadata.requires("cagan") or []]
     found = [pin[1] for pin in pins if pin]
     assert len(found) == 1, "expected one pin of torch"

@@ -1,11 +1,11 @@
-"""The preset of our own: its phases, its swaps, its settings."""
+"""The preset kisekae: its phases, its swaps, its settings."""
 
 import math
 
 import cagan
 import numpy as np
 import pytest
-from conftest import read_tensors, refusal, same_tensors
+from helpers import checkpoints, read_tensors, refusal, same_tensors
 
 # All three phases within six steps of four: blobs, the locator's masks, the discriminator.
 SMALL = {
@@ -57,7 +57,7 @@ def test_a_run_in_parts_is_the_whole_run(pairs, run, tmp_path, stop):
     config = run.config
     cagan.train(pairs, tmp_path, config.replace(steps=stop), progress=False)
     again = cagan.train(pairs, tmp_path, config.replace(steps=6), progress=False)
-    newest = [sorted((path / "checkpoints").iterdir())[-1] for path in (run.path, again.path)]
+    newest = [checkpoints(path)[-1] for path in (run.path, again.path)]
     assert same_tensors(*newest)
     assert same_tensors(run.snapshots[-1], again.snapshots[-1])
 
@@ -141,7 +141,7 @@ def test_swaps_over_a_list_have_the_located_mask_beside_them(pairs, run, tmp_pat
         ("paper", "withhold_worn", 0.5),
     ],
 )
-def test_settings_that_the_networks_would_ignore_are_refused(preset, name, value):
+def test_settings_that_the_networks_would_ignore_fail(preset, name, value):
     refusal(ValueError, lambda: cagan.Config(preset, **{name: value}), name, preset, "no use")
 
 
@@ -149,7 +149,7 @@ def test_sizes_and_widths():
     assert cagan.Config("kisekae", image_size=(512, 384)).image_size == (512, 384)
     refusal(ValueError, lambda: cagan.Config("kisekae", image_size=(512, 400)), "image_size", "384 and 512")
     refusal(ValueError, lambda: cagan.Config("kisekae", width=40), "width", "multiple of 32")
-    # A length of one's own replaces the preset's.
+    # A length that the user gives replaces the preset's.
     assert cagan.Config("kisekae", epochs=2).total_steps(100) == 26
     assert cagan.Config("kisekae").replace(steps=7).total_steps(100) == 7
 

@@ -1,4 +1,4 @@
-"""The loader: which pictures a step gets, whatever decodes them, and what it does about files that it cannot decode."""
+"""The loader: the pictures of a step, resident or streamed, and files that it cannot decode."""
 
 import gc
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 import cagan
 import numpy as np
 import pytest
-from conftest import contents, read_tensors, refusal
+from helpers import contents, read_tensors, refusal
 from PIL import Image
 
 
@@ -30,7 +30,7 @@ def same(some, others):
 
 
 @pytest.mark.parametrize("jitter", [0, 0.3])
-def test_streaming_gives_what_is_resident(pairs, jitter):
+def test_streaming_gives_the_resident_triplets(pairs, jitter):
     steps = [0, 1, 2, 3, 7, 8, 2, 2, 0]
     resident = triplets(pairs, steps, loader="resident", colour_jitter=jitter)
     for workers, prefetch in ((1, 1), (2, 3), (7, 20)):
@@ -45,7 +45,7 @@ def test_a_run_is_the_same_run_either_way(pairs, tmp_path):
         for loader in ("resident", "streaming")
     ]
     resident, streaming = ((run.snapshots[-1], run.samples[-1]) for run in runs)
-    # A snapshot holds its config, where the loader stands.
+    # A snapshot holds its config, and that names the loader.
     (_, ours), (_, others) = read_tensors(resident[0]), read_tensors(streaming[0])
     assert all(np.array_equal(ours[name], others[name]) for name in ours)
     assert resident[1].read_bytes() == streaming[1].read_bytes()
@@ -62,7 +62,7 @@ def noise_pairs(folder, count, low, high):
     return cagan.Pairs(folder)
 
 
-def test_a_triplet_is_what_its_draw_says(tmp_path):
+def test_a_triplet_follows_its_draw(tmp_path):
     """Each picture of a batch is found among the files, straight or mirrored."""
     pairs = noise_pairs(tmp_path, 8, 0, 256)
     trainer = cagan.Trainer(pairs, cagan.Config("smoke", batch_size=8, crop_margin=0))
@@ -169,7 +169,7 @@ def test_a_file_that_breaks_while_it_streams_costs_no_steps(tmp_path, pairs_dir)
     )
 
 
-def test_what_it_takes_is_said_before_it_is_taken(pairs, tmp_path):
+def test_memory_is_reported_before_it_is_allocated(pairs, tmp_path):
     said = []
 
     def stop(name, value):
@@ -203,18 +203,18 @@ def test_no_thread_stays_behind(pairs):
     assert soon(lambda: decoding_threads() == 0)
     trainer = cagan.Trainer(pairs, config(loader="streaming", loader_workers=3))
     trainer.triplet(0)
-    # A thread has its name a little after it began.
+    # A thread gets its name shortly after it begins.
     assert soon(lambda: decoding_threads() == 3)
     del trainer
     assert soon(lambda: decoding_threads() == 0)
-    # A resident set needs none once it is loaded.
+    # A resident set needs no thread once it is loaded.
     trainer = cagan.Trainer(pairs, config(loader="resident"))
     assert soon(lambda: decoding_threads() == 0)
     assert trainer.step == 0
 
 
 def test_control_c_while_loading_ends_at_once(tmp_path, pairs_dir):
-    """Thousands of pictures to look at, and an interrupt while it does."""
+    """An interrupt while thousands of pictures load."""
     for side in ("human", "article"):
         (tmp_path / "pairs" / side).mkdir(parents=True)
         for k in range(4000):
@@ -238,7 +238,7 @@ def test_control_c_while_loading_ends_at_once(tmp_path, pairs_dir):
 
 
 def test_colours_are_drawn_once_for_a_triplet(tmp_path):
-    """The affine map that takes a human's colours to the jittered ones takes its two articles' there too."""
+    """One affine map takes the colours of a human and of its two articles to the jittered ones."""
     pairs = noise_pairs(tmp_path, 4, 90, 165)
     plain = cagan.Trainer(pairs, cagan.Config("smoke"))
     jittered = cagan.Trainer(pairs, cagan.Config("smoke", colour_jitter=0.2))
@@ -284,7 +284,7 @@ def test_pictures_are_fitted_as_pillow_would(tmp_path):
         return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR, box=box), dtype=float)
 
     def barred(image, size):
-        """[height, width] of the picture in its middle."""
+        """Returns the picture of [height, width] in the middle."""
         out = np.full((64, 64, 3), 240.0)
         top, left = (64 - size[0]) // 2, (64 - size[1]) // 2
         out[top : top + size[0], left : left + size[1]] = resized(image, size=size[::-1])
@@ -299,7 +299,7 @@ def test_pictures_are_fitted_as_pillow_would(tmp_path):
     assert near(loaded(article_fit="crop"), 1, lambda pair: resized(pair.article, box=(40, 0, 140, 100)))
 
 
-def test_a_refused_call_leaves_the_run_alone(pairs, run, tmp_path):
+def test_a_loader_that_fails_leaves_the_run_alone(pairs, run, tmp_path):
     used = shutil.copytree(run.path, tmp_path / "used")
     before = contents(used)
     call = lambda: cagan.train(pairs, used, "smoke", steps=6, progress=False, loader="disk")  # noqa: E731

@@ -1,40 +1,40 @@
-"""The monitor: what it measures, which generator is its best, and that it speaks when a run collapses and only then."""
+"""The monitor: its numbers, its best generator, and its warning when a run collapses and only then."""
 
 import warnings
 
 import cagan
 import numpy as np
 import pytest
-from conftest import read_tensors, same_tensors, write_tensors
+from helpers import checkpoints, read_tensors, same_tensors, write_tensors
 
 SETTINGS = {"threads": 1, "progress": False}
-# Nothing moves at this rate.
+# No weight moves at this rate.
 STILL = {"learning_rate": 1e-30}
 
 
 @pytest.fixture
 def dyer(run, tmp_path):
-    """A snapshot by hand: three quarters of a mask, and as paint what the first layer alone sees of the target."""
+    """A snapshot by hand: a mask of 0.75, and paint made of the first layer's view of the target."""
     entries, arrays = read_tensors(run.snapshots[-1])
     for array in arrays.values():
         array[:] = 0
-    # The mean of 2 x 2 pixels of the target's red and blue, which the last layer gives back to those pixels.
+    # The first layer averages the target's red and blue over 2 x 2 pixels; the last layer paints them with that.
     for channel, colour in ((0, 6), (1, 8)):
         arrays["down.0.conv.weight"][channel, colour, 1:3, 1:3] = 0.25
     arrays["up.3.conv.weight"][0, :2] = arrays["up.3.conv.weight"][1, 2] = 1
-    # Four taps meet in a pixel: sigmoid(4 x - 2).
+    # Four taps add up in a pixel: sigmoid(4 x - 2).
     arrays["up.3.conv.bias"][:] = -2, -2, -2, np.log(3)
     write_tensors(tmp_path / "dyer.safetensors", entries, arrays)
     return str(tmp_path / "dyer.safetensors")
 
 
-def test_the_monitor_measures_what_it_says(pairs, dyer, tmp_path):
+def test_the_monitors_numbers(pairs, dyer, tmp_path):
     run = cagan.train(pairs, tmp_path / "run", "smoke", steps=3, monitor_every=3, init_from=dyer, **STILL, **SETTINGS)
     (look,) = run.looks
     assert look["step"] == 3
     assert look["monitor/mask_area"] == pytest.approx(0.75, abs=1e-3)
     assert 0 < look["monitor/paint_spread"] < 2
-    # The sigmoid is as steep as its input in the middle, and flatter elsewhere; the mask takes a quarter, and the
+    # The sigmoid has slope 1 in the middle and less elsewhere; the mask takes a quarter, and the
     # articles' background, which is the same for all, more.
     assert 0.2 < look["monitor/colour_follows"] < 0.75
     expected = 1 - look["monitor/colour_follows"] + 0.1 * max(look["monitor/realism"] - 1, 0)
@@ -44,7 +44,7 @@ def test_the_monitor_measures_what_it_says(pairs, dyer, tmp_path):
 
 
 def test_a_generator_that_does_nothing_is_not_the_best(pairs, dyer, tmp_path):
-    """The same one with its mask closed, and with paint that does not see the target."""
+    """The same generator with a closed mask, and with paint that ignores the target."""
     for name, change in (("closed", ("up.3.conv.bias", 3, -9)), ("deaf", ("up.3.conv.weight", slice(None), 0))):
         entries, arrays = read_tensors(dyer)
         array, at, value = change
@@ -56,13 +56,13 @@ def test_a_generator_that_does_nothing_is_not_the_best(pairs, dyer, tmp_path):
         )
         for look in run.looks:
             assert look["monitor/colour_follows"] == pytest.approx(0, abs=1e-3)
-            # Half a mask of flat paint is no photo; a closed mask is one.
+            # A closed mask leaves a photo; flat paint behind half a mask does not.
             assert (look["monitor/realism"] == pytest.approx(1, abs=1e-2)) == (name == "closed")
             assert look["monitor/best_step"] == 0
         assert run.best is None
 
 
-def test_what_the_monitor_knows_survives_a_stop(pairs, dyer, tmp_path):
+def test_the_monitors_state_survives_a_stop(pairs, dyer, tmp_path):
     settings = {"monitor_every": 3, "snapshot_every": 10**6, "init_from": dyer}
     whole = cagan.train(pairs, tmp_path / "whole", "smoke", steps=14, **settings, **SETTINGS)
     for steps in (4, 7, 14):
@@ -70,7 +70,7 @@ def test_what_the_monitor_knows_survives_a_stop(pairs, dyer, tmp_path):
     assert parts.looks == whole.looks
     assert len(parts.looks) == 4
     assert same_tensors(whole.best, parts.best)
-    newest = [sorted((run.path / "checkpoints").iterdir())[-1] for run in (whole, parts)]
+    newest = [checkpoints(run.path)[-1] for run in (whole, parts)]
     assert read_tensors(newest[0])[0]["monitor"] == read_tensors(newest[1])[0]["monitor"]
 
 
@@ -88,7 +88,7 @@ def test_a_run_that_gets_no_better_ends(pairs, dyer, tmp_path):
 
 
 def warned(pairs, run_dir, steps, **settings):
-    """What the monitor says of a run without norms in the discriminator, which keep its rate from mattering."""
+    """Returns the monitor's warnings of a run. Without norms in the discriminator its rate matters."""
     said = []
     config = cagan.Config(
         "paper",
@@ -114,7 +114,7 @@ def warned(pairs, run_dir, steps, **settings):
 
 
 def collapses_and_does_not(folder, steps, seed):
-    """The same run twice, once with fifty times the discriminator's rate."""
+    """Trains the same run twice, once with fifty times the discriminator's rate."""
     pairs = cagan.dolls(folder / "dolls", count=600, size=(64, 32))
     said, run = warned(pairs, folder / "healthy", steps, seed=seed)
     assert not said
@@ -125,12 +125,12 @@ def collapses_and_does_not(folder, steps, seed):
     assert run.looks[-1]["monitor/colour_follows"] < 0.1
 
 
-def test_it_speaks_when_a_run_collapses_and_only_then(tmp_path):
+def test_the_monitor_warns_when_a_run_collapses_and_only_then(tmp_path):
     collapses_and_does_not(tmp_path, steps=480, seed=1)
 
 
 @pytest.mark.speed
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_it_speaks_when_a_longer_run_collapses_and_only_then(tmp_path, seed):
+def test_the_monitor_warns_when_a_longer_run_collapses_and_only_then(tmp_path, seed):
     """Takes a minute each: `pytest -m speed -k collapses`."""
     collapses_and_does_not(tmp_path, steps=800, seed=seed)

@@ -1,28 +1,28 @@
-"""The notebooks: all of them run in a short form, and stand with the outputs of a real run."""
+"""The notebooks: all of them run in a short form, and are committed with the outputs of a real run."""
 
 import json
 import os
 import re
-from pathlib import Path
 
 import pytest
+from helpers import REPOSITORY
 
-NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 NAMES = ["01_data", "02_train", "03_swap", "04_evaluate", "05_your_pairs", "06_kisekae", "07_instance_norm"]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """One for all, as a reader has: a later notebook finds the run of an earlier one."""
+    """One folder for all notebooks: a later one finds the run of an earlier one."""
     return tmp_path_factory.mktemp("notebooks")
 
 
-def test_all_of_them_are_there():
+def test_every_notebook_is_there():
     assert [path.stem for path in NOTEBOOKS] == NAMES
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
-# A kernel's own sockets and loops.
+# The kernel warns about its own sockets and loops.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_a_notebook_runs(path, folder, monkeypatch):
     import nbformat
@@ -46,7 +46,7 @@ def test_a_notebook_runs(path, folder, monkeypatch):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
-def test_a_notebook_stands_with_its_outputs(path):
+def test_a_notebook_has_its_outputs(path):
     text = path.read_text(encoding="utf-8")
     assert len(text.encode()) < 500_000
     cells = json.loads(text)["cells"]

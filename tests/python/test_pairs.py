@@ -1,17 +1,18 @@
-"""Pairs from the layouts that people have, and from `pairs.csv` with all its columns."""
+"""Pairs: a sequence, read from common layouts of folders and from `pairs.csv` with all its columns."""
 
+import math
 import shutil
 from functools import partial
 
 import cagan
 import numpy as np
 import pytest
-from conftest import contents, refusal
+from helpers import contents, refusal
 from PIL import Image
 
 
 def picture(path, colour=(200, 30, 30), size=(24, 32)):
-    """A picture file with detail, so that no two of other colours are alike."""
+    """Writes a picture with detail, so that pictures of other colours differ."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.full((*size[::-1], 3), 255, np.uint8)
     pixels[4:-4, 4:-4] = colour
@@ -19,7 +20,7 @@ def picture(path, colour=(200, 30, 30), size=(24, 32)):
 
 
 def listed(pairs, folder):
-    """Id, human and article of each pair, relative to the folder."""
+    """Returns id, human and article of each pair, relative to the folder."""
     return [
         (pair.id, pair.human_path.relative_to(folder).as_posix(), pair.article_path.relative_to(folder).as_posix())
         for pair in (pairs[i] for i in range(len(pairs)))
@@ -51,7 +52,7 @@ def test_a_try_on_set_with_its_texts(tmp_path):
              for side in ("image", "cloth")]  # fmt: skip
     write_all(tmp_path, *names)
     (tmp_path / "train_pairs.txt").write_text("1.jpg 1.jpg\n2.jpg 2.jpg\n")
-    # What to try on in the test, not what is worn there.
+    # The test's list names the article to try on, not the one worn.
     (tmp_path / "test_pairs.txt").write_text("3.jpg 4.jpg\n4.jpg 3.jpg\n")
     pairs = cagan.Pairs(tmp_path)
     assert listed(pairs, tmp_path) == [
@@ -118,7 +119,7 @@ def test_a_csv_with_all_its_columns(tmp_path):
 
 
 @pytest.mark.parametrize("listing", [False, True])
-def test_what_is_alone_or_missing_can_be_skipped(tmp_path, listing):
+def test_pictures_without_a_partner_can_be_skipped(tmp_path, listing):
     write_all(tmp_path, "human/a.png", "human/b.png", "human/c.png", "article/a.png", "article/b.png", "article/d.png")
     if listing:
         rows = ["a,human/a.png,article/a.png", "b,human/b.png,article/b.png", "c,human/c.png,", "d,,article/d.png"]
@@ -137,7 +138,7 @@ def test_what_is_alone_or_missing_can_be_skipped(tmp_path, listing):
     refusal(ValueError, lambda: cagan.Pairs(tmp_path, on_error="ignore"), "on_error: expected raise or skip", "ignore")
 
 
-def test_nothing_left_is_no_set(tmp_path):
+def test_a_set_without_pairs_fails(tmp_path):
     write_all(tmp_path, "human/a.png", "article/b.png")
     call = lambda: cagan.Pairs(tmp_path, on_error="skip")  # noqa: E731
     refusal(ValueError, call, tmp_path, "expected pairs", "0 excluded, 2 skipped")
@@ -163,10 +164,10 @@ def test_a_split_keeps_groups_and_same_files_together(tmp_path):
     assert inside == {0, 3}
 
 
-# What is wrong with a folder
+# Mistakes in a folder
 
 
-def test_a_folder_that_is_not_there(tmp_path):
+def test_a_missing_folder(tmp_path):
     refusal(FileNotFoundError, lambda: cagan.Pairs(tmp_path / "nowhere"), tmp_path / "nowhere", "no such folder")
     train = partial(cagan.train, tmp_path / "nowhere", tmp_path / "run", "smoke", progress=False)
     refusal(FileNotFoundError, train, tmp_path / "nowhere")
@@ -229,7 +230,7 @@ BROKEN = (broken_text, broken_empty, broken_truncated)
 
 @pytest.mark.parametrize("spoil", BROKEN)
 @pytest.mark.parametrize("side", ["human", "article"])
-def test_a_file_that_is_no_whole_picture(copied, used, tmp_path, side, spoil):
+def test_a_broken_picture(copied, used, tmp_path, side, spoil):
     old = copied / side / "00006.png"
     path = old.with_suffix(".jpg")
     old.rename(path)
@@ -271,6 +272,43 @@ def test_a_broken_csv(copied, lines, parts):
     refusal(ValueError, lambda: cagan.Pairs(copied), copied / "pairs.csv", *parts)
 
 
-def test_a_csv_is_believed_where_there_are_folders_too(copied):
+def test_a_csv_comes_before_folders(copied):
     write_csv(copied, "\ufeffarticle , id,human", "article/00001.png,b,human/00001.png")
     assert cagan.Pairs(copied).ids == ["b"]
+
+
+# The sequence
+
+
+def test_pairs_are_a_sequence(pairs, pairs_dir):
+    ids = [f"{k:05}" for k in range(8)]
+    assert pairs.ids == ids
+    assert len(pairs) == 8
+    assert pairs.folder == pairs_dir
+    assert [pair.id for pair in pairs] == ids
+    assert pairs[0] == pairs["00000"] == pairs[-8] != pairs[1]
+    assert pairs[-1].id == "00007"
+    assert pairs[2] in pairs
+    assert pairs[2].human_path == pairs_dir / "human" / "00002.png"
+    assert pairs[2].article_path == pairs_dir / "article" / "00002.png"
+    assert repr(pairs[2]) == 'Pair("00002")'
+    assert repr(pairs) == f'Pairs("{pairs_dir}", 8 pairs)'
+    for index in (8, -9, 2**40):
+        with pytest.raises(IndexError, match=f"index {index} is out of range for 8 pairs"):
+            pairs[index]
+    with pytest.raises(KeyError, match="unknown id `00011`"):
+        pairs["00011"]
+    with pytest.raises(TypeError):
+        pairs[1.5]
+
+
+def test_a_split_parts_the_pairs(pairs):
+    rest, share = pairs.split(0.25)
+    assert (len(rest), len(share)) == (6, 2)
+    assert sorted(rest.ids + share.ids) == pairs.ids
+    assert rest.ids == sorted(rest.ids)
+    assert pairs.split(0.25)[1].ids == pairs.split(0.25, seed=0)[1].ids == share.ids
+    assert len({tuple(pairs.split(0.25, seed=seed)[1].ids) for seed in range(9)}) > 3
+    for wrong in (0, 1, -0.5, 0.01, 0.99, math.nan):
+        with pytest.raises(ValueError, match="share: expected between 0 and 1"):
+            pairs.split(wrong)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import FORWARD, GRADIENT
 from reference import Twin
+from twins import close, distance, draws, move_weights, tensors, vectors
 
 torch.set_num_threads(1)
 
@@ -76,43 +77,16 @@ def both(request, tmp_path):
     config = cagan.Config(preset, seed=4, **overrides)
     trainer = cagan.Trainer(cagan.dolls(tmp_path, count=9, size=(64, 64)), config)
     twin = Twin(config.to_dict())
-    generator = np.random.default_rng(5)
-    for name in ("generator", "discriminator"):
-        state = trainer.state(name)
-        # Biases and norms leave their trivial start too, so that a mixed-up one shows.
-        state = {k: v + generator.normal(0, 0.05, v.shape).astype(np.float32) for k, v in state.items()}
-        trainer.load_state(name, state)
-        getattr(twin, name).load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
     twin.pyramid = tensors(trainer.perceptual().values())
-    twin.load_vectors(vectors(trainer))
+    move_weights(trainer, twin)
     return trainer, twin
 
 
-def tensors(arrays):
-    return [torch.from_numpy(array) for array in arrays]
-
-
-def close(mine, other, tolerance, what):
-    """Relative to the largest value, as rounding is."""
-    mine, other = np.asarray(mine), np.asarray(other.detach())
-    assert mine.shape == other.shape, what
-    worst = np.abs(mine - other).max() / max(np.abs(other).max(), 0.1)
-    assert worst < tolerance, f"{what}: {worst}"
-
-
 def take(trainer, twin, step):
-    """One step of both; the losses of each."""
+    """Takes one step of both and returns the losses of each."""
     triplet = tensors(trainer.triplet(step))
     noise_d, noise_g = (tensors(noise) or None for noise in trainer.noise(step))
     return trainer.run(1), twin.step(*triplet, noise_d, noise_g, draws(trainer, step))
-
-
-def vectors(trainer):
-    return {name: torch.from_numpy(array) for name, array in trainer.vectors().items()}
-
-
-def draws(trainer, step):
-    return {name: torch.from_numpy(array) for name, array in trainer.draws(step).items()}
 
 
 def test_forward(both):
@@ -130,7 +104,7 @@ def test_forward(both):
 
 
 def in_double(trainer, twin):
-    """The twin as it is, in float64."""
+    """Copies the twin in float64."""
     exact = Twin(twin.config)
     for name in ("generator", "discriminator"):
         getattr(exact, name).load_state_dict(getattr(twin, name).state_dict())
@@ -159,30 +133,24 @@ def test_one_step_has_the_same_losses_gradients_and_update(both):
         gradients, state = trainer.gradients(name), trainer.state(name)
         assert set(gradients) == {key for key, _ in network.named_parameters()}
         for key, parameter in network.named_parameters():
-            # A bias before a norm has no gradient but rounding: it is measured against its convolution's.
+            # The gradient of a bias before a norm is rounding: it is compared at the scale of its convolution's.
             neighbour = dict(network.named_parameters())[key.replace("bias", "weight")]
             error = np.abs(gradients[key] - parameter.grad.numpy()).max()
             scale = max(float(p.grad.abs().max()) for p in (parameter, neighbour))
-            # Where gradients of gradients cancel, the twin's own rounding may be more than the tolerance.
+            # Where gradients of gradients cancel, the twin's own rounding may exceed the tolerance.
             truth = getattr(exact, name).get_parameter(key).grad
             rounding = float((parameter.grad - truth).abs().max())
             assert error < GRADIENT * scale + 2 * rounding, f"{name}.{key}: {error / scale}, {rounding / scale}"
             assert rounding < 10 * GRADIENT * scale, f"{name}.{key}: {rounding / scale}"
-        # Adam's first step is the rate times the gradient's sign, also where the gradient is rounding alone.
+        # Adam's first step is the rate times the gradient's sign, also where the gradient is only rounding.
         before_norm = {key.replace("norm.weight", "conv.bias") for key in state if key.endswith("norm.weight")}
         compared = [(key, p) for key, p in network.named_parameters() if key not in before_norm]
         moved = [np.abs(state[key] - p.detach().numpy()).mean() for key, p in compared]
         assert np.mean(moved) < 0.02 * trainer.config.learning_rate, name
 
 
-def distance(state, other):
-    """Euclidean, over all parameters of a network."""
-    squares = (np.square(np.asarray(state[k], np.float64) - np.asarray(other[k], np.float64)).sum() for k in state)
-    return sum(squares) ** 0.5
-
-
 def test_ten_steps_stay_as_near_to_float64_as_the_twin(both):
-    """Adam turns the rounding of near-zero gradients into steps: two float32 runs part; a float64 one says how far."""
+    """Adam turns the rounding of near-zero gradients into steps, so float32 runs part; a float64 run says how far."""
     trainer, twin = both
     exact = in_double(trainer, twin)
     names = ("generator", "discriminator")
@@ -201,7 +169,7 @@ def test_ten_steps_stay_as_near_to_float64_as_the_twin(both):
 
 
 def test_adam_equals_torch_adam_over_ten_steps(tmp_path):
-    """The core's parameters, and torch.optim.Adam fed with the core's own gradients."""
+    """Compares the core's parameters with those of torch.optim.Adam under the core's gradients."""
     config = cagan.Config("paper", width=16, image_size=32, batch_size=2, learning_rate=3e-3, adam_epsilon=1e-6)
     for name in ("generator", "discriminator"):
         trainer = cagan.Trainer(cagan.dolls(tmp_path, count=4, size=(32, 48)), config)

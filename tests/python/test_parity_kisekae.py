@@ -1,17 +1,16 @@
 """The core's preset kisekae against plain PyTorch: same weights, same triplets, same draws, in each of its phases."""
 
-import cagan
 import numpy as np
 import pytest
 import torch
 from conftest import FORWARD, GRADIENT
 from reference.kisekae import KisekaeTwin
-from test_parity import close, distance, draws, tensors, vectors
+from twins import NETWORKS, close, compare_swaps, distance, draws, kisekae_twins, tensors, vectors
 
 torch.set_num_threads(1)
 
 NEVER = 10**6
-# The phases begin at so many images; all of the first step.
+# The number of images at which each phase begins: never, or with the first step.
 BLOBS, MASKS, JUDGED = (
     {"place_after": place, "judge_after": judge} for place, judge in ((NEVER, NEVER), (0, NEVER), (0, 0))
 )
@@ -27,40 +26,12 @@ CASES = {
     "judged by least squares, no spectral norm, shortened gradients": JUDGED
     | {"adversarial_loss": "least_squares", "discriminator_spectral_norm": False, "gradient_clip": 0.5},
 }
-NAMES = ("generator", "discriminator")
-
-
-def trained(folder, **overrides):
-    """A trainer and its twin. Weights are moved from where they begin, so that no bias, norm or flow is trivial."""
-    settings = {"width": 32, "image_size": 32, "batch_size": 4, "seed": 4, "threads": 1}
-    config = cagan.Config("kisekae", **settings | overrides)
-    trainer = cagan.Trainer(cagan.dolls(folder, count=9, size=(64, 64)), config)
-    twin = KisekaeTwin(config.to_dict(), tensors(trainer.perceptual().values()))
-    noise = np.random.default_rng(5)
-    for name in NAMES:
-        state = trainer.state(name)
-        state = {k: v + noise.normal(0, 0.05, v.shape).astype(np.float32) for k, v in state.items()}
-        trainer.load_state(name, state)
-        getattr(twin, name).load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
-    twin.load_vectors(vectors(trainer))
-    generator = twin.generator
-    # The locator's logits are drawn apart, and the cut comes into the widest gap between them: none flips by rounding.
-    human, worn, _ = tensors(trainer.triplet(0))
-    with torch.no_grad():
-        generator.locator.out.weight *= 8
-        shown = torch.where(draws(trainer, 0)["withheld"] == 1, torch.ones_like(worn), worn)
-        logits = generator.locate(human, shown).flatten().sort().values
-        low, high = (int(share * len(logits)) for share in (0.4, 0.8))
-        widest = low + int(logits[low:high].diff().argmax())
-        generator.locator.out.bias += generator.begins - logits[widest : widest + 2].mean()
-    trainer.load_state("generator", {k: v.numpy() for k, v in generator.state_dict().items()})
-    return trainer, twin
 
 
 def in_double(trainer, twin):
-    """The twin as it is, in float64."""
+    """Copies the twin in float64."""
     exact = KisekaeTwin(twin.config, [weight.double() for weight in twin.pyramid])
-    for name in NAMES:
+    for name in NETWORKS:
         getattr(exact, name).load_state_dict(getattr(twin, name).state_dict())
         getattr(exact, name).double()
     exact.load_vectors({name: vector.double() for name, vector in vectors(trainer).items()})
@@ -68,35 +39,22 @@ def in_double(trainer, twin):
 
 
 def take(trainer, step, twin, kind=torch.float32):
-    """One step of a twin with what the core draws for it."""
+    """Takes one step of a twin with the core's draws."""
     triplet = [picture.to(kind) for picture in tensors(trainer.triplet(step))]
     return twin.step(*triplet, {name: values.to(kind) for name, values in draws(trainer, step).items()})
 
 
-def compare_swaps(got, expected, tolerance):
-    """Image, mask and paint of either. A logit at a cut may flip by rounding, which shows in all of that picture."""
-    masks = [np.asarray(swap[1]) for swap in (got, expected)]
-    assert 0.1 < masks[1].mean() < 0.9, "an empty mask would agree with anything"
-    agree = np.abs(masks[0] - masks[1]) < tolerance
-    assert agree.mean() > 0.999
-    whole = agree.all((1, 2, 3))
-    assert whole.mean() > 0.5
-    for name, one, other in zip(("image", "mask", "paint"), got, expected, strict=True):
-        assert np.abs(np.asarray(one) - np.asarray(other))[whole].max() < tolerance, name
-    return whole
-
-
 @pytest.fixture(params=CASES)
 def both(request, tmp_path):
-    return trained(tmp_path, **CASES[request.param])
+    return kisekae_twins(tmp_path, **CASES[request.param])
 
 
 @pytest.mark.parametrize("size", [32, (64, 48), (48, 96)])
 def test_forward(tmp_path, size):
-    trainer, twin = trained(tmp_path, image_size=size)
+    trainer, twin = kisekae_twins(tmp_path, image_size=size)
     triplet = trainer.triplet(0)
     human, worn, target = tensors(triplet)
-    # The last is not known. The tensors share the arrays' memory.
+    # The last worn article is not known. The tensors share the arrays' memory.
     triplet[1][-1] = -0.3
     composite, paint, mask = trainer.swap(*triplet)
     with torch.no_grad():
@@ -106,7 +64,7 @@ def test_forward(tmp_path, size):
     compare_swaps((composite, mask, paint), (twin_composite, twin_mask, twin_paint), 5 * FORWARD)
     found = trainer.score(triplet[0], triplet[2])
     apart = np.abs(found - logits.numpy()).max(1) / np.abs(logits.numpy()).max()
-    # By picture, as the masks may flip.
+    # Compared by picture, since masks may flip.
     assert np.mean(apart < 5 * FORWARD) > 0.5, apart
     assert (found.std(1) > 1e-3).all()
 
@@ -123,7 +81,7 @@ def test_one_step_has_the_same_losses_gradients_and_update(both):
     for key, value in other.items():
         close(mine[key], value, GRADIENT, key)
     judged = trainer.config.judge_after == 0
-    for name in NAMES:
+    for name in NETWORKS:
         network = getattr(twin, name)
         gradients, state = trainer.gradients(name), trainer.state(name)
         assert set(gradients) == {key for key, _ in network.named_parameters()}
@@ -133,7 +91,7 @@ def test_one_step_has_the_same_losses_gradients_and_update(both):
             continue
         moved, errors = [], []
         for key, parameter in network.named_parameters():
-            # A bias before a norm of single channels has no gradient but rounding: it is measured against its weight's.
+            # The gradient of a bias before a norm of single channels is rounding: it is compared at its weight's scale.
             truths = {k: getattr(exact, name).get_parameter(k).grad for k in (key, key.replace("bias", "weight"))}
             scale = max(float(slope.abs().max()) for slope in truths.values())
             assert scale > 0, f"{name}.{key}"
@@ -141,8 +99,8 @@ def test_one_step_has_the_same_losses_gradients_and_update(both):
                 np.abs(slope - truths[key].numpy()).max() / scale for slope in (gradients[key], parameter.grad.numpy())
             )
             errors.append(error)
-            # Where rounding brings a value to the other side of a ReLU's, of |x|'s or of a hinge's edge, or of a
-            # pixel's that a flow reads from, a few pixels' gradients jump.
+            # Rounding may bring a value to the other side of the edge of a ReLU, of |x| or of a hinge, or of a
+            # pixel that a flow reads: then the gradients of a few pixels jump.
             assert error < 50 * GRADIENT, f"{name}.{key}: {error}, {rounding}"
             assert rounding < 50 * GRADIENT, f"{name}.{key}: {rounding}"
             if not (key.endswith("conv.bias") and len(parameter) == 8):
@@ -154,18 +112,18 @@ def test_one_step_has_the_same_losses_gradients_and_update(both):
 
 
 def test_the_phases_follow_each_other(tmp_path):
-    """One step of each, as the optimisers go on; the discriminator's begins in the third."""
+    """One step in each phase with the same optimisers; the discriminator's begins in the third."""
     phases = {"batch_size": 4, "place_after": 4, "judge_after": 8, "schedule_start": 4, "schedule_end": 20}
-    trainer, twin = trained(tmp_path, **phases, learning_rate=1e-4)
+    trainer, twin = kisekae_twins(tmp_path, **phases, learning_rate=1e-4)
     exact = in_double(trainer, twin)
-    start = {name: trainer.state(name) for name in NAMES}
+    start = {name: trainer.state(name) for name in NETWORKS}
     for step in range(4):
         take(trainer, step, exact, torch.float64)
         other, mine = take(trainer, step, twin), trainer.run(1)
         assert (mine["loss/discriminator"] > 0) == (step >= 2)
         for key, value in other.items():
             close(mine[key], value, 1e-2 if key == "mask/area" else 5e-3, f"step {step} {key}")
-    for name in NAMES:
+    for name in NETWORKS:
         state, truth = trainer.state(name), getattr(exact, name).state_dict()
         moved = distance(state, start[name])
         mine, other = (distance(s, truth) / moved for s in (state, getattr(twin, name).state_dict()))

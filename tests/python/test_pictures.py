@@ -7,8 +7,8 @@ import zlib
 import cagan
 import numpy as np
 import pytest
-from conftest import refusal
-from PIL import Image
+from helpers import random_picture, refusal
+from PIL import Image, ImageOps
 
 RNG = np.random.default_rng(0)
 SMOOTH = Image.fromarray(RNG.integers(0, 256, (5, 4, 3), dtype=np.uint8)).resize((48, 60), Image.Resampling.BICUBIC)
@@ -30,7 +30,7 @@ def frames():
     return {"save_all": True, "append_images": [Image.new("RGB", SMOOTH.size, (0, 255, 0))], "duration": 50}
 
 
-# Name: picture, format, how it is saved, how far from Pillow a byte may be.
+# Name: picture, format, options of `save`, largest difference from Pillow's bytes.
 KINDS = {
     "jpeg": (SMOOTH, "JPEG", {"quality": 90}, 3),
     "progressive": (SMOOTH, "JPEG", {"quality": 90, "progressive": True}, 3),
@@ -70,7 +70,7 @@ def encoded(name):
 
 
 def by_pillow(data):
-    """The first frame on white."""
+    """Decodes the first frame on white with Pillow."""
     image = Image.open(io.BytesIO(data))
     if image.mode in ("I;16", "I;16B", "I"):
         return np.repeat((np.asarray(image, np.float64) / 257).round()[:, :, None], 3, axis=2)
@@ -82,7 +82,7 @@ def by_pillow(data):
 
 @pytest.fixture
 def decoded(tmp_path, pairs):
-    """Decodes bytes through a pair whose human they are; the path is the second thing returned."""
+    """A function that decodes bytes as the human of a pair."""
 
     def decode(data, name="odd.jpg"):
         path = tmp_path / name
@@ -94,7 +94,7 @@ def decoded(tmp_path, pairs):
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_formats_are_told_by_content_and_decoded_as_by_pillow(decoded, name):
+def test_formats_are_detected_by_content_and_decoded_as_by_pillow(decoded, name):
     data = encoded(name)
     pixels = decoded(data)
     expected = by_pillow(data)
@@ -105,8 +105,6 @@ def test_formats_are_told_by_content_and_decoded_as_by_pillow(decoded, name):
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_pictures_are_turned_upright(decoded, kind, orientation):
-    from PIL import ImageOps
-
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = io.BytesIO()
@@ -158,7 +156,7 @@ def jpeg_of_size(width, height):
 
 
 def test_a_palette_that_ends_within_a_colour(decoded, tmp_path, capfd):
-    """Found by fuzzing: the decoder panics, which is an error as any other, without a trace."""
+    """Found by fuzzing: the decoder panics, which becomes an ordinary error without a trace."""
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 8, 3, 0, 0, 0))
     colours = png_chunk(b"PLTE", bytes(4)) + png_chunk(b"tRNS", b"\xff")
     data = png_chunk(b"IDAT", zlib.compress(bytes([0, 1, 1, 1, 1]) * 4)) + png_chunk(b"IEND", b"")
@@ -176,7 +174,7 @@ BOMBS = {
 }
 
 
-def test_a_picture_without_pixels_is_none(decoded, tmp_path):
+def test_a_picture_without_pixels_fails(decoded, tmp_path):
     refusal(ValueError, lambda: decoded(with_size("gif", 6, "<HH", 48, 0)), tmp_path / "odd.jpg", "got 48 x 0")
 
 
@@ -193,7 +191,7 @@ def test_a_header_that_claims_too_much_costs_nothing(decoded, tmp_path, name):
         *(b"RIFF\x00\x00\x00\x00WEBP", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%PDF-1.7", b"P6 2 2 255\n1234"),
     ],
 )
-def test_what_is_no_picture(decoded, tmp_path, data):
+def test_files_that_are_no_picture(decoded, tmp_path, data):
     refusal(ValueError, lambda: decoded(data), tmp_path / "odd.jpg", "cannot be decoded")
 
 
@@ -217,7 +215,7 @@ def test_tiny_and_thin_pictures_train(tmp_path, size):
 
 
 def test_flipped_bits_never_panic(decoded, capfd):
-    """A few hundred damaged files of all kinds: each decodes or is refused with its name."""
+    """A few hundred damaged files of all kinds: each decodes or fails with its name."""
     rng = np.random.default_rng(1)
     refused = 0
     for name in KINDS:
@@ -232,3 +230,75 @@ def test_flipped_bits_never_panic(decoded, capfd):
                 refused += 1
     assert refused > 50
     assert "panicked" not in capfd.readouterr().err
+
+
+# Pictures of a set
+
+
+def as_human(path):
+    """Decodes a file as the human of a pair beside it."""
+    (path.parent / "pairs.csv").write_text(f"id,human,article\na,{path.name},{path.name}\n")
+    return cagan.Pairs(path.parent)[0].human
+
+
+def test_pictures_are_what_pillow_decodes(pairs):
+    for pair in pairs:
+        for array, path in ((pair.human, pair.human_path), (pair.article, pair.article_path)):
+            assert array.dtype == np.uint8
+            with Image.open(path) as picture:
+                assert np.array_equal(array, np.asarray(picture.convert("RGB")))
+    pair = pairs[0]
+    pair.human[:] = 0
+    assert pair.human.any(), "each asking decodes anew"
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_photos_are_turned_upright(tmp_path, ending, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    # JPEG keeps blocks.
+    blocks = np.kron(random_picture(3, 5) // 128 * 200, np.ones((16, 16, 1), np.uint8))
+    path = tmp_path / f"a.{ending}"
+    options = {"jpg": {"quality": 100, "subsampling": 0}, "webp": {"lossless": True}}
+    Image.fromarray(blocks).save(path, exif=exif, **options.get(ending, {}))
+    with Image.open(path) as picture:
+        expected = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    assert expected.shape == ((48, 80, 3) if orientation < 5 else (80, 48, 3))
+    got = as_human(path)
+    assert got.shape == expected.shape
+    assert np.abs(got.astype(int) - expected).max() <= (2 if ending == "jpg" else 0)
+
+
+def on_white(rgba):
+    rgb, alpha = rgba[..., :3].astype(int), rgba[..., 3:].astype(int)
+    return ((rgb * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def test_transparency_lies_on_white(tmp_path):
+    rgba = random_picture(channels=4)
+    Image.fromarray(rgba).save(tmp_path / "a.png")
+    assert np.array_equal(as_human(tmp_path / "a.png"), on_white(rgba))
+    grey = random_picture(channels=2)
+    Image.fromarray(grey, "LA").save(tmp_path / "b.png")
+    assert np.array_equal(as_human(tmp_path / "b.png"), on_white(grey[..., [0, 0, 0, 1]]))
+
+
+def test_grey_and_palettes_are_widened(tmp_path):
+    grey = random_picture(channels=1)[..., 0]
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    assert np.array_equal(as_human(tmp_path / "grey.png"), np.stack([grey] * 3, -1))
+    Image.fromarray(grey > 99).save(tmp_path / "bits.png")
+    assert np.array_equal(as_human(tmp_path / "bits.png"), np.stack([(grey > 99) * np.uint8(255)] * 3, -1))
+    palette = Image.fromarray(random_picture()).quantize(17)
+    palette.save(tmp_path / "palette.png")
+    assert np.array_equal(as_human(tmp_path / "palette.png"), np.asarray(palette.convert("RGB")))
+    wide = np.random.default_rng(4).integers(0, 1 << 16, (24, 40), dtype=np.uint16)
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    assert np.array_equal(as_human(tmp_path / "wide.png"), np.stack([np.rint(wide / 257).astype(np.uint8)] * 3, -1))
+
+
+def test_an_ending_may_lie(tmp_path):
+    picture = random_picture()
+    Image.fromarray(picture).save(tmp_path / "a.jpg", format="png")
+    assert np.array_equal(as_human(tmp_path / "a.jpg"), picture)

@@ -1,7 +1,5 @@
-"""Plots: the pictures stand where they should, the curves are the log's, and a film has a frame for each snapshot."""
+"""Plots: pictures in their places, curves equal to the log, films with a frame for each snapshot."""
 
-import doctest
-import inspect
 import io
 import shutil
 import subprocess
@@ -12,7 +10,7 @@ import numpy as np
 import pytest
 from cagan import plots
 from cagan.plots.curves import smoothed
-from conftest import refusal
+from helpers import refusal, run_examples
 from PIL import Image
 
 SETTINGS = {"threads": 1, "log_every": 1, "progress": False}
@@ -20,20 +18,15 @@ SETTINGS = {"threads": 1, "log_every": 1, "progress": False}
 
 @pytest.fixture(scope="module")
 def long(pairs, tmp_path_factory):
-    """A run of twelve steps that was taken up again at the sixth, watched, with a snapshot every four."""
+    """A run of twelve steps with a monitor, resumed at the sixth, with a snapshot every four."""
     folder = tmp_path_factory.mktemp("long")
     for steps in (6, 12):
         made = cagan.train(pairs, folder, "smoke", steps=steps, snapshot_every=4, monitor_every=3, **SETTINGS)
     return made
 
 
-@pytest.fixture(scope="module")
-def swapper(run):
-    return cagan.Swapper(run.path)
-
-
 def shown(axes):
-    """The picture in axes, None where there is none."""
+    """Returns the picture in axes, or None."""
     return np.asarray(axes.images[0].get_array()) if axes.images else None
 
 
@@ -109,7 +102,7 @@ def test_before_and_after(swapper, pairs):
         ("nowhere.png", FileNotFoundError, "nowhere.png"),
     ],
 )
-def test_what_is_no_picture(pairs, picture, kind, got):
+def test_arguments_that_are_no_picture(pairs, picture, kind, got):
     refusal(kind, lambda: plots.before_after(pairs[0].human, picture), got)
 
 
@@ -167,7 +160,7 @@ def test_the_curves_are_the_logs(long):
         refusal(ValueError, lambda wrong=wrong: plots.losses(long, smoothing=wrong), "smoothing: expected 0 to below 1")
 
 
-def test_what_is_smoothed():
+def test_smoothing():
     # 0.5 * 4 / 0.5 = 4; (0.25 * 4 + 0.5 * 8) / 0.75 = 6.67; a gap stays one.
     got = smoothed(np.array([4, 8, np.nan, 6]), 0.5)
     assert np.allclose(got, [4, 20 / 3, np.nan, (0.125 * 4 + 0.25 * 8 + 0.5 * 6) / 0.875], equal_nan=True)
@@ -175,7 +168,7 @@ def test_what_is_smoothed():
 
 
 def test_the_monitors_curves_and_its_best(long, pairs, tmp_path):
-    # Three curves, and where it was taken up: too short a run for a best one.
+    # Three curves and the line of the resume; the run is too short for a best snapshot.
     assert len(plots.monitor(long).axes[0].lines) == 4
     shutil.copy(long.snapshots[-1], long.path / "snapshots" / "best.safetensors")
     figure = plots.monitor(long)
@@ -209,7 +202,7 @@ def test_runs_in_one_plot(run, long):
 
 
 class Display:
-    """In IPython's place: what is shown, and how often it is renewed."""
+    """A stand-in for IPython that keeps the figures shown and counts updates."""
 
     def __init__(self):
         self.shown, self.updates = [], 0
@@ -230,7 +223,7 @@ def test_a_plot_grows_while_a_run_trains(pairs, tmp_path, monkeypatch):
     for steps in (3, 5):
         live = plots.Live(every_s=0)
         cagan.train(pairs, tmp_path, "smoke", steps=steps, on_event=live, **SETTINGS)
-    # One display and an update each of the steps after, and one when the end is saved.
+    # One display, an update for each later step, and one when the end is saved.
     assert display.updates == len(display.shown) - 2 >= 3
     losses = display.shown[-1].axes[0]
     assert losses.lines[0].get_xdata().tolist() == [4, 5]
@@ -268,7 +261,4 @@ def test_without_matplotlib_it_says_what_to_install():
 def test_every_example_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in plots.__all__:
-        test = doctest.DocTestParser().get_doctest(inspect.getdoc(getattr(plots, name)), {}, name, None, None)
-        assert test.examples, name
-        report = io.StringIO()
-        assert doctest.DocTestRunner(verbose=False).run(test, out=report.write).failed == 0, report.getvalue()
+        assert run_examples(name, getattr(plots, name)) > 0, name

@@ -1,4 +1,4 @@
-"""The review page: who gets in, what it serves, that a decision is on disk before its answer, and the page itself."""
+"""The review page: access, answers, decisions on disk before the answer, and the page in a browser."""
 
 import contextlib
 import csv
@@ -21,17 +21,13 @@ import cagan
 import pytest
 from cagan.listing import Listing
 from cagan.reviewing import KEYS, ConflictError, Review
+from helpers import HOSTILE, Server, command
 from PIL import Image
-
-HOSTILE = '"><img src=x onerror=alert(1)>'
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
 
 
 @pytest.fixture
 def folder(pairs_dir, tmp_path):
-    """The dolls, one of them a TIFF that no browser shows, one with a name that is no fit for a page."""
+    """The dolls, one of them a TIFF that no browser shows, one with a name that a page must escape."""
     copy = shutil.copytree(pairs_dir, tmp_path / "dolls")
     (copy / "pairs.csv").unlink(missing_ok=True)
     for path in copy.glob("human/00001.*"):
@@ -52,22 +48,14 @@ def cells(folder, name):
     return row["exclude"], row["reason"], row["reviewed"]
 
 
-class Server:
+class ReviewServer(Server):
     """`cagan review` in a process of its own."""
 
     def __init__(self, folder, *arguments):
-        program = "from cagan.cli import main; main()"
-        self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", program, "review", str(folder), "--no-browser", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.address = self.process.stdout.readline().strip()
-        assert self.address, self.process.stderr.read()
+        super().__init__(command("review", folder, *arguments))
 
     def ask(self, path, body=None, host=None, base=None):
-        """Status, headers and bytes."""
+        """Returns status, headers and bytes."""
         url = (base or self.address) + path
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(url, data, {"Content-Type": "application/json"} if data else {})
@@ -83,18 +71,12 @@ class Server:
     def decide(self, name, decision):
         return self.ask("decide", {"id": name, "decision": decision})
 
-    def stop(self, how=signal.SIGINT):
-        self.process.send_signal(how)
-        out, err = self.process.communicate(timeout=30)
-        return self.process.returncode, out, err
-
 
 @pytest.fixture
 def server(folder):
-    started = Server(folder)
+    started = ReviewServer(folder)
     yield started
-    started.process.kill()
-    started.process.communicate()
+    started.kill()
 
 
 # The list under review
@@ -139,7 +121,7 @@ def test_decisions_survive_curate(folder):
     assert cells(folder, "00006") == ("1", "tiny", ""), "what curate wrote meanwhile is taken over"
 
 
-def test_what_somebody_else_changed_is_not_undone(folder):
+def test_a_change_by_another_program_is_not_undone(folder):
     review = Review(folder)
     review.decide("00000", "other")
     other = Listing(folder)
@@ -191,7 +173,7 @@ def test_only_the_token_gets_in(server):
         socket.create_connection(("127.0.0.2", int(base.split(":")[2])), timeout=5)
 
 
-def test_another_name_for_this_machine_is_refused(server):
+def test_another_name_for_this_machine_is_rejected(server):
     port = server.address.split(":")[2].split("/")[0]
     for host in ("evil.example", f"evil.example:{port}", "127.0.0.1.evil.example", "localhost.evil.example"):
         assert server.ask("state", host=host)[0] == 403, host
@@ -226,7 +208,7 @@ def test_pictures_come_from_the_list_alone(server, folder):
         status, _, content = server.ask(path)
         assert status in (403, 404), path
         assert b"secret" not in content
-    # A list may name any file; what is no picture is not shown.
+    # A list may name any file; only pictures are shown.
     (folder / "pairs.csv").write_text("id,human,article\na,secret.txt,../../../../../etc/passwd\nb,,human\n")
     for path in ("human?id=a", "article?id=a", "human?id=b", "article?id=b"):
         assert server.ask(f"picture/{path}")[0] == 404
@@ -244,7 +226,7 @@ def test_a_decision_is_on_disk_before_its_answer(server, folder):
     assert [json.loads(server.ask("state")[2])[k] for k in ("undo",)] == [2]
 
 
-def test_bad_requests_are_told_why(server, folder):
+def test_bad_requests_are_answered_with_the_reason(server, folder):
     for body, status, text in (
         ({"id": "00000", "decision": "ugly"}, 400, "decision: expected one of"),
         ({"id": "nobody", "decision": "keep"}, 409, "no longer in pairs.csv"),
@@ -267,9 +249,9 @@ def ask_in_vain(server):
 
 
 def test_a_killed_server_loses_nothing(folder):
-    server = Server(folder)
+    server = ReviewServer(folder)
     server.decide("00000", "from_behind")
-    # Asked and killed at once: the list is the old one or the new one, never a part.
+    # A request and a kill at once: the list is the old one or the new one, never a part.
     racing = threading.Thread(target=ask_in_vain, args=(server,))
     racing.start()
     server.stop(signal.SIGKILL)
@@ -277,13 +259,13 @@ def test_a_killed_server_loses_nothing(folder):
     assert len(rows(folder)) == 8
     assert cells(folder, "00000") == ("1", "from_behind", "1")
     assert cells(folder, "00001") in (("", "", ""), ("1", "other", "1"))
-    again = Server(folder)
+    again = ReviewServer(folder)
     state = json.loads(again.ask("state")[2])["rows"]
     assert {row["id"]: row["reasons"] for row in state}["00000"] == ["from_behind"]
     assert again.stop()[0] == 0
 
 
-def test_ctrl_c_ends_it_and_says_what_was_done(server, folder):
+def test_ctrl_c_ends_it_with_a_summary(server, folder):
     server.decide("00000", "keep")
     server.decide("00001", "other")
     code, out, err = server.stop()
@@ -292,10 +274,10 @@ def test_ctrl_c_ends_it_and_says_what_was_done(server, folder):
 
 
 def test_a_port_may_be_chosen(folder):
-    server = Server(folder)
+    server = ReviewServer(folder)
     port = server.address.split(":")[2].split("/")[0]
     server.stop()
-    server = Server(folder, "--port", port)
+    server = ReviewServer(folder, "--port", port)
     assert server.address.startswith(f"http://127.0.0.1:{port}/")
     server.stop()
     with pytest.raises(ValueError, match="port: expected 0 to 65535, got 70000"):
@@ -312,23 +294,9 @@ def test_without_flask_it_says_what_to_install(folder):
 # The page in a browser
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None and not os.environ.get("CI"):
-        pytest.skip("there is no chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
-    quiet = ("gpu", "quic", "background-networking", "component-update", "sync")
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in quiet)]
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield started
-        started.close()
-
-
 @pytest.fixture
 def page(browser):
-    """A page that must not complain and must not be made to open a dialog."""
+    """A page that collects errors and opened dialogs in `complaints`."""
     opened = browser.new_page(viewport={"width": 1200, "height": 850})
     complaints = []
     opened.on("console", lambda message: complaints.append(message.text))
@@ -344,7 +312,7 @@ def shown(page):
 
 
 def until(page, script):
-    """Waits without evaluating text in the page, which its policy forbids."""
+    """Waits until a script is true. The page's policy forbids evaluating text inside it."""
     for _ in range(200):
         if page.evaluate(script):
             return
@@ -382,7 +350,7 @@ def test_the_keys(page, server, folder):
     press(page, "u", "00006: undone")
     assert shown(page) == ("00006", "", "5 of 8 decided, 3 left out")
     assert cells(folder, "00006") == ("", "", "")
-    # Undo is the server's: it outlives the page.
+    # The server keeps the undo list, so it outlives the page.
     page.reload()
     page.wait_for_selector("#undo:enabled")
     assert shown(page)[0] == HOSTILE, "the first that is undecided"
@@ -412,8 +380,8 @@ def test_the_buttons_and_the_filter(page, server, folder):
     assert page.complaints == []
 
 
-def test_the_page_says_when_a_decision_is_not_saved(page, folder):
-    server = Server(folder)
+def test_the_page_shows_that_a_decision_is_not_saved(page, folder):
+    server = ReviewServer(folder)
     page.goto(server.address)
     until(page, "document.getElementById('id').textContent")
     server.stop(signal.SIGKILL)

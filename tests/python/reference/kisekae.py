@@ -31,7 +31,7 @@ class Scale(nn.Module):
 
 
 class Judge(nn.Module):
-    """Large patches and small ones, of picture, warped article and erasure."""
+    """Judges large patches and small ones of picture, warped article and erasure."""
 
     def __init__(self, width):
         super().__init__()
@@ -41,14 +41,14 @@ class Judge(nn.Module):
     def forward(self, picture, warped, erasure):
         seen = torch.cat([picture, warped, erasure], 1)
         (large, features), (small, more) = self.large(seen), self.small(seen)
-        # As many logits of either.
+        # Both give the same number of logits.
         times = small.shape[2] // large.shape[2]
         large = large.repeat_interleave(times, 2).repeat_interleave(times, 3)
         return torch.cat([large.flatten(1), small.flatten(1)], 1), features + more
 
 
 def within(wanted, got, region):
-    """Mean distance over a region, of all channels."""
+    """Returns the mean distance of all channels over a region."""
     return ((wanted - got).abs() * region).sum() / (wanted.shape[1] * region.sum() + 1e-6)
 
 
@@ -57,7 +57,7 @@ def bending(flow):
 
 
 def location(logits, human, with_worn, with_other, trust):
-    """Cross-entropy to where painting gains 0.04 and more by knowing the article; 0.1 from there it counts in full."""
+    """Cross-entropy of where knowing the article lowers the error by 0.04; the weight is full at 0.1 beyond."""
     gain = ((human - with_other).abs() - (human - with_worn).abs()).mean(1, keepdim=True)
     apart = F.avg_pool2d(gain, 3, 1, 1, count_include_pad=False).detach() - 0.04
     weight = ((apart.abs() / 0.1).clamp(max=1) + 0.02) * trust
@@ -90,7 +90,7 @@ class KisekaeTwin:
             self.discriminator.get_submodule(name.removesuffix(".left")).left = vector
 
     def score(self, human, article):
-        """Logits of whether the article is worn, as the generator locates and warps it."""
+        """Returns the logits of whether the article is worn, located and warped by the generator."""
         left, erasure, placement = self.generator.sight(human, article, article)
         warped = self.generator.painter(left, erasure, article, placement)["warped"]
         return self.discriminator(human, warped, erasure)[0]
@@ -116,7 +116,7 @@ class KisekaeTwin:
             trust = torch.where(draws["masked"] == 1, 0.25 * erasure, erasure)
         left = human * (1 - erasure)
 
-        # Place: the erasure itself at first, then what the placer says, or at times the locator.
+        # Place: the erasure itself at first, then the placer's map, at times the locator's.
         placed = generator.place(left, erasure, worn)
         placement = other = erasure
         if placing:
@@ -191,7 +191,7 @@ class KisekaeTwin:
                 layer.left, _ = iterated(layer.weight, layer.left)
 
     def _update(self, adam, loss):
-        """Of one network; the other has no gradient of it."""
+        """Updates one network; the other gets no gradient."""
         parameters = [parameter for group in adam.param_groups for parameter in group["params"]]
         for parameter, slope in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
             parameter.grad = slope

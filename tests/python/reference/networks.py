@@ -23,7 +23,7 @@ def spectral(layer, xs):
 
 
 class Block(nn.Module):
-    """A convolution (or its transpose) of kernel 4, stride 2, padding 1, and its instance norm if it has one."""
+    """A convolution (or its transpose) of kernel 4, stride 2, padding 1, and an optional instance norm."""
 
     def __init__(self, c_in, c_out, *, transposed=False, norm=True):
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a config may add to the losses of both sources, each from its own source, in plain PyTorch."""
+"""Losses that a config may add to those of both sources, each from its own source, in plain PyTorch."""
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,7 @@ def per_picture(values):
     return values.flatten(1).sum(1).mean()
 
 
-# Form -> what a logit costs that should be real, one that should be fake, and the generator's own.
+# Form -> the loss of a logit that should be real, of one that should be fake, and of the generator's.
 ADVERSARIAL = {
     # A, P, with the non-saturating generator.
     "logistic": (lambda x: F.softplus(-x), F.softplus, lambda x: F.softplus(-x)),

@@ -55,7 +55,7 @@ class Twin:
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         for network in (self.generator, self.discriminator):
             network.to(memory_format=self.format)
-        # What `perceptual_weight` compares pictures in: the core's weights, as a list of tensors.
+        # The core's weights of the perceptual loss, as a list of tensors.
         self.pyramid = None
         self.steps = 0
         self.autocast = (lambda: torch.autocast("cpu", torch.bfloat16)) if bf16 else contextlib.nullcontext
@@ -80,7 +80,7 @@ class Twin:
             self.discriminator.get_submodule(name.removesuffix(".left")).left = vector
 
     def iterate(self):
-        """The power iteration of a step."""
+        """Does the power iteration of a step."""
         for layer in self.discriminator.modules():
             if getattr(layer, "left", None) is not None:
                 layer.left, _ = iterated(layer.weight, layer.left)

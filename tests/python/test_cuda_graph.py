@@ -1,4 +1,4 @@
-"""A step as a CUDA graph, as far as a machine without a GPU can tell; `training/graph.rs` has tests with a stand-in."""
+"""A step as a CUDA graph: the tests that need no GPU. `training/graph.rs` has tests with a stand-in."""
 
 import inspect
 
@@ -25,7 +25,7 @@ CASES = {
 
 
 def reads(trainer, steps):
-    """How often the host read a number off a tensor in so many steps."""
+    """Counts how often the host reads a number from a tensor during these steps."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         trainer.run(steps)
     return sum(event.name == "aten::_local_scalar_dense" for event in profile.events())
@@ -40,13 +40,13 @@ def test_a_step_reads_nothing_back(pairs, case):
     assert reads(trainer, 3) - reads(trainer, 1) == 2 * 2
 
 
-def test_torch_has_what_records_a_step():
+def test_torch_has_the_functions_that_record_a_step():
     assert "capture_error_mode" in inspect.signature(torch.cuda.graph.__init__).parameters
     assert {"__enter__", "__exit__"} <= set(dir(torch.cuda.graph))
     assert callable(torch.cuda.CUDAGraph.replay)
 
 
-def test_refused_where_there_is_no_cuda(pairs, tmp_path):
+def test_a_graph_without_cuda_fails(pairs, tmp_path):
     settings = {"device": "cpu", "steps": 1, "cuda_graph": True}
     with pytest.raises(ValueError, match="cuda_graph: expected false on a CPU, got true"):
         cagan.train(pairs, tmp_path / "run", "paper", progress=False, image_size=32, **settings)

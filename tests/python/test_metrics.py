@@ -1,4 +1,4 @@
-"""The figures of an evaluation against independent implementations: scikit-image, torchmetrics, scipy, lpips."""
+"""The metrics of an evaluation against independent implementations: scikit-image, torchmetrics, scipy, lpips."""
 
 import warnings
 
@@ -13,10 +13,10 @@ import torchmetrics.functional as metrics
 import torchmetrics.functional.image as images
 from cagan.evaluation import features, pictures
 from cagan.evaluation.scores import mean_figure, set_figure
-from conftest import refusal
+from helpers import refusal
 from PIL import Image
 
-# What the issue of these figures allows; most agree to rounding.
+# Largest difference allowed; most metrics agree to rounding.
 NEAR = 1e-4
 
 
@@ -26,7 +26,7 @@ def noise(seed, shape=(64, 48, 3)):
 
 @pytest.fixture(scope="module")
 def doll_swaps(tmp_path_factory):
-    """Photo, true swap, true mask."""
+    """A list of photo, true swap, true mask."""
     folder = tmp_path_factory.mktemp("large")
     pairs = cagan.dolls(folder, count=3, seed=2, size=(192, 224), swaps=1)
     found = []
@@ -40,7 +40,7 @@ def doll_swaps(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def couples(doll_swaps):
-    """Two pictures each: alike, unlike, smooth, small, odd."""
+    """Couples of pictures: alike, unlike, smooth, small, of odd sizes."""
     blurred = [np.asarray(Image.fromarray(human).resize((80, 70)).resize((224, 192))) for human, *_ in doll_swaps]
     return [
         *((human, true) for human, true, _ in doll_swaps),
@@ -67,13 +67,13 @@ def test_similarity_is_that_of_scikit_image(couples):
 
 
 def similarity(a, b):
-    """That of torchmetrics over whole windows: its mean takes in the mirrored edges, which Wang et al. and we don't."""
+    """Averages torchmetrics' similarity over whole windows; its own mean includes mirrored edges, unlike Wang et al."""
     _, whole = images.structural_similarity_index_measure(a, b, data_range=255.0, return_full_image=True)
     return float(whole[..., 5:-5, 5:-5].mean())
 
 
 def test_multi_scale_similarity_is_that_of_torchmetrics(couples):
-    """From its factors: its own product takes in the coarsest scale's mirrored edges, most of a picture that small."""
+    """Multiplies torchmetrics' factors; its own product includes mirrored edges, most of the coarsest scale."""
     weights = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
     looked = set()
     for a, b in [*couples, (noise(8), noise(8) // 2)]:
@@ -103,7 +103,7 @@ def test_psnr_is_that_of_scikit_image(couples):
 
 def test_lab_is_that_of_scikit_image():
     a = noise(5)
-    # It rounds the white point and the matrix at other places.
+    # scikit-image rounds the white point and the matrix at other places.
     assert np.abs(pictures.lab(a) - skimage.color.rgb2lab(a)).max() < 0.02
 
 
@@ -115,7 +115,7 @@ def test_the_roc_area_is_that_of_torchmetrics():
             np.uint8
         )
         theirs = metrics.auroc(torch.from_numpy(score / 255), torch.from_numpy(truth.astype(int)), task="binary")
-        # It computes in float32.
+        # torchmetrics computes in float32.
         assert abs(pictures.roc_area(score, truth) - float(theirs)) < NEAR
         mann_whitney = scipy.stats.mannwhitneyu(score[truth], score[~truth]).statistic / (truth.sum() * (~truth).sum())
         assert pictures.roc_area(score, truth) == pytest.approx(mann_whitney, abs=1e-12)
@@ -168,7 +168,7 @@ def test_the_frechet_distance_is_that_of_scipys_square_root(many, few, wide):
     root = scipy.linalg.sqrtm(covariances[0] @ covariances[1])
     apart = a.mean(0) - b.mean(0)
     theirs = apart @ apart + np.trace(covariances[0] + covariances[1] - 2 * root.real)
-    # Where there are fewer pictures than features, the square root of a singular matrix is what is inexact.
+    # With fewer pictures than features the matrix is singular and its square root inexact.
     assert features.frechet(a, b) == pytest.approx(theirs, rel=NEAR if few > wide else 1e-3)
     assert abs(features.frechet(a, a)) < 1e-8 * np.trace(covariances[0])
 
@@ -205,7 +205,7 @@ def saved(module, path):
     return path
 
 
-def test_a_network_of_ones_own(tmp_path):
+def test_a_network_of_the_user(tmp_path):
     some = [noise(k, (20, 30, 3)) for k in range(35)]
     network = features.FeatureNetwork(saved(Means(), tmp_path / "means.pt"), (20, 30))
     assert network.names == ("means/fid", "means/kid")
@@ -244,7 +244,7 @@ def test_the_stand_in_is_always_the_same():
 RECORDED = [0.28019068, 0.12554966, 0.02339693]
 
 
-def test_networks_that_are_none(tmp_path):
+def test_files_that_are_no_networks(tmp_path):
     refusal(FileNotFoundError, lambda: features.FeatureNetwork(tmp_path / "gone.pt", (8, 8)), tmp_path / "gone.pt")
     for name, kind in (("a.pt", "TorchScript"), ("a.onnx", "ONNX"), ("a.txt", ".onnx, got .txt")):
         (tmp_path / name).write_bytes(b"none")
@@ -268,7 +268,7 @@ def test_networks_that_are_none(tmp_path):
 
 
 def test_lpips_where_its_weights_are(tmp_path, monkeypatch):
-    """With random weights in the place of the ones to download: the package's number is ours."""
+    """With random weights in place of the downloaded ones: ours equals the package's number."""
     import lpips
     import torchvision
 
@@ -292,7 +292,7 @@ def test_lpips_where_its_weights_are(tmp_path, monkeypatch):
 
 
 def test_the_bootstrap_is_that_of_scipy():
-    """One swap each; then the interval of a mean of people's means, wider than if swaps were strangers."""
+    """One swap a person; then several, where the interval is wider than for independent swaps."""
     draw = np.random.default_rng(0)
     values = draw.normal(5, 2, 60)
     ours = mean_figure([(f"{k:03}", float(v), 1.0) for k, v in enumerate(values)], seed=0)

@@ -1,0 +1,50 @@
+"""`init_from`: a run begins with the networks of another."""
+
+import cagan
+import numpy as np
+from helpers import read_tensors, refusal
+
+
+def weights(path, prefix=""):
+    _, arrays = read_tensors(path)
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def equal(some, others):
+    return list(some) == list(others) and all(np.abs(some[name] - others[name]).max() < 1e-20 for name in some)
+
+
+def test_a_run_begins_with_the_networks_of_another(pairs, run, tmp_path):
+    """A snapshot gives the generator, a checkpoint both networks; the rest is as in a run from scratch."""
+    (checkpoint,) = (run.path / "checkpoints").iterdir()
+    # At this rate a step moves only zeros, by next to nothing.
+    still = {"steps": 1, "learning_rate": 1e-30, "threads": 1, "progress": False}
+    fresh = cagan.train(pairs, tmp_path / "fresh", "smoke", **still)
+    for name, source in (("snapshot", run.snapshots[-1]), ("checkpoint", checkpoint)):
+        begun = cagan.train(pairs, tmp_path / name, "smoke", init_from=str(source), ema_images=50, **still)
+        assert begun.config.init_from == str(source)
+        (saved,) = (begun.path / "checkpoints").iterdir()
+        (other,) = (fresh.path / "checkpoints").iterdir()
+        for prefix in ("generator.", "generator_ema."):
+            assert equal(weights(saved, prefix), weights(checkpoint, "generator."))
+        assert not equal(weights(saved, "generator."), weights(other, "generator."))
+        expected = checkpoint if name == "checkpoint" else other
+        assert equal(weights(saved, "discriminator."), weights(expected, "discriminator."))
+    # A run that goes on does not read `init_from`.
+    again = cagan.train(pairs, tmp_path / "snapshot", "smoke", init_from="gone", ema_images=50, **still | {"steps": 2})
+    assert again.stats[-1]["step"] == 2
+
+
+def test_other_networks_fail(pairs, run, tmp_path):
+    begin = {"steps": 1, "threads": 1, "progress": False}
+    parts = (run.snapshots[-1], "expected a tensor of shape")
+    refusal(
+        ValueError,
+        lambda: cagan.train(pairs, tmp_path, "smoke", width=32, init_from=str(run.snapshots[-1]), **begin),
+        *parts,
+    )
+    gone = str(tmp_path / "gone")
+    refusal(FileNotFoundError, lambda: cagan.train(pairs, tmp_path, "smoke", init_from=gone, **begin), gone)
+    (tmp_path / "text").write_text("no weights")
+    path = str(tmp_path / "text")
+    refusal(ValueError, lambda: cagan.train(pairs, tmp_path, "smoke", init_from=path, **begin), path, "safetensors")

@@ -1,0 +1,63 @@
+"""Pickle and copy: swaps, runs and pairs survive them."""
+
+import copy
+import pickle
+import shutil
+
+import cagan
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="module")
+def swap(run, pairs):
+    return run.swapper().swap(pairs[0].human, pairs[0].article, pairs[1].article)
+
+
+def again(thing):
+    return [pickle.loads(pickle.dumps(thing)), copy.copy(thing), copy.deepcopy(thing)]
+
+
+def test_swaps_survive_pickle_and_copy(swap):
+    for one in again(swap):
+        assert one == swap
+        assert all(np.array_equal(getattr(one, name), getattr(swap, name)) for name in ("image", "mask", "paint"))
+    other = cagan.Swap(swap.image, swap.mask, swap.image)
+    assert other != swap
+    assert swap != "swap"
+
+
+def test_runs_and_pairs_survive_pickle_and_copy(run, pairs, tmp_path):
+    for one in again(run):
+        assert (one.path, one.config, one.stats) == (run.path, run.config, run.stats)
+    full = cagan.Pair("a", "h.png", tmp_path / "a.png", group="g", split="train")
+    for pair in (pairs[3], full):
+        for one in again(pair):
+            assert one == pair
+            assert (one.group, one.split, one.human_path) == (pair.group, pair.split, pair.human_path)
+    assert full != cagan.Pair("a", "h.png", tmp_path / "a.png", group="g")
+
+
+def test_a_set_of_pairs_survives_with_everything_that_was_read(pairs_dir, tmp_path):
+    folder = shutil.copytree(pairs_dir, tmp_path / "copy")
+    (folder / "article" / "00001.png").unlink()
+    (folder / "human" / "00002.png").unlink()
+    lines = ["id,human,article,group,split,exclude,reason"]
+    for k in range(8):
+        human = "" if k == 2 else f"human/0000{k}.png"
+        lines.append(f"0000{k},{human},article/0000{k}.png,g{k // 2},train,{int(k == 5)},{'other' * (k == 5)}")
+    (folder / "pairs.csv").write_text("\n".join(lines) + "\n")
+    pairs = cagan.Pairs(folder, on_error="skip", extra_articles=True)
+    assert pairs.skipped
+    assert pairs.excluded
+    assert pairs.extra_articles
+    rest, share = pairs.split(0.4, seed=3)
+    shutil.rmtree(folder)
+    for whole in (pairs, rest, share):
+        for one in again(whole):
+            assert repr(one) == repr(whole)
+            assert [*one] == [*whole]
+            for name in ("folder", "ids", "splits", "extra_articles", "excluded", "skipped"):
+                assert getattr(one, name) == getattr(whole, name)
+            # The handling of broken files is part of the state.
+            assert one.__reduce__()[1] == whole.__reduce__()[1]
