@@ -41,8 +41,8 @@ impl PyTrainer {
 
 fn parameters<'a>(trainer: &'a mut Trainer, network: &str) -> PyResult<&'a mut Parameters> {
     match network {
-        "generator" => Ok(&mut trainer.models.generator_parameters),
-        "discriminator" => Ok(&mut trainer.models.discriminator_parameters),
+        "generator" => Ok(&mut trainer.models.generator.parameters),
+        "discriminator" => Ok(&mut trainer.models.discriminator.parameters),
         _ => Err(Error::unknown("network", network, ["generator", "discriminator"]).into()),
     }
 }
@@ -137,7 +137,7 @@ impl PyTrainer {
     /// What of the discriminator is state but no parameter, by name: the vectors of its spectral norms. Empty without
     /// them.
     fn vectors<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        match &self.lock(py).models.discriminator_parameters.vectors {
+        match &self.lock(py).models.discriminator.parameters.vectors {
             None => Ok(PyDict::new(py)),
             Some(vectors) => to_dict(py, &vectors.named(&vectors.values)),
         }
@@ -208,7 +208,7 @@ impl PyTrainer {
         let trainer = self.lock(py);
         let (human, article) = (pictures(&trainer, "human", human)?, pictures(&trainer, "article", article)?);
         same_count(&[("article", &article)], &human)?;
-        let logits = tch::no_grad(|| trainer.models.score(&human, &article));
+        let logits = tch::no_grad(|| trainer.method.score(&human, &article));
         to_numpy(py, &logits)
     }
 }
