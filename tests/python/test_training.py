@@ -195,7 +195,7 @@ def test_events_arrive_in_order(pairs, tmp_path):
         "step",
         *("step", "report", "checkpoint"),
         *("step", "sample", "snapshot"),
-        *("step", "report", "sample", "snapshot", "checkpoint"),
+        *("step", "report", "checkpoint", "sample", "snapshot"),
     ]
     load = {"files": 16, "pairs": 8, "loader": "resident", "bytes": 16 * 3 * 64 * 64, "workers": os.cpu_count()}
     assert [value for name, value in events if name == "load"] == [load | {"done": 0}, load | {"done": 16}]
@@ -213,12 +213,12 @@ def test_events_arrive_in_order(pairs, tmp_path):
     files = [value for name, value in events if name in ("sample", "snapshot", "checkpoint")]
     assert all(isinstance(path, Path) for path in files)
     assert [path.relative_to(tmp_path).as_posix() for path in files[-3:]] == [
+        "checkpoints/step_00000004.safetensors",
         "samples/step_00000004.png",
         "snapshots/step_00000004.safetensors",
-        "checkpoints/step_00000004.safetensors",
     ]
     # The two newest checkpoints are kept, and every snapshot.
-    assert sorted((tmp_path / "checkpoints").iterdir()) == [files[1], files[-1]]
+    assert sorted((tmp_path / "checkpoints").iterdir()) == [files[1], files[-3]]
     assert len(cagan.Run(tmp_path).snapshots) == 2
 
 
@@ -509,7 +509,15 @@ def test_the_checkpoint_says_what_it_is_of(run):
     assert all(len(entries.pop(name)) == 32 for name in ("checksum", "data"))
     assert json.loads(entries.pop("monitor"))["best"] is None
     assert cagan.Config.from_json(entries.pop("config")) == run.config
-    assert entries == {"format": "cagan.checkpoint", "format_version": "2", "step": "4", "pairs": "8", "slowdown": "1"}
+    assert entries == {
+        "format": "cagan.checkpoint",
+        "format_version": "3",
+        "step": "4",
+        "pairs": "8",
+        "slowdown": "1",
+        "generator_adam.steps": "4",
+        "discriminator_adam.steps": "4",
+    }
     parts = {"generator", "discriminator", "generator_adam", "discriminator_adam"}
     assert {name.split(".")[0] for name in arrays} == parts
     _, generator = read_tensors(run.snapshots[-1])
