@@ -17,22 +17,22 @@ use crate::training::{Event, Pass, Resume, Trainer, train};
 
 type Array<'py> = Bound<'py, PyArrayDyn<f32>>;
 
-/// Both networks, their optimisers and the data, stepped by hand: for research and for comparing with other
-/// implementations. `cagan.train` is the same with a run folder around it.
+/// Both networks, their optimisers and the data, stepped by hand, for research and for comparison with other
+/// implementations. `cagan.train` does the same in a run folder.
 ///
 /// Args:
-///     pairs: The pairs, decoded at once.
+///     pairs: The pairs, which are decoded at once.
 ///     config: The settings.
 ///
 /// Raises:
-///     ValueError: For fewer than two pairs, fewer than a batch, pairs of several splits, a pair without any target, or a picture
-///         that cannot be decoded.
-///     RuntimeError: For a device that is not there.
+///     ValueError: There are fewer than two pairs or fewer than a batch, the pairs are of several splits, a pair has no
+///         target, or a picture cannot be decoded.
+///     RuntimeError: The device is missing.
 #[pyclass(name = "Trainer", module = "cagan", frozen)]
 pub struct PyTrainer(Mutex<Trainer>);
 
 impl PyTrainer {
-    /// Waits for another thread's step without the interpreter.
+    /// Waits for another thread's step, with the interpreter released.
     fn lock(&self, py: Python<'_>) -> MutexGuard<'_, Trainer> {
         use pyo3::sync::MutexExt;
         self.0.lock_py_attached(py).expect("no step has panicked")
@@ -73,10 +73,10 @@ impl PyTrainer {
         self.lock(py).step
     }
 
-    /// Takes so many steps and returns the last one's terms by log key.
+    /// Takes `steps` steps. Returns the terms of the last one by log key.
     ///
     /// Raises:
-    ///     ValueError: For no steps.
+    ///     ValueError: `steps` is 0.
     fn run<'py>(&self, py: Python<'py>, steps: u64) -> PyResult<Bound<'py, PyDict>> {
         if steps == 0 {
             return Err(Error::setting("steps", "at least 1", steps).into());
@@ -95,10 +95,10 @@ impl PyTrainer {
         Ok(dict)
     }
 
-    /// The pictures that a step takes: human, worn, target, each float32 [N, 3, H, W] in the networks' value range.
+    /// The pictures of a step: human, worn, target, each float32 [N, 3, H, W] in the networks' value range.
     ///
     /// Raises:
-    ///     ValueError, OSError: Where pictures stream, for one that cannot be decoded any more.
+    ///     ValueError, OSError: Pictures stream, and one can no longer be decoded.
     fn triplet<'py>(&self, py: Python<'py>, step: u64) -> PyResult<[Array<'py>; 3]> {
         let Triplet { human, worn, target } = {
             let mut trainer = self.lock(py);
@@ -109,7 +109,7 @@ impl PyTrainer {
     }
 
     /// The discriminator's noise in a step, for the discriminator's update ([3 N, ...]) and the generator's ([N, ...]):
-    /// one array for its input and one for each layer; empty lists where the config has no noise.
+    /// one array for the input and one for each layer; empty lists if the config has no noise.
     fn noise<'py>(&self, py: Python<'py>, step: u64) -> PyResult<[Vec<Array<'py>>; 2]> {
         let mut trainer = self.lock(py);
         let mut pass =
@@ -117,16 +117,16 @@ impl PyTrainer {
         Ok([pass(Pass::Discriminator)?, pass(Pass::Generator)?])
     }
 
-    /// What else a step draws at random, by name, as far as the config has it: `reverse`, the noise on what the
-    /// detached way back sees ([N, 3, H, W]); `augment/discriminator` ([3 N, 11]) and `augment/generator` ([N, 11]):
-    /// brightness, saturation and contrast; how far the human's and the article's rows and columns move; where the rows
-    /// and columns of their cutouts start. Of kisekae the erasures: `blobs` ([N, 1, H, W]); `masked`, `beside` and
-    /// `withheld` ([N, 1, 1, 1], 0 or 1); `widen`, in pixels, and `sharp` ([1]).
+    /// The other random draws of a step, by name, those that the config has: `reverse`, the noise on the input of the
+    /// detached swap back ([N, 3, H, W]); `augment/discriminator` ([3 N, 11]) and `augment/generator` ([N, 11]), with
+    /// the columns brightness, saturation and contrast, the moves of the human's and of the article's rows and columns,
+    /// the first row and column of the human's and of the article's cutout. For kisekae the erasures: `blobs`
+    /// ([N, 1, H, W]); `masked`, `beside` and `withheld` ([N, 1, 1, 1], 0 or 1); `widen`, in pixels, and `sharp` ([1]).
     fn draws<'py>(&self, py: Python<'py>, step: u64) -> PyResult<Bound<'py, PyDict>> {
         to_dict(py, &self.lock(py).draws(step))
     }
 
-    /// The weights of the fixed random network of `perceptual_weight` by state-dict name; empty where that is 0.
+    /// The weights of the fixed random network of `perceptual_weight` by state-dict name; empty if the weight is 0.
     fn perceptual<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         match &self.lock(py).models.pyramid {
             None => Ok(PyDict::new(py)),
@@ -134,8 +134,7 @@ impl PyTrainer {
         }
     }
 
-    /// What of the discriminator is state but no parameter, by name: the vectors of its spectral norms. Empty without
-    /// them.
+    /// The discriminator's state that is no parameter, by name: the vectors of its spectral norms; empty without them.
     fn vectors<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         match &self.lock(py).models.discriminator.parameters.vectors {
             None => Ok(PyDict::new(py)),
@@ -160,19 +159,19 @@ impl PyTrainer {
     /// Replaces the parameters of a network.
     ///
     /// Raises:
-    ///     ValueError: For a name or a shape that is not the network's; nothing is changed then.
+    ///     ValueError: A name or a shape is not the network's. The network is then unchanged.
     fn load_state(&self, py: Python<'_>, network: &str, state: &Bound<'_, PyDict>) -> PyResult<()> {
         let mut trainer = self.lock(py);
         Ok(parameters(&mut trainer, network)?.load(&from_dict(state)?)?)
     }
 
-    /// The generator's composite, paint and mask for pictures in its value range.
+    /// The generator's composite, paint and mask for pictures in the networks' value range.
     ///
     /// Args:
     ///     human, worn, target: float32 [N, 3, H, W].
     ///
     /// Raises:
-    ///     ValueError: For arrays of another type or shape.
+    ///     ValueError: An array has another type or shape.
     fn swap<'py>(
         &self,
         py: Python<'py>,
@@ -191,14 +190,14 @@ impl PyTrainer {
         Ok([into_numpy(py, swap.composite)?, into_numpy(py, swap.paint)?, into_numpy(py, swap.mask)?])
     }
 
-    /// The discriminator's logits without noise: float32 [N, 1] or [N, 1, H / 16, W / 16], or [N, positions] of several
-    /// scales.
+    /// The discriminator's logits without noise: float32 [N, 1] or [N, 1, H / 16, W / 16]; with several scales
+    /// [N, positions].
     ///
     /// Args:
     ///     human, article: float32 [N, 3, H, W].
     ///
     /// Raises:
-    ///     ValueError: For arrays of another type or shape.
+    ///     ValueError: An array has another type or shape.
     fn score<'py>(
         &self,
         py: Python<'py>,
@@ -213,7 +212,7 @@ impl PyTrainer {
     }
 }
 
-/// A batch of the run's size on its device.
+/// Moves a batch of the config's image size to the device.
 fn pictures(trainer: &Trainer, name: &str, object: &Bound<'_, PyAny>) -> PyResult<tch::Tensor> {
     let tensor = from_numpy(name, object)?;
     let [h, w] = trainer.config.image_size;
@@ -242,11 +241,11 @@ fn same_count(others: &[(&str, &tch::Tensor)], human: &tch::Tensor) -> PyResult<
     Ok(())
 }
 
-/// Trains in a run folder, or goes on there. `observer(event, value)` is called for "load" and "start" (dictionaries),
-/// "step" (a number), "report" and "look" (dictionaries), "warning" (a text), and "sample", "snapshot" and "checkpoint"
-/// (paths). `resume` is "auto", "never" or "must".
+/// Trains in a run folder, or goes on with the run there. Calls `observer(event, value)` for "load" and "start"
+/// (dictionaries), "step" (a number), "report" and "look" (dictionaries), "warning" (a text), and "sample", "snapshot"
+/// and "checkpoint" (paths). `resume` is "auto", "never" or "must".
 ///
-/// When a signal or the observer raises, the step is finished and a checkpoint written before the exception goes on.
+/// If a signal or the observer raises, the run finishes the step and writes a checkpoint before it raises.
 #[pyfunction]
 pub fn run(
     py: Python<'_>,
@@ -267,8 +266,8 @@ pub fn run(
     let result = py.detach(|| {
         train(&pairs.0, &run_dir, config.0.clone(), resume, &mut |event| {
             Python::attach(|py| {
-                let told = tell(py, &observer, &event).and_then(|()| py.check_signals());
-                match told {
+                let called = call(py, &observer, &event).and_then(|()| py.check_signals());
+                match called {
                     Ok(()) => true,
                     Err(error) => {
                         raised.get_or_insert(error);
@@ -279,14 +278,14 @@ pub fn run(
         })
     });
     match (raised, result) {
-        // What stopped the run is what the caller asked for; a failure to save must not hide behind it.
+        // The caller asked for the exception that stopped the run; it must not hide a failure to save.
         (Some(_), Err(error)) | (None, Err(error)) => Err(error.into()),
         (Some(error), Ok(_)) => Err(error),
         (None, Ok(_)) => Ok(()),
     }
 }
 
-fn tell(py: Python<'_>, observer: &Py<PyAny>, event: &Event) -> PyResult<()> {
+fn call(py: Python<'_>, observer: &Py<PyAny>, event: &Event) -> PyResult<()> {
     match event {
         Event::Load { plan, done } => {
             let load = serde_json::json!({

@@ -182,6 +182,8 @@ mod tests {
 
         let wrong = read_tensors(&path, Format { name: "other", ..TEST }).unwrap_err().to_string();
         assert!(wrong.ends_with("format: expected other, got test"), "{wrong}");
+        let old = read_tensors(&path, Format { version: "3", ..TEST }).unwrap_err().to_string();
+        assert!(old.ends_with("format_version: expected 3, got 2"), "{old}");
         let whole = std::fs::read(&path).unwrap();
         for cut in [0, 4, 20, whole.len() - 1] {
             std::fs::write(&path, &whole[..cut]).unwrap();

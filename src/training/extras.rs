@@ -9,8 +9,9 @@ use crate::data::Triplet;
 use crate::losses::{self, Objective};
 use crate::networks::{Generator, Judgement, Pyramid, composite};
 
-/// Swaps back without a gradient into the first swap, which cannot hide the person in its composite then; noise covers
-/// what it hides by chance (Chu et al. 2017, arXiv 1712.02950, found the hiding in CycleGAN).
+/// Swaps back without a gradient to the first swap, so that the generator does not learn to hide the person in its
+/// composite; noise covers traces that it leaves by chance (Chu et al. 2017, arXiv 1712.02950, found such hiding in
+/// CycleGAN).
 ///
 /// # Shapes
 /// `given`, the first swap's composite: `[N, 3, H, W]`. Returns the same.
@@ -22,8 +23,8 @@ pub fn detached(config: &Config, generator: &Generator, given: &Tensor, triplet:
     composite(&given, &back.paint, &back.mask)
 }
 
-/// Adds that people who put on the article that they wear stay as they are. Returns the composite of that swap if it
-/// has a weight.
+/// Adds the objective that people stay as they are when they put on the article that they wear. Returns the composite
+/// of that swap; `None` if the weight is 0.
 pub fn self_swap(
     objective: &mut Objective,
     config: &Config,
@@ -35,24 +36,24 @@ pub fn self_swap(
     Some(same)
 }
 
-/// Adds that the mask is in one piece.
+/// Adds the objective that the mask is in one piece.
 pub fn mask_tv(objective: &mut Objective, config: &Config, mask: &Tensor) {
     objective.extra("loss/generator/mask_tv", config.mask_tv_weight, || losses::total_variation(mask));
 }
 
-/// Adds that the mask has no half-tones.
+/// Adds the objective that the mask has no half-tones.
 pub fn mask_binary(objective: &mut Objective, config: &Config, mask: &Tensor) {
     objective.extra("loss/generator/mask_binary", config.mask_binary_weight, || losses::binary(mask));
 }
 
-/// Adds that the discriminator's layers see the same in swapped and in matched pairs.
+/// Adds the objective that the discriminator's layers see the same in swapped and in matched pairs.
 pub fn feature(objective: &mut Objective, config: &Config, swapped: &Judgement, matched: impl FnOnce() -> Judgement) {
     objective.extra("loss/generator/feature", config.feature_weight, || {
         losses::features(&tch::no_grad(matched).features, &swapped.features)
     });
 }
 
-/// Adds that a random network sees the human in pictures that should be the human: the mean over the pictures.
+/// Adds the objective that a random network sees the human in pictures that should show it: the mean over the pictures.
 pub fn perceptual<const N: usize>(
     objective: &mut Objective,
     config: &Config,
@@ -88,7 +89,7 @@ pub fn r1(config: &Config, matched: &Tensor, humans: &Tensor, articles: &Tensor)
     losses::r1(&human, &article) * config.r1_every as f64
 }
 
-/// Lists what a step draws for these objectives, if they are on: `reverse`, the noise of [`detached`],
+/// Lists what a step draws for these objectives, if they are on: `reverse`, the noise of the detached swap back,
 /// `[N, 3, H, W]`; `augment/discriminator`, `[3 N, 11]`, and `augment/generator`, `[N, 11]`, whose columns
 /// `augment.rs` lists.
 pub fn draws(config: &Config, step: u64, device: Device) -> Vec<(String, Tensor)> {

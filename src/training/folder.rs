@@ -111,12 +111,15 @@ impl Folder {
         Ok(found.into_iter().rev().map(|(path, _)| path).collect())
     }
 
-    /// Removes all but the newest `keep` checkpoints.
+    /// Removes all but the newest `keep` of the checkpoints up to `step`. Later ones are damaged: the run went on from
+    /// an older one.
     ///
     /// # Errors
     /// [`Error::Io`] with the path.
-    pub fn drop_older(&self, keep: usize) -> Result<()> {
-        self.checkpoints()?.iter().skip(keep).try_for_each(|path| std::fs::remove_file(path).at(path))
+    pub fn drop_older(&self, step: u64, keep: usize) -> Result<()> {
+        let found = numbered(&self.path.join("checkpoints"))?;
+        let mut older = found.iter().rev().filter(|(_, of)| *of <= step).skip(keep);
+        older.try_for_each(|(path, _)| std::fs::remove_file(path).at(path))
     }
 
     /// Writes the generator that snapshots are of.
@@ -148,4 +151,30 @@ fn table(skipped: &[LeftOut]) -> Vec<u8> {
         line([id, &path.to_string_lossy(), reason]);
     }
     rows.into_inner().expect("writing to memory does not fail")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_checkpoints_up_to_a_step_stay() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::open(place.path()).unwrap();
+        std::fs::create_dir(place.path().join("checkpoints")).unwrap();
+        for step in 1..=5 {
+            File::create(folder.checkpoint(step)).unwrap();
+        }
+        folder.drop_older(3, 2).unwrap();
+        assert_eq!(folder.checkpoints().unwrap(), [5, 4, 3, 2].map(|step| folder.checkpoint(step)));
+    }
+
+    #[test]
+    fn a_folder_is_held_once() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = Folder::open(place.path()).unwrap();
+        assert!(matches!(Folder::open(place.path()), Err(Error::Busy { .. })));
+        drop(folder);
+        Folder::open(place.path()).unwrap();
+    }
 }

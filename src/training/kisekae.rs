@@ -1,5 +1,5 @@
-//! One step of the preset `kisekae` (its six lines: `networks/kisekae/mod.rs`): the discriminator's update, then that of
-//! the painter, the locator and the placer.
+//! One step of the preset `kisekae` (its six ideas: `networks/kisekae/mod.rs`): the discriminator's update, then that
+//! of the painter, the locator and the placer.
 
 use tch::{Device, Kind, Tensor};
 

@@ -164,7 +164,8 @@ impl Monitor {
                 "deaf",
                 past(&|best| open && found.colour_follows < 0.5 * best.colour_follows),
                 format!(
-                    "the swaps follow the target's colour less than half as well as those of step {best_step}, the best so far"
+                    "the swaps follow the target's colour less than half as well as those of step {best_step}, \
+                     the best so far"
                 ),
             ),
             (
@@ -275,29 +276,29 @@ mod tests {
         Numbers { mask_area: 1e-3, paint_spread: 0.6, logit_gap: 2.0, colour_follows: 0.0, patch_distance: 1.0 };
 
     /// The warnings of each of `looks` looks at the same numbers.
-    fn said(monitor: &mut Monitor, numbers: Numbers, looks: u64) -> Vec<Vec<String>> {
+    fn warnings(monitor: &mut Monitor, numbers: Numbers, looks: u64) -> Vec<Vec<String>> {
         let one = |k| monitor.judge(numbers, k, 1000).warnings;
         (1..=looks).map(one).collect()
     }
 
     #[test]
-    fn a_sign_is_said_at_the_third_look_and_again_when_it_comes_back() {
+    fn a_sign_is_a_warning_at_the_third_look_and_again_when_it_comes_back() {
         let mut monitor = monitor();
-        // A mask that has not been good yet has not closed.
-        assert!(said(&mut monitor, CLOSED, 5).concat().is_empty());
-        assert!(said(&mut monitor, GOOD, 1).concat().is_empty());
-        assert!(said(&mut monitor, CLOSED, 2).concat().is_empty());
-        assert!(said(&mut monitor, GOOD, 1).concat().is_empty());
+        // A mask that was never open has not closed.
+        assert!(warnings(&mut monitor, CLOSED, 5).concat().is_empty());
+        assert!(warnings(&mut monitor, GOOD, 1).concat().is_empty());
+        assert!(warnings(&mut monitor, CLOSED, 2).concat().is_empty());
+        assert!(warnings(&mut monitor, GOOD, 1).concat().is_empty());
         for _ in 0..2 {
-            let words = said(&mut monitor, CLOSED, 5);
+            let words = warnings(&mut monitor, CLOSED, 5);
             assert!(words[2][0].starts_with("step 3: the mask has closed"));
             assert_eq!(words.concat().len(), 1);
-            assert!(said(&mut monitor, GOOD, 1).concat().is_empty());
+            assert!(warnings(&mut monitor, GOOD, 1).concat().is_empty());
         }
     }
 
     #[test]
-    fn each_sign_has_its_words() {
+    fn each_sign_has_a_warning() {
         for (numbers, words) in [
             (Numbers { mask_area: 0.99, ..GOOD }, "covers nearly everything"),
             (Numbers { paint_spread: 0.01, ..GOOD }, "the paint is the same"),
@@ -306,14 +307,14 @@ mod tests {
             (Numbers { colour_follows: 0.1, ..GOOD }, "less than half as well as those of step 1"),
         ] {
             let mut monitor = monitor();
-            assert!(said(&mut monitor, GOOD, 1).concat().is_empty());
-            let got = said(&mut monitor, numbers, 4).concat();
+            assert!(warnings(&mut monitor, GOOD, 1).concat().is_empty());
+            let got = warnings(&mut monitor, numbers, 4).concat();
             assert!(got.len() == 1 && got[0].contains(words), "{words}: {got:?}");
         }
     }
 
     #[test]
-    fn a_late_run_whose_swaps_hardly_follow_is_told() {
+    fn a_late_run_whose_swaps_hardly_follow_is_a_warning() {
         let weak = Numbers { colour_follows: 0.15, ..GOOD };
         for numbers in [CLOSED, weak] {
             let mut monitor = monitor();

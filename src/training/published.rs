@@ -1,4 +1,8 @@
 //! One step of the published method (A, P): the discriminator's update, then the generator's.
+//!
+//! ```text
+//! min_G max_D  L_cGAN + identity_weight L_id + cycle_weight L_cyc
+//! ```
 
 use tch::{Device, Kind, Tensor};
 
@@ -11,7 +15,7 @@ use crate::data::Triplet;
 use crate::losses::{self, Objective};
 use crate::networks::{Generator, PairDiscriminator, Swap};
 
-/// The networks of the article or of the paper.
+/// The networks of the article (A) or of the paper (P).
 #[derive(Debug)]
 pub struct Published {
     generator: Generator,

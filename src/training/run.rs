@@ -111,7 +111,7 @@ pub fn train(
         error: None,
     };
     run.begin(resume)?;
-    run.to_its_end()
+    run.finish()
 }
 
 /// A run under way.
@@ -169,9 +169,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The loop. Lines come first: a later call cannot write them again. The checkpoint, which knows the look, comes
-    /// next, and then the pictures and weights that can be made from it.
-    fn to_its_end(mut self) -> Result<Outcome> {
+    /// Saves and steps until the end. Lines go first: no later call can write them. Next is the checkpoint, which holds
+    /// the look; then come the files that a later call can make from it.
+    fn finish(mut self) -> Result<Outcome> {
         loop {
             self.end = self.ends();
             let due = self.due();
@@ -270,10 +270,8 @@ impl Run<'_> {
         let Some(monitor) = &mut self.monitor else { return };
         let look = match monitor.look(&mut self.trainer) {
             Ok(look) => look,
-            Err(error) => {
-                // The checkpoint does not know the look, so the next call looks again.
-                return self.fail(error);
-            }
+            // The checkpoint does not hold the look, so the next call looks again.
+            Err(error) => return self.fail(error),
         };
         let (since, patience) = (monitor.memory.since_best, self.trainer.config.early_stop);
         let written = jsonl::append(&self.folder.looks(), &look.line);
@@ -297,7 +295,7 @@ impl Run<'_> {
         let path = self.folder.checkpoint(self.trainer.step);
         let memory = self.monitor.as_ref().map(|monitor| &monitor.memory);
         let written = checkpoint::write(&path, &self.trainer, memory)
-            .and_then(|()| self.folder.drop_older(self.trainer.config.keep_checkpoints));
+            .and_then(|()| self.folder.drop_older(self.trainer.step, self.trainer.config.keep_checkpoints));
         self.wrote(written, Event::Checkpoint(&path));
     }
 
@@ -376,8 +374,8 @@ impl Run<'_> {
         Ok(found)
     }
 
-    /// Restores the newest whole checkpoint and warns of newer ones that are damaged. Returns whether one was whole, and
-    /// the errors of the damaged ones, newest first.
+    /// Restores the newest whole checkpoint and warns of newer ones that are damaged. Returns whether one was whole,
+    /// and the errors of the damaged ones, newest first.
     fn restore(&mut self) -> Result<(bool, Vec<Error>)> {
         let mut damaged = Vec::new();
         for path in self.folder.checkpoints()? {
@@ -436,7 +434,8 @@ impl Run<'_> {
     /// Cuts the lines of later steps, which are written again, and that of this step's look if it is still due.
     fn cut_lines(&self) -> Result<()> {
         let step = self.trainer.step;
-        jsonl::cut(&self.folder.stats(), step)?;
-        jsonl::cut(&self.folder.looks(), if self.look_is_due() { step - 1 } else { step })
+        let stats = jsonl::cut(&self.folder.stats(), step);
+        let looks = jsonl::cut(&self.folder.looks(), if self.look_is_due() { step - 1 } else { step });
+        stats.and(looks)
     }
 }

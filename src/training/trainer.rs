@@ -92,8 +92,7 @@ impl Trainer {
         noise.draw(pass, step).iter().map(Tensor::copy).collect()
     }
 
-    /// As [`Method::draws`]: of the published method those of [`super::extras::draws`], of kisekae the fields of
-    /// [`super::erasure::Erasures`].
+    /// As [`Method::draws`]: `extras.rs` lists those of the published method, `erasure.rs` those of kisekae.
     pub fn draws(&self, step: u64) -> Vec<(String, Tensor)> {
         self.method.draws(&self.config, step, self.device)
     }
