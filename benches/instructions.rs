@@ -12,7 +12,7 @@ use cagan::curation::{self, measure};
 use cagan::data::{Draw, Loader, Pairs, Targets};
 use cagan::pixels::{self, decode_rgb, planes};
 use cagan::random::fill_normal;
-use cagan::storage::{parse_tensors, write_tensors};
+use cagan::storage::{Format, parse_tensors, write_tensors};
 use cagan::training::Adam;
 use image::RgbImage;
 use image::codecs::jpeg::JpegEncoder;
@@ -135,9 +135,10 @@ fn tensors() -> Part {
     let file = tempfile::NamedTempFile::new().unwrap();
     let values = gaussian(0).reshape([16, -1]);
     let named: Vec<_> = (0..16).map(|i| (format!("{i}"), values.get(i))).collect();
-    write_tensors(file.path(), "test", BTreeMap::new(), &named).unwrap();
+    let format = Format { name: "test", version: "1" };
+    write_tensors(file.path(), format, BTreeMap::new(), &named).unwrap();
     let bytes = std::fs::read(file.path()).unwrap();
-    part(MILLION, move || parse_tensors(&bytes, file.path(), "test").unwrap())
+    part(MILLION, move || parse_tensors(&bytes, file.path(), format).unwrap())
 }
 
 fn config() -> Part {

@@ -123,7 +123,7 @@ def measures(run, train, folder):
         "error": scores["error"],
         "keep": scores["keep"],
         "follows": look["monitor/colour_follows"],
-        "realism": look["monitor/realism"],
+        "realism": look["monitor/patch_distance"],
         "gap": statistics.mean(line["logits/matched"] - line["logits/mismatched"] for line in logs),
         "overfit": overfit(run, train, test),
         "tv": float(differences(mask[..., None]).mean()),

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use cagan::inference::Swapper;
-use cagan::storage::{Snapshot, parse_tensors};
+use cagan::storage::{Format, Snapshot, parse_tensors};
 use tch::Device;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
@@ -21,7 +21,7 @@ fn read(bytes: &[u8]) {
         let text = error.to_string();
         assert!(text.starts_with("file: ") && !text.contains('\n'), "{text:?}");
     };
-    match parse_tensors(bytes, path, "cagan.checkpoint") {
+    match parse_tensors(bytes, path, Format { name: "cagan.checkpoint", version: "3" }) {
         Ok(file) => {
             let numbers: usize = file.tensors.iter().map(|(_, t)| t.numel()).sum();
             assert!(4 * numbers <= bytes.len());

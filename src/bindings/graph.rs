@@ -1,4 +1,4 @@
-//! Records CUDA graphs with torch, which is imported for it: its Python side has what this crate does not link to.
+//! Records CUDA graphs with torch's Python side: this crate does not link to CUDA.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -25,12 +25,12 @@ impl Capture for TorchGraph {
             let cuda = py.import("torch")?.getattr("cuda")?;
             let graph = cuda.call_method0("CUDAGraph")?;
             let settings = PyDict::new(py);
-            // Threads that decode pictures may use the device meanwhile.
+            // Threads that decode pictures may use the device during the recording.
             settings.set_item("capture_error_mode", "thread_local")?;
             let recording = cuda.call_method("graph", (&graph,), Some(&settings))?;
             recording.call_method0("__enter__")?;
             let done = py.detach(|| catch_unwind(AssertUnwindSafe(step)));
-            // Also after a failure: the thread's stream is set back.
+            // Also after a failure, since this restores the thread's stream.
             let left = recording.call_method1("__exit__", (py.None(), py.None(), py.None()));
             match done {
                 Ok(()) => left.map(|_| graph.unbind()),
@@ -42,17 +42,17 @@ impl Capture for TorchGraph {
                 }
             }
         });
-        self.0 = Some(recorded.map_err(|error| refused("recorded", &error))?);
+        self.0 = Some(recorded.map_err(|error| failed("recorded", &error))?);
         Ok(())
     }
 
     fn replay(&mut self, _: &mut (dyn FnMut() + Send)) -> Result<()> {
         let graph = self.0.as_ref().expect("recorded before");
-        Python::attach(|py| graph.call_method0(py, "replay")).map_err(|error| refused("launched", &error))?;
+        Python::attach(|py| graph.call_method0(py, "replay")).map_err(|error| failed("launched", &error))?;
         Ok(())
     }
 }
 
-fn refused(what: &str, error: &PyErr) -> Error {
-    Error::Device(format!("the step could not be {what} as a CUDA graph, train with cuda_graph=False: {error}"))
+fn failed(act: &str, error: &PyErr) -> Error {
+    Error::Device(format!("the step could not be {act} as a CUDA graph, train with cuda_graph=False: {error}"))
 }

@@ -1,49 +1,57 @@
 //! `cagan.Trainer`, and the run behind `cagan.train`.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 
 use numpy::PyArrayDyn;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{IntoPyDict, PyDict};
+use tch::{Device, Tensor};
 
 use super::arrays::{from_dict, from_numpy, into_numpy, to_dict, to_numpy, to_python};
+use super::compute::{compute, lock};
 use super::config::PyConfig;
 use super::dataset::PyPairs;
 use crate::data::{LeftOut, Triplet};
-use crate::error::{Error, Named};
+use crate::error::{Error, Named, Result};
+use crate::native::outside;
 use crate::networks::Parameters;
 use crate::training::{Event, Pass, Resume, Trainer, train};
 
 type Array<'py> = Bound<'py, PyArrayDyn<f32>>;
 
-/// Both networks, their optimisers and the data, stepped by hand: for research and for comparing with other
-/// implementations. `cagan.train` is the same with a run folder around it.
+/// Both networks, their optimisers and the data, stepped by hand, for research and for comparison with other
+/// implementations. `cagan.train` does the same in a run folder.
 ///
 /// Args:
-///     pairs: The pairs, decoded at once.
+///     pairs: The pairs, which are decoded at once.
 ///     config: The settings.
 ///
 /// Raises:
-///     ValueError: For fewer than two pairs, fewer than a batch, pairs of several splits, a pair without any target, or a picture
-///         that cannot be decoded.
-///     RuntimeError: For a device that is not there.
+///     ValueError: There are fewer than two pairs or fewer than a batch, the pairs are of several splits, a pair has no
+///         target, or a picture cannot be decoded.
+///     RuntimeError: The device is missing.
 #[pyclass(name = "Trainer", module = "cagan", frozen)]
-pub struct PyTrainer(Mutex<Trainer>);
+pub struct PyTrainer {
+    trainer: Mutex<Trainer>,
+    #[pyo3(get)]
+    config: PyConfig,
+}
 
 impl PyTrainer {
-    /// Waits for another thread's step without the interpreter.
-    fn lock(&self, py: Python<'_>) -> MutexGuard<'_, Trainer> {
-        use pyo3::sync::MutexExt;
-        self.0.lock_py_attached(py).expect("no step has panicked")
+    /// Computes with the trainer, once other threads are done with it, and with the interpreter released.
+    fn with<T: Send>(&self, py: Python<'_>, body: impl FnOnce(&mut Trainer) -> Result<T> + Send) -> PyResult<T> {
+        let mut trainer = lock(py, &self.trainer);
+        let trainer = &mut *trainer;
+        compute(py, || body(trainer))
     }
 }
 
-fn parameters<'a>(trainer: &'a mut Trainer, network: &str) -> PyResult<&'a mut Parameters> {
+fn parameters<'a>(trainer: &'a mut Trainer, network: &str) -> Result<&'a mut Parameters> {
     match network {
-        "generator" => Ok(&mut trainer.models.generator_parameters),
-        "discriminator" => Ok(&mut trainer.models.discriminator_parameters),
-        _ => Err(Error::unknown(Named::Network, network, ["generator", "discriminator"]).into()),
+        "generator" => Ok(&mut trainer.models.generator.parameters),
+        "discriminator" => Ok(&mut trainer.models.discriminator.parameters),
+        _ => Err(Error::unknown(Named::Network, network, ["generator", "discriminator"])),
     }
 }
 
@@ -52,127 +60,124 @@ impl PyTrainer {
     #[new]
     fn new(py: Python<'_>, pairs: &PyPairs, config: &PyConfig) -> PyResult<Self> {
         let mut raised = Ok(());
-        let trainer = py.detach(|| {
+        let trainer = compute(py, || {
             Trainer::watched(&pairs.0, config.0.clone(), &mut |_, _| {
-                raised = Python::attach(|py| py.check_signals());
+                raised = outside(|| Python::attach(|py| py.check_signals()));
                 raised.is_ok()
             })
         })?;
         raised?;
-        Ok(PyTrainer(Mutex::new(trainer.expect("only a signal stops it"))))
-    }
-
-    #[getter]
-    fn config(&self, py: Python<'_>) -> PyConfig {
-        PyConfig(self.lock(py).config.clone())
+        let trainer = Mutex::new(trainer.expect("only a signal stops it"));
+        Ok(PyTrainer { trainer, config: config.clone() })
     }
 
     /// Updates done so far.
     #[getter]
     fn step(&self, py: Python<'_>) -> u64 {
-        self.lock(py).step
+        lock(py, &self.trainer).step
     }
 
-    /// Takes so many steps and returns the last one's terms by log key.
+    /// Takes `steps` steps. Returns the terms of the last one by log key.
     ///
     /// Raises:
-    ///     ValueError: For no steps.
+    ///     ValueError: `steps` is 0.
     fn run<'py>(&self, py: Python<'py>, steps: u64) -> PyResult<Bound<'py, PyDict>> {
         if steps == 0 {
             return Err(Error::setting("steps", "at least 1", steps).into());
         }
-        let mut trainer = self.lock(py);
-        let trainer = &mut *trainer;
-        let mut terms = py.detach(|| trainer.step())?;
         for _ in 1..steps {
+            self.with(py, Trainer::step)?;
+            // Unlocked: a signal handler may use the trainer.
             py.check_signals()?;
-            terms = py.detach(|| trainer.step())?;
         }
-        let dict = PyDict::new(py);
-        for (i, name) in terms.names.iter().enumerate() {
-            dict.set_item(name, terms.values.double_value(&[i as i64]))?;
-        }
-        Ok(dict)
+        let terms = self.with(py, |trainer| {
+            let terms = trainer.step()?;
+            let values = Vec::<f32>::try_from(terms.values.to_device(Device::Cpu))?;
+            Ok(terms.names.into_iter().zip(values).collect::<Vec<_>>())
+        })?;
+        terms.into_py_dict(py)
     }
 
-    /// The pictures that a step takes: human, worn, target, each float32 [N, 3, H, W] in the networks' value range.
+    /// The pictures of a step: human, worn, target, each float32 [N, 3, H, W] in the networks' value range.
     ///
     /// Raises:
-    ///     ValueError, OSError: Where pictures stream, for one that cannot be decoded any more.
+    ///     ValueError, OSError: Pictures stream, and one can no longer be decoded.
     fn triplet<'py>(&self, py: Python<'py>, step: u64) -> PyResult<[Array<'py>; 3]> {
-        let Triplet { human, worn, target } = {
-            let mut trainer = self.lock(py);
-            let trainer = &mut *trainer;
-            py.detach(move || trainer.triplet(step))?
-        };
+        let Triplet { human, worn, target } = self.with(py, |trainer| trainer.triplet(step))?;
         Ok([into_numpy(py, human)?, into_numpy(py, worn)?, into_numpy(py, target)?])
     }
 
     /// The discriminator's noise in a step, for the discriminator's update ([3 N, ...]) and the generator's ([N, ...]):
-    /// one array for its input and one for each layer; empty lists where the config has no noise.
+    /// one array for the input and one for each layer; empty lists if the config has no noise.
     fn noise<'py>(&self, py: Python<'py>, step: u64) -> PyResult<[Vec<Array<'py>>; 2]> {
-        let mut trainer = self.lock(py);
-        let mut pass =
-            |pass| -> PyResult<Vec<Array<'py>>> { trainer.noise(pass, step).iter().map(|t| to_numpy(py, t)).collect() };
-        Ok([pass(Pass::Discriminator)?, pass(Pass::Generator)?])
+        let passes = [Pass::Discriminator, Pass::Generator];
+        let passes = self.with(py, |trainer| Ok(passes.map(|pass| trainer.noise(pass, step))))?;
+        let [discriminator, generator] =
+            passes.map(|noise| noise.iter().map(|t| to_numpy(py, t)).collect::<PyResult<Vec<_>>>());
+        Ok([discriminator?, generator?])
     }
 
-    /// What else a step draws at random, by name, as far as the config has it: `reverse`, the noise on what the
-    /// detached way back sees ([N, 3, H, W]); `augment/discriminator` ([3 N, 11]) and `augment/generator` ([N, 11]):
-    /// brightness, saturation and contrast; how far the human's and the article's rows and columns move; where the rows
-    /// and columns of their cutouts start. Of kisekae the erasures: `blobs` ([N, 1, H, W]); `masked`, `beside` and
-    /// `withheld` ([N, 1, 1, 1], 0 or 1); `widen`, in pixels, and `sharp` ([1]).
+    /// The other random draws of a step, by name, those that the config has: `reverse`, the noise on the input of the
+    /// detached swap back ([N, 3, H, W]); `augment/discriminator` ([3 N, 11]) and `augment/generator` ([N, 11]), with
+    /// the columns brightness, saturation and contrast, the moves of the human's and of the article's rows and columns,
+    /// the first row and column of the human's and of the article's cutout. For kisekae the erasures: `blobs`
+    /// ([N, 1, H, W]); `masked`, `beside` and `withheld` ([N, 1, 1, 1], 0 or 1); `widen`, in pixels, and `sharp` ([1]).
     fn draws<'py>(&self, py: Python<'py>, step: u64) -> PyResult<Bound<'py, PyDict>> {
-        to_dict(py, &self.lock(py).draws(step))
+        to_dict(py, &self.with(py, |trainer| Ok(trainer.draws(step)))?)
     }
 
-    /// The weights of the fixed random network of `perceptual_weight` by state-dict name; empty where that is 0.
+    /// The weights of the fixed random network of `perceptual_weight` by state-dict name; empty if the weight is 0.
     fn perceptual<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        match &self.lock(py).models.pyramid {
-            None => Ok(PyDict::new(py)),
-            Some(network) => to_dict(py, &network.parameters.named(&network.parameters.values)),
-        }
+        let weights = self.with(py, |trainer| {
+            let network = trainer.models.pyramid.as_ref();
+            Ok(network.map_or_else(Vec::new, |network| copied(network.parameters.named(&network.parameters.values))))
+        })?;
+        to_dict(py, &weights)
     }
 
-    /// What of the discriminator is state but no parameter, by name: the vectors of its spectral norms. Empty without
-    /// them.
+    /// The discriminator's state that is no parameter, by name: the vectors of its spectral norms; empty without them.
     fn vectors<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        match &self.lock(py).models.discriminator_parameters.vectors {
-            None => Ok(PyDict::new(py)),
-            Some(vectors) => to_dict(py, &vectors.named(&vectors.values)),
-        }
+        let vectors = self.with(py, |trainer| {
+            let vectors = trainer.models.discriminator.parameters.vectors.as_ref();
+            Ok(vectors.map_or_else(Vec::new, |vectors| copied(vectors.named(&vectors.values))))
+        })?;
+        to_dict(py, &vectors)
     }
 
     /// The parameters of "generator" or "discriminator" by state-dict name.
     fn state<'py>(&self, py: Python<'py>, network: &str) -> PyResult<Bound<'py, PyDict>> {
-        let mut trainer = self.lock(py);
-        let parameters = parameters(&mut trainer, network)?;
-        to_dict(py, &parameters.named(&parameters.values))
+        let state = self.with(py, |trainer| {
+            let parameters = parameters(trainer, network)?;
+            Ok(copied(parameters.named(&parameters.values)))
+        })?;
+        to_dict(py, &state)
     }
 
     /// The gradients that the last step computed, by state-dict name.
     fn gradients<'py>(&self, py: Python<'py>, network: &str) -> PyResult<Bound<'py, PyDict>> {
-        let mut trainer = self.lock(py);
-        let parameters = parameters(&mut trainer, network)?;
-        to_dict(py, &parameters.named(&parameters.gradient))
+        let gradients = self.with(py, |trainer| {
+            let parameters = parameters(trainer, network)?;
+            Ok(copied(parameters.named(&parameters.gradient)))
+        })?;
+        to_dict(py, &gradients)
     }
 
     /// Replaces the parameters of a network.
     ///
     /// Raises:
-    ///     ValueError: For a name or a shape that is not the network's; nothing is changed then.
+    ///     ValueError: A name or a shape is not the network's. The network is then unchanged.
     fn load_state(&self, py: Python<'_>, network: &str, state: &Bound<'_, PyDict>) -> PyResult<()> {
-        let mut trainer = self.lock(py);
-        Ok(parameters(&mut trainer, network)?.load(&from_dict(state)?)?)
+        let state = from_dict(state)?;
+        self.with(py, move |trainer| parameters(trainer, network)?.load(&state))
     }
 
-    /// The generator's composite, paint and mask for pictures in its value range.
+    /// The generator's composite, paint and mask for pictures in the networks' value range.
     ///
     /// Args:
     ///     human, worn, target: float32 [N, 3, H, W].
     ///
     /// Raises:
-    ///     ValueError: For arrays of another type or shape.
+    ///     ValueError: An array has another type or shape.
     fn swap<'py>(
         &self,
         py: Python<'py>,
@@ -180,45 +185,52 @@ impl PyTrainer {
         worn: &Bound<'py, PyAny>,
         target: &Bound<'py, PyAny>,
     ) -> PyResult<[Array<'py>; 3]> {
-        let trainer = self.lock(py);
-        let (human, worn, target) = (
-            pictures(&trainer, "human", human)?,
-            pictures(&trainer, "worn", worn)?,
-            pictures(&trainer, "target", target)?,
-        );
+        let size = self.config.0.image_size;
+        let [human, worn, target] =
+            [pictures(size, "human", human)?, pictures(size, "worn", worn)?, pictures(size, "target", target)?];
         same_count(&[("worn", &worn), ("target", &target)], &human)?;
-        let swap = trainer.swap(&Triplet { human, worn, target });
+        let swap = self.with(py, |trainer| {
+            let [human, worn, target] = [human, worn, target].map(|pictures| pictures.to_device(trainer.device));
+            Ok(trainer.swap(&Triplet { human, worn, target }))
+        })?;
         Ok([into_numpy(py, swap.composite)?, into_numpy(py, swap.paint)?, into_numpy(py, swap.mask)?])
     }
 
-    /// The discriminator's logits without noise: float32 [N, 1] or [N, 1, H / 16, W / 16], or [N, positions] of several
-    /// scales.
+    /// The discriminator's logits without noise: float32 [N, 1] or [N, 1, H / 16, W / 16]; with several scales
+    /// [N, positions].
     ///
     /// Args:
     ///     human, article: float32 [N, 3, H, W].
     ///
     /// Raises:
-    ///     ValueError: For arrays of another type or shape.
+    ///     ValueError: An array has another type or shape.
     fn score<'py>(
         &self,
         py: Python<'py>,
         human: &Bound<'py, PyAny>,
         article: &Bound<'py, PyAny>,
     ) -> PyResult<Array<'py>> {
-        let trainer = self.lock(py);
-        let (human, article) = (pictures(&trainer, "human", human)?, pictures(&trainer, "article", article)?);
+        let size = self.config.0.image_size;
+        let [human, article] = [pictures(size, "human", human)?, pictures(size, "article", article)?];
         same_count(&[("article", &article)], &human)?;
-        let logits = tch::no_grad(|| trainer.models.score(&human, &article));
+        let logits = self.with(py, |trainer| {
+            let [human, article] = [human, article].map(|pictures| pictures.to_device(trainer.device));
+            Ok(tch::no_grad(|| trainer.method.score(&human, &article)))
+        })?;
         to_numpy(py, &logits)
     }
 }
 
-/// A batch of the run's size on its device.
-fn pictures(trainer: &Trainer, name: &str, object: &Bound<'_, PyAny>) -> PyResult<tch::Tensor> {
+/// Copies named tensors to the CPU, so that a step cannot change them.
+fn copied(named: Vec<(String, Tensor)>) -> Vec<(String, Tensor)> {
+    named.into_iter().map(|(name, tensor)| (name, tensor.detach().to_device(Device::Cpu).copy())).collect()
+}
+
+/// A batch of pictures of a size.
+fn pictures([h, w]: [i64; 2], name: &str, object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
     let tensor = from_numpy(name, object)?;
-    let [h, w] = trainer.config.image_size;
     match tensor.size()[..] {
-        [n, 3, height, width] if n > 0 && [height, width] == [h, w] => Ok(tensor.to_device(trainer.device)),
+        [n, 3, height, width] if n > 0 && [height, width] == [h, w] => Ok(tensor),
         _ => Err(Error::Array {
             name: name.into(),
             expected: format!("shape [N, 3, {h}, {w}]"),
@@ -228,7 +240,7 @@ fn pictures(trainer: &Trainer, name: &str, object: &Bound<'_, PyAny>) -> PyResul
     }
 }
 
-fn same_count(others: &[(&str, &tch::Tensor)], human: &tch::Tensor) -> PyResult<()> {
+fn same_count(others: &[(&str, &Tensor)], human: &Tensor) -> PyResult<()> {
     for (name, other) in others {
         if other.size()[0] != human.size()[0] {
             return Err(Error::Array {
@@ -242,11 +254,11 @@ fn same_count(others: &[(&str, &tch::Tensor)], human: &tch::Tensor) -> PyResult<
     Ok(())
 }
 
-/// Trains in a run folder, or goes on there. `observer(event, value)` is called for "load" and "start" (dictionaries),
-/// "step" (a number), "report" and "look" (dictionaries), "warning" (a text), and "sample", "snapshot" and "checkpoint"
-/// (paths). `resume` is "auto", "never" or "must".
+/// Trains in a run folder, or goes on with the run there. Calls `observer(event, value)` for "load" and "start"
+/// (dictionaries), "step" (a number), "report" and "look" (dictionaries), "warning" (a text), and "sample", "snapshot"
+/// and "checkpoint" (paths). `resume` is "auto", "never" or "must".
 ///
-/// When a signal or the observer raises, the step is finished and a checkpoint written before the exception goes on.
+/// If a signal or the observer raises, the run finishes the step and writes a checkpoint before it raises.
 #[pyfunction]
 pub fn run(
     py: Python<'_>,
@@ -264,29 +276,27 @@ pub fn run(
         Some(other) => return Err(Error::setting("resume", "auto, never or must", other).into()),
     };
     let mut raised: Option<PyErr> = None;
-    let result = py.detach(|| {
+    let result = compute(py, || {
         train(&pairs.0, &run_dir, config.0.clone(), resume, &mut |event| {
-            Python::attach(|py| {
-                let told = tell(py, &observer, &event).and_then(|()| py.check_signals());
-                match told {
-                    Ok(()) => true,
-                    Err(error) => {
-                        raised.get_or_insert(error);
-                        false
-                    }
+            let called = outside(|| Python::attach(|py| call(py, &observer, &event).and_then(|()| py.check_signals())));
+            match called {
+                Ok(()) => true,
+                Err(error) => {
+                    raised.get_or_insert(error);
+                    false
                 }
-            })
+            }
         })
     });
     match (raised, result) {
-        // What stopped the run is what the caller asked for; a failure to save must not hide behind it.
-        (Some(_), Err(error)) | (None, Err(error)) => Err(error.into()),
+        // The caller asked for the exception that stopped the run; it must not hide a failure to save.
+        (Some(_), Err(error)) | (None, Err(error)) => Err(error),
         (Some(error), Ok(_)) => Err(error),
         (None, Ok(_)) => Ok(()),
     }
 }
 
-fn tell(py: Python<'_>, observer: &Py<PyAny>, event: &Event) -> PyResult<()> {
+fn call(py: Python<'_>, observer: &Py<PyAny>, event: &Event) -> PyResult<()> {
     match event {
         Event::Load { plan, done } => {
             let load = serde_json::json!({

@@ -2,11 +2,11 @@
 
 use std::any::Any;
 use std::cell::Cell;
-use std::ffi::c_void;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ffi::{c_char, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Once;
 
-use super::shim::{cagan_isolated, check};
+use super::shim::{cagan_isolated, cagan_outside, check};
 use crate::error::{Error, Result};
 
 thread_local! {
@@ -33,27 +33,39 @@ thread_local! {
 /// # Errors
 /// Those of `body`; [`Error::Memory`] if memory ran out; [`Error::Panic`] for any other panic.
 pub fn isolated<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+    be_silent();
+    let outer = CAUGHT.replace(true);
+    // SAFETY: the function calls its argument as [`called`] wants it.
+    let result = called(body, |call, run| unsafe { cagan_isolated(call, run) });
+    CAUGHT.set(outer);
+    result.unwrap_or_else(|payload| Err(error_of(&*payload)))
+}
+
+/// Runs `body`, such as a callback, in the thread state around the innermost [`isolated`]. A panic goes through.
+pub fn outside<T>(body: impl FnOnce() -> T) -> T {
+    // SAFETY: the function calls its argument as [`called`] wants it.
+    let result = called(body, |call, run| unsafe { cagan_outside(call, run) });
+    result.unwrap_or_else(|payload| resume_unwind(payload))
+}
+
+/// Calls `body` through a C function, which must pass its first argument to its second, once.
+fn called<T, F: FnOnce() -> T>(
+    body: F,
+    through: impl FnOnce(*mut c_void, extern "C" fn(*mut c_void)) -> *mut c_char,
+) -> std::thread::Result<T> {
     struct Call<F, T> {
         body: Option<F>,
-        result: Option<Result<T>>,
+        result: Option<std::thread::Result<T>>,
     }
-    extern "C" fn run<F: FnOnce() -> Result<T>, T>(call: *mut c_void) {
+    extern "C" fn run<F: FnOnce() -> T, T>(call: *mut c_void) {
         // SAFETY: the call below, borrowed by this function alone until it returns.
         let call = unsafe { &mut *call.cast::<Call<F, T>>() };
         let body = call.body.take().expect("runs once");
-        let result = catch_unwind(AssertUnwindSafe(body));
-        call.result = Some(result.unwrap_or_else(|payload| Err(error_of(&*payload))));
+        call.result = Some(catch_unwind(AssertUnwindSafe(body)));
     }
-    fn pointer<F: FnOnce() -> Result<T>, T>(_: &Call<F, T>) -> extern "C" fn(*mut c_void) {
-        run::<F, T>
-    }
-    be_silent();
     let mut call = Call { body: Some(body), result: None };
-    let run = pointer(&call);
-    let outer = CAUGHT.replace(true);
-    // SAFETY: `run` gets the call that it was made for, and does not unwind.
-    unsafe { check(cagan_isolated((&raw mut call).cast(), run)) };
-    CAUGHT.set(outer);
+    // SAFETY: the message is the shim's.
+    unsafe { check(through((&raw mut call).cast(), run::<F, T>)) };
     call.result.expect("it ran")
 }
 
@@ -103,6 +115,7 @@ mod tests {
         assert!(differentiable());
         tch::no_grad(|| {
             assert!(isolated(|| Ok(differentiable())).unwrap());
+            assert!(!isolated(|| Ok(outside(differentiable))).unwrap());
             assert!(!differentiable());
         });
     }

@@ -9,7 +9,7 @@ mod tf32;
 mod threads;
 
 pub use differentiable::differentiable;
-pub use isolated::isolated;
+pub use isolated::{isolated, outside};
 pub use memory::{Memory, channels_last, keep_memory};
 pub use tf32::{allow_tf32, tf32_allowed};
 pub use threads::parallel_for;

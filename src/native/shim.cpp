@@ -12,6 +12,7 @@
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <ATen/ThreadLocalState.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
@@ -56,6 +57,15 @@ struct Function final : torch::autograd::Node {
   void* body;
   Backward backward;
   Drop drop;
+};
+
+thread_local const at::ThreadLocalState* outside = nullptr;
+
+// Remembers the state around a call until the end of the scope.
+struct Outside final {
+  explicit Outside(const at::ThreadLocalState* state) : before(outside) { outside = state; }
+  ~Outside() { outside = before; }
+  const at::ThreadLocalState* before;
 };
 
 // Calls `act`. An exception must not reach Rust: its message is returned, for the caller to free.
@@ -112,9 +122,20 @@ char* cagan_tf32_allowed(bool* products, bool* convolutions) {
 // Calls `run` with gradients on, inference mode off and autocast off, and restores the thread's state.
 char* cagan_isolated(void* body, void (*run)(void* body)) {
   return guarded([&] {
+    const at::ThreadLocalState state;
+    const Outside innermost(&state);
     const c10::InferenceMode inference(false);
     const at::AutoGradMode gradients(true);
     const c10::impl::ExcludeDispatchKeyGuard autocast(c10::autocast_dispatch_keyset);
+    run(body);
+  });
+}
+
+// Calls `run` in the thread's state around the innermost cagan_isolated.
+char* cagan_outside(void* body, void (*run)(void* body)) {
+  return guarded([&] {
+    if (outside == nullptr) return run(body);
+    const at::ThreadLocalStateGuard state(*outside);
     run(body);
   });
 }

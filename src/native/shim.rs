@@ -21,6 +21,7 @@ unsafe extern "C" {
     pub fn cagan_allow_tf32(on: bool) -> *mut c_char;
     pub fn cagan_tf32_allowed(products: *mut bool, convolutions: *mut bool) -> *mut c_char;
     pub fn cagan_isolated(body: *mut c_void, run: extern "C" fn(*mut c_void)) -> *mut c_char;
+    pub fn cagan_outside(body: *mut c_void, run: extern "C" fn(*mut c_void)) -> *mut c_char;
     pub fn cagan_keep_memory();
     fn free(memory: *mut c_void);
 }

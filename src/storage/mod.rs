@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 pub use snapshot::Snapshot;
-pub use tensors::{CHECKSUM, TensorFile, parse_tensors, read_tensors, write_tensors};
+pub use tensors::{CHECKSUM, Format, TensorFile, parse_tensors, read_tensors, write_tensors};
 
 use crate::error::{AtPath, Error, Result};
 

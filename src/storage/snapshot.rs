@@ -5,11 +5,11 @@ use std::path::Path;
 
 use tch::Tensor;
 
-use super::{TensorFile, parse_tensors, read_tensors, write_tensors};
+use super::{Format, TensorFile, parse_tensors, read_tensors, write_tensors};
 use crate::config::Config;
 use crate::error::{Error, Result};
 
-const FORMAT: &str = "cagan.snapshot";
+const FORMAT: Format = Format { name: "cagan.snapshot", version: "2" };
 
 /// A generator's weights by state-dict name, with the config that they were trained under.
 #[derive(Debug)]

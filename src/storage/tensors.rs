@@ -13,8 +13,12 @@ use xxhash_rust::xxh3::Xxh3Default;
 use super::write_atomically;
 use crate::error::{AtPath, Error, Result};
 
-/// The version of the layout of snapshots and checkpoints; a file of another one is refused.
-pub const FORMAT_VERSION: &str = "2";
+/// A kind of file and the version of its layout. A reader refuses files of another one.
+#[derive(Clone, Copy, Debug)]
+pub struct Format {
+    pub name: &'static str,
+    pub version: &'static str,
+}
 
 /// The metadata key that holds the header.
 const KEY: &str = "cagan";
@@ -28,18 +32,18 @@ pub struct TensorFile {
     pub tensors: Vec<(String, Tensor)>,
 }
 
-/// Writes tensors and header, atomically. `format` and the version join the header.
+/// Writes tensors and header, atomically. The format joins the header.
 ///
 /// # Errors
 /// [`Error::Io`] with the path.
 pub fn write_tensors(
     path: &Path,
-    format: &str,
+    format: Format,
     mut header: BTreeMap<String, String>,
     tensors: &[(String, Tensor)],
 ) -> Result<()> {
-    header.insert("format".into(), format.into());
-    header.insert("format_version".into(), FORMAT_VERSION.into());
+    header.insert("format".into(), format.name.into());
+    header.insert("format_version".into(), format.version.into());
     let bytes: Vec<(&String, Vec<usize>, Vec<u8>)> = tensors
         .iter()
         .map(|(name, tensor)| {
@@ -85,7 +89,7 @@ fn checksum<'a>(header: &BTreeMap<String, String>, tensors: impl Iterator<Item =
 ///
 /// # Errors
 /// [`Error::NotFound`]; [`Error::Content`] for a truncated or changed file, another format or another version.
-pub fn read_tensors(path: &Path, format: &str) -> Result<TensorFile> {
+pub fn read_tensors(path: &Path, format: Format) -> Result<TensorFile> {
     parse_tensors(&std::fs::read(path).at(path)?, path, format)
 }
 
@@ -94,13 +98,13 @@ pub fn read_tensors(path: &Path, format: &str) -> Result<TensorFile> {
 ///
 /// # Errors
 /// [`Error::Content`] as [`read_tensors`].
-pub fn parse_tensors(bytes: &[u8], path: &Path, format: &str) -> Result<TensorFile> {
+pub fn parse_tensors(bytes: &[u8], path: &Path, format: Format) -> Result<TensorFile> {
     let bad = |e| Error::content(path, format!("expected a whole safetensors file: {e}"));
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(bad)?;
     let header: BTreeMap<String, String> =
         (metadata.metadata().as_ref()).and_then(|all| serde_json::from_str(all.get(KEY)?).ok()).unwrap_or_default();
     let entry = |key: &str| header.get(key).map(String::as_str).unwrap_or("none");
-    for (key, expected) in [("format", format), ("format_version", FORMAT_VERSION)] {
+    for (key, expected) in [("format", format.name), ("format_version", format.version)] {
         if entry(key) != expected {
             return Err(Error::content(path, format!("{key}: expected {expected}, got {}", entry(key))));
         }
@@ -163,23 +167,27 @@ impl TensorFile {
 mod tests {
     use super::*;
 
+    const TEST: Format = Format { name: "test", version: "2" };
+
     #[test]
     fn what_is_written_is_read_and_a_broken_file_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.safetensors");
         let tensor = Tensor::from_slice(&[1.5f32, -2.0, 3.25]);
         let header = BTreeMap::from([("step".to_owned(), "7".to_owned())]);
-        write_tensors(&path, "test", header, &[("x.y".into(), tensor.copy())]).unwrap();
-        let file = read_tensors(&path, "test").unwrap();
+        write_tensors(&path, TEST, header, &[("x.y".into(), tensor.copy())]).unwrap();
+        let file = read_tensors(&path, TEST).unwrap();
         assert_eq!(file.number(&path, "step").unwrap(), 7);
         assert_eq!(file.part("x.")["y"], tensor);
 
-        let wrong = read_tensors(&path, "other").unwrap_err().to_string();
+        let wrong = read_tensors(&path, Format { name: "other", ..TEST }).unwrap_err().to_string();
         assert!(wrong.ends_with("format: expected other, got test"), "{wrong}");
+        let old = read_tensors(&path, Format { version: "3", ..TEST }).unwrap_err().to_string();
+        assert!(old.ends_with("format_version: expected 3, got 2"), "{old}");
         let whole = std::fs::read(&path).unwrap();
         for cut in [0, 4, 20, whole.len() - 1] {
             std::fs::write(&path, &whole[..cut]).unwrap();
-            let error = read_tensors(&path, "test").unwrap_err().to_string();
+            let error = read_tensors(&path, TEST).unwrap_err().to_string();
             assert!(error.contains("a.safetensors: expected a whole"), "{error}");
         }
         for at in (8..whole.len()).step_by(7) {
@@ -187,7 +195,7 @@ mod tests {
             flipped[at] ^= 1;
             std::fs::write(&path, &flipped).unwrap();
             // A space for another in the header's padding says the same.
-            let read = read_tensors(&path, "test").and_then(|file| file.entry(&path, CHECKSUM).map(drop));
+            let read = read_tensors(&path, TEST).and_then(|file| file.entry(&path, CHECKSUM).map(drop));
             assert!(read.is_err() || whole[at] == b' ', "byte {at}");
         }
         let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
@@ -206,7 +214,7 @@ mod tests {
     #[test]
     fn what_a_foreign_file_says_is_refused_in_a_line() {
         let read = |directory: &str| {
-            let file = parse_tensors(&foreign(directory), Path::new("a"), "test");
+            let file = parse_tensors(&foreign(directory), Path::new("a"), TEST);
             file.map(|file| file.tensors[0].1.size())
         };
         let tensor = |shape: &str| format!(r#""x":{{"dtype":"F32","shape":{shape},"data_offsets":[0,0]}}"#);

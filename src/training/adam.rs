@@ -6,7 +6,7 @@ use tch::{Device, Kind, Tensor};
 use crate::config::Config;
 use crate::native::{Memory, parallel_for};
 
-/// Moments and hyperparameters of one network. The step counter lives on the device, so that a step needs nothing from
+/// Moments and hyperparameters of one network. The step counter lives on the device, so that a step reads nothing from
 /// the host.
 #[derive(Debug)]
 pub struct Adam {
@@ -20,7 +20,7 @@ pub struct Adam {
 }
 
 impl Adam {
-    /// For a buffer like `values`, at the full rate `rate`.
+    /// Makes the optimiser of a buffer like `values`, at the full rate `rate`.
     pub fn new(values: &Tensor, config: &Config, rate: f64) -> Self {
         Adam {
             first: values.zeros_like(),
@@ -33,7 +33,12 @@ impl Adam {
         }
     }
 
-    /// Goes on after so many updates.
+    /// Counts the updates done so far.
+    pub fn steps(&self) -> u64 {
+        self.steps.double_value(&[]) as u64
+    }
+
+    /// Continues after `steps` updates.
     pub fn set_steps(&mut self, steps: u64) {
         let _ = self.steps.fill_(steps as f64);
     }
@@ -85,7 +90,7 @@ impl Adam {
         parallel_for(length.div_ceil(CHUNK), |chunk| {
             let start = chunk * CHUNK;
             let count = CHUNK.min(length - start);
-            // SAFETY: chunks of contiguous float32 memory on the CPU, as just checked, each given out once; three of
+            // SAFETY: chunks of contiguous float32 memory on the CPU, as checked above, each handed out once; three of
             // the tensors are borrowed mutably, and the gradient is another.
             let [values, first, second, gradient] =
                 [0, 1, 2, 3].map(|k: usize| unsafe { std::slice::from_raw_parts_mut(memory[k].at(start), count) });

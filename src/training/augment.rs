@@ -1,27 +1,26 @@
-//! DiffAugment (Zhao et al. 2020, arXiv 2006.10738): everything that the discriminator sees is augmented,
-//! differentiably, so that the generator learns through it. The pictures of the data and of the generator stay as they
-//! are.
+//! DiffAugment (Zhao et al. 2020, arXiv 2006.10738): augments everything that the discriminator sees, differentiably,
+//! so that the generator learns through it. The pictures of the data and of the generator are unchanged.
 //!
 //! A human and an article belong together by colour and pattern, not by place. So the colour is drawn once for both
 //! pictures of a pair, and it maps equal colours to equal ones (the source takes contrast about each picture's mean; we
 //! take it about mid-grey, which both have in common). Translation and cutout are drawn for each picture on its own.
 
 use rand::RngExt;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::noise::Pass;
 use crate::config::Config;
 use crate::pixels::ValueRange;
 use crate::random::rng;
 
-/// A picture moves by up to this share of its sides, and a rectangle of this share of its sides turns grey (the
-/// source's).
+/// The largest move of a picture, as a share of its sides (the source's).
 const TRANSLATION: f64 = 0.125;
+/// The sides of the rectangle that turns grey, as a share of the picture's (the source's).
 const CUTOUT: f64 = 0.5;
 
-/// The columns of a draw: brightness, saturation, contrast of the pair; then for the human and for the article how far
-/// rows and columns move; then for both where the cutout's rows and columns start.
-pub const COLUMNS: i64 = 11;
+/// The columns of a draw: brightness, saturation and contrast of the pair; then for the human and for the article the
+/// moves of rows and columns; then for both the first row and column of the cutout.
+const COLUMNS: i64 = 11;
 const MOVED: i64 = 3;
 const CUT: i64 = 7;
 
@@ -32,20 +31,20 @@ enum Side {
     Article,
 }
 
-/// What a pass of the discriminator draws for its pairs.
+/// The augmentation of a pass of the discriminator.
 #[derive(Debug)]
 pub struct Augment {
     colour: bool,
     translation: bool,
     cutout: bool,
     range: ValueRange,
-    /// `[N, COLUMNS]`, where anything is on.
+    /// `[N, COLUMNS]`; `None` if all three are off.
     draw: Option<Tensor>,
 }
 
 impl Augment {
-    /// The draw for `count` pairs in a pass of a step. `like` is on the device to compute on.
-    pub fn draw(config: &Config, pass: Pass, count: i64, step: u64, like: &Tensor) -> Augment {
+    /// Draws for the pairs of a pass of a step.
+    pub fn draw(config: &Config, pass: Pass, step: u64, device: Device) -> Augment {
         let augment = Augment {
             colour: config.augment_colour,
             translation: config.augment_translation,
@@ -60,6 +59,7 @@ impl Augment {
             Pass::Discriminator => "augment/discriminator",
             Pass::Generator => "augment/generator",
         };
+        let count = pass.pairs(config);
         let mut random = rng(config.seed, purpose, step);
         let mut values = Vec::with_capacity((count * COLUMNS) as usize);
         for _ in 0..count {
@@ -73,7 +73,7 @@ impl Augment {
                 }));
             }
             for _ in [Side::Human, Side::Article] {
-                // Its middle lies anywhere in the picture, so that borders are cut as often as the rest.
+                // The middle lies anywhere in the picture, so that borders are cut as often as the rest.
                 values.extend(config.image_size.map(|side| {
                     let size = share(side, CUTOUT);
                     (random.random_range(0..=side - size % 2) - size / 2) as f32
@@ -81,10 +81,10 @@ impl Augment {
             }
         }
         let draw = Tensor::from_slice(&values).reshape([count, COLUMNS]);
-        Augment { draw: Some(draw.to_device(like.device())), ..augment }
+        Augment { draw: Some(draw.to_device(device)), ..augment }
     }
 
-    /// The draw itself, where anything is on.
+    /// Returns the draw itself; `None` if all three are off.
     pub fn table(self) -> Option<Tensor> {
         self.draw
     }
@@ -110,7 +110,7 @@ impl Augment {
             Side::Human => 0,
             Side::Article => 2,
         };
-        // About mid-grey, which is also what comes in from outside and what the cutout leaves.
+        // About mid-grey, which also fills the cutout and comes in from outside.
         let mut xs = pictures - self.range.middle();
         if self.colour {
             let bright = xs + column(0) * (0.5 * self.range.span());
@@ -140,12 +140,12 @@ impl Augment {
     }
 }
 
-/// A share of a side in whole pixels.
+/// Rounds a share of a side to whole pixels.
 fn share(side: i64, of: f64) -> i64 {
     (side as f64 * of + 0.5) as i64
 }
 
-/// 0, 1, ... along a side of pictures, `[1, 1, H, 1]` or `[1, 1, 1, W]`.
+/// Counts 0, 1, ... along a side of pictures: `[1, 1, H, 1]` or `[1, 1, 1, W]`.
 fn places(like: &Tensor, dim: i64) -> Tensor {
     let length = like.size()[dim as usize];
     let mut shape = [1, 1, 1, 1];
@@ -155,9 +155,10 @@ fn places(like: &Tensor, dim: i64) -> Tensor {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::config::Preset;
-    use serde_json::json;
 
     fn with(flags: [bool; 3], range: ValueRange, draw: &[f32]) -> Augment {
         Augment {
@@ -184,7 +185,7 @@ mod tests {
             assert!((got - wanted).abs() < 1e-6, "{got} {wanted}");
         }
         assert_eq!(augment.humans(&pixel), augment.articles(&pixel));
-        // The same colours written in the other range come out as the same colours.
+        // The same colours in the other value range come out as the same colours.
         let unit = with([true, false, false], ValueRange::Unit, &draw);
         let other = unit.articles(&(&pixel * 0.5 + 0.5)) * 2.0 - 1.0;
         assert!((other - augment.humans(&pixel)).abs().max().double_value(&[]) < 1e-6);
@@ -192,7 +193,7 @@ mod tests {
 
     #[test]
     fn pictures_move_on_their_own_over_grey() {
-        // The human by one row and no column, the article by no row and minus one column.
+        // The human moves by one row and no column, the article by no row and minus one column.
         let draw = [0., 1., 1., 1., 0., 0., -1., 0., 0., 0., 0.];
         let augment = with([false, true, false], ValueRange::Unit, &draw);
         let picture = Tensor::from_slice(&[1f32, 2., 3., 4., 5., 6.]).reshape([1, 1, 2, 3]);
@@ -204,10 +205,10 @@ mod tests {
 
     #[test]
     fn a_rectangle_is_cut_out_and_gets_no_gradient() {
-        // 4 x 4, so the cutout has 2 x 2; at row 1, column -1 for the human, where its first column is outside.
+        // The cutout of a 4 x 4 picture has 2 x 2; the human's is at row 1, column -1, so its first column is outside.
         let draw = [0., 1., 1., 0., 0., 0., 0., 1., -1., 2., 2.];
         let augment = with([false, false, true], ValueRange::Symmetric, &draw);
-        let picture = Tensor::ones([1, 1, 4, 4], (Kind::Float, tch::Device::Cpu));
+        let picture = Tensor::ones([1, 1, 4, 4], (Kind::Float, Device::Cpu));
         let picture = picture.set_requires_grad(true);
         let ys = augment.humans(&picture);
         #[rustfmt::skip]
@@ -220,9 +221,9 @@ mod tests {
 
     #[test]
     fn draws_stay_within_the_sources_bounds_and_come_from_seed_and_step() {
-        let config = Config::with(Preset::Paper, json!({"augment_cutout": true, "image_size": [64, 32]})).unwrap();
-        let like = Tensor::zeros([1], (Kind::Float, tch::Device::Cpu));
-        let draw = |pass, step| Augment::draw(&config, pass, 2000, step, &like).table().unwrap();
+        let settings = json!({"augment_cutout": true, "image_size": [64, 32], "batch_size": 2000});
+        let config = Config::with(Preset::Paper, settings).unwrap();
+        let draw = |pass, step| Augment::draw(&config, pass, step, Device::Cpu).table().unwrap();
         let table = draw(Pass::Generator, 3);
         assert_eq!(table, draw(Pass::Generator, 3));
         assert_ne!(table, draw(Pass::Generator, 4));
@@ -231,12 +232,12 @@ mod tests {
         let (low, high) = (values(&low), values(&high));
         assert!(low[0] >= -0.5 && high[0] < 0.5 && low[1] >= 0.0 && high[1] < 2.0);
         assert!(low[2] >= 0.5 && high[2] < 1.5);
-        // An eighth of 64 and of 32; a half of them, from half outside to half outside.
+        // Moves: an eighth of 64 and of 32. Cutouts: a half of them, from half outside to half outside.
         assert_eq!(low[3..7], [-8.0, -4.0, -8.0, -4.0]);
         assert_eq!(high[3..7], [8.0, 4.0, 8.0, 4.0]);
         assert_eq!(low[7..], [-16.0, -8.0, -16.0, -8.0]);
         assert_eq!(high[7..], [48.0, 24.0, 48.0, 24.0]);
-        let off = Augment::draw(&Config::default(), Pass::Generator, 2, 0, &like);
+        let off = Augment::draw(&Config::preset(Preset::Paper), Pass::Generator, 0, Device::Cpu);
         assert!(off.table().is_none());
     }
 }

@@ -3,34 +3,41 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::monitor::Memory;
 use super::trainer::Trainer;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::storage::{CHECKSUM, Snapshot, TensorFile, read_tensors, write_tensors};
+use crate::storage::{CHECKSUM, Format, Snapshot, TensorFile, read_tensors, write_tensors};
 
-const FORMAT: &str = "cagan.checkpoint";
+const FORMAT: Format = Format { name: "cagan.checkpoint", version: "3" };
 
-/// What [`write()`] will take on disk, within a few kilobytes.
+/// The header entries of both optimisers' counters.
+const COUNTERS: [&str; 2] = ["generator_adam.steps", "discriminator_adam.steps"];
+
+/// Returns the size of a checkpoint on disk, within a few kilobytes.
 pub fn bytes(trainer: &Trainer) -> u64 {
     let buffers = trainer.buffers().into_iter();
     buffers.map(|(_, parameters, _)| 4 * parameters.count() as u64).sum()
 }
 
-/// Writes both networks, the moments, the step, the config and what the pairs were.
+/// Writes both networks, their optimisers, the step, the config, a fingerprint of the pairs and the monitor's memory.
 ///
 /// # Errors
-/// [`Error::Io`] with the path; an older file of the name is then as it was.
-pub fn write(path: &Path, trainer: &Trainer) -> Result<()> {
+/// [`Error::Io`] with the path; an older file of that name is then unchanged.
+pub fn write(path: &Path, trainer: &Trainer, memory: Option<&Memory>) -> Result<()> {
+    let models = &trainer.models;
     let mut header = BTreeMap::from([
         ("config".to_owned(), trainer.config.to_json()),
         ("step".to_owned(), trainer.step.to_string()),
-        ("slowdown".to_owned(), trainer.models.slowdown.to_string()),
+        ("slowdown".to_owned(), models.slowdown.to_string()),
         ("pairs".to_owned(), trainer.data.len().to_string()),
         ("data".to_owned(), trainer.data.fingerprint().to_owned()),
     ]);
-    if let Some(monitor) = &trainer.monitor {
-        let memory = serde_json::to_string(&monitor.memory).expect("plain values");
-        header.insert("monitor".into(), memory);
+    for (name, learner) in COUNTERS.into_iter().zip([&models.generator, &models.discriminator]) {
+        header.insert(name.into(), learner.adam.steps().to_string());
+    }
+    if let Some(memory) = memory {
+        header.insert("monitor".into(), serde_json::to_string(memory).expect("plain values"));
     }
     let tensors: Vec<_> = trainer
         .buffers()
@@ -43,7 +50,7 @@ pub fn write(path: &Path, trainer: &Trainer) -> Result<()> {
     write_tensors(path, FORMAT, header, &tensors)
 }
 
-/// Reads a file that [`write()`] wrote.
+/// Reads a file of [`write()`].
 ///
 /// # Errors
 /// [`Error::Content`] for a truncated or damaged file, or one of another version.
@@ -53,11 +60,12 @@ pub fn read(path: &Path) -> Result<TensorFile> {
     Ok(file)
 }
 
-/// Brings a trainer to a checkpoint's state.
+/// Brings a trainer, and the monitor's memory, to the state of a checkpoint. The memory is unchanged if the run had no
+/// monitor so far.
 ///
 /// # Errors
-/// [`Error::Content`] for a checkpoint of a run with other settings or other pairs, which it lists.
-pub fn restore(path: &Path, file: &TensorFile, trainer: &mut Trainer) -> Result<()> {
+/// [`Error::Content`] for a checkpoint of a run with other settings or other pairs, which the message lists.
+pub fn restore(path: &Path, file: &TensorFile, trainer: &mut Trainer, memory: Option<&mut Memory>) -> Result<()> {
     let saved = Config::from_json(file.entry(path, "config")?).map_err(|e| Error::content(path, e.to_string()))?;
     let mut differences = trainer.config.differences(&saved);
     let pairs = file.number(path, "pairs")?;
@@ -77,19 +85,26 @@ pub fn restore(path: &Path, file: &TensorFile, trainer: &mut Trainer) -> Result<
         ));
     }
     let slowdown = file.entry(path, "slowdown")?;
-    trainer.models.slowdown =
+    let slowdown =
         slowdown.parse().map_err(|_| Error::content(path, format!("slowdown: expected a number, got {slowdown}")))?;
-    // A run that was not watched so far begins to be.
-    if let (Some(monitor), Some(memory)) = (&mut trainer.monitor, file.header.get("monitor")) {
-        monitor.memory = serde_json::from_str(memory).map_err(|e| Error::content(path, format!("monitor: {e}")))?;
+    let step = file.number(path, "step")?;
+    let [generator, discriminator] = COUNTERS.map(|name| file.number(path, name));
+    let counters = [generator?, discriminator?];
+    if let (Some(memory), Some(saved)) = (memory, file.header.get("monitor")) {
+        *memory = serde_json::from_str(saved).map_err(|e| Error::content(path, format!("monitor: {e}")))?;
     }
-    trainer
-        .restore(file.number(path, "step")?, |prefix| file.part(prefix))
-        .map_err(|e| Error::content(path, e.to_string()))
+    trainer.fill(|prefix| file.part(prefix)).map_err(|e| Error::content(path, e.to_string()))?;
+    trainer.step = step;
+    let models = &mut trainer.models;
+    models.slowdown = slowdown;
+    for (steps, learner) in counters.into_iter().zip([&mut models.generator, &mut models.discriminator]) {
+        learner.adam.set_steps(steps);
+    }
+    Ok(())
 }
 
-/// Gives a fresh trainer the networks of another run: both of a checkpoint, the generator of a snapshot. Its optimisers
-/// start anew.
+/// Gives a fresh trainer the networks of another run: both of a checkpoint, or the generator of a snapshot. Its
+/// optimisers start anew.
 ///
 /// # Errors
 /// [`Error::NotFound`]; [`Error::Content`] for a file that is neither, or of networks of another shape.
@@ -99,13 +114,13 @@ pub fn begin_from(path: &Path, trainer: &mut Trainer) -> Result<()> {
     match read(path) {
         Ok(file) => {
             let (generator, discriminator) = (file.part("generator."), file.part("discriminator."));
-            models.generator_parameters.load(&generator).map_err(at_path)?;
-            models.discriminator_parameters.load(&discriminator).map_err(at_path)?;
+            models.generator.parameters.load(&generator).map_err(at_path)?;
+            models.discriminator.parameters.load(&discriminator).map_err(at_path)?;
         }
-        // What is no checkpoint may be a snapshot; if it is none either, the words are the snapshot reader's.
+        // A file that is no checkpoint may be a snapshot. If it is neither, the message is the snapshot reader's.
         Err(Error::Content { .. }) => {
             let generator = Snapshot::read(path)?.generator;
-            models.generator_parameters.load(&generator).map_err(at_path)?;
+            models.generator.parameters.load(&generator).map_err(at_path)?;
         }
         Err(error) => return Err(error),
     }

@@ -1,4 +1,4 @@
-//! What the painter has to restore: random blobs, and the locator's masks, widened.
+//! The erasures that the painter restores: random blobs, and the locator's masks, widened.
 
 use rand::RngExt;
 use tch::{Device, Kind, Tensor};
@@ -7,38 +7,40 @@ use crate::config::Config;
 use crate::networks::kisekae::{reach, widened};
 use crate::random::rng;
 
-/// Shapes of a picture's blob, at the most.
+/// The largest number of shapes in a picture's blob.
 const SHAPES: usize = 3;
-/// Middle, half sides (all in heights and widths of the picture), whether it is an ellipse, whether it is there.
+/// The columns of a shape: middle and half sides (in heights and widths of the picture), whether it is an ellipse,
+/// whether it exists.
 const COLUMNS: usize = 6;
-/// By how much masks are widened in a step, for pictures of height 64: mostly little, as in a swap.
+/// The pixels that a step may widen masks by, for pictures of height 64: mostly few, as in a swap.
 const WIDENED: [f64; 4] = [1.0, 2.0, 3.0, 6.0];
-/// The share of a batch that is erased by masks as soon as there are any; blobs alone show the locator what it does not
-/// know yet.
+/// The share of a batch that is erased by masks once the locator makes them. Blobs alone show the locator regions that
+/// it does not know yet.
 const MASKED: f64 = 0.75;
-/// How often a mask has a blob beside it.
+/// The share of masks with a blob beside them.
 const BESIDE: f64 = 0.25;
-/// How often the painter gets the locator's mask for the placement, in place of the placer's.
+/// The share of steps whose placement is the locator's mask and not the placer's.
 const SHARP: f64 = 0.3;
 
-/// What a step draws.
+/// The draws of a step.
 #[derive(Debug)]
 pub struct Erasures {
     /// `[N, 1, H, W]`, 0 or 1.
     pub blobs: Tensor,
-    /// `[N, 1, 1, 1]`: 1 where a mask is to be erased.
+    /// `[N, 1, 1, 1]`: 1 where a mask is erased.
     pub masked: Tensor,
-    /// `[N, 1, 1, 1]`: 1 where the blob is erased too.
+    /// `[N, 1, 1, 1]`: 1 where the blob is erased beside the mask.
     pub beside: Tensor,
-    /// `[N, 1, 1, 1]`: 1 where the locator does not get to know the worn article.
+    /// `[N, 1, 1, 1]`: 1 where the locator does not see the worn article.
     pub withheld: Tensor,
     /// Pixels that masks are widened by.
     pub widen: i64,
+    /// Whether the placement is the locator's mask.
     pub sharp: bool,
 }
 
 impl Erasures {
-    /// Draws for a step of a batch.
+    /// Draws for the batch of a step.
     pub fn draw(config: &Config, step: u64, device: Device) -> Erasures {
         let batch = config.batch_size;
         let [height, width] = config.image_size;
@@ -65,7 +67,7 @@ impl Erasures {
             coins.to_device(device)
         };
         let (beside, withheld) = (coins(BESIDE), coins(config.withhold_worn));
-        // Whole pictures, so that each step has some of both.
+        // A fixed share of the batch, so that each step has both.
         let masked = Tensor::arange(batch as i64, (Kind::Float, device));
         let masked = masked.lt(MASKED * batch as f64).to_kind(Kind::Float);
         Erasures {
@@ -78,7 +80,7 @@ impl Erasures {
         }
     }
 
-    /// Every field by its name, numbers as `[1]`.
+    /// Lists every field by its name, numbers as `[1]`.
     pub fn named(&self) -> Vec<(String, Tensor)> {
         let number = |value: f32| Tensor::from_slice(&[value]);
         [
@@ -93,7 +95,8 @@ impl Erasures {
         .into()
     }
 
-    /// The erasure where the locator's masks (`[N, 1, H, W]`, 0 or 1) are used; the blobs where they are not yet.
+    /// Returns the erasure, `[N, 1, H, W]`: of blobs and the locator's masks (`[N, 1, H, W]`, 0 or 1), or of blobs
+    /// alone.
     pub fn with(&self, mask: Option<&Tensor>) -> Tensor {
         match mask {
             None => self.blobs.shallow_clone(),
@@ -104,15 +107,17 @@ impl Erasures {
         }
     }
 
-    /// What a pixel's gain counts for the locator: less where its own mask was erased, or it would confirm itself and
-    /// grow.
+    /// Returns the weight of each pixel's gain for the locator: less where its own mask was erased, or the mask would
+    /// confirm itself and grow.
     pub fn trust(&self, erasure: &Tensor, located: bool) -> Tensor {
         if located { erasure * (1.0 - &self.masked * 0.75) } else { erasure.shallow_clone() }
     }
 }
 
+/// Draws 1 inside any of a picture's shapes, 0 elsewhere.
+///
 /// # Shapes
-/// `shapes`: `[N, K, 6, 1, 1]`. Returns `[N, 1, H, W]`, 1 inside any of a picture's shapes.
+/// `shapes`: `[N, K, 6, 1, 1]`. Returns `[N, 1, H, W]`.
 fn rasterised(shapes: &Tensor, [height, width]: [i64; 2]) -> Tensor {
     let column = |k: i64| shapes.select(2, k); // [N, K, 1, 1]
     let axis = |length: i64| (Tensor::arange(length, (Kind::Float, shapes.device())) + 0.5) * (1.0 / length as f64);
@@ -126,13 +131,14 @@ fn rasterised(shapes: &Tensor, [height, width]: [i64; 2]) -> Tensor {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::config::Preset;
-    use serde_json::json;
 
     #[test]
     fn shapes_by_hand() {
-        // A box of half sides 0.25 in the middle of 4 x 8, and an ellipse that is not there.
+        // A box of half sides 0.25 in the middle of 4 x 8, and an ellipse that does not exist.
         let shapes = [0.5f32, 0.5, 0.25, 0.25, 0., 1., 0.5, 0.5, 0.5, 0.5, 1., 0.];
         let shapes = Tensor::from_slice(&shapes).reshape([1, 2, 6, 1, 1]);
         let mask = rasterised(&shapes, [4, 8]);
@@ -143,16 +149,17 @@ mod tests {
 
     #[test]
     fn draws_come_from_seed_and_step_and_masks_take_their_share() {
-        let config = Config::with(Preset::Kisekae, json!({"batch_size": 8, "withhold_worn": 0.5})).unwrap();
+        let settings = json!({"batch_size": 8, "withhold_worn": 0.5});
+        let config = Config::with(Preset::Kisekae, settings).unwrap();
         let draw = |step| Erasures::draw(&config, step, Device::Cpu);
         assert_eq!(draw(3).blobs, draw(3).blobs);
         assert_ne!(draw(3).blobs, draw(4).blobs);
         let erasures = draw(3);
         let [h, w] = config.image_size;
         let mask = Tensor::zeros([8, 1, h, w], (Kind::Float, Device::Cpu));
-        let _ = mask.narrow(2, 40, 2).narrow(3, 40, 2).fill_(1.0);
+        let _ = mask.narrow(2, 24, 2).narrow(3, 24, 2).fill_(1.0);
         let got = erasures.with(Some(&mask));
-        // The last two pictures have their blobs, the first six masks of 2 x 2, widened, and perhaps blobs.
+        // The last two pictures have blobs; the first six have masks of 2 x 2, widened, and some have blobs too.
         assert_eq!(got.narrow(0, 6, 2), erasures.blobs.narrow(0, 6, 2));
         let side = (2 + 2 * erasures.widen) as f64;
         let areas = got.sum_dim_intlist([1, 2, 3].as_slice(), false, Kind::Float);

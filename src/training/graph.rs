@@ -1,33 +1,31 @@
-//! A step recorded as a CUDA graph and launched as a whole: at these networks' sizes a GPU computes faster than a host
-//! can name operations to it one by one.
+//! A step that is recorded as a CUDA graph and launched as a whole: at these networks' sizes a GPU computes faster than
+//! a host launches operations one by one.
 
 use std::fmt;
 use std::sync::OnceLock;
 
 use tch::Tensor;
 
-use super::noise::Noise;
-use super::step::{Models, Terms};
+use super::models::{Method, Models, Terms};
 use crate::config::Config;
 use crate::data::Triplet;
 use crate::error::{Error, Result};
 
-/// Steps that are taken one operation at a time before the recording, in which the device's libraries choose and
-/// allocate.
+/// Steps without a graph before the recording: the device's libraries choose algorithms and allocate in them.
 const WARM: u32 = 3;
 
-/// Who records. This crate links to no CUDA: the Python package has torch do it.
+/// Records and launches. This crate does not link to CUDA: the Python package lets torch do it.
 pub trait Capture: Send {
-    /// Records what `step` gives the device to do, without doing it. What was recorded before is dropped.
+    /// Records the device's operations in `step` without running them. Drops the previous recording.
     ///
     /// # Errors
-    /// [`Error::Device`] for what a device can't record.
+    /// [`Error::Device`] for operations that the device cannot record.
     fn record(&mut self, step: &mut (dyn FnMut() + Send)) -> Result<()>;
 
-    /// Does what was recorded. `step` is the same again, for a capture without a device.
+    /// Runs the recording. `step` is the same again, for a capture without a device.
     ///
     /// # Errors
-    /// [`Error::Device`] for what the device refuses.
+    /// [`Error::Device`] if the launch fails.
     fn replay(&mut self, step: &mut (dyn FnMut() + Send)) -> Result<()>;
 }
 
@@ -35,7 +33,7 @@ type Make = fn() -> Box<dyn Capture>;
 
 static MAKE: OnceLock<Make> = OnceLock::new();
 
-/// Says once for the process who records graphs where a config has `cuda_graph`.
+/// Sets, once for the process, the capture of configs with `cuda_graph`.
 pub fn set_capture(make: Make) {
     let _ = MAKE.set(make);
 }
@@ -45,7 +43,7 @@ struct Recorded {
     triplet: Triplet,
     terms: Option<Terms>,
     step: u64,
-    /// What both rates are multiplied by, which lies in the graph as a number.
+    /// The factor of both learning rates, which the graph holds as a constant.
     factor: f64,
 }
 
@@ -64,10 +62,10 @@ impl fmt::Debug for Graph {
 
 impl Graph {
     /// # Errors
-    /// [`Error::Device`] where nobody records.
+    /// [`Error::Device`] if [`set_capture`] was not called.
     pub fn new() -> Result<Graph> {
         let make = MAKE.get().ok_or_else(|| {
-            Error::Device("cuda_graph: expected somebody who records graphs, as the Python package does".into())
+            Error::Device("cuda_graph: expected a program that records graphs, as the Python package does".into())
         })?;
         Ok(Graph::with(make()))
     }
@@ -76,37 +74,37 @@ impl Graph {
         Graph { capture, recorded: None, taken: 0 }
     }
 
-    /// As [`Models::step`]. The noise is another draw than that of steps without a graph, and as repeatable.
+    /// As [`Method::step`]. Its noise differs from that of steps without a graph, and is as repeatable.
     ///
     /// # Errors
-    /// [`Error::Device`] for a step that can't be recorded or launched.
+    /// [`Error::Device`] if the step cannot be recorded or launched.
     pub fn step(
         &mut self,
+        method: &mut dyn Method,
         models: &mut Models,
         config: &Config,
         triplet: &Triplet,
-        noise: &mut Option<Noise>,
         step: u64,
     ) -> Result<Terms> {
         if self.taken < WARM {
             self.taken += 1;
-            return Ok(models.step(config, triplet, noise, step));
+            return Ok(method.step(models, config, triplet, step));
         }
         let factor = models.factor(config, step);
-        if let Some(noise) = noise {
+        if let Some(noise) = method.noise() {
             noise.reseed(step);
         }
         let mut recorded = match self.recorded.take() {
             Some(recorded) if recorded.factor == factor => recorded,
-            // The first time, or the run went back and goes on at another rate.
+            // Nothing is recorded yet, or the rate has changed since.
             _ => {
                 let mut triplet =
                     Triplet { human: triplet.human.copy(), worn: triplet.worn.copy(), target: triplet.target.copy() };
                 let mut terms = None;
                 self.capture.record(&mut || {
-                    // Tensors go to another thread, but are not shared between two.
+                    // The closure must be `Send`, and `&Triplet` is not: tensors are not `Sync`.
                     let triplet: &mut Triplet = &mut triplet;
-                    terms = Some(models.step(config, triplet, noise, step));
+                    terms = Some(method.step(models, config, triplet, step));
                 })?;
                 Recorded { triplet, terms, step, factor }
             }
@@ -117,15 +115,15 @@ impl Graph {
         place.target.copy_(&triplet.target);
         self.capture.replay(&mut || {
             let place: &mut Triplet = &mut *place;
-            *terms = Some(models.step(config, place, noise, *then));
+            *terms = Some(method.step(models, config, place, *then));
         })?;
-        if let Some(noise) = noise {
+        if let Some(noise) = method.noise() {
             noise.seed_each_draw();
         }
         let done = terms.as_ref().expect("recorded or done");
         let terms = Terms {
             names: done.names.clone(),
-            // The next launch writes there again.
+            // The next launch overwrites the original.
             values: Tensor::copy(&done.values),
         };
         self.recorded = Some(recorded);
@@ -134,12 +132,13 @@ impl Graph {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
+    use super::super::step::method;
     use super::*;
 
-    /// Records nothing and does the step again, with the numbers that the host had at the recording.
+    /// Records nothing and repeats the step, with the numbers that the host had at the recording.
     #[derive(Default)]
-    pub struct Again {
+    struct Again {
         recordings: std::sync::Arc<std::sync::atomic::AtomicUsize>,
     }
 
@@ -155,10 +154,6 @@ pub(super) mod tests {
         }
     }
 
-    fn models(config: &Config) -> Models {
-        Models::new(config, tch::Device::Cpu)
-    }
-
     fn triplet(config: &Config, number: u64) -> Triplet {
         let [h, w] = config.image_size;
         let picture = |purpose| {
@@ -169,7 +164,7 @@ pub(super) mod tests {
         Triplet { human: picture("human"), worn: picture("worn"), target: picture("target") }
     }
 
-    /// Nothing in a step may depend on what the host knows of it but the pictures: a device would repeat it for ever.
+    /// Only the pictures of a step may come from the host: a device would repeat any other number for ever.
     #[test]
     fn a_step_repeated_with_the_numbers_of_its_recording_is_the_step() {
         for settings in [
@@ -183,34 +178,34 @@ pub(super) mod tests {
             settings["batch_size"] = 2.into();
             settings["cuda_graph"] = true.into();
             let config = Config::with(crate::config::Preset::Paper, settings).unwrap();
-            let (mut eager, mut launched) = (models(&config), models(&config));
+            let [(mut eager, mut eager_models), (mut launched, mut launched_models)] =
+                [0, 1].map(|_| method(&config, tch::Device::Cpu));
             let again = Again::default();
             let recordings = again.recordings.clone();
             let mut graph = Graph::with(Box::new(again));
             let mut kept = Vec::new();
             for step in 0..8 {
                 if step == 6 {
-                    (eager.slowdown, launched.slowdown) = (0.5, 0.5);
+                    (eager_models.slowdown, launched_models.slowdown) = (0.5, 0.5);
                 }
                 let triplet = triplet(&config, step);
-                let expected = eager.step(&config, &triplet, &mut None, step);
-                let got = graph.step(&mut launched, &config, &triplet, &mut None, step).unwrap();
+                let expected = eager.step(&mut eager_models, &config, &triplet, step);
+                let got = graph.step(&mut *launched, &mut launched_models, &config, &triplet, step).unwrap();
                 assert_eq!(got.names, expected.names);
                 kept.push((got.values, expected.values));
             }
-            // Each step's terms stay its own.
+            // Later steps do not overwrite the terms of earlier ones.
             for (step, (got, expected)) in kept.iter().enumerate() {
                 assert_eq!(got, expected, "step {step}");
             }
-            let values = |models: &Models| models.generator_parameters.values.copy();
-            assert_eq!(values(&eager), values(&launched));
-            // Once, and once more at the other rate.
+            assert_eq!(eager_models.generator.parameters.values, launched_models.generator.parameters.values);
+            // One recording at each rate.
             assert_eq!(recordings.load(std::sync::atomic::Ordering::Relaxed), 2);
         }
     }
 
     #[test]
-    fn without_somebody_who_records_it_is_refused() {
+    fn without_a_capture_it_fails() {
         let error = Graph::new().unwrap_err().to_string();
         assert!(error.contains("cuda_graph"), "{error}");
     }

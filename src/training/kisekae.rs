@@ -1,108 +1,133 @@
-//! One step of the preset `kisekae` (its six lines: `networks/kisekae/mod.rs`).
+//! One step of the preset `kisekae` (its six ideas: `networks/kisekae/mod.rs`): the discriminator's update, then that
+//! of the painter, the locator and the placer.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::erasure::Erasures;
-use super::step::{Models, Terms, update};
+use super::extras;
+use super::models::{Method, Models, Terms};
 use crate::config::Config;
 use crate::data::Triplet;
 use crate::losses::{self, Objective};
 use crate::networks::kisekae::{Generator, Judge, Painting, erased};
-use crate::networks::{Discriminator, Generator as Any, composite};
+use crate::networks::{Swap, composite};
 
-/// Outside the erasure the painter learns the photo too, a little: its layers shall know what surrounds the garment.
+/// Weight of the whole photo in the painter's loss: its layers learn what surrounds the garment.
 const ALL_OVER: f64 = 0.1;
-/// What a photo beside an article that is not worn in it counts for the discriminator.
+/// Weight of a photo beside an article that is not worn in it, in the discriminator's loss.
 const MISMATCHED: f64 = 0.5;
 
-/// One update of all networks. Nothing is read back to the host.
-pub(super) fn step(models: &mut Models, config: &Config, triplet: &Triplet, step: u64) -> Terms {
-    let Triplet { human, worn, target } = triplet;
-    let (Any::Kisekae(generator), Discriminator::Regions(judge)) = (&models.generator, &models.discriminator) else {
-        unreachable!("the config's networks")
-    };
-    let factor = models.factor(config, step);
-    let seen = step * config.batch_size as u64;
-    let (placing, judging) = (seen >= config.place_after, seen >= config.judge_after);
-
-    // Where the worn article is; sometimes it is not shown, so that swaps can do without it.
-    let draw = Erasures::draw(config, step, human.device());
-    let shown = worn.lerp_tensor(&worn.ones_like(), &draw.withheld.expand_as(worn));
-    let located = generator.locate(human, &shown);
-    let mask = generator.cut(&located.detach());
-
-    // Erase, place, paint: with the worn article, and with another one in the same erasure.
-    let erasure = draw.with(placing.then_some(&mask));
-    let left = erased(human, &erasure);
-    let placed = generator.place(&left, &erasure, worn);
-    let place = |logits: &Tensor| match placing {
-        true => logits.detach().sigmoid() * &erasure,
-        false => erasure.shallow_clone(),
-    };
-    let placement = if placing && draw.sharp { &mask * &erasure } else { place(&placed) };
-    let paint = |article: &Tensor, placement: &Tensor| generator.painter.forward(&left, &erasure, article, placement);
-    let restored = paint(worn, &placement);
-    let swapped = if judging {
-        let placement = tch::no_grad(|| place(&generator.place(&left, &erasure, target)));
-        paint(target, &placement)
-    } else {
-        // Only the gain needs it.
-        tch::no_grad(|| paint(target, &placement))
-    };
-    let gain = losses::gain(human, &restored.paint.detach(), &swapped.paint.detach());
-
-    // The discriminator's update, once the paint is worth judging.
-    let game = Game { human, restored: &restored, swapped: &swapped, erasure: &erasure };
-    let mut discriminator_loss = Tensor::zeros([], (Kind::Float, human.device()));
-    if judging {
-        judge.iterate();
-        discriminator_loss = game.discriminator_loss(config, judge);
-        let (parameters, adam) = (&mut models.discriminator_parameters, &mut models.discriminator_adam);
-        update(parameters, adam, &discriminator_loss, config, factor);
-    }
-
-    // The other networks' update.
-    let mut objective = Objective::new();
-    let whole = erasure.ones_like();
-    let apart = |region: &Tensor| losses::within(human, &restored.paint, region);
-    objective.add("loss/generator/restored", 1.0, apart(&erasure));
-    objective.add("loss/generator/surroundings", ALL_OVER, apart(&whole));
-    let region = if placing { &mask * &erasure } else { erasure.shallow_clone() };
-    let warped = losses::within(human, &restored.warped, &region);
-    objective.add("loss/generator/warped", config.warp_weight, warped);
-    let mut bending = losses::bending(&restored.residual);
-    if judging {
-        bending = losses::bending(&swapped.residual) + bending;
-    }
-    objective.add("loss/generator/bending", config.bending_weight, bending);
-    let trust = draw.trust(&erasure, placing);
-    objective.add("loss/generator/located", 1.0, losses::location(&located, &gain, &trust));
-    let placed = losses::placement(&placed, &mask, &erasure);
-    objective.add("loss/generator/placed", 1.0, placed);
-    let [fooled, feature] = match judging {
-        true => game.generator_losses(config, judge),
-        false => [0, 1].map(|_| Tensor::zeros([], (Kind::Float, human.device()))),
-    };
-    objective.add("loss/generator/adversarial", config.adversarial_weight, fooled);
-    objective.add("loss/generator/feature", config.feature_weight, feature);
-    if let Some(pyramid) = &models.pyramid {
-        let seen = composite(human, &restored.paint, &erasure);
-        let wanted = tch::no_grad(|| pyramid.features(human));
-        let term = losses::features(&wanted, &pyramid.features(&seen));
-        objective.add("loss/generator/perceptual", config.perceptual_weight, term);
-    }
-    let (parameters, adam) = (&mut models.generator_parameters, &mut models.generator_adam);
-    update(parameters, adam, &objective.total, config, factor);
-
-    tch::no_grad(|| {
-        let mut terms = vec![("loss/discriminator", discriminator_loss), ("loss/generator", objective.total)];
-        terms.extend(objective.terms);
-        terms.push(("mask/area", mask.mean(Kind::Float)));
-        Terms::new(terms)
-    })
+/// The networks of the preset `kisekae`.
+#[derive(Debug)]
+pub struct Kisekae {
+    generator: Generator,
+    judge: Judge,
 }
 
-/// The pictures that discriminator and painter play over: a photo, its restoration and a swap in the same erasure.
+impl Kisekae {
+    /// Builds the networks, initialised from the config's seed.
+    pub fn new(config: &Config, device: Device) -> (Kisekae, Models) {
+        let (generator, judge, models) = Models::build(config, device, Generator::new, Judge::new);
+        (Kisekae { generator, judge }, models)
+    }
+}
+
+impl Method for Kisekae {
+    fn step(&mut self, models: &mut Models, config: &Config, triplet: &Triplet, step: u64) -> Terms {
+        let Kisekae { generator, judge } = self;
+        let Triplet { human, worn, target } = triplet;
+        let factor = models.factor(config, step);
+        let seen = step * config.batch_size as u64;
+        let (placing, judging) = (seen >= config.place_after, seen >= config.judge_after);
+
+        // Locate the worn article. Some pictures do not show it, so that swaps can do without it.
+        let draw = Erasures::draw(config, step, human.device());
+        let shown = worn.lerp_tensor(&worn.ones_like(), &draw.withheld.expand_as(worn));
+        let located = generator.locate(human, &shown);
+        let mask = generator.cut(&located.detach());
+
+        // Erase, place, paint: the worn article, and the target in the same erasure.
+        let erasure = draw.with(placing.then_some(&mask));
+        let left = erased(human, &erasure);
+        let placed = generator.place(&left, &erasure, worn);
+        let place = |logits: &Tensor| match placing {
+            true => logits.detach().sigmoid() * &erasure,
+            false => erasure.shallow_clone(),
+        };
+        let placement = if placing && draw.sharp { &mask * &erasure } else { place(&placed) };
+        let paint =
+            |article: &Tensor, placement: &Tensor| generator.painter.forward(&left, &erasure, article, placement);
+        let restored = paint(worn, &placement);
+        let swapped = if judging {
+            let placement = tch::no_grad(|| place(&generator.place(&left, &erasure, target)));
+            paint(target, &placement)
+        } else {
+            // Only the gain reads it.
+            tch::no_grad(|| paint(target, &placement))
+        };
+        let gain = losses::gain(human, &restored.paint.detach(), &swapped.paint.detach());
+
+        // The discriminator's update, from `judge_after` on.
+        let game = Game { human, restored: &restored, swapped: &swapped, erasure: &erasure };
+        let mut discriminator_loss = Tensor::zeros([], (Kind::Float, human.device()));
+        if judging {
+            judge.iterate();
+            discriminator_loss = game.discriminator_loss(config, judge);
+            models.discriminator.update(&discriminator_loss, config, factor);
+        }
+
+        // The update of painter, locator and placer.
+        let mut objective = Objective::new();
+        let whole = erasure.ones_like();
+        let apart = |region: &Tensor| losses::within(human, &restored.paint, region);
+        objective.add("loss/generator/restored", 1.0, apart(&erasure));
+        objective.add("loss/generator/surroundings", ALL_OVER, apart(&whole));
+        let region = if placing { &mask * &erasure } else { erasure.shallow_clone() };
+        let warped = losses::within(human, &restored.warped, &region);
+        objective.add("loss/generator/warped", config.warp_weight, warped);
+        let mut bending = losses::bending(&restored.residual);
+        if judging {
+            bending = losses::bending(&swapped.residual) + bending;
+        }
+        objective.add("loss/generator/bending", config.bending_weight, bending);
+        let trust = draw.trust(&erasure, placing);
+        objective.add("loss/generator/located", 1.0, losses::location(&located, &gain, &trust));
+        let placed = losses::placement(&placed, &mask, &erasure);
+        objective.add("loss/generator/placed", 1.0, placed);
+        let [fooled, feature] = match judging {
+            true => game.generator_losses(config, judge),
+            false => [0, 1].map(|_| Tensor::zeros([], (Kind::Float, human.device()))),
+        };
+        objective.add("loss/generator/adversarial", config.adversarial_weight, fooled);
+        objective.add("loss/generator/feature", config.feature_weight, feature);
+        let painted = || [Some(composite(human, &restored.paint, &erasure))];
+        extras::perceptual(&mut objective, config, &models.pyramid, human, painted);
+        models.generator.update(&objective.total, config, factor);
+
+        tch::no_grad(|| {
+            let mut terms = vec![("loss/discriminator", discriminator_loss), ("loss/generator", objective.total)];
+            terms.extend(objective.terms);
+            terms.push(("mask/area", mask.mean(Kind::Float)));
+            Terms::new(terms)
+        })
+    }
+
+    fn swap(&self, Triplet { human, worn, target }: &Triplet) -> Swap {
+        self.generator.swap(human, Some(worn), target)
+    }
+
+    /// Scores the article as the generator itself locates and warps it.
+    fn score(&self, human: &Tensor, article: &Tensor) -> Tensor {
+        let [warped, erasure] = self.generator.condition(human, article);
+        self.judge.judge(human, &warped, &erasure).logits
+    }
+
+    fn draws(&self, config: &Config, step: u64, device: Device) -> Vec<(String, Tensor)> {
+        Erasures::draw(config, step, device).named()
+    }
+}
+
+/// The pictures that the adversarial losses compare: a photo, its restoration and a swap in the same erasure.
 struct Game<'a> {
     human: &'a Tensor,
     restored: &'a Painting,
@@ -111,8 +136,7 @@ struct Game<'a> {
 }
 
 impl Game<'_> {
-    /// The photo beside its own article is real; the restoration, the swap and the photo beside the other article are
-    /// not.
+    /// The photo beside its own article is real; the restoration, the swap and the photo beside the target are fake.
     fn discriminator_loss(&self, config: &Config, judge: &Judge) -> Tensor {
         let form = config.adversarial_loss;
         let human = self.human;
@@ -127,13 +151,13 @@ impl Game<'_> {
             .logits;
         let parts = logits.split(human.size()[0], 0);
         let fake = |k: usize| losses::fake(form, &parts[k]).mean(Kind::Float);
-        // As much weight on what is real as on both kinds of paint.
+        // The real photo weighs as much as both kinds of paint.
         let real = losses::real(form, &parts[0]).mean(Kind::Float) * 2.0;
         real + fake(1) + fake(2) + fake(3) * MISMATCHED
     }
 
-    /// What it costs the painter that both its pictures are known for paint, and how far the discriminator's layers for
-    /// the restoration are from those for the photo.
+    /// Returns the painter's adversarial loss, over the restoration and the swap, and the distance of the
+    /// discriminator's layers between the restoration and the photo.
     fn generator_losses(&self, config: &Config, judge: &Judge) -> [Tensor; 2] {
         let [own, other] = self.conditions();
         let matched = tch::no_grad(|| judge.judge(self.human, &own, self.erasure));
@@ -148,14 +172,8 @@ impl Game<'_> {
         [self.restored, self.swapped].map(|p| composite(self.human, &p.paint, self.erasure))
     }
 
-    /// The warps as they are: the flow shall follow the article, not the discriminator.
+    /// The warped articles, without a gradient: the flow learns from the article, not from the discriminator.
     fn conditions(&self) -> [Tensor; 2] {
         [self.restored, self.swapped].map(|p| p.warped.detach())
     }
-}
-
-/// For [`Models::score`]: logits of whether `article` is worn in `human`, as the generator itself locates and warps it.
-pub(super) fn score(generator: &Generator, judge: &Judge, human: &Tensor, article: &Tensor) -> Tensor {
-    let [warped, erasure] = generator.condition(human, article);
-    judge.judge(human, &warped, &erasure).logits
 }

@@ -1,15 +1,20 @@
-//! Training: one step, its optimiser, what it writes, and the loop around it.
+//! Training: one step of either method, the loop around it, and the files of a run.
 
 mod adam;
 mod augment;
 mod checkpoint;
 mod ema;
 mod erasure;
+mod extras;
+mod folder;
 mod graph;
+mod jsonl;
 mod kisekae;
 mod log;
+mod models;
 mod monitor;
 mod noise;
+mod published;
 mod run;
 mod samples;
 mod schedule;
@@ -19,8 +24,8 @@ mod trainer;
 pub use adam::Adam;
 pub use ema::Ema;
 pub use graph::{Capture, set_capture};
+pub use models::{Learner, Method, Models, Terms};
 pub use noise::{Noise, Pass, reverse_noise};
 pub use run::{Event, Outcome, Resume, train};
 pub use schedule::rate_factor;
-pub use step::{Models, Terms};
 pub use trainer::Trainer;

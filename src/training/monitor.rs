@@ -1,17 +1,17 @@
-//! Watches what collapse looks like, on fixed triplets without crops and mirrors, and tells in plain words.
+//! Looks at fixed triplets, without crops and mirrors, and warns of collapse.
 //!
-//! A generator that does nothing must not look good: its swaps are the photos, which no measure of realism blames. So
-//! what counts is what the swaps *do*. Each person is dressed in two articles, and `colour_follows` is the share of the
-//! articles' difference that the two swaps show: 0 for photos left alone, and for any paint that does not depend on the
-//! article. `realism` holds one half of the swaps against the photos of the other half's people, as a multiple of what
-//! untouched photos give: 1 for photos left alone, more for mud.
+//! A generator that does nothing must not score well: its swaps are the photos, which look real. So the score measures
+//! the *effect* of swaps. Each person is dressed in two articles, and `colour_follows` is the share of the articles'
+//! difference that the two swaps show: 0 for photos left alone, and for paint that does not depend on the article.
+//! `patch_distance` compares one half of the swaps with the photos of the other half's people, as a multiple of the
+//! distance between untouched photos: 1 for photos left alone, more for mud.
 //!
 //! ```text
-//! score = 1 - colour_follows + 0.1 max(realism - 1, 0)        lower is better; 1 = the photo left alone
+//! score = 1 - colour_follows + 0.1 max(patch_distance - 1, 0)        lower is better; 1 = the photo left alone
 //! ```
 //!
-//! The best generator is the one of the lowest score among those below .98 whose mask covers .01 to .95 of the picture;
-//! there may be none. A sign is told when it was there in three looks in a row, and told again only after it was gone.
+//! The best generator has the lowest score among those below .98 whose mask covers .01 to .95 of the picture; a run may
+//! have none. A sign of collapse is a warning after three looks in a row, and again only after it was gone.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tch::{Kind, Tensor};
 
-use super::log::rounded;
+use super::jsonl::rounded;
 use super::trainer::Trainer;
 use crate::data::Triplet;
 use crate::error::Result;
@@ -28,38 +28,39 @@ use crate::metrics::{colour_follows, patch_distance};
 use crate::pixels::ValueRange;
 use crate::random::rng;
 
-/// Triplets that a look takes, at the most.
+/// The largest number of triplets of a look.
 const TRIPLETS: usize = 32;
-/// Mask areas between which a swap counts as one.
+/// Mask areas of a swap that counts as one.
 const OPEN: std::ops::RangeInclusive<f64> = 0.01..=0.95;
 /// The score of photos left alone.
 const NOTHING: f64 = 1.0;
-/// The score that the best look must be below: a little less, since a mask that hardly opens gives .999 by chance.
+/// The best look must score below this: a mask that hardly opens scores .999 by chance.
 const BETTER: f64 = 0.98;
-/// What unrealistic swaps cost beside what follows the target: mud in the right colours is a beginning, a photo left
-/// alone is none.
-const REALISM_WEIGHT: f64 = 0.1;
-/// Looks in a row that a sign must be there, so that one odd look says nothing.
+/// Weight of the patch distance beside the followed colour: mud in the right colours is better than a photo left alone.
+const PATCH_WEIGHT: f64 = 0.1;
+/// Looks in a row that must show a sign before it is a warning.
 const LOOKS: u64 = 3;
-/// The share of a run after which something should have been learnt.
+/// The share of a run after which swaps should follow the target.
 const LATE: f64 = 0.6;
-/// Steps that a run must have for that; what is shorter is a trial.
+/// The least steps of a run for that; shorter runs are trials.
 const LONG: u64 = 400;
-/// The share of the targets' difference that the best swaps should then show.
+/// The least `colour_follows` of the best swaps then.
 const HARDLY: f64 = 0.2;
 
-/// What the monitor remembers from look to look; part of a checkpoint.
+/// The monitor's state between looks; part of a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Memory {
-    /// The look of the lowest score so far, where one was below [`BETTER`].
+    /// The step of the last look.
+    pub looked: u64,
+    /// The look of the lowest score so far, if one was below [`BETTER`].
     best: Option<Best>,
     pub best_step: u64,
     /// Looks since the best one.
     pub since_best: u64,
-    /// Whether the paint has ever differed between triplets: a fresh generator's does not.
+    /// Whether the paint has ever differed between triplets: that of a fresh generator does not.
     varied: bool,
-    /// How many looks in a row each sign has been there.
+    /// For each sign, the number of looks in a row that showed it.
     seen: BTreeMap<String, u64>,
 }
 
@@ -67,10 +68,10 @@ pub struct Memory {
 struct Best {
     score: f64,
     colour_follows: f64,
-    realism: f64,
+    patch_distance: f64,
 }
 
-/// What a look found.
+/// The result of a look.
 #[derive(Debug)]
 pub struct Look {
     /// A line of `monitor.jsonl`.
@@ -89,12 +90,12 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Draws the triplets: people from all over the set, each with another's article.
+    /// Draws the triplets: people from the whole set, each with the article of another.
     pub fn new(trainer: &Trainer) -> Monitor {
         let count = trainer.data.len();
         let mut order: Vec<usize> = (0..count).collect();
         order.shuffle(&mut rng(trainer.config.seed, "monitor", 0));
-        // An even number, since the pictures are held against each other by halves.
+        // An even number, since each half is compared with the other.
         let taken = count.min(TRIPLETS) / 2 * 2;
         Monitor {
             humans: order[..taken].to_vec(),
@@ -103,25 +104,27 @@ impl Monitor {
         }
     }
 
-    /// Looks at the generator that snapshots are of.
+    /// Measures the generator that snapshots are of.
     ///
     /// # Errors
-    /// Where pictures stream, one that cannot be decoded any more.
+    /// If pictures stream: a picture that can no longer be decoded. The memory is then unchanged.
     pub fn look(&mut self, trainer: &mut Trainer) -> Result<Look> {
         let triplet = trainer.data.plain(&self.humans, &self.targets)?;
         let found = trainer.with_averaged(|trainer| tch::no_grad(|| numbers(trainer, &triplet)));
         Ok(self.judge(found, trainer.step, trainer.total_steps()))
     }
 
-    /// Remembers the numbers of a step of `total` and finds words for them.
+    /// Remembers the numbers of a step of `total`, and makes the line and the warnings.
     fn judge(&mut self, found: Numbers, step: u64, total: u64) -> Look {
         let memory = &mut self.memory;
+        memory.looked = step;
         let open = OPEN.contains(&found.mask_area);
         let score = found.score();
         let to_beat = memory.best.map_or(BETTER, |best| best.score);
         let best = open && score < to_beat;
         if best {
-            memory.best = Some(Best { score, colour_follows: found.colour_follows, realism: found.realism });
+            memory.best =
+                Some(Best { score, colour_follows: found.colour_follows, patch_distance: found.patch_distance });
             (memory.best_step, memory.since_best) = (step, 0);
         } else if memory.best.is_some() {
             memory.since_best += 1;
@@ -154,14 +157,15 @@ impl Monitor {
             ),
             (
                 "mud",
-                past(&|best| open && found.realism > 2.0 * best.realism.max(1.0)),
+                past(&|best| open && found.patch_distance > 2.0 * best.patch_distance.max(1.0)),
                 format!("the swaps look far less like photos than those of step {best_step}, the best so far"),
             ),
             (
                 "deaf",
                 past(&|best| open && found.colour_follows < 0.5 * best.colour_follows),
                 format!(
-                    "the swaps follow the target's colour less than half as well as those of step {best_step}, the best so far"
+                    "the swaps follow the target's colour less than half as well as those of step {best_step}, \
+                     the best so far"
                 ),
             ),
             (
@@ -189,7 +193,7 @@ impl Monitor {
             ("monitor/paint_spread", found.paint_spread),
             ("monitor/logit_gap", found.logit_gap),
             ("monitor/colour_follows", found.colour_follows),
-            ("monitor/realism", found.realism),
+            ("monitor/patch_distance", found.patch_distance),
             ("monitor/score", score),
         ] {
             line.insert(name.into(), json!(rounded(value)));
@@ -199,7 +203,7 @@ impl Monitor {
     }
 }
 
-/// What a look measures.
+/// The numbers of a look.
 #[derive(Clone, Copy, Debug)]
 struct Numbers {
     /// Mean of the masks.
@@ -211,13 +215,13 @@ struct Numbers {
     /// [`colour_follows`].
     colour_follows: f64,
     /// [`patch_distance`] of each half of the swaps to the other half's photos, over that of the untouched photos.
-    realism: f64,
+    patch_distance: f64,
 }
 
 impl Numbers {
     fn score(&self) -> f64 {
-        // No number where one of the two is none, which no look is better than.
-        NOTHING - self.colour_follows + REALISM_WEIGHT * (self.realism - 1.0).clamp(0.0, f64::MAX)
+        // NaN if one of the two is NaN, and then never the best.
+        NOTHING - self.colour_follows + PATCH_WEIGHT * (self.patch_distance - 1.0).clamp(0.0, f64::MAX)
     }
 }
 
@@ -227,14 +231,14 @@ fn numbers(trainer: &Trainer, triplet: &Triplet) -> Numbers {
         ValueRange::Symmetric => (values + 1.0) * 0.5,
     };
     let swap = trainer.swap(triplet);
-    // The same people in the next one's target.
+    // The same people, each in the target of the next.
     let other = Triplet {
         human: triplet.human.shallow_clone(),
         worn: triplet.worn.shallow_clone(),
         target: triplet.target.roll([-1], [0]),
     };
     let score =
-        |human: &Tensor, article: &Tensor| (trainer.models.score(human, article)).mean(Kind::Float).double_value(&[]);
+        |human: &Tensor, article: &Tensor| trainer.method.score(human, article).mean(Kind::Float).double_value(&[]);
     let (human, composite, paint) = (unit(&triplet.human), unit(&swap.composite), unit(&swap.paint));
     let spread = |values: &Tensor| {
         let deviation = values.std_dim([0i64].as_slice(), false, false);
@@ -253,7 +257,7 @@ fn numbers(trainer: &Trainer, triplet: &Triplet) -> Numbers {
             [&unit(&triplet.target), &unit(&other.target)],
             &swap.mask,
         ),
-        realism: crossed / patch_distance(&first, &second).max(1e-6),
+        patch_distance: crossed / patch_distance(&first, &second).max(1e-6),
     }
 }
 
@@ -266,51 +270,51 @@ mod tests {
     }
 
     const GOOD: Numbers =
-        Numbers { mask_area: 0.2, paint_spread: 0.6, logit_gap: 2.0, colour_follows: 0.4, realism: 1.2 };
+        Numbers { mask_area: 0.2, paint_spread: 0.6, logit_gap: 2.0, colour_follows: 0.4, patch_distance: 1.2 };
     /// A photo left alone.
     const CLOSED: Numbers =
-        Numbers { mask_area: 1e-3, paint_spread: 0.6, logit_gap: 2.0, colour_follows: 0.0, realism: 1.0 };
+        Numbers { mask_area: 1e-3, paint_spread: 0.6, logit_gap: 2.0, colour_follows: 0.0, patch_distance: 1.0 };
 
-    /// What is said in each of so many looks at the same numbers.
-    fn said(monitor: &mut Monitor, numbers: Numbers, looks: u64) -> Vec<Vec<String>> {
+    /// The warnings of each of `looks` looks at the same numbers.
+    fn warnings(monitor: &mut Monitor, numbers: Numbers, looks: u64) -> Vec<Vec<String>> {
         let one = |k| monitor.judge(numbers, k, 1000).warnings;
         (1..=looks).map(one).collect()
     }
 
     #[test]
-    fn a_sign_is_said_at_the_third_look_and_again_when_it_comes_back() {
+    fn a_sign_is_a_warning_at_the_third_look_and_again_when_it_comes_back() {
         let mut monitor = monitor();
-        // A mask that has not been good yet has not closed.
-        assert!(said(&mut monitor, CLOSED, 5).concat().is_empty());
-        assert!(said(&mut monitor, GOOD, 1).concat().is_empty());
-        assert!(said(&mut monitor, CLOSED, 2).concat().is_empty());
-        assert!(said(&mut monitor, GOOD, 1).concat().is_empty());
+        // A mask that was never open has not closed.
+        assert!(warnings(&mut monitor, CLOSED, 5).concat().is_empty());
+        assert!(warnings(&mut monitor, GOOD, 1).concat().is_empty());
+        assert!(warnings(&mut monitor, CLOSED, 2).concat().is_empty());
+        assert!(warnings(&mut monitor, GOOD, 1).concat().is_empty());
         for _ in 0..2 {
-            let words = said(&mut monitor, CLOSED, 5);
+            let words = warnings(&mut monitor, CLOSED, 5);
             assert!(words[2][0].starts_with("step 3: the mask has closed"));
             assert_eq!(words.concat().len(), 1);
-            assert!(said(&mut monitor, GOOD, 1).concat().is_empty());
+            assert!(warnings(&mut monitor, GOOD, 1).concat().is_empty());
         }
     }
 
     #[test]
-    fn each_sign_has_its_words() {
+    fn each_sign_has_a_warning() {
         for (numbers, words) in [
             (Numbers { mask_area: 0.99, ..GOOD }, "covers nearly everything"),
             (Numbers { paint_spread: 0.01, ..GOOD }, "the paint is the same"),
             (Numbers { logit_gap: 40.0, ..GOOD }, "beyond doubt"),
-            (Numbers { realism: 2.5, ..GOOD }, "far less like photos than those of step 1"),
+            (Numbers { patch_distance: 2.5, ..GOOD }, "far less like photos than those of step 1"),
             (Numbers { colour_follows: 0.1, ..GOOD }, "less than half as well as those of step 1"),
         ] {
             let mut monitor = monitor();
-            assert!(said(&mut monitor, GOOD, 1).concat().is_empty());
-            let got = said(&mut monitor, numbers, 4).concat();
+            assert!(warnings(&mut monitor, GOOD, 1).concat().is_empty());
+            let got = warnings(&mut monitor, numbers, 4).concat();
             assert!(got.len() == 1 && got[0].contains(words), "{words}: {got:?}");
         }
     }
 
     #[test]
-    fn a_late_run_whose_swaps_hardly_follow_is_told() {
+    fn a_late_run_whose_swaps_hardly_follow_is_a_warning() {
         let weak = Numbers { colour_follows: 0.15, ..GOOD };
         for numbers in [CLOSED, weak] {
             let mut monitor = monitor();

@@ -1,4 +1,4 @@
-//! What a step draws at random beside its pictures.
+//! The noise of a step: the discriminator's, and that of the detached swap back.
 
 use tch::{Device, Kind, Tensor};
 
@@ -6,11 +6,24 @@ use crate::config::Config;
 use crate::networks::noise_shapes;
 use crate::random::{fill_normal, seed_device};
 
-/// Which of a step's two discriminator passes.
+/// One of a step's two discriminator passes, named by the network that it updates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {
+    /// Sees matched, swapped and mismatched pairs.
     Discriminator,
+    /// Sees swapped pairs.
     Generator,
+}
+
+impl Pass {
+    /// Counts the pairs that the pass sees.
+    pub fn pairs(self, config: &Config) -> i64 {
+        let batch = config.batch_size as i64;
+        match self {
+            Pass::Discriminator => 3 * batch,
+            Pass::Generator => batch,
+        }
+    }
 }
 
 /// The discriminator's noise: one buffer that both passes fill anew in each step.
@@ -18,27 +31,26 @@ pub enum Pass {
 pub struct Noise {
     sigma: f64,
     seed: u64,
-    /// Whether each draw is seeded with its step: not where a device repeats what it recorded, in which nothing can be
-    /// seeded.
+    /// Whether each draw is seeded with its step. A CUDA graph cannot seed while it replays.
     seeded: bool,
-    /// The buffer's part that each pass fills, and its views, one for the input and each layer.
+    /// The part of the buffer that each pass fills, and its views: one for the input and one for each layer.
     discriminator: (Tensor, Vec<Tensor>),
     generator: (Tensor, Vec<Tensor>),
 }
 
 impl Noise {
-    /// Buffers for a config, or `None` where it has no noise.
+    /// Allocates the buffer. Returns `None` if the config has no noise.
     pub fn new(config: &Config, device: Device) -> Option<Noise> {
         if config.discriminator_noise == 0.0 {
             return None;
         }
         let kind = config.precision.kind();
-        let batch = config.batch_size as i64;
+        let shapes = |pass: Pass| noise_shapes(config, pass.pairs(config));
         let length = |shape: &[i64; 4]| shape.iter().product::<i64>();
-        let total: i64 = noise_shapes(config, 3 * batch).iter().map(length).sum();
+        let total: i64 = shapes(Pass::Discriminator).iter().map(length).sum();
         let buffer = Tensor::zeros([total], (kind, device));
-        let views = |count| {
-            let shapes = noise_shapes(config, count);
+        let views = |pass| {
+            let shapes = shapes(pass);
             let filled = buffer.narrow(0, 0, shapes.iter().map(length).sum::<i64>());
             let mut offset = 0;
             let views = shapes.iter().map(|shape| {
@@ -46,7 +58,7 @@ impl Noise {
                 offset += length(shape);
                 let part = filled.narrow(0, start, length(shape));
                 let [n, c, h, w] = *shape;
-                // In the layout that the layers compute in.
+                // The layers compute in this layout.
                 match device {
                     Device::Cpu => part.view([n, h, w, c]).permute([0, 3, 1, 2]),
                     _ => part.view(*shape),
@@ -59,12 +71,12 @@ impl Noise {
             sigma: config.discriminator_noise,
             seed: config.seed,
             seeded: true,
-            discriminator: views(3 * batch),
-            generator: views(batch),
+            discriminator: views(Pass::Discriminator),
+            generator: views(Pass::Generator),
         })
     }
 
-    /// The noise of a pass of a step. It holds until the next draw.
+    /// Draws the noise of a pass of a step. The next draw overwrites it.
     pub fn draw(&mut self, pass: Pass, step: u64) -> &[Tensor] {
         let ((filled, views), purpose) = match pass {
             Pass::Discriminator => (&mut self.discriminator, "noise/discriminator"),
@@ -78,30 +90,31 @@ impl Noise {
         views
     }
 
-    /// Seeds the device's generator with a step. The draws from here go on in its one sequence.
+    /// Seeds the device's generator with a step. The next draws continue its one sequence.
     pub fn reseed(&mut self, step: u64) {
         seed_device(self.seed, "noise", step);
         self.seeded = false;
     }
 
-    /// Back to draws that are each seeded.
+    /// Seeds each draw again.
     pub fn seed_each_draw(&mut self) {
         self.seeded = true;
     }
 }
 
-/// A composite with the noise of a step, `reverse_noise` from black to white.
+/// Adds the noise of a step to composites, `[N, 3, H, W]`.
 pub fn noised(config: &Config, composite: &Tensor, step: u64) -> Tensor {
     if config.reverse_noise == 0.0 {
         return composite.shallow_clone();
     }
-    composite + reverse_noise(config, composite, step)
+    composite + reverse_noise(config, composite.device(), step)
 }
 
-/// That noise, `[N, 3, H, W]` in the networks' value range.
-pub fn reverse_noise(config: &Config, like: &Tensor, step: u64) -> Tensor {
+/// Draws the noise of the detached swap back, `[N, 3, H, W]`: its deviation is `reverse_noise` of the networks' value range.
+pub fn reverse_noise(config: &Config, device: Device, step: u64) -> Tensor {
+    let [height, width] = config.image_size;
     let sigma = config.reverse_noise * config.range().span();
-    let mut noise = Tensor::zeros(like.size(), (Kind::Float, like.device()));
+    let mut noise = Tensor::zeros([config.batch_size as i64, 3, height, width], (Kind::Float, device));
     fill_normal(&mut noise, sigma, config.seed, "noise/reverse", step);
     noise
 }

@@ -1,98 +1,89 @@
-//! A run: a trainer and its folder, from the first step or the last checkpoint to the end.
-//!
-//! ```text
-//! run_dir/config.json            the resolved config
-//! run_dir/skipped.csv            pairs that could not be read, where there are any
-//! run_dir/stats.jsonl            a line of means every `log_every` steps
-//! run_dir/monitor.jsonl          a line every `monitor_every` steps
-//! run_dir/samples/step_*.png     grids of fixed triplets
-//! run_dir/snapshots/step_*.safetensors    generators, for use
-//! run_dir/snapshots/best.safetensors      the generator of the monitor's lowest score
-//! run_dir/failed.safetensors     the state of a run that diverged, in a checkpoint's format
-//! run_dir/checkpoints/step_*.safetensors  the state to go on from
-//! ```
+//! A run: a trainer and its folder, from the first step or the newest checkpoint to the end.
 
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-use super::log::{Log, append, drop_later};
+use super::folder::Folder;
+use super::log::Log;
+use super::monitor::Monitor;
 use super::trainer::Trainer;
-use super::{checkpoint, samples};
+use super::{checkpoint, jsonl, samples};
 use crate::config::{Config, OnNonFinite};
 use crate::data::{LeftOut, Pairs, Plan};
-use crate::error::{AtPath, Error, Result};
-use crate::storage::{Snapshot, numbered, remove_leftovers, write_atomically};
+use crate::error::{Error, Result};
 
-/// What happens in a run, as it happens.
+/// The least factor of the rates that a run goes back to: the rate is not the cause if it diverges there.
+const SLOWEST: f64 = 1.0 / 8.0;
+
+/// An event of a run.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// So many files are looked at, first none: what loading takes is known before it is taken.
-    Load {
-        plan: &'a Plan,
-        done: usize,
-    },
-    /// The run begins or goes on at `step` of `total`, with what could not be read.
+    /// `done` pictures are decoded. The first event has 0, before any memory is taken.
+    Load { plan: &'a Plan, done: usize },
+    /// The run begins or goes on at `step` of `total`.
     Start {
         step: u64,
         total: u64,
         batch_size: usize,
         pairs: usize,
         articles: usize,
+        /// Pairs that could not be read.
         skipped: &'a [LeftOut],
-        /// What each checkpoint will take on disk.
+        /// The size of each checkpoint on disk.
         checkpoint_bytes: u64,
     },
-    /// Something that the run survives and its owner should know.
+    /// Trouble that the run survives.
     Warning(&'a str),
     /// A step is done.
-    Step {
-        step: u64,
-    },
-    /// A line was added to `stats.jsonl`.
+    Step { step: u64 },
+    /// A line of `stats.jsonl`.
     Report(&'a Map<String, Value>),
-    /// A line was added to `monitor.jsonl`.
+    /// A line of `monitor.jsonl`.
     Look(&'a Map<String, Value>),
+    /// A sample grid is written.
     Sample(&'a Path),
+    /// A snapshot is written.
     Snapshot(&'a Path),
+    /// A checkpoint is written.
     Checkpoint(&'a Path),
 }
 
-/// How a run ended.
+/// The reason why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Finished,
     /// The time limit was reached; a checkpoint was written.
     OutOfTime,
-    /// The monitor's score got no better for `early_stop` looks.
+    /// The monitor's score did not improve for `early_stop` looks.
     NoBetter,
-    /// The observer asked to stop; a checkpoint was written where a step had been made.
+    /// The observer answered no; a checkpoint was written unless no step was made.
     Stopped,
 }
 
-/// What to do where the run's folder holds a run already.
+/// Whether to go on with the run that the folder holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Resume {
-    /// Go on where there is a checkpoint, begin where there is none.
+    /// Goes on from a checkpoint if the folder has one, begins otherwise.
     #[default]
     Auto,
-    /// Begin; a folder with checkpoints is an error.
+    /// Begins; fails if the folder has checkpoints.
     Never,
-    /// Go on; a folder without checkpoints is an error.
+    /// Goes on; fails if the folder has no checkpoint.
     Must,
 }
 
-/// Trains in `run_dir`, or goes on from the checkpoint there. `observer` sees every event and answers whether to go on;
-/// a no is obeyed after the step.
+/// Trains in `run_dir`, or goes on from its newest whole checkpoint. `observer` gets every event and answers whether to
+/// go on; a no ends the run after the step.
 ///
-/// A damaged checkpoint is passed over with a warning, where an older one is whole. A disk that refuses a file in the
-/// middle of a run is a warning too: the run goes on and tries again at the next interval.
+/// A damaged checkpoint is skipped with a warning if an older one is whole. A file that cannot be written before the
+/// end is a warning, and the next interval tries again. At the end the first such error is returned, after all other
+/// files were tried. A step or a look that fails ends the run with its error, after a checkpoint.
 ///
 /// # Errors
-/// All that [`Trainer::new`] refuses; a folder in use; a checkpoint with other settings; a loss that is no number; a
-/// disk that refuses at the start or the end.
+/// The errors of [`Trainer::new`]; a folder in use; a checkpoint with other settings; a loss that is not finite; a file
+/// that cannot be written at the start or at the end.
 pub fn train(
     pairs: &Pairs,
     run_dir: &Path,
@@ -102,262 +93,349 @@ pub fn train(
 ) -> Result<Outcome> {
     let began = Instant::now();
     let mut load = |plan: &Plan, done| observer(Event::Load { plan, done });
-    let Some(mut trainer) = Trainer::watched(pairs, config, &mut load)? else {
+    let Some(trainer) = Trainer::watched(pairs, config, &mut load)? else {
         return Ok(Outcome::Stopped);
     };
-    let run = Folder::open(run_dir)?;
-    let resumed = run.restore(&mut trainer, resume, observer)?;
-    if !resumed && !trainer.config.init_from.is_empty() {
-        checkpoint::begin_from(&PathBuf::from(&trainer.config.init_from), &mut trainer)?;
+    let folder = Folder::open(run_dir)?;
+    let mut run = Run {
+        began,
+        monitor: (trainer.config.monitor_every > 0).then(|| Monitor::new(&trainer)),
+        log: Log::new(folder.stats()),
+        trainer,
+        folder,
+        observer,
+        saved: None,
+        go_on: true,
+        no_better: false,
+        end: None,
+        error: None,
+    };
+    run.begin(resume)?;
+    run.finish()
+}
+
+/// A run under way.
+struct Run<'a> {
+    trainer: Trainer,
+    monitor: Option<Monitor>,
+    folder: Folder,
+    log: Log,
+    observer: &'a mut dyn FnMut(Event) -> bool,
+    began: Instant,
+    /// The step of the checkpoint that this call goes on from: an earlier call has written its files.
+    saved: Option<u64>,
+    /// Whether the observer has always answered yes.
+    go_on: bool,
+    /// Whether the score did not improve for too long.
+    no_better: bool,
+    /// Set when this round of the loop is the last.
+    end: Option<Outcome>,
+    /// The first error that ends the run, or that the last round met.
+    error: Option<Error>,
+}
+
+/// The files that are due at a step.
+struct Due {
+    report: bool,
+    look: bool,
+    checkpoint: bool,
+    sample: bool,
+    snapshot: bool,
+}
+
+impl Run<'_> {
+    /// Restores the newest checkpoint, if there is one, and prepares the folder.
+    fn begin(&mut self, resume: Resume) -> Result<()> {
+        self.saved = self.resume(resume)?.then_some(self.trainer.step);
+        let source = PathBuf::from(&self.trainer.config.init_from);
+        if self.saved.is_none() && !source.as_os_str().is_empty() {
+            checkpoint::begin_from(&source, &mut self.trainer)?;
+        }
+        self.folder.create(&self.trainer.config, &self.trainer.data.skipped)?;
+        self.cut_lines()?;
+        let trainer = &self.trainer;
+        if self.saved.is_some() && trainer.step < trainer.total_steps() {
+            self.folder.note_resume(trainer.step)?;
+        }
+        self.go_on &= (self.observer)(Event::Start {
+            step: trainer.step,
+            total: trainer.total_steps(),
+            batch_size: trainer.config.batch_size,
+            pairs: trainer.data.len(),
+            articles: trainer.data.articles(),
+            skipped: &trainer.data.skipped,
+            checkpoint_bytes: checkpoint::bytes(trainer),
+        });
+        Ok(())
     }
-    run.create(&trainer.config, &trainer.data.skipped)?;
-    let mut log = Log::open(&run.path.join("stats.jsonl"), trainer.step)?;
-    let looks = run.path.join("monitor.jsonl");
-    drop_later(&looks, trainer.step)?;
-    let (start, total) = (trainer.step, trainer.total_steps());
-    let mut no_better = false;
-    let mut looked = start;
-    let mut go_on = observer(Event::Start {
-        step: start,
-        total,
-        batch_size: trainer.config.batch_size,
-        pairs: trainer.data.len(),
-        articles: trainer.data.articles(),
-        skipped: &trainer.data.skipped,
-        checkpoint_bytes: checkpoint::bytes(&trainer),
-    });
-    let limit = trainer.config.time_limit_s.map(Duration::from_secs_f64);
-    loop {
-        let done = trainer.step >= total;
-        let late = limit.is_some_and(|limit| began.elapsed() >= limit);
-        let end = done || late || no_better || !go_on;
-        let fresh = trainer.step > start || !resumed;
-        let due = |every: u64| fresh && (end || trainer.step.is_multiple_of(every));
-        let [report, sample, snapshot, checkpoint] = {
-            let c = &trainer.config;
-            [c.log_every, c.sample_every, c.snapshot_every, c.checkpoint_every].map(due)
+
+    /// Saves and steps until the end. Lines go first: no later call can write them. Next is the checkpoint, which holds
+    /// the look; then come the files that a later call can make from it.
+    fn finish(mut self) -> Result<Outcome> {
+        loop {
+            self.end = self.ends();
+            let due = self.due();
+            if let Err(diverged) = self.healthy(&due) {
+                self.go_back(diverged)?;
+                continue;
+            }
+            if due.report {
+                self.report();
+            }
+            if due.look {
+                self.look();
+            }
+            if due.checkpoint {
+                self.checkpoint();
+            }
+            if due.sample {
+                self.sample();
+            }
+            if due.snapshot {
+                self.snapshot();
+            }
+            if let Some(outcome) = self.end {
+                return self.error.map_or(Ok(outcome), Err);
+            }
+            // An end that came with this round's events takes one more round, to save.
+            if self.ends().is_none() {
+                self.step();
+            }
+        }
+    }
+
+    /// Returns the reason to end here, if there is one.
+    fn ends(&self) -> Option<Outcome> {
+        let limit = self.trainer.config.time_limit_s.map(Duration::from_secs_f64);
+        if self.trainer.step >= self.trainer.total_steps() {
+            Some(Outcome::Finished)
+        } else if self.no_better {
+            Some(Outcome::NoBetter)
+        } else if limit.is_some_and(|limit| self.began.elapsed() >= limit) {
+            Some(Outcome::OutOfTime)
+        } else if !self.go_on || self.error.is_some() {
+            Some(Outcome::Stopped)
+        } else {
+            None
+        }
+    }
+
+    fn due(&self) -> Due {
+        let Run { trainer, folder, .. } = self;
+        let (config, step) = (&trainer.config, trainer.step);
+        let ends = self.end.is_some();
+        let fresh = self.saved != Some(step);
+        let due = |every: u64| fresh && (ends || step.is_multiple_of(every));
+        // A kill between the checkpoint and the files after it leaves those out.
+        let finished = self.end == Some(Outcome::Finished);
+        let missing = |every: u64, path: &Path| !fresh && (finished || step.is_multiple_of(every)) && !path.is_file();
+        Due {
+            report: due(config.log_every) && !self.log.is_empty(),
+            look: self.look_is_due(),
+            checkpoint: step > 0 && due(config.checkpoint_every),
+            sample: due(config.sample_every) || missing(config.sample_every, &folder.sample(step)),
+            snapshot: step > 0
+                && (due(config.snapshot_every) || missing(config.snapshot_every, &folder.snapshot(step))),
+        }
+    }
+
+    /// Whether the monitor looks at this step. An end between two looks has none, so that a run in parts has the looks
+    /// of a whole one.
+    fn look_is_due(&self) -> bool {
+        let (step, every) = (self.trainer.step, self.trainer.config.monitor_every);
+        let new = self.monitor.as_ref().is_some_and(|monitor| step > monitor.memory.looked);
+        new && step.is_multiple_of(every) && self.error.is_none()
+    }
+
+    /// Checks that the terms since the last report are finite, and the weights too if they are about to be saved.
+    fn healthy(&self, due: &Due) -> Result<()> {
+        let saves = due.look || due.checkpoint || due.snapshot;
+        if saves || due.report || due.sample {
+            drop(self.log.checked(self.trainer.step)?);
+        }
+        match saves.then(|| self.trainer.broken()).flatten() {
+            None => Ok(()),
+            Some(term) => Err(Error::NonFinite { term: term.into(), value: f64::NAN, step: self.trainer.step }),
+        }
+    }
+
+    fn report(&mut self) {
+        match self.log.report(&self.trainer) {
+            Ok(line) => self.say(Event::Report(&line)),
+            Err(error) => self.trouble(error),
+        }
+    }
+
+    fn look(&mut self) {
+        let Some(monitor) = &mut self.monitor else { return };
+        let look = match monitor.look(&mut self.trainer) {
+            Ok(look) => look,
+            // The checkpoint does not hold the look, so the next call looks again.
+            Err(error) => return self.fail(error),
         };
-        let every = trainer.config.monitor_every;
-        // Not at an end between two looks: a run in parts has the looks of a whole one.
-        let look = every > 0 && trainer.step > looked && trainer.step.is_multiple_of(every);
-        if report || sample || snapshot || checkpoint || look {
-            match healthy(&log, &trainer, snapshot || checkpoint || look) {
-                Ok(()) => {}
-                Err(error) => {
-                    let text = run.go_back(error, &mut trainer)?;
-                    log = Log::open(&run.path.join("stats.jsonl"), trainer.step)?;
-                    drop_later(&looks, trainer.step)?;
-                    looked = trainer.step;
-                    go_on &= observer(Event::Warning(&text));
-                    continue;
-                }
-            }
+        let (since, patience) = (monitor.memory.since_best, self.trainer.config.early_stop);
+        let written = jsonl::append(&self.folder.looks(), &look.line);
+        self.wrote(written, Event::Look(&look.line));
+        for text in &look.warnings {
+            self.say(Event::Warning(text));
         }
-        // What refuses in the middle may work at the next interval; at the end it is lost.
-        let tried = |result: Result<()>, observer: &mut dyn FnMut(Event) -> bool| match result {
-            Err(error) if !end => Ok(observer(Event::Warning(&error.to_string()))),
-            Err(error) => Err(error),
-            Ok(()) => Ok(true),
-        };
-        if !log.is_empty() && report {
-            go_on &= match log.report(&trainer) {
-                Ok(line) => observer(Event::Report(&line)),
-                Err(error) => tried(Err(error), observer)?,
-            };
+        if look.best {
+            let path = self.folder.best();
+            let written = self.folder.write_snapshot(&path, &self.trainer);
+            self.wrote(written, Event::Snapshot(&path));
         }
-        if look && let Some(look) = trainer.look()? {
-            looked = trainer.step;
-            go_on &= match append(&looks, &look.line) {
-                Ok(()) => observer(Event::Look(&look.line)),
-                failed => tried(failed, observer)?,
-            };
-            for text in &look.warnings {
-                go_on &= observer(Event::Warning(text));
-            }
-            if look.best {
-                let path = run.path.join("snapshots/best.safetensors");
-                go_on &= match run.snapshot(&path, &trainer) {
-                    Ok(()) => observer(Event::Snapshot(&path)),
-                    failed => tried(failed, observer)?,
-                };
-            }
-            let patience = trainer.config.early_stop;
-            let since = trainer.monitor.as_ref().map_or(0, |m| m.memory.since_best);
-            if patience > 0 && since >= patience {
-                no_better = true;
-                let text = format!("step {}: no better score for {since} looks, the run ends", trainer.step);
-                observer(Event::Warning(&text));
-            }
+        if patience > 0 && since >= patience {
+            self.no_better = true;
+            let step = self.trainer.step;
+            self.say(Event::Warning(&format!("step {step}: no better score for {since} looks, the run ends")));
         }
-        if sample {
-            let path = run.file("samples", trainer.step, "png");
-            let saved = trainer.with_averaged(|trainer| samples::write(&path, trainer));
-            go_on &= match saved {
-                Ok(()) => observer(Event::Sample(&path)),
-                failed => tried(failed, observer)?,
-            };
-        }
-        if trainer.step > 0 && snapshot {
-            let path = run.file("snapshots", trainer.step, "safetensors");
-            go_on &= match run.snapshot(&path, &trainer) {
-                Ok(()) => observer(Event::Snapshot(&path)),
-                failed => tried(failed, observer)?,
-            };
-        }
-        if trainer.step > 0 && checkpoint {
-            let path = run.file("checkpoints", trainer.step, "safetensors");
-            let saved = checkpoint::write(&path, &trainer);
-            go_on &= match saved.and_then(|()| run.drop_older(trainer.config.keep_checkpoints)) {
-                Ok(()) => observer(Event::Checkpoint(&path)),
-                failed => tried(failed, observer)?,
-            };
-        }
-        if end {
-            return Ok(match (done, no_better, late) {
-                (true, ..) => Outcome::Finished,
-                (_, true, _) => Outcome::NoBetter,
-                (.., true) => Outcome::OutOfTime,
-                _ => Outcome::Stopped,
-            });
-        }
-        if !go_on || no_better {
-            continue; // once round to save
-        }
+    }
+
+    fn checkpoint(&mut self) {
+        let path = self.folder.checkpoint(self.trainer.step);
+        let memory = self.monitor.as_ref().map(|monitor| &monitor.memory);
+        let written = checkpoint::write(&path, &self.trainer, memory)
+            .and_then(|()| self.folder.drop_older(self.trainer.step, self.trainer.config.keep_checkpoints));
+        self.wrote(written, Event::Checkpoint(&path));
+    }
+
+    fn sample(&mut self) {
+        let path = self.folder.sample(self.trainer.step);
+        let written = self.trainer.with_averaged(|trainer| samples::write(&path, trainer));
+        self.wrote(written, Event::Sample(&path));
+    }
+
+    fn snapshot(&mut self) {
+        let path = self.folder.snapshot(self.trainer.step);
+        let written = self.folder.write_snapshot(&path, &self.trainer);
+        self.wrote(written, Event::Snapshot(&path));
+    }
+
+    fn step(&mut self) {
         let began = Instant::now();
-        let terms = match trainer.step() {
-            Ok(terms) => terms,
-            Err(error) => {
-                // Pictures that went away cost no steps: what was learnt is kept. A failing disk must not hide the
-                // reason.
-                if trainer.step > start && log.checked(trainer.step).is_ok() {
-                    let path = run.file("checkpoints", trainer.step, "safetensors");
-                    let _ = checkpoint::write(&path, &trainer);
-                }
-                return Err(error);
+        match self.trainer.step() {
+            Ok(terms) => {
+                self.log.note(terms, began.elapsed());
+                self.say(Event::Step { step: self.trainer.step });
             }
-        };
-        log.note(terms, began.elapsed());
-        go_on = observer(Event::Step { step: trainer.step });
+            // A picture that is gone costs no steps: the last round saves them.
+            Err(error) => self.fail(error),
+        }
     }
-}
 
-/// Whether all terms since the last report, and where something is to be saved the weights, are numbers.
-fn healthy(log: &Log, trainer: &Trainer, saves: bool) -> Result<()> {
-    drop(log.checked(trainer.step)?);
-    match saves.then(|| trainer.broken()).flatten() {
-        None => Ok(()),
-        Some(term) => Err(Error::NonFinite { term: term.into(), value: f64::NAN, step: trainer.step }),
+    fn say(&mut self, event: Event) {
+        self.go_on &= (self.observer)(event);
     }
-}
 
-/// A run's folder, held by this process until it is dropped.
-struct Folder {
-    path: PathBuf,
-    _lock: File,
-}
+    /// Announces a file, or the trouble with it.
+    fn wrote(&mut self, written: Result<()>, event: Event) {
+        match written {
+            Ok(()) => self.say(event),
+            Err(error) => self.trouble(error),
+        }
+    }
 
-impl Folder {
-    /// Makes the folder and takes its lock, which the system gives back however the process ends.
-    fn open(path: &Path) -> Result<Folder> {
-        std::fs::create_dir_all(path).at(path)?;
-        let file = path.join(".lock");
-        let lock = File::create(&file).at(&file)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Folder { path: path.into(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(Error::Busy { path: path.into() }),
-            Err(TryLockError::Error(error)) => Err(error).at(&file),
+    fn warn(&mut self, error: &Error) {
+        self.say(Event::Warning(&error.to_string()));
+    }
+
+    /// Ends the run with an error, after a round that saves. Of several the first counts; the others are warnings.
+    fn fail(&mut self, error: Error) {
+        match self.error {
+            None => self.error = Some(error),
+            Some(_) => self.warn(&error),
+        }
+    }
+
+    /// Warns of a file that the next interval writes, or fails: nothing follows the last round.
+    fn trouble(&mut self, error: Error) {
+        match self.end {
+            None => self.warn(&error),
+            Some(_) => self.fail(error),
         }
     }
 
     /// Goes on from the newest whole checkpoint. Returns whether there was one.
-    fn restore(&self, trainer: &mut Trainer, resume: Resume, observer: &mut dyn FnMut(Event) -> bool) -> Result<bool> {
-        let mut checkpoints = numbered(&self.path.join("checkpoints"))?;
-        match (resume, checkpoints.last()) {
-            (Resume::Never, Some((path, _))) => {
-                let text = "expected no checkpoint, as resume is never";
-                return Err(Error::content(path, text));
+    fn resume(&mut self, resume: Resume) -> Result<bool> {
+        match (resume, self.folder.checkpoints()?.first()) {
+            (Resume::Never, Some(path)) => {
+                return Err(Error::content(path, "expected no checkpoint, as resume is never"));
             }
             (Resume::Must, None) => {
                 let text = "expected a checkpoint to go on from, as resume is must, got none";
-                return Err(Error::content(&self.path, text));
+                return Err(Error::content(self.folder.path(), text));
             }
             _ => {}
         }
+        let (found, damaged) = self.restore()?;
+        if !found && let Some(newest) = damaged.into_iter().next() {
+            return Err(newest);
+        }
+        Ok(found)
+    }
+
+    /// Restores the newest whole checkpoint and warns of newer ones that are damaged. Returns whether one was whole,
+    /// and the errors of the damaged ones, newest first.
+    fn restore(&mut self) -> Result<(bool, Vec<Error>)> {
         let mut damaged = Vec::new();
-        while let Some((path, _)) = checkpoints.pop() {
-            match checkpoint::read(&path) {
-                Ok(file) => {
-                    checkpoint::restore(&path, &file, trainer)?;
-                    for error in damaged {
-                        let text = format!("{error}; going on from step {}", trainer.step);
-                        // A no is heard at the next event.
-                        observer(Event::Warning(&text));
-                    }
-                    return Ok(true);
+        for path in self.folder.checkpoints()? {
+            let file = match checkpoint::read(&path) {
+                Ok(file) => file,
+                Err(error) => {
+                    damaged.push(error);
+                    continue;
                 }
-                Err(error) => damaged.push(error),
-            }
-        }
-        damaged.into_iter().next().map_or(Ok(false), Err)
-    }
-
-    /// Keeps the state of a run that diverged for inspection, and where the config wants it goes back to the last
-    /// checkpoint at half the rate. Returns what happened.
-    fn go_back(&self, error: Error, trainer: &mut Trainer) -> Result<String> {
-        /// A run that diverges at an eighth of its rate has another trouble than its rate.
-        const LEAST: f64 = 1.0 / 8.0;
-        let kept = self.path.join("failed.safetensors");
-        checkpoint::write(&kept, trainer)?;
-        let slowdown = trainer.models.slowdown / 2.0;
-        let last = numbered(&self.path.join("checkpoints"))?.pop();
-        match last {
-            Some((path, _)) if trainer.config.on_non_finite == OnNonFinite::Rollback && slowdown >= LEAST => {
-                checkpoint::restore(&path, &checkpoint::read(&path)?, trainer)?;
-                trainer.models.slowdown = slowdown;
-                let step = trainer.step;
-                Ok(format!("{error}; going back to step {step} and on at {slowdown} of the rate"))
-            }
-            _ => Err(error),
-        }
-    }
-
-    fn create(&self, config: &Config, skipped: &[LeftOut]) -> Result<()> {
-        for name in ["samples", "snapshots", "checkpoints"] {
-            let folder = self.path.join(name);
-            std::fs::create_dir_all(&folder).at(&folder)?;
-            remove_leftovers(&folder)?;
-        }
-        remove_leftovers(&self.path)?;
-        if !skipped.is_empty() {
-            let mut rows = csv::Writer::from_writer(Vec::new());
-            let line = |rows: &mut csv::Writer<_>, cells: [&str; 3]| {
-                rows.write_record(cells).expect("writing to memory does not fail");
             };
-            line(&mut rows, ["id", "path", "reason"]);
-            for LeftOut { id, path, reason } in skipped {
-                line(&mut rows, [id, &path.to_string_lossy(), reason]);
+            let memory = self.monitor.as_mut().map(|monitor| &mut monitor.memory);
+            checkpoint::restore(&path, &file, &mut self.trainer, memory)?;
+            for error in &damaged {
+                let text = format!("{error}; going on from step {}", self.trainer.step);
+                self.say(Event::Warning(&text));
             }
-            let rows = rows.into_inner().expect("writing to memory does not fail");
-            write_atomically(&self.path.join("skipped.csv"), &rows)?;
+            return Ok((true, damaged));
         }
-        write_atomically(&self.path.join("config.json"), config.to_json().as_bytes())
+        Ok((false, damaged))
     }
 
-    fn snapshot(&self, path: &Path, trainer: &Trainer) -> Result<()> {
-        let parameters = &trainer.models.generator_parameters;
-        let generator = parameters.named(&trainer.averaged());
-        Snapshot::write(path, &trainer.config, trainer.step, &generator)
-    }
-
-    fn file(&self, folder: &str, step: u64, ending: &str) -> PathBuf {
-        self.path.join(folder).join(format!("step_{step:08}.{ending}"))
-    }
-
-    fn drop_older(&self, keep: usize) -> Result<()> {
-        let checkpoints = numbered(&self.path.join("checkpoints"))?;
-        for (path, _) in checkpoints.iter().rev().skip(keep) {
-            std::fs::remove_file(path).at(path)?;
+    /// Keeps the state of a run that diverged for inspection. If the config says so, goes back to the newest whole
+    /// checkpoint at half the rate.
+    ///
+    /// # Errors
+    /// `diverged`, if there is no way back. Any other error is a warning beside it.
+    fn go_back(&mut self, diverged: Error) -> Result<()> {
+        let memory = self.monitor.as_ref().map(|monitor| &monitor.memory);
+        if let Err(error) = checkpoint::write(&self.folder.failed(), &self.trainer, memory) {
+            self.warn(&error);
         }
+        let slowdown = self.trainer.models.slowdown / 2.0;
+        let wanted = self.trainer.config.on_non_finite == OnNonFinite::Rollback && slowdown >= SLOWEST;
+        let (back, others) = match wanted.then(|| self.restore()) {
+            None => (false, Vec::new()),
+            Some(Ok(restored)) => restored,
+            Some(Err(error)) => (false, vec![error]),
+        };
+        if !back {
+            for error in others.into_iter().chain(self.error.take()) {
+                self.warn(&error);
+            }
+            return Err(diverged);
+        }
+        self.trainer.models.slowdown = slowdown;
+        self.saved = None;
+        self.log.clear();
+        if let Err(error) = self.cut_lines() {
+            self.warn(&error);
+        }
+        let step = self.trainer.step;
+        self.say(Event::Warning(&format!("{diverged}; going back to step {step} and on at {slowdown} of the rate")));
         Ok(())
+    }
+
+    /// Cuts the lines of later steps, which are written again, and that of this step's look if it is still due.
+    fn cut_lines(&self) -> Result<()> {
+        let step = self.trainer.step;
+        let stats = jsonl::cut(&self.folder.stats(), step);
+        let looks = jsonl::cut(&self.folder.looks(), if self.look_is_due() { step - 1 } else { step });
+        stats.and(looks)
     }
 }

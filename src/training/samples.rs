@@ -16,7 +16,7 @@ use crate::storage::write_atomically;
 /// with its mask beside it.
 ///
 /// # Errors
-/// [`crate::Error::Io`] with the path; a picture that cannot be decoded any more.
+/// [`crate::Error::Io`] with the path; a picture that can no longer be decoded.
 pub fn write(path: &Path, trainer: &Trainer) -> Result<()> {
     let (humans, targets) = fixed(trainer);
     let range = trainer.config.range();
@@ -44,7 +44,7 @@ pub fn write(path: &Path, trainer: &Trainer) -> Result<()> {
     write_atomically(path, &png(&pixels, size, 3))
 }
 
-/// The pairs of the grid: people first, then articles of others as far as there are others.
+/// Draws the pairs of the grid: people, then articles of other pairs while any are left.
 fn fixed(trainer: &Trainer) -> (Vec<usize>, Vec<usize>) {
     let count = trainer.data.len();
     let mut order: Vec<usize> = (0..count).collect();

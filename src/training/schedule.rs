@@ -2,9 +2,9 @@
 
 use crate::config::{Config, Schedule};
 
-/// What a network's learning rate is multiplied by in the step that begins at `images_seen`: 1 up to `schedule_start`,
-/// then down to 0 at `schedule_end`, in a line or along half a cosine (Loshchilov & Hutter, arXiv 1608.03983, equation
-/// 5, without restarts).
+/// Returns the factor of a learning rate in the step that begins at `images_seen`: 1 up to `schedule_start`, then down
+/// to 0 at `schedule_end`, in a line or along half a cosine (Loshchilov & Hutter, arXiv 1608.03983, equation 5, without
+/// restarts).
 ///
 /// ```
 /// use cagan::config::{Config, Preset};
@@ -27,15 +27,15 @@ pub fn rate_factor(config: &Config, images_seen: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::config::Preset;
-    use serde_json::json;
 
     #[test]
     fn a_cosine_is_flat_at_its_ends() {
-        let config =
-            Config::with(Preset::Paper, json!({"schedule": "cosine", "schedule_start": 100, "schedule_end": 500}))
-                .unwrap();
+        let settings = json!({"schedule": "cosine", "schedule_start": 100, "schedule_end": 500});
+        let config = Config::with(Preset::Paper, settings).unwrap();
         let at = |seen| rate_factor(&config, seen);
         assert_eq!((at(0), at(100)), (1.0, 1.0));
         // cos(pi / 4) = .70711 a quarter of the way, 0 half way.

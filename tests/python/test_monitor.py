@@ -37,7 +37,7 @@ def test_the_monitors_numbers(pairs, dyer, tmp_path):
     # The sigmoid has slope 1 in the middle and less elsewhere; the mask takes a quarter, and the
     # articles' background, which is the same for all, more.
     assert 0.2 < look["monitor/colour_follows"] < 0.75
-    expected = 1 - look["monitor/colour_follows"] + 0.1 * max(look["monitor/realism"] - 1, 0)
+    expected = 1 - look["monitor/colour_follows"] + 0.1 * max(look["monitor/patch_distance"] - 1, 0)
     assert look["monitor/score"] == pytest.approx(expected, rel=1e-4)
     assert look["monitor/score"] < 1
     assert cagan.Swapper(run.best).step == look["monitor/best_step"] == 3
@@ -57,7 +57,7 @@ def test_a_generator_that_does_nothing_is_not_the_best(pairs, dyer, tmp_path):
         for look in run.looks:
             assert look["monitor/colour_follows"] == pytest.approx(0, abs=1e-3)
             # A closed mask leaves a photo; flat paint behind half a mask does not.
-            assert (look["monitor/realism"] == pytest.approx(1, abs=1e-2)) == (name == "closed")
+            assert (look["monitor/patch_distance"] == pytest.approx(1, abs=1e-2)) == (name == "closed")
             assert look["monitor/best_step"] == 0
         assert run.best is None
 

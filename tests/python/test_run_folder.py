@@ -108,7 +108,13 @@ def test_the_entries_and_tensors_of_a_checkpoint(run):
     assert all(len(entries.pop(name)) == 32 for name in ("checksum", "data"))
     assert json.loads(entries.pop("monitor"))["best"] is None
     assert cagan.Config.from_json(entries.pop("config")) == run.config
-    assert entries == {"format": "cagan.checkpoint", "format_version": "2", "step": "4", "pairs": "8", "slowdown": "1"}
+    assert entries == {
+        "format": "cagan.checkpoint",
+        "format_version": "3",
+        "step": "4",
+        "pairs": "8",
+        "slowdown": "1",
+    } | {f"{network}_adam.steps": "4" for network in ("generator", "discriminator")}
     parts = {"generator", "discriminator", "generator_adam", "discriminator_adam"}
     assert {name.split(".")[0] for name in arrays} == parts
     _, generator = read_tensors(run.snapshots[-1])

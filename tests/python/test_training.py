@@ -30,7 +30,7 @@ def test_events_arrive_in_order(pairs, tmp_path):
         "step",
         *("step", "report", "checkpoint"),
         *("step", "sample", "snapshot"),
-        *("step", "report", "sample", "snapshot", "checkpoint"),
+        *("step", "report", "checkpoint", "sample", "snapshot"),
     ]
     load = {"files": 16, "pairs": 8, "loader": "resident", "bytes": 16 * 3 * 64 * 64, "workers": os.cpu_count()}
     assert [value for name, value in events if name == "load"] == [load | {"done": 0}, load | {"done": 16}]
@@ -48,12 +48,12 @@ def test_events_arrive_in_order(pairs, tmp_path):
     files = [value for name, value in events if name in ("sample", "snapshot", "checkpoint")]
     assert all(isinstance(path, Path) for path in files)
     assert [path.relative_to(tmp_path).as_posix() for path in files[-3:]] == [
+        "checkpoints/step_00000004.safetensors",
         "samples/step_00000004.png",
         "snapshots/step_00000004.safetensors",
-        "checkpoints/step_00000004.safetensors",
     ]
     # The two newest checkpoints are kept, and every snapshot.
-    assert checkpoints(tmp_path) == [files[1], files[-1]]
+    assert checkpoints(tmp_path) == [files[1], files[-3]]
     assert len(cagan.Run(tmp_path).snapshots) == 2
 
 
