@@ -110,7 +110,8 @@ pub fn noised(config: &Config, composite: &Tensor, step: u64) -> Tensor {
     composite + reverse_noise(config, composite.device(), step)
 }
 
-/// Draws the noise of the detached swap back, `[N, 3, H, W]`: its deviation is `reverse_noise` of the networks' value range.
+/// Draws the noise of the detached swap back, `[N, 3, H, W]`. Its deviation is `reverse_noise` of the networks' value
+/// range.
 pub fn reverse_noise(config: &Config, device: Device, step: u64) -> Tensor {
     let [height, width] = config.image_size;
     let sigma = config.reverse_noise * config.range().span();
