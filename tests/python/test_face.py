@@ -401,6 +401,21 @@ def test_every_name_is_there_and_documented():
     assert cagan.__version__ == cagan.info()["cagan"]
 
 
+def test_the_package_lists_its_public_names_alone():
+    program = "import cagan; print(*(name for name in dir(cagan) if not name.startswith('__')))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == sorted([*cagan.__all__, "evaluation", "plots", "torch_module"]), done.stderr
+    assert {"__all__", "__doc__", "__version__"} <= set(dir(cagan))
+    with pytest.raises(AttributeError, match="module 'cagan' has no attribute 'trian'"):
+        _ = cagan.trian
+
+
+@pytest.mark.parametrize("path", sorted(Path(cagan.__file__).parent.rglob("__init__.py")), ids=lambda p: p.parent.name)
+def test_an_init_file_defines_nothing(path):
+    defined = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.For, ast.With)
+    assert not [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, defined)]
+
+
 def documented():
     """Everything public of the package, and its documentation."""
     for name in cagan.__all__:
