@@ -293,9 +293,10 @@ def test_what_cannot_be_exported(small, tmp_path, monkeypatch):
     refusal(ValueError, lambda: cagan.export(run, tmp_path / "a.onnx"), *text)
     assert sorted(tmp_path.iterdir()) == before, "nothing is left behind"
     number = '{"value": "b", "low": null, "high": null, "count": 1}'
+    evaluation = run.path / "evaluation.json"
     for wrong in ("no json", "[1]", '{"a": 1}', '{"figures": {"a": 1}}', f'{{"figures": {{"a": {number}}}}}'):
-        (run.path / "evaluation.json").write_text(wrong)
-        refusal(ValueError, lambda: cagan.export(run, tmp_path / "a.pt"), run.path / "evaluation.json", "evaluate --json PATH")
+        evaluation.write_text(wrong)
+        refusal(ValueError, lambda: cagan.export(run, tmp_path / "a.pt"), evaluation, "evaluate --json PATH")
     entries, arrays = read_tensors(run.snapshots[-1])
     del entries["checksum"]
     arrays.pop("up.3.conv.bias")
