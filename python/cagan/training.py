@@ -1,6 +1,5 @@
 """`cagan.train`: a run with its progress bar, its warnings and TensorBoard."""
 
-import json
 import os
 import warnings
 from collections.abc import Callable
@@ -73,8 +72,8 @@ def train(
     if not isinstance(pairs, _cagan.Pairs):
         pairs = _cagan.Pairs(pairs)
     if not isinstance(config, _cagan.Config):
-        config = _cagan.Config(config)
-    if overrides:
+        config = _cagan.Config(config, **overrides)
+    elif overrides:
         config = config.replace(**overrides)
     bar = TrainingBar(progress)
     board = Board(Path(run_dir) / "tensorboard") if tensorboard else None
@@ -90,9 +89,6 @@ def train(
                 f"all are in {Path(run_dir) / 'skipped.csv'}",
                 stacklevel=3,
             )
-        if event == "start" and 0 < value["step"] < value["total"]:
-            with (Path(run_dir) / "resumes.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": value["step"]}) + "\n")
         if event == "warning":
             warnings.warn(value, stacklevel=3)
         if on_event is not None:

@@ -30,7 +30,7 @@ _LOSSES = (
 )
 _COMPARED = ("loss/generator/cycle", "loss/generator/restored", "mask/area", "monitor/score")
 _MONITOR = (
-    ("score", ("monitor/score", "monitor/colour_follows", "monitor/realism")),
+    ("score", ("monitor/score", "monitor/colour_follows", "monitor/patch_distance")),
     ("mask", ("monitor/mask_area",)),
     ("paint", ("monitor/paint_spread",)),
     ("discriminator", ("monitor/logit_gap",)),
