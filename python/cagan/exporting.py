@@ -245,7 +245,7 @@ def _card(swapper: _cagan.Swapper, run: Run | None, out: Path) -> str:
         f"# {out.stem}",
         "",
         f"Puts a fashion article on the photo of a person: {_KINDS[config.architecture]},",
-        f"trained with cagan {info()['cagan']} from pairs of a person and the product picture of what is worn.",
+        f"trained with cagan {info()['cagan']} from pairs of a person and the product picture of the worn article.",
         "",
         "| | |",
         "| --- | --- |",
@@ -261,7 +261,7 @@ def _card(swapper: _cagan.Swapper, run: Run | None, out: Path) -> str:
         "",
     ]
     if run is not None and run.samples:
-        text = "People along the top with what they wear, articles down the left; beside each swap its mask."
+        text = "People along the top with their worn articles, articles down the left, each swap beside its mask."
         lines += ["## Samples", "", f"![{text}]({out.with_suffix('.png').name})", "", text, ""]
     figures = _figures(run)
     if figures:

@@ -373,7 +373,7 @@ class Kisekae(Generator):
         return logits
 
     def place(self, left: Tensor, erasure: Tensor, target: Tensor) -> Tensor:
-        """Returns logits of where the target would sit on the person, of whom `left` is left."""
+        """Returns logits of where the target would sit on the rest of the person."""
         logits: Tensor = self.placer([left, erasure], [target, article_region(target)])
         return logits
 

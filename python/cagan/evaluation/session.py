@@ -1,4 +1,4 @@
-"""`cagan.evaluate`: swaps people, and scores the swaps by what is known of the pairs."""
+"""`cagan.evaluate`: swaps people and scores the swaps."""
 
 import hashlib
 import os

@@ -318,6 +318,6 @@ def run_of(run: str | os.PathLike[str]) -> Run:
     return run if isinstance(run, Run) else Run(run)
 
 
-def _expect(name: str, given: Sequence[Any], what: str) -> None:
+def _expect(name: str, given: Sequence[Any], wanted: str) -> None:
     if not given:
-        raise ValueError(f"{name}: expected {what}, got none")
+        raise ValueError(f"{name}: expected {wanted}, got none")
