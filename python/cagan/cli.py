@@ -1,36 +1,36 @@
-"""The command line: the same face as the Python package, with defaults asked from the core."""
+"""The command line: the Python package's functions as commands, with the core's settings and defaults."""
 
 import json
 import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
 from . import _cagan
+from .about import info as gather_info
 from .curation import curate as run_curate
 from .demo import demo as run_demo
 from .evaluation import evaluate as run_evaluate
 from .evaluation import listed
 from .exporting import export as run_export
 from .reviewing import review as run_review
-from .runs import info as gather_info
 from .runs import runs as list_runs
-from .runs import train as run_train
 from .serving import app as run_app
+from .training import train as run_train
 
-_FOLDER = click.Path(path_type=Path)
+_PATH = click.Path(path_type=Path)
+_DEVICE = f"auto, cpu, cuda or cuda:N [default: {_cagan.Config().device}]"
 
 
 class _Size(click.ParamType):  # type: ignore[type-arg]  # generic in newer click alone
-    """`128x96` (height x width), or one number for a square."""
+    """A size as `128x96` (height x width), or as one number for a square."""
 
     name = "HxW"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The sides as numbers."""
+        """Returns height and width."""
         if not isinstance(value, str):
             return value
         try:
@@ -39,59 +39,88 @@ class _Size(click.ParamType):  # type: ignore[type-arg]  # generic in newer clic
             sides = []
         if len(sides) not in (1, 2):
             self.fail(f"expected a size as 128x96 (height x width) or 64, got {value}", param, ctx)
-        return sides[0] if len(sides) == 1 else tuple(sides)
+        return sides[0], sides[-1]
 
 
 _TYPES: dict[str, Any] = {"count": int, "number": float, "flag": bool, "text": str, "size": _Size()}
 
 
-def _settings(command: Callable[..., None]) -> Callable[..., None]:
+class _GroupedOption(click.Option):
+    """An option with a heading in the help."""
+
+    def __init__(self, *names: str, group: str, **options: Any) -> None:
+        super().__init__(names, **options)
+        self.group = group
+
+
+class _Grouped(click.Command):
+    """A command whose help lists the options under the headings of their groups."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the options, those without a heading first."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for option in self.get_params(ctx):
+            if isinstance(option, click.Option) and (record := option.get_help_record(ctx)) is not None:
+                groups.setdefault(getattr(option, "group", "Options"), []).append(record)
+        for group, records in groups.items():
+            with formatter.section(group):
+                formatter.write_dl(records)
+
+
+def _settings(command: click.Command) -> click.Command:
     """Adds every setting of the core as an option."""
-    for setting in reversed(_cagan.settings()):
-        kind = click.Choice(setting["choices"]) if setting["kind"] == "choice" else _TYPES[setting["kind"]]
-        default = getattr(_cagan.Config(), setting["name"])
+    config = _cagan.Config()
+    for setting in _cagan.settings():
+        default = getattr(config, setting["name"])
         shown = "x".join(map(str, default)) if isinstance(default, tuple) else default
-        # Not `capitalize`, which lowers the rest: `cuda:N` stays.
-        text = setting["help"][0].upper() + setting["help"][1:]
-        option = click.option(
+        option = _GroupedOption(
             "--" + setting["name"].replace("_", "-"),
-            type=kind,
-            default=None,
-            help=f"{text} [default: {'none' if shown in (None, '') else shown}, or the preset's]",
+            group=setting["group"],
+            type=click.Choice(setting["choices"]) if setting["kind"] == "choice" else _TYPES[setting["kind"]],
+            help=f"{setting['help']} [default: {'none' if shown in (None, '') else shown}]",
         )
-        command = option(command)
+        command.params.append(option)
+    return command
+
+
+def _thresholds(command: click.Command) -> click.Command:
+    """Adds every threshold of curation as an option."""
+    for threshold in _cagan.curation_options():
+        name, default = "--" + threshold["name"].replace("_", "-"), threshold["default"]
+        text = threshold["help"][0].upper() + threshold["help"][1:]
+        option = _GroupedOption(name, group="Thresholds", type=type(default), help=f"{text} [default: {default}]")
+        command.params.append(option)
     return command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="cagan")
 def cli() -> None:
-    """Learn from pairs of a person and a product picture to swap fashion articles on photos.
+    """Train on pairs of a person and a product picture, and swap fashion articles on photos.
 
-    Results go to the output, progress and mistakes to the errors. It exits with 0, 1 for what could not be done, 2 for
-    words that it does not know, 130 after Ctrl-C and 143 after SIGTERM. `eval "$(_CAGAN_COMPLETE=bash_source cagan)"`
-    completes words in bash; zsh_source and fish_source are for others.
+    Results go to standard output, progress and errors to standard error. The exit code is 0 if the command is done, 1
+    if it failed, 2 for an unknown command, option or value, 130 after Ctrl-C and 143 after SIGTERM. `eval
+    "$(_CAGAN_COMPLETE=bash_source cagan)"` completes words in bash; zsh_source and fish_source are for other shells.
     """
 
 
-@cli.command()
-@click.argument("pairs", type=_FOLDER)
-@click.argument("run_dir", type=_FOLDER)
-@click.option(
-    "--preset", type=click.Choice(_cagan.presets()), help=f"Row of settings [default: {_cagan.Config().preset}]"
-)
-@click.option("--split", help="Split to train on, where the pairs have several")
-@click.option("--on-error", type=click.Choice(["raise", "skip"]), help="Files that cannot be used [default: raise]")
-@click.option("--extra-articles", is_flag=True, help="Articles without a human join as targets")
+@_settings
+@cli.command(cls=_Grouped)
+@click.argument("pairs", type=_PATH)
+@click.argument("run_dir", type=_PATH)
+@click.option("--preset", type=click.Choice(_cagan.presets()), help=f"Preset [default: {_cagan.Config().preset}]")
+@click.option("--split", help="Split to train on, for pairs with several")
+@click.option("--on-error", type=click.Choice(["raise", "skip"]), help="Action on unusable files [default: raise]")
+@click.option("--extra-articles", is_flag=True, help="Add articles without a human as targets")
 @click.option(
     "--resume",
     type=click.Choice(["auto", "never", "must"]),
-    help="Go on with the run in RUN_DIR: where there is one, never, or fail without one [default: auto]",
+    help="Resume the run in RUN_DIR: if it has a checkpoint, never (and fail if it has one), or fail without one "
+    "[default: auto]",
 )
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard's event files to RUN_DIR/tensorboard")
-@click.option("--quiet", is_flag=True, help="No progress bar")
-@click.option("--json", "as_json", is_flag=True, help="Print where the run is and the last line of its log as JSON")
-@_settings
+@click.option("--quiet", is_flag=True, help="Hide the progress bar")
+@click.option("--json", "as_json", is_flag=True, help="Print the run's paths and its last log line as JSON")
 def train(
     pairs: Path,
     run_dir: Path,
@@ -105,7 +134,10 @@ def train(
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """Train on the pairs in the folder PAIRS, or go on with the run in RUN_DIR."""
+    """Train on the pairs in the folder PAIRS, or resume the run in RUN_DIR.
+
+    Settings default to the preset's values. The values below are those of the default preset.
+    """
     given = {name: value for name, value in settings.items() if value is not None}
     found = _cagan.Pairs(pairs, on_error=on_error, extra_articles=extra_articles)
     if split is not None:
@@ -127,14 +159,14 @@ def train(
 
 
 @cli.command()
-@click.argument("model", type=_FOLDER)
-@click.option("--human", type=_FOLDER, help="Photo of the person")
-@click.option("--worn", type=_FOLDER, help="Product picture of what the person wears")
-@click.option("--target", type=_FOLDER, help="Product picture of what to put on")
-@click.option("--pairs", type=_FOLDER, help="Folder of pairs that the ids of --list are of")
-@click.option("--list", "listing", type=_FOLDER, help="CSV with the columns human, target: ids over --pairs")
-@click.option("--out", type=_FOLDER, required=True, help="PNG to write; with --list the folder")
-@click.option("--device", help=f"auto, cpu, cuda or cuda:N [default: {_cagan.Config().device}]")
+@click.argument("model", type=_PATH)
+@click.option("--human", type=_PATH, help="Photo of the person")
+@click.option("--worn", type=_PATH, help="Product picture of the worn article")
+@click.option("--target", type=_PATH, help="Product picture of the article to put on")
+@click.option("--pairs", type=_PATH, help="Folder of the pairs that --list names")
+@click.option("--list", "listing", type=_PATH, help="CSV with the columns human and target: ids of --pairs")
+@click.option("--out", type=_PATH, required=True, help="PNG to write, or folder with --list")
+@click.option("--device", help=_DEVICE)
 def swap(
     model: Path,
     human: Path | None,
@@ -147,9 +179,9 @@ def swap(
 ) -> None:
     """Swap with MODEL, a run folder or a snapshot.
 
-    Either one photo (--human, --target, and --worn where it is known) to the PNG --out, its mask beside it as
-    .alpha.png; or a --list of ids over --pairs to OUT/<human>__<target>.png and .alpha.png. Networks that look for the
-    worn article write where it is as .located.png too.
+    Swaps one photo (--human, --target, and --worn if known) to the PNG --out and its mask to .alpha.png beside it, or a
+    --list of ids of --pairs to OUT/<human>__<target>.png and .alpha.png. Networks that locate the worn article write
+    its region to .located.png too.
     """
     one, many = (human, worn, target), (pairs, listing)
     if human is not None and target is not None and not any(many):
@@ -163,7 +195,7 @@ def swap(
     wanted = listed(listing, _cagan.Pairs(pairs))
     swapper = _cagan.Swapper(model, device)
     out.mkdir(parents=True, exist_ok=True)
-    # A part at a time bounds what is in memory.
+    # Parts bound the memory.
     for start in range(0, len(wanted), 64):
         people, articles = zip(*wanted[start : start + 64])
         swaps = swapper.swap(
@@ -178,18 +210,22 @@ def swap(
 
 
 @cli.command()
-@click.argument("model", type=_FOLDER)
-@click.argument("pairs", type=_FOLDER)
-@click.option("--split", help="Split to score, where the pairs have several")
-@click.option("--targets", type=int, help="Other articles for each person [default: the list of true swaps, or 3]")
-@click.option("--height", type=int, default=256, show_default=True, help="What figures inside regions are judged at")
-@click.option("--features", type=_FOLDER, help="Feature network for FID and KID: TorchScript .pt or .onnx")
-@click.option("--feature-size", type=_Size(), help="Height x width that it sees [default: as --height, in 4:3]")
-@click.option("--device", help=f"auto, cpu, cuda or cuda:N [default: {_cagan.Config().device}]")
+@click.argument("model", type=_PATH)
+@click.argument("pairs", type=_PATH)
+@click.option("--split", help="Split to score, for pairs with several")
+@click.option("--targets", type=int, help="Number of articles for each person [default: the list of true swaps, or 3]")
+@click.option("--height", type=int, default=256, show_default=True, help="Height of comparisons inside regions")
+@click.option("--features", type=_PATH, help="Feature network for FID and KID: TorchScript .pt or .onnx")
+@click.option("--feature-size", type=_Size(), help="Height x width of its input [default: as --height, in 4:3]")
+@click.option("--device", help=_DEVICE)
 @click.option(
-    "--json", "json_path", type=_FOLDER, help="Write all figures, of each swap too, to this file; - prints them"
+    "--json",
+    "json_path",
+    type=_PATH,
+    help="Write the figures, those of each swap too, as JSON to the file PATH; - prints them instead of the table. "
+    "`cagan export` reads evaluation.json in the run's folder",
 )
-@click.option("--sheet", type=_FOLDER, help="Write the worst swaps as a PNG")
+@click.option("--sheet", type=_PATH, help="Write the worst swaps as a PNG")
 def evaluate(
     model: Path,
     pairs: Path,
@@ -204,8 +240,8 @@ def evaluate(
 ) -> None:
     """Score the swaps of MODEL, a run folder or a snapshot, on the folder PAIRS.
 
-    Dolls are scored by their true swaps, pairs with a folder mask/ by the worn garments' regions, others by what can be
-    said without.
+    Dolls are scored by their true swaps, pairs with a folder mask/ by the worn garments' regions, other pairs without a
+    truth.
     """
     found = _cagan.Pairs(pairs)
     scores = run_evaluate(
@@ -215,7 +251,7 @@ def evaluate(
         targets=targets,
         height=height,
         features=features,
-        feature_size=(feature_size, feature_size) if isinstance(feature_size, int) else feature_size,
+        feature_size=feature_size,
     )
     if sheet is not None:
         scores.sheet(sheet)
@@ -228,48 +264,39 @@ def evaluate(
 
 
 @cli.command()
-@click.argument("model", type=_FOLDER)
-@click.argument("out", type=_FOLDER)
+@click.argument("model", type=_PATH)
+@click.argument("out", type=_PATH)
 def export(model: Path, out: Path) -> None:
     """Write MODEL, a run folder or a snapshot, for other programs, and a model card beside it.
 
-    OUT ends in .onnx, .pt2 (torch.export), .pt (TorchScript) or .safetensors.
+    The ending of OUT is the format: .onnx, .pt2 (torch.export), .pt (TorchScript) or .safetensors. The card has the
+    figures of evaluation.json in the run's folder: cagan evaluate RUN PAIRS --json RUN/evaluation.json writes it.
     """
     click.echo(run_export(model, out))
 
 
 @cli.command()
-@click.argument("out", type=_FOLDER)
+@click.argument("out", type=_PATH)
 @click.option("--count", type=int, required=True, help="Number of pairs")
-@click.option("--seed", type=int, help="What the drawing comes from [default: 0]")
+@click.option("--seed", type=int, help="Seed of the drawing [default: 0]")
 @click.option("--size", type=_Size(), help="Height x width [default: 128x96]")
 @click.option("--swaps", type=int, help="True swaps of each person; 0 for none [default: 1]")
 def dolls(out: Path, count: int, seed: int | None, size: Any, swaps: int | None) -> None:
     """Draw synthetic pairs into the folder OUT, true swaps and their masks into OUT/swaps."""
-    size = (size, size) if isinstance(size, int) else size
     click.echo(_cagan.dolls(out, count, seed, size, swaps))
 
 
-def _thresholds(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds every threshold of curation as an option."""
-    for option in reversed(_cagan.curation_options()):
-        name, default = "--" + option["name"].replace("_", "-"), option["default"]
-        text = option["help"][0].upper() + option["help"][1:]
-        command = click.option(name, type=type(default), help=f"{text} [default: {default}]")(command)
-    return command
-
-
-@cli.command()
-@click.argument("folder", type=_FOLDER)
-@click.option("--report", type=_FOLDER, help="Page to write [default: curation.html in FOLDER]")
+@_thresholds
+@cli.command(cls=_Grouped)
+@click.argument("folder", type=_PATH)
+@click.option("--report", type=_PATH, help="Page to write [default: curation.html in FOLDER]")
 @click.option("--no-report", is_flag=True, help="Write no page")
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON")
-@click.option("--quiet", is_flag=True, help="No progress bar")
-@_thresholds
+@click.option("--quiet", is_flag=True, help="Hide the progress bar")
 def curate(
     folder: Path, report: Path | None, no_report: bool, as_json: bool, quiet: bool, **thresholds: float | None
 ) -> None:
-    """Find unreadable, doubled and wrong pairs in FOLDER, and write pairs.csv and a page that shows them."""
+    """Find unreadable, repeated and wrong pairs in FOLDER, and write pairs.csv and a page that shows them."""
     given = {name: value for name, value in thresholds.items() if value is not None}
     found = run_curate(
         folder, report=False if no_report else report or True, progress=False if quiet else None, **given
@@ -287,43 +314,43 @@ def curate(
 
 
 @cli.command()
-@click.argument("folder", type=_FOLDER)
+@click.argument("folder", type=_PATH)
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of 127.0.0.1 [default: a free one]")
-@click.option("--no-browser", is_flag=True, help="Print the address and open nothing")
+@click.option("--no-browser", is_flag=True, help="Print the address without opening it")
 def review(folder: Path, port: int, no_browser: bool) -> None:
-    """Go through the pairs in FOLDER with the keyboard on a local page; each decision is saved at once."""
+    """Review the pairs in FOLDER with the keyboard on a local page; each decision is saved at once."""
     run_review(folder, port=port, browser=not no_browser)
 
 
 @cli.command()
-@click.argument("model", type=_FOLDER)
-@click.option("--pairs", type=_FOLDER, help="Folder of pairs to pick pictures from")
+@click.argument("model", type=_PATH)
+@click.option("--pairs", type=_PATH, help="Folder of pairs to pick pictures from")
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; others let other machines in"
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; any other admits other machines"
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on [default: a free one]")
-@click.option("--device", help=f"auto, cpu, cuda or cuda:N [default: {_cagan.Config().device}]")
-@click.option("--no-browser", is_flag=True, help="Print the address and open nothing")
+@click.option("--device", help=_DEVICE)
+@click.option("--no-browser", is_flag=True, help="Print the address without opening it")
 def app(model: Path, pairs: Path | None, host: str, port: int, device: str | None, no_browser: bool) -> None:
-    """Try MODEL, a run folder or a snapshot, on a local page: upload or pick pictures, see the swap."""
+    """Try MODEL, a run folder or a snapshot, on a local page that swaps uploaded or picked pictures."""
     run_app(model, pairs, host=host, port=port, device=device, browser=not no_browser)
 
 
 @cli.command()
-@click.argument("folder", type=_FOLDER, default=Path("runs/demo"))
+@click.argument("folder", type=_PATH, default=Path("runs/demo"))
 def demo(folder: Path) -> None:
     """Draw dolls, train on them for a minute or two, write a grid of swaps and score them, all in FOLDER."""
     grid, scores = run_demo(folder)
     click.echo(scores.table())
     click.echo(
-        f"Inside the true masks the swaps are {scores['true/error']:.0f} grey levels off the true ones; "
-        f"the photos left alone are {scores['true/error_untouched']:.0f} off.\n{grid}"
+        f"Inside the true masks the swaps differ from the true ones by {scores['true/error']:.0f} grey levels, "
+        f"the unchanged photos by {scores['true/error_untouched']:.0f}.\n{grid}"
     )
 
 
 @cli.command()
-@click.argument("folder", type=_FOLDER, default=Path("runs"))
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON for each run")
+@click.argument("folder", type=_PATH, default=Path("runs"))
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for each run")
 def runs(folder: Path, as_json: bool) -> None:
     """List the runs in FOLDER and below it: preset, length, and the last line of the log."""
     rows = []
@@ -359,9 +386,9 @@ def _short(value: Any) -> str:
 
 @cli.command()
 @click.argument("preset", type=click.Choice(_cagan.presets()), required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print the same as JSON; of PRESET its settings alone")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; with PRESET its settings alone")
 def info(preset: str | None, as_json: bool) -> None:
-    """Show versions, device, threads and presets; with PRESET its settings and where they come from."""
+    """Show versions, device, threads and presets; with PRESET its settings and their sources."""
     if as_json:
         click.echo(json.dumps(_cagan.Config(preset).to_dict() if preset else gather_info()))
         return
@@ -373,7 +400,7 @@ def info(preset: str | None, as_json: bool) -> None:
 
 
 def main() -> None:
-    """Run the command line; a mistake of the user's is one line, not a traceback."""
+    """Run the command line; prints an error as one line, without a traceback."""
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
         cli(standalone_mode=False, prog_name="cagan")
@@ -381,7 +408,7 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped; what was done is saved, the same command goes on", err=True)
+        click.echo("stopped; finished work is saved, and the same command resumes it", err=True)
         sys.exit(130)
     except (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError, ArithmeticError) as error:
         text = error.args[0] if isinstance(error, KeyError) else error

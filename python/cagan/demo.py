@@ -1,15 +1,15 @@
-"""The demo: draw dolls, train on them, show and score swaps."""
+"""`cagan demo`: draws dolls, trains on them, shows and scores swaps."""
 
 from pathlib import Path
 
 from . import _cagan
 from .evaluation import Scores, evaluate
-from .runs import train
+from .training import train
 
 __all__ = ["demo"]
 
-# Found by trying: with the article's own noise and rates the discriminator takes most of these steps to tell matched
-# from mismatched pairs, and until then the mask stays closed.
+# Tuned by hand. With the article's noise and rates, the discriminator takes most of these steps to tell matched from
+# mismatched pairs, and the mask stays closed until it does.
 _SETTINGS = {
     "image_size": 64,
     "width": 64,
@@ -25,12 +25,12 @@ def demo(folder: Path, steps: int = 3500) -> tuple[Path, Scores]:
     """Train a small model on dolls in `folder`, and score it on other dolls.
 
     Args:
-        folder: Where the dolls and the run go.
-        steps: The length; the rest of the settings are fixed.
+        folder: Receives the dolls and the run.
+        steps: The run's length; the other settings are fixed.
 
     Returns:
-        The last grid of swaps: people along the top, articles down the left, beside each swap its mask; and the scores
-        of `cagan.evaluate` on dolls that were not trained on.
+        The last grid of swaps (people along the top, articles down the left, each swap beside its mask), and the scores
+        of `cagan.evaluate` on dolls that the model was not trained on.
     """
     pairs = _cagan.dolls(folder / "dolls", count=1200, size=64, swaps=0)
     _cagan.dolls(folder / "test", count=64, seed=1, size=64, swaps=1)

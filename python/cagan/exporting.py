@@ -1,4 +1,4 @@
-"""A trained generator for other programs: ONNX, torch.export, TorchScript, safetensors, each with a model card."""
+"""Export of a trained generator: ONNX, torch.export, TorchScript or safetensors, with a model card."""
 
 import contextlib
 import io
@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import _cagan
+from .about import info
+from .evaluation.scores import Figure, read_figures, table
 from .listing import write_whole
-from .runs import Run, info
+from .runs import Run
 
 if TYPE_CHECKING:
     import torch
@@ -23,39 +25,39 @@ __all__ = ["export"]
 
 _INPUTS = ("human", "worn", "target")
 _OUTPUTS = ("image", "mask", "paint")
-# The entry that holds the description, in every format.
+# The metadata entry of the description, in every format.
 _KEY = "cagan.json"
 
 
 def export(model: _cagan.Swapper | str | os.PathLike[str], path: str | os.PathLike[str]) -> Path:
     """Write a trained generator for other programs, and a model card beside it.
 
-    All but the safetensors file hold the whole swap: they take `human`, `worn` and `target`, float32 of [N, 3, H, W]
-    (RGB), values of 0 to 1, and give `image`, `mask` ([N, 1, H, W], 1 = repainted) and `paint` of the same range. N is
-    free, and so are H and W where the networks' halvings divide them; the size of training swaps best. Of kisekae, H
-    and W are those of training: how far its masks grow depends on them. A `worn` of one colour tells it that the worn
-    article is not known; the paint is of that size, where `cagan.Swapper` warps the article at the photo's own. What a
-    caller has to do before is described in the file's metadata under `cagan.json`, with the config.
+    All formats but safetensors hold the whole swap. They take `human`, `worn` and `target`, float32 [N, 3, H, W] (RGB)
+    of 0 to 1, and return `image`, `mask` ([N, 1, H, W], 1 = repainted) and `paint` in the same range. N is free. H and
+    W are free multiples of the networks' halvings, and the size of training swaps best. kisekae keeps the size of
+    training, because the reach of its masks depends on it; a `worn` of one colour means that the worn article is
+    unknown; and the paint has the networks' size, while `cagan.Swapper` warps the article at the photo's own. The
+    file's metadata under `cagan.json` hold the preprocessing and the config.
 
-    Beside `model.onnx` stand the card `model.md` and, where the model is of a run with sample grids, `model.png`. The
-    card has the scores of an `evaluation.json` in the run's folder (`cagan evaluate RUN DOLLS --json`). Needs
-    `pip install 'cagan[export]'`.
+    The card `model.md` stands beside `model.onnx`, and `model.png` too if the model's run has sample grids. The card
+    has the figures of `evaluation.json` in the run's folder, if `cagan evaluate RUN PAIRS --json RUN/evaluation.json`
+    wrote it. Needs `pip install 'cagan[export]'`.
 
     Args:
         model: A run, a run's folder (its newest snapshot), a snapshot or a swapper.
-        path: What to write; its ending decides: `.onnx`, `.pt2` (`torch.export.load`), `.pt` (TorchScript, which torch
-            means to drop: `torch.jit.load`) or `.safetensors` (a snapshot, for `cagan.Swapper` and
+        path: The file to write. Its ending is the format: `.onnx`, `.pt2` (`torch.export.load`), `.pt` (TorchScript,
+            which torch deprecates: `torch.jit.load`) or `.safetensors` (a snapshot, for `cagan.Swapper` and
             `cagan.torch_module.load`).
 
     Returns:
         The path.
 
     Raises:
-        FileNotFoundError: For a model or a folder that is not there.
-        ValueError: For another ending, an architecture that cannot be exported, a damaged snapshot, or an
-            `evaluation.json` that holds no scores.
-        ImportError: What the format needs is not installed.
-        OSError: Where a file cannot be written.
+        FileNotFoundError: The model or the folder is missing.
+        ValueError: The ending is unknown, the architecture cannot be exported, the snapshot is damaged, or
+            `evaluation.json` holds no figures.
+        ImportError: A package that the format needs is missing.
+        OSError: A file cannot be written.
 
     Example:
         >>> import cagan
@@ -86,13 +88,13 @@ def export(model: _cagan.Swapper | str | os.PathLike[str], path: str | os.PathLi
 
 
 def _run_of(snapshot: Path) -> Run | None:
-    """The run that a snapshot lies in."""
+    """Returns the run that the snapshot lies in."""
     folder = snapshot.resolve().parents[1]
     return Run(folder) if (folder / "config.json").is_file() else None
 
 
 def description(swapper: _cagan.Swapper, module: "Generator") -> dict[str, Any]:
-    """What a file's metadata tell: where it comes from, and what goes in and comes out."""
+    """Describes a file for its metadata: origin, inputs, preprocessing and outputs."""
     config = swapper.config
     return {
         "cagan": info()["cagan"],
@@ -114,14 +116,14 @@ def description(swapper: _cagan.Swapper, module: "Generator") -> dict[str, Any]:
     }
 
 
-# The formats: a swapper to a file's bytes.
+# The formats: each turns a swapper into a file's bytes.
 
 
 def _onnx(swapper: _cagan.Swapper) -> bytes:
     with _needs("onnx", "onnxscript"):
         import onnx
-        import onnxscript  # noqa: F401  # torch needs it
-    program, told = _exported(swapper)
+        import onnxscript  # noqa: F401  # torch imports it
+    program, text = _exported(swapper)
     with _quiet():
         import torch
 
@@ -130,31 +132,31 @@ def _onnx(swapper: _cagan.Swapper) -> bytes:
         )
         assert done is not None
         proto = done.model_proto
-    onnx.helper.set_model_props(proto, {_KEY: told})
+    onnx.helper.set_model_props(proto, {_KEY: text})
     onnx.checker.check_model(proto)
     content: bytes = proto.SerializeToString()
     return content
 
 
 def _pt2(swapper: _cagan.Swapper) -> bytes:
-    program, told = _exported(swapper)
+    program, text = _exported(swapper)
     import torch
 
     file = io.BytesIO()
     with _quiet():
-        torch.export.save(program, file, extra_files={_KEY: told})
+        torch.export.save(program, file, extra_files={_KEY: text})
     return file.getvalue()
 
 
 def _torchscript(swapper: _cagan.Swapper) -> bytes:
-    module, told = _module(swapper)
+    module, text = _module(swapper)
     import torch
 
     file = io.BytesIO()
     with _quiet():
-        # The graph depends on no size that is free, so that what was traced holds for all.
+        # The graph does not depend on the free sizes, so the trace holds for all of them.
         traced = torch.jit.trace(module, _example(swapper, module))  # type: ignore[no-untyped-call]  # torch's
-        torch.jit.save(traced, file, _extra_files={_KEY: told})
+        torch.jit.save(traced, file, _extra_files={_KEY: text})
     return file.getvalue()
 
 
@@ -172,7 +174,7 @@ _FORMATS: dict[str, Callable[[_cagan.Swapper], bytes]] = {
 
 def _module(swapper: _cagan.Swapper) -> "tuple[Generator, str]":
     with _needs("safetensors"):
-        import safetensors  # noqa: F401  # its absence is told here
+        import safetensors  # noqa: F401  # fails here if it is missing
     from .torch_module import load
 
     module = load(swapper.path).requires_grad_(False)
@@ -182,28 +184,28 @@ def _module(swapper: _cagan.Swapper) -> "tuple[Generator, str]":
 def _example(swapper: _cagan.Swapper, module: "Generator") -> "tuple[torch.Tensor, ...]":
     import torch
 
-    # Two, and no square: what is one, or the same as another, may be taken for fixed.
+    # torch may take a size of 1, or two equal sizes, for fixed: so a batch of 2, and no square.
     sides = (64, 96) if module.resizable else swapper.config.image_size
     return tuple(torch.rand(2, 3, *sides) for _ in _INPUTS)
 
 
 def _exported(swapper: _cagan.Swapper) -> "tuple[torch.export.ExportedProgram, str]":
-    """The module as torch.export sees it, its batch free, and its height and width where the networks allow it."""
-    module, told = _module(swapper)
+    """Runs torch.export with a free batch, and free height and width if the networks allow them."""
+    module, text = _module(swapper)
     from torch.export import Dim
     from torch.export import export as torch_export
 
     part = module.multiple
-    # Instance norm needs more than one place in the deepest layer.
+    # Instance norm needs more than one position in the deepest layer.
     size = {2: part * Dim("rows", min=2), 3: part * Dim("columns", min=2)} if module.resizable else {}
     shapes = {name: {0: Dim("batch"), **size} for name in _INPUTS}
     with _quiet():
-        return torch_export(module, _example(swapper, module), dynamic_shapes=shapes), told
+        return torch_export(module, _example(swapper, module), dynamic_shapes=shapes), text
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what torch's exporters tell about themselves."""
+    """Silences the warnings and logs of torch's exporters."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -232,7 +234,7 @@ _PAPER = "a Conditional Analogy GAN (Jetchev & Bergmann, arXiv 1709.04695)"
 _KINDS = {
     "paper": _PAPER,
     "vasily": _PAPER,
-    "kisekae": "it locates what is worn, places the other article, warps and paints it",
+    "kisekae": "it locates the worn article, places the target, warps and paints it",
 }
 
 
@@ -243,7 +245,7 @@ def _card(swapper: _cagan.Swapper, run: Run | None, out: Path) -> str:
         f"# {out.stem}",
         "",
         f"Puts a fashion article on the photo of a person: {_KINDS[config.architecture]},",
-        f"trained with cagan {info()['cagan']} from pairs of a person and the product picture of what is worn.",
+        f"trained with cagan {info()['cagan']} from pairs of a person and the product picture of the worn article.",
         "",
         "| | |",
         "| --- | --- |",
@@ -259,12 +261,11 @@ def _card(swapper: _cagan.Swapper, run: Run | None, out: Path) -> str:
         "",
     ]
     if run is not None and run.samples:
-        text = "People along the top with what they wear, articles down the left; beside each swap its mask."
+        text = "People along the top with their worn articles, articles down the left, each swap beside its mask."
         lines += ["## Samples", "", f"![{text}]({out.with_suffix('.png').name})", "", text, ""]
-    scores = _scores(run)
-    if scores:
-        lines += ["## Scores", "", "As `cagan.evaluate` gives them.", "", "| score | value |", "| --- | --- |"]
-        lines += [f"| {name} | {value:.4g} |" for name, value in scores.items()] + [""]
+    figures = _figures(run)
+    if figures:
+        lines += ["## Scores", "", "Figures of `cagan.evaluate`.", "", table(figures, markdown=True), ""]
     lines += ["## Settings", "", "| setting | value | source |", "| --- | --- | --- |"]
     values = config.to_dict()
     lines += [f"| {name} | `{json.dumps(values[name])}` | {source} |" for name, source in config.sources().items()]
@@ -272,7 +273,7 @@ def _card(swapper: _cagan.Swapper, run: Run | None, out: Path) -> str:
 
 
 def _data(run: Run | None) -> list[str]:
-    """What the run's newest checkpoint tells about its pairs."""
+    """Reads number and fingerprint of the pairs from the run's newest checkpoint."""
     checkpoints = sorted((run.path / "checkpoints").glob("step_*.safetensors")) if run else []
     if not checkpoints:
         return []
@@ -282,17 +283,9 @@ def _data(run: Run | None) -> list[str]:
     return [f"| pairs | {header['pairs']} |", f"| data fingerprint | `{header['data']}` |"]
 
 
-def _scores(run: Run | None) -> dict[str, float]:
+def _figures(run: Run | None) -> dict[str, Figure]:
     path = run.path / "evaluation.json" if run else None
-    if path is None or not path.is_file():
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: expected JSON, as `cagan evaluate --json` prints it: {error}") from None
-    if not isinstance(found, dict) or not all(isinstance(value, int | float) for value in found.values()):
-        raise ValueError(f"{path}: expected an object of numbers, as `cagan evaluate --json` prints it")
-    return found
+    return read_figures(path) if path is not None and path.is_file() else {}
 
 
 def _use(out: Path, config: _cagan.Config) -> list[str]:
@@ -301,11 +294,11 @@ def _use(out: Path, config: _cagan.Config) -> list[str]:
     best = "all of" if fixed else "best at"
     contract = (
         f"`human`, `worn` and `target` are float32 of [N, 3, H, W], RGB, values of 0 to 1, {best} {height} x {width}: "
-        f"photos fitted by `{config.human_fit}`, articles by `{config.article_fit}`. `image` is the swap, `mask` what "
-        f"is repainted, `paint` what with; the metadata's entry `{_KEY}` tells the rest."
+        f"photos fitted by `{config.human_fit}`, articles by `{config.article_fit}`. `image` is the swap, `mask` the "
+        f"repainted region, `paint` the colours proposed for it; the metadata's entry `{_KEY}` describes the rest."
     )
     if fixed:
-        contract += " A `worn` of one colour is one that is not known."
+        contract += " A `worn` of one colour means that the worn article is unknown."
     code = {
         ".onnx": [
             "import onnxruntime",
@@ -324,6 +317,7 @@ def _use(out: Path, config: _cagan.Config) -> list[str]:
     }[out.suffix]
     if out.suffix == ".safetensors":
         contract = (
-            "Pictures of any size; the swap has the photo's own. `cagan/torch_module.py` reads it with torch alone."
+            "Pictures have any size, and the swap has the photo's. `cagan/torch_module.py` reads the file with torch "
+            "and safetensors alone."
         )
     return ["```python", *code, "```", "", contract]

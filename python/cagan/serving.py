@@ -1,4 +1,4 @@
-"""A local page to try a model on: pick or upload a photo and two articles, and see the swap."""
+"""`cagan.app`: a local page that swaps uploaded or picked pictures."""
 
 import io
 import os
@@ -12,21 +12,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _cagan
-from .runs import _terminable
+from .signals import terminable
 
 if TYPE_CHECKING:
     from gradio import Blocks
 
 __all__ = ["app"]
 
-# What an upload may weigh; the core itself refuses more than 100 megapixels.
+# The largest upload in bytes. The core limits a picture to 100 megapixels.
 _UPLOAD_BYTES = 32 << 20
 # Pairs in the gallery, and pixels along a thumbnail's longer side.
 _SHOWN = 200
 _SIDE = 144
-# Seconds between looks for old files, and the age at which one is removed.
+# Seconds between two searches for old files, and the age in seconds at which a file is removed.
 _FORGET = (60, 600)
-# The page is whole in itself: what would come from elsewhere is not loaded.
+# The page loads nothing from other hosts.
 _POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'"
 )
@@ -41,25 +41,25 @@ def app(
     device: str | None = None,
     browser: bool = True,
 ) -> None:
-    """Try a model on a local page: a human, the worn and the target article in, the swap with its mask and paint out.
+    """Try a model on a local page: takes human, worn and target article, and shows the swap with its mask and paint.
 
-    Pictures are uploaded, or picked from pairs. What is uploaded lies in a temporary folder for some ten minutes, and
-    the folder goes when this ends, on Ctrl-C. The page loads nothing from elsewhere and tells nobody anything. Needs
-    `pip install 'cagan[app]'`.
+    Pictures are uploaded, or picked from pairs. Uploads lie in a temporary folder for about ten minutes. Ctrl-C ends
+    the app and removes the folder. The page loads nothing from other hosts and sends nothing to them. Needs `pip
+    install 'cagan[app]'`.
 
     Args:
         model: A run, a run's folder (its newest snapshot), a snapshot or a swapper.
-        pairs: Pairs to pick from, or their folder; the first 200 are shown.
-        host: The address to listen on; any other than 127.0.0.1 lets other machines in.
-        port: The port; 0 is a free one.
-        device: "auto" (where none is given), "cpu", "cuda" or "cuda:N", for a model that is not loaded yet.
-        browser: Whether to open the page.
+        pairs: Pairs to pick from, or their folder; the page shows the first 200.
+        host: The address to listen on. Any other than 127.0.0.1 admits other machines.
+        port: The port; 0 takes a free one.
+        device: "auto" (the default), "cpu", "cuda" or "cuda:N", for a model that is loaded here.
+        browser: Whether to open the page in a browser.
 
     Raises:
         ImportError: Gradio is missing.
-        FileNotFoundError: For a model or pairs that are not there.
-        ValueError: For a port out of range, a damaged snapshot or a folder without pairs.
-        OSError: For a port that is taken.
+        FileNotFoundError: The model or the pairs are missing.
+        ValueError: The port is out of range, the snapshot is damaged or the folder has no pairs.
+        OSError: The port is taken.
     """
     if not 0 <= port < 1 << 16:
         raise ValueError(f"port: expected 0 to 65535, got {port}")
@@ -67,11 +67,11 @@ def app(
         model = _cagan.Swapper(model, device)
     if pairs is not None and not isinstance(pairs, _cagan.Pairs):
         pairs = _cagan.Pairs(pairs)
-    with tempfile.TemporaryDirectory(prefix="cagan-app-") as folder, _terminable():
-        # Gradio asks for both when it is imported.
+    with tempfile.TemporaryDirectory(prefix="cagan-app-") as folder, terminable():
+        # Gradio reads both at its import.
         os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": folder}
         try:
-            import gradio  # noqa: F401  # its absence is told here
+            import gradio  # noqa: F401  # fails here if it is missing
         except ImportError as error:
             raise ImportError("gradio: expected for cagan.app, found none; pip install 'cagan[app]'") from error
         page = make_page(model, pairs)
@@ -88,7 +88,7 @@ def app(
                 footer_links=[],
                 app_kwargs={"middleware": [_sealed()]},
             )
-            print(f"{address}\nCtrl-C ends it; nothing that was uploaded is kept.", flush=True)
+            print(f"{address}\nCtrl-C ends the app and removes all uploads.", flush=True)
             if browser:
                 webbrowser.open(address)
             threading.Event().wait()
@@ -100,13 +100,13 @@ def app(
 
 
 def make_page(swapper: _cagan.Swapper, pairs: _cagan.Pairs | None) -> "Blocks":
-    """The page, not served yet."""
+    """Builds the page."""
     import gradio as gr
 
     page: Blocks
 
     def picture(label: str, **options: Any) -> Any:
-        # Without a mode the file comes as it was uploaded, and our own decoder reads it.
+        # Without a mode the file arrives as it was uploaded, and the core decodes it.
         return gr.Image(label=label, elem_id=label, type="filepath", image_mode=None, format="png", **options)
 
     def swap(*paths: str | None) -> tuple[NDArray[np.uint8], ...]:
@@ -142,7 +142,7 @@ def make_page(swapper: _cagan.Swapper, pairs: _cagan.Pairs | None) -> "Blocks":
 
 
 def _galleries(gr: Any, pairs: _cagan.Pairs, given: list[Any]) -> None:
-    """People to pick with what they wear, and articles to put on."""
+    """Adds two galleries: people, picked with their worn articles, and target articles."""
     from PIL import Image
 
     shown = [pairs[k] for k in range(min(len(pairs), _SHOWN))]
@@ -160,7 +160,7 @@ def _galleries(gr: Any, pairs: _cagan.Pairs, given: list[Any]) -> None:
         picture: NDArray[np.uint8] = shown[event.index].article
         return picture
 
-    # Gradio hands the event to what asks for it by its type.
+    # Gradio passes the event to the parameter of this type.
     person.__annotations__["event"] = article.__annotations__["event"] = gr.SelectData
     options = {"columns": 10, "height": 260, "object_fit": "contain", "allow_preview": False, "interactive": False}
     people = gr.Gallery(thumbnails([pair.human_path for pair in shown]), label="people", elem_id="people", **options)
@@ -172,7 +172,7 @@ def _galleries(gr: Any, pairs: _cagan.Pairs, given: list[Any]) -> None:
 
 
 def _sealed() -> Any:
-    """Middleware that lets the page load nothing from elsewhere."""
+    """Returns the middleware that keeps the page from loading anything from other hosts."""
     from starlette.middleware import Middleware
 
     class Sealed:

@@ -1,6 +1,6 @@
-"""The generators in plain PyTorch: for export, and for reading a snapshot where only torch and safetensors are.
+"""The generators in plain PyTorch, for export and for reading a snapshot with torch and safetensors alone.
 
-This file needs nothing of the package. Its parameters have the snapshot's names.
+This file imports nothing of the package. Its parameters have the snapshot's names.
 """
 
 import json
@@ -17,7 +17,7 @@ __all__ = ["GENERATORS", "Generator", "Kisekae", "Paper", "Vasily", "load"]
 
 
 class Block(nn.Module):
-    """A convolution (or its transpose) of kernel 4, stride 2, padding 1, and its instance norm if it has one.
+    """A convolution (or its transpose) of kernel 4, stride 2, padding 1, and an instance norm unless `norm` is False.
 
     Shapes:
         [N, c_in, H, W] to [N, c_out, H / 2, W / 2], transposed to [N, c_out, 2 H, 2 W].
@@ -29,32 +29,32 @@ class Block(nn.Module):
         self.norm = nn.InstanceNorm2d(c_out, eps=2e-5, affine=True) if norm else nn.Identity()
 
     def forward(self, xs: Tensor) -> Tensor:
-        """The layer."""
+        """Applies the layer."""
         ys: Tensor = self.norm(self.conv(xs))
         return ys
 
 
 class Generator(nn.Module):
-    """A generator with what stands around it: values of 0 to 1 go in and come out, and the swap is composited.
+    """A generator that takes and returns values of 0 to 1, and composites the swap.
 
     Shapes:
         human, worn, target: [N, 3, H, W], H and W multiples of `multiple`. Returns image [N, 3, H, W], mask
         [N, 1, H, W], 1 = repainted, and paint [N, 3, H, W].
     """
 
-    # What heights and widths must be multiples of.
+    # Heights and widths are multiples of this.
     multiple = 16
-    # Whether they may be others than the trained ones.
+    # Whether heights and widths may differ from the trained ones.
     resizable = True
-    # The values that the networks take 0 and 1 for.
+    # The networks' values for 0 and 1.
     low, high = 0.0, 1.0
 
     def generate(self, human: Tensor, worn: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Paint and mask, pictures in the networks' own range."""
+        """Returns paint and mask for pictures in the networks' range."""
         raise NotImplementedError
 
     def forward(self, human: Tensor, worn: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The swap: image, mask and paint."""
+        """Returns image, mask and paint."""
         span = self.high - self.low
         paint, mask = self.generate(*(xs * span + self.low for xs in (human, worn, target)))
         paint = (paint - self.low) / span
@@ -62,7 +62,7 @@ class Generator(nn.Module):
 
 
 class Vasily(Generator):
-    """The 2017 article's: four convolutions down, four up, skips are added, sigmoid on all four channels."""
+    """The 2017 article's generator: four convolutions down, four up, added skips, sigmoid on all four channels."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:  # noqa: D107
         super().__init__()
@@ -73,7 +73,7 @@ class Vasily(Generator):
         )
 
     def generate(self, human: Tensor, worn: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Paint and mask, all in [0, 1]."""
+        """Returns paint and mask, both in [0, 1]."""
         xs, skips = torch.cat([human, worn, target], 1), []
         for block in self.down:
             xs = F.relu(block(xs))
@@ -85,7 +85,7 @@ class Vasily(Generator):
 
 
 class Paper(Generator):
-    """The paper's: concatenated skips, and averaged copies of two of its inputs at every intermediate layer."""
+    """The paper's generator: concatenated skips, and averaged copies of two inputs at every intermediate layer."""
 
     low, high = -1.0, 1.0
 
@@ -102,7 +102,7 @@ class Paper(Generator):
         )
 
     def generate(self, human: Tensor, worn: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Paint in [-1, 1] and mask in [0, 1]."""
+        """Returns paint in [-1, 1] and mask in [0, 1]."""
         other = target if self.copies == "target" else worn
         pair = torch.cat([human, other], 1)
 
@@ -120,11 +120,11 @@ class Paper(Generator):
         return torch.tanh(ys[:, :3]), torch.sigmoid(ys[:, 3:])
 
 
-# Kisekae's, from here on.
+# The parts of kisekae.
 
 
 class Normed(nn.Module):
-    """A convolution of kernel 3 that keeps or halves the picture, a group norm, a leaky ReLU.
+    """A convolution of kernel 3 that keeps or halves the size, a group norm, a leaky ReLU.
 
     Shapes:
         [N, c_in, H, W] to [N, c_out, H / stride, W / stride].
@@ -136,12 +136,12 @@ class Normed(nn.Module):
         self.norm = nn.GroupNorm(8, c_out)
 
     def forward(self, xs: Tensor) -> Tensor:
-        """The layer."""
+        """Applies the layer."""
         return F.leaky_relu(self.norm(self.conv(xs)), 0.2)
 
 
 class Encoder(nn.Module):
-    """A layer at the picture's own size, then two for each halving, of `c` channels."""
+    """One layer at the picture's size, then two layers for each halving, of `c` channels."""
 
     def __init__(self, c_in: int, c: list[int]) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ class Encoder(nn.Module):
         self.down = nn.ModuleList(nn.Sequential(Normed(i, o, 2), Normed(o, o)) for i, o in zip(c, c[1:]))
 
     def forward(self, *seen: Tensor) -> list[Tensor]:
-        """Every level's layer, the largest first; all that is seen, and where each pixel lies."""
+        """Returns each level's features, the largest first, of all inputs and the pixels' places."""
         layers = [self.first(torch.cat([*seen, places(seen[0])], 1))]
         for level in self.down:
             layers.append(level(layers[-1]))
@@ -157,43 +157,43 @@ class Encoder(nn.Module):
 
 
 def places(like: Tensor) -> Tensor:
-    """Pixels' middles, x then y, -1 and 1 at the picture's edges: [N, 2, H, W]."""
+    """Centres of the pixels, x then y, with -1 and 1 at the picture's edges: [N, 2, H, W]."""
     n, _, h, w = like.shape
     y, x = (2 * (torch.arange(side, dtype=like.dtype, device=like.device) + 0.5) / side - 1 for side in (h, w))
     return torch.stack([x.expand(h, w), y[:, None].expand(h, w)]).expand(n, 2, h, w)
 
 
 def doubled(xs: Tensor) -> Tensor:
-    """Twice the size."""
+    """Doubles the size."""
     return F.interpolate(xs, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
 def widened(mask: Tensor, reach: int) -> Tensor:
-    """The largest value within `reach` pixels to all sides."""
+    """Maximum within `reach` pixels to all sides."""
     return F.max_pool2d(mask, 2 * reach + 1, 1, reach)
 
 
 def smoothed(xs: Tensor, reach: int) -> Tensor:
-    """The mean within `reach` pixels, of what lies in the picture."""
+    """Mean within `reach` pixels to all sides, of pixels inside the picture."""
     return F.avg_pool2d(xs, 2 * reach + 1, 1, reach, count_include_pad=False)
 
 
 def pixels(at_64: float, height: int) -> int:
-    """A reach that is given for pictures of height 64."""
+    """Scales a reach from height 64 to this height."""
     return max(1, math.floor(at_64 * height / 64 + 0.5))
 
 
 def article_region(article: Tensor) -> Tensor:
-    """What differs from the border's median colour, in any channel, from 3 % of the range up to all of it at 8 %."""
+    """The article's region: 0 up to a difference of 3 % from the border's median colour, in any channel, 1 from 8 %."""
     border = torch.cat([article[..., 0, :], article[..., -1, :], article[..., 0], article[..., -1]], 2)
-    # The lower of two in the middle.
+    # The lower of two medians.
     background = border.sort(2).values[:, :, (border.shape[2] - 1) // 2]
     apart = (article - background[..., None, None]).abs().amax(1, keepdim=True) / 2
     return ((apart - 0.03) / 0.05).clamp(0, 1)
 
 
 def running_max(xs: Tensor) -> Tensor:
-    """The largest value up to each column, of values of 0 or more; ONNX has no operator for it."""
+    """Running maximum along the columns, of values of 0 or more. ONNX has no operator for it."""
     width, step = xs.shape[-1], 1
     while step < width:
         xs = torch.maximum(xs, F.pad(xs, (step, 0))[..., :width])
@@ -202,7 +202,7 @@ def running_max(xs: Tensor) -> Tensor:
 
 
 def filled(region: Tensor) -> Tensor:
-    """The region, and what has some of it on its left and right and above and below."""
+    """Fills holes: adds pixels that have the region on their left and right, and above and below."""
 
     def between(xs: Tensor) -> Tensor:
         return torch.minimum(running_max(xs), running_max(xs.flip(3)).flip(3))
@@ -212,9 +212,9 @@ def filled(region: Tensor) -> Tensor:
 
 
 def palette_distance(human: Tensor, article: Tensor, region: Tensor) -> Tensor:
-    """How far each pixel, and each 3 x 3 pixels, are from the nearest that the article shows: -1 for none, 1 for far.
+    """Distance of each pixel, and of each 3 x 3 patch, to the article's nearest one, from -1 (equal) to 1 (far).
 
-    Root mean squares, of one grey level at the least; 768 of the article's places, or fewer, are compared with.
+    Distances are root mean squares, clamped to one grey level. At most 768 places of the article are compared.
     """
     n, _, h, w = human.shape
     every = math.ceil(math.sqrt(int(h) * int(w) / 768))
@@ -231,7 +231,7 @@ def palette_distance(human: Tensor, article: Tensor, region: Tensor) -> Tensor:
 
         xs, ys = described(human).flatten(2), sparse(described(article))
         own = ys.square().sum(1) + 1000 * (1 - sparse(region)[:, 0])
-        # All of the article's places at once would fill the memory.
+        # All places at once would fill the memory.
         parts = zip(torch.split(own, 96, 1), torch.split(ys, 96, 2))
         nearest = [(a[:, :, None] - 2 * b.transpose(1, 2) @ xs).amin(1, keepdim=True) for a, b in parts]
         squares = torch.cat(nearest, 1).amin(1, keepdim=True) + xs.square().sum(1, keepdim=True)
@@ -241,7 +241,7 @@ def palette_distance(human: Tensor, article: Tensor, region: Tensor) -> Tensor:
 
 
 def guided(mask: Tensor, photo: Tensor, reach: int, eps: float) -> Tensor:
-    """He, Sun & Tang 2010, algorithm 1: the mask as a line in the photo's grey, window by window."""
+    """Guided filter (He, Sun & Tang 2010, algorithm 1): fits the mask linearly to the photo's grey in each window."""
     grey = (photo.mean(1, keepdim=True) + 1) / 2
     mean_grey, mean_mask = smoothed(grey, reach), smoothed(mask, reach)
     covariance = smoothed(grey * mask, reach) - mean_grey * mean_mask
@@ -251,7 +251,7 @@ def guided(mask: Tensor, photo: Tensor, reach: int, eps: float) -> Tensor:
 
 
 def moments(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Middle and deviation of a mask along x and y, each [N, 2, 1, 1]."""
+    """Mean and standard deviation of a mask along x and y, each [N, 2, 1, 1]."""
     share, where = mask + 1e-6, places(mask)
     share = share / share.sum((2, 3), keepdim=True)
     middle = (share * where).sum((2, 3), keepdim=True)
@@ -260,32 +260,32 @@ def moments(mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def affine(placement: Tensor, region: Tensor) -> Tensor:
-    """Where in the article each pixel's colour comes from, so that the region's moments become the placement's."""
+    """Flow that maps the region's moments onto the placement's: for each pixel, its place in the article."""
     (to, to_spread), (of, of_spread) = moments(placement), moments(region)
     return of + (places(placement) - to) * of_spread / to_spread
 
 
 def warped(xs: Tensor, flow: Tensor) -> Tensor:
-    """What lies where the flow points to, or the border beyond it."""
+    """Samples `xs` at the flow's places; places beyond the border take the border's value."""
     return F.grid_sample(xs, flow.permute(0, 2, 3, 1), "bilinear", "border", align_corners=False)
 
 
 class Painter(nn.Module):
-    """Restores an erased part of a person with an article: warped and rendered, mixed."""
+    """Restores an erased part of a person: mixes the warped article with rendered colours."""
 
     def __init__(self, c: list[int]) -> None:
         super().__init__()
         last = len(c) - 1
         self.person, self.article = Encoder(3 + 1 + 1 + 2, c), Encoder(3 + 1 + 2, c)
         up = [c[k + 1] + 2 * c[k] + 3 for k in range(last)]
-        # The pixels' own level sees the article's colours and its region in place of a layer; the coarsest no colours.
+        # The full-size level takes the article's colours and region instead of features; the coarsest takes no colours.
         up[0], up[last - 1] = c[1] + c[0] + 3 + 1, up[last - 1] - 3
         self.up = nn.ModuleList(Normed(i, o) for i, o in zip([*up, 3 * c[last]], c))
         self.flow = nn.ModuleList(nn.Conv2d(c[k], 2, 3, 1, 1) for k in range(last - 1, max(last - 4, 0), -1))
         self.out = nn.Conv2d(c[0], 4, 3, 1, 1)
 
     def forward(self, erased: Tensor, erasure: Tensor, article: Tensor, placement: Tensor) -> dict[str, Tensor]:
-        """`paint`, `warped`, and `residual`, the flow less its affine part."""
+        """Returns `paint`, `warped`, and `residual`, the flow without its affine part."""
         region = article_region(article)
         xs, ys = self.person(erased, erasure, placement), self.article(article, region)
         base = affine(placement, filled(region))
@@ -308,12 +308,12 @@ class Painter(nn.Module):
 
 
 class Matcher(nn.Module):
-    """Where an article is, or would be, on a person: logits."""
+    """Logits of where an article is, or would be, on a person."""
 
     def __init__(self, c_person: int, c_article: int, c: list[int]) -> None:
         super().__init__()
         last = len(c) - 1
-        # Where every place of the person looks at every place of the article.
+        # The level at which every place of the person attends to every place of the article.
         self.met = last - 2
         self.person, self.article = Encoder(c_person + 2, c), Encoder(c_article + 2, c)
         self.query, self.key = (nn.Conv2d(c[self.met], c[self.met], 1) for _ in range(2))
@@ -322,7 +322,7 @@ class Matcher(nn.Module):
         self.out = nn.Conv2d(c[0], 1, 3, 1, 1)
 
     def forward(self, person: list[Tensor], article: list[Tensor]) -> Tensor:
-        """Logits, [N, 1, H, W], of what is seen of either."""
+        """Returns logits, [N, 1, H, W], for the inputs of person and article."""
         xs, ys = self.person(*person), self.article(*article)
         last = len(xs) - 1
         mean = ys[last].mean((2, 3), keepdim=True).expand_as(xs[last])
@@ -338,7 +338,7 @@ class Matcher(nn.Module):
         return logits
 
     def attended(self, xs: Tensor, ys: Tensor) -> Tensor:
-        """What each place of the person finds in the article."""
+        """Attention: for each place of the person, the article's features."""
         query, key = self.query(xs).flatten(2), self.key(ys).flatten(2)
         share = (query.transpose(1, 2) @ key / math.sqrt(xs.shape[1])).softmax(2)  # [N, places of xs, places of ys]
         found: Tensor = ys.flatten(2) @ share.transpose(1, 2)
@@ -346,9 +346,10 @@ class Matcher(nn.Module):
 
 
 class Kisekae(Generator):
-    """Ours: locate what is worn, place the other article, erase both regions, paint. `worn` of one colour: not known.
+    """Our generator: locates the worn article, places the target, erases both regions, paints.
 
-    For pictures of the trained size: how far masks grow and what is compared with depend on it.
+    A `worn` of one colour means that the worn article is unknown. Pictures must have the trained size: the reach of the
+    masks and the compared places depend on it.
     """
 
     low, high = -1.0, 1.0
@@ -361,29 +362,29 @@ class Kisekae(Generator):
             levels += 1
         c = [config["width"] // 4 * part for part in (1, 2, *[4] * (levels - 1))]
         self.multiple = 2**levels
-        # The logit where the locator's mask begins.
+        # The locator's mask begins above this logit.
         self.begins = math.log(config["mask_cut"] / (1 - config["mask_cut"]))
         self.painter, self.locator, self.placer = Painter(c), Matcher(3 + 2, 3 + 1, c), Matcher(3 + 1, 3 + 1, c)
 
     def locate(self, human: Tensor, worn: Tensor) -> Tensor:
-        """Logits of where the worn article is."""
+        """Returns logits of where the worn article is."""
         region = article_region(worn)
         logits: Tensor = self.locator([human, palette_distance(human, worn, region)], [worn * region, region])
         return logits
 
     def place(self, left: Tensor, erasure: Tensor, target: Tensor) -> Tensor:
-        """Logits of where the target would sit on the person of whom the rest is left."""
+        """Returns logits of where the target would sit on the rest of the person."""
         logits: Tensor = self.placer([left, erasure], [target, article_region(target)])
         return logits
 
     def located(self, human: Tensor, worn: Tensor) -> Tensor:
-        """Where the worn article is, 0.5 at the mask's edge: the mean with the mirror image's, at the photo's edges."""
+        """Soft mask of the worn article, 0.5 at its edge: the mean with the mirror image's, guided by the photo."""
         mirrored = self.locate(human.flip(3), worn.flip(3)).flip(3)
         logits = (self.locate(human, worn) + mirrored) / 2
         return guided(torch.sigmoid(logits - self.begins), human, pixels(4, human.shape[2]), 1e-4)
 
     def sight(self, human: Tensor, worn: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What is left of the person, what is erased, and where in that the target is to sit."""
+        """Returns the rest of the person, the erasure, and the target's placement in it."""
         height = human.shape[2]
         mask = (self.located(human, worn) > 0.5).to(human.dtype)
         generous = widened(mask, pixels(3, height))
@@ -393,22 +394,22 @@ class Kisekae(Generator):
         return left, erasure, torch.sigmoid(self.place(left, erasure, target)) * erasure
 
     def generate(self, human: Tensor, worn: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Paint in [-1, 1], and the erasure with a soft edge."""
+        """Returns paint in [-1, 1], and the erasure with a soft edge."""
         left, erasure, placement = self.sight(human, worn, target)
         paint: Tensor = self.painter(left, erasure, target, placement)["paint"]
         return paint, smoothed(erasure, 1)
 
 
-# One class for each architecture, by the config's name for it.
+# The class of each architecture, by the config's name.
 GENERATORS: dict[str, type[Generator]] = {"vasily": Vasily, "paper": Paper, "kisekae": Kisekae}
 
 
 def load(path: str | os.PathLike[str]) -> Generator:
-    """A snapshot as a module in evaluation mode, on the CPU, in float32.
+    """Loads a snapshot as a module in evaluation mode, on the CPU, in float32.
 
     Raises:
-        FileNotFoundError: For a file that is not there.
-        ValueError: For an architecture that this file does not know.
+        FileNotFoundError: The file is missing.
+        ValueError: The architecture is unknown.
     """
     from safetensors import safe_open
 
@@ -419,5 +420,5 @@ def load(path: str | os.PathLike[str]) -> Generator:
                 f"{path}: architecture: expected one of {', '.join(GENERATORS)}, got {config['architecture']}"
             )
         module = GENERATORS[config["architecture"]](config)
-        module.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118  # no mapping
+        module.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118  # not a mapping
     return module.eval()

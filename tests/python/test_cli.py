@@ -300,17 +300,28 @@ def test_help(call, command):
 
 def test_help_of_train_shows_the_cores_defaults(call):
     text = flat(call("train", "--help")[1])
-    shown = dict(re.findall(r"--([a-z0-9-]+) (?:(?!--[a-z]).)*?\[default: (\S+?), or the preset's\]", text))
+    shown = dict(re.findall(r"--([a-z0-9-]+) (?:(?!--[a-z]).)*?\[default: (\S+?)\]", text))
     config = cagan.Config()
     expected = {}
     for setting in cagan._cagan.settings():
         value = getattr(config, setting["name"])
         value = "none" if value in (None, "") else "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
         expected[setting["name"].replace("_", "-")] = value
-        assert flat(setting["help"])[1:] in text
-    assert shown == expected
-    assert len(shown) > 20
-    assert f"[default: {config.preset}]" in text
+        assert flat(setting["help"]) in text
+    assert shown == expected | {"preset": config.preset, "on-error": "raise", "resume": "auto"}
+    assert len(expected) > 20
+
+
+def test_help_of_train_groups_the_settings(call):
+    sections, found = re.split(r"^(\w.*):$", call("train", "--help")[1], flags=re.MULTILINE)[1:], {}
+    for group, text in zip(sections[::2], sections[1::2]):
+        found[group] = re.findall(r"^  (?:-h, )?--([a-z0-9-]+)", text, re.MULTILINE)
+    assert found.pop("Options")[-1] == "help"
+    groups = {}
+    for setting in cagan._cagan.settings():
+        groups.setdefault(setting["group"], []).append(setting["name"].replace("_", "-"))
+    assert found == groups
+    assert len(groups) > 5
 
 
 def test_help_of_the_others_shows_the_cores_defaults(call, tmp_path):

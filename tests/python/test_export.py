@@ -214,7 +214,6 @@ print(*module.load(sys.argv[2])(*torch.rand(3, 1, 3, 64, 64))[1].shape, "cagan" 
 
 def test_the_card_describes_the_model(small, tmp_path):
     run = cagan.Run(shutil.copytree(small.path, tmp_path / "run"))
-    (run.path / "evaluation.json").write_text('{"swaps": 8, "mask_iou": 0.25}')
     (out := tmp_path / "out").mkdir()
     cagan.export(run, out / "doll.pt")
     assert sorted(path.name for path in out.iterdir()) == ["doll.md", "doll.png", "doll.pt"]
@@ -228,13 +227,25 @@ def test_the_card_describes_the_model(small, tmp_path):
         "| pairs | 8 |",
         "| step | 2 |",
         'torch.jit.load("doll.pt")',
-        "| mask_iou | 0.25 |",
         f"`{run.config!r}`",
     ):
         assert part in card, part
     rows = dict(re.findall(r"^\| (\w+) \| `(.*)` \|", card, re.MULTILINE))
     settings = [setting["name"] for setting in cagan._cagan.settings()]
     assert {name: json.loads(rows[name]) for name in settings} | {"preset": "smoke"} == run.config.to_dict()
+
+
+def test_the_card_has_the_figures_that_evaluate_wrote(call, small, pairs_dir, tmp_path):  # noqa: F811
+    run = shutil.copytree(small.path, tmp_path / "run")
+    scored = call("evaluate", run, pairs_dir, "--height", 64, "--json", run / "evaluation.json")
+    assert scored[0] == 0, scored
+    assert call("export", run, tmp_path / "a.safetensors")[0] == 0
+    card = (tmp_path / "a.md").read_text()
+    rows = [re.split(" {2,}", line) for line in scored[1].splitlines()]
+    assert len(rows) > 10
+    assert rows[0] == ["figure", "value", "95 %", "n"]
+    for row in rows:
+        assert f"| {' | '.join(row)} |\n" in card
 
 
 def test_the_cards_code_runs(small, pairs, tmp_path, monkeypatch):
@@ -281,9 +292,11 @@ def test_models_and_paths_that_cannot_be_exported(small, tmp_path, monkeypatch):
     text = ["architecture: expected one of paper, got vasily", run.snapshots[-1]]
     refusal(ValueError, lambda: cagan.export(run, tmp_path / "a.onnx"), *text)
     assert sorted(tmp_path.iterdir()) == before, "nothing is left behind"
-    for wrong in ("no json", "[1]", '{"a": "b"}'):
-        (run.path / "evaluation.json").write_text(wrong)
-        refusal(ValueError, lambda: cagan.export(run, tmp_path / "a.pt"), run.path / "evaluation.json", "expected")
+    number = '{"value": "b", "low": null, "high": null, "count": 1}'
+    evaluation = run.path / "evaluation.json"
+    for wrong in ("no json", "[1]", '{"a": 1}', '{"figures": {"a": 1}}', f'{{"figures": {{"a": {number}}}}}'):
+        evaluation.write_text(wrong)
+        refusal(ValueError, lambda: cagan.export(run, tmp_path / "a.pt"), evaluation, "evaluate --json PATH")
     entries, arrays = read_tensors(run.snapshots[-1])
     del entries["checksum"]
     arrays.pop("up.3.conv.bias")

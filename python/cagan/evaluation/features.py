@@ -1,4 +1,4 @@
-"""Distances of two sets of pictures in the features of a network, and LPIPS where its weights are at hand."""
+"""Distances of two sets of pictures in the features of a network, and LPIPS if its weights are installed."""
 
 import importlib
 import importlib.util
@@ -17,23 +17,22 @@ _Array = NDArray[Any]
 
 # Pictures at once.
 _PART = 32
-# Channels of the stand-in's layers.
+# Channels of the random network's layers.
 _CHANNELS = (3, 32, 64, 128)
 
 
 class FeatureNetwork:
-    """A network that turns pictures into vectors, from a file, or the stand-in with fixed random weights.
+    """A network that turns pictures into vectors: from a file, or a small one with fixed random weights.
 
     Args:
-        file: TorchScript (.pt, .pth, .ts) or ONNX (.onnx, read by onnxruntime). It takes float32 [N, 3, H, W] from 0
-            to 1 and gives [N, D], or [N, D, h, w], which is averaged; its own scaling is its own matter. None: the
-            stand-in.
-        size: Height and width that pictures are brought to. An ONNX file of fixed size has the say.
+        file: TorchScript (.pt, .pth, .ts) or ONNX (.onnx, read by onnxruntime). It takes float32 [N, 3, H, W] of 0 to 1
+            and returns [N, D], or [N, D, h, w], which is averaged over h and w. None takes the random network.
+        size: Height and width that pictures are resized to. The fixed size of an ONNX file comes before it.
 
     Raises:
-        FileNotFoundError: For a file that is not there.
-        ImportError: For an ONNX file without onnxruntime.
-        ValueError: For a file that is neither.
+        FileNotFoundError: The file is missing.
+        ImportError: The file is ONNX and onnxruntime is missing.
+        ValueError: The file has another ending or cannot be loaded.
     """
 
     def __init__(self, file: str | os.PathLike[str] | None, size: tuple[int, int]) -> None:  # noqa: D107
@@ -57,15 +56,15 @@ class FeatureNetwork:
 
     @property
     def names(self) -> tuple[str, str]:
-        """What the two distances are called: FID and KID with the file's name, for the stand-in neither."""
+        """The names of the two distances: fid and kid for a file, frechet and kernel for the random network."""
         kinds = ("frechet", "kernel") if self.name == "random_features" else ("fid", "kid")
         return (f"{self.name}/{kinds[0]}", f"{self.name}/{kinds[1]}")
 
     def __call__(self, pictures: list[_Array]) -> _Array:
-        """The features of uint8 pictures [H, W, 3] of any sizes: float64 [N, D].
+        """Returns the features, float64 [N, D], of uint8 pictures [H, W, 3] of any sizes.
 
         Raises:
-            ValueError: Where the network refuses the pictures, or gives something else than vectors.
+            ValueError: The network fails on the pictures, or does not return finite vectors.
         """
         rows = []
         for start in range(0, len(pictures), _PART):
@@ -86,13 +85,14 @@ class FeatureNetwork:
     def _prepared(self, picture: _Array) -> _Array:
         from PIL import Image
 
-        # Pillow's bilinear averages where it shrinks, as clean FID asks (Parmar et al. 2022, arXiv 2104.11222).
+        # Pillow's bilinear filter averages when it shrinks, as clean FID requires (Parmar et al. 2022, arXiv
+        # 2104.11222).
         fitted = Image.fromarray(picture).resize(self.size[::-1], Image.Resampling.BILINEAR)
         return np.asarray(np.asarray(fitted, dtype=np.float32).transpose(2, 0, 1) / 255)
 
 
 def _random_network() -> Callable[[_Array], _Array]:
-    """Three strided convolutions, weights from numpy's generator of seed 0; the means of all layers, side by side."""
+    """Three strided convolutions with weights of numpy's seed 0; returns the means of all layers, concatenated."""
     import torch
     from torch.nn import functional as F
 
@@ -118,7 +118,7 @@ def _torchscript(path: Path) -> Callable[[_Array], _Array]:
 
     try:
         with warnings.catch_warnings():
-            # torch asks authors of such files to write another format, which is not for their readers to heed.
+            # torch warns that TorchScript is deprecated, which concerns the file's author.
             warnings.simplefilter("ignore")
             load: Any = torch.jit.load
             network = load(str(path), map_location="cpu").eval()
@@ -142,7 +142,7 @@ def _onnx(path: Path) -> tuple[Callable[[_Array], _Array], tuple[int, int] | Non
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:
-        # onnxruntime has an exception of its own for each reason, all of them plain ones.
+        # onnxruntime raises a class of its own for each reason, without a common base.
         line = str(error).strip().splitlines()[0]
         raise ValueError(f"{path}: expected an ONNX network, got a file that onnxruntime cannot load: {line}") from None
     given = session.get_inputs()[0]
@@ -156,16 +156,16 @@ def _onnx(path: Path) -> tuple[Callable[[_Array], _Array], tuple[int, int] | Non
 
 
 def frechet(a: _Array, b: _Array) -> float:
-    """Fréchet distance of the gaussians fitted to two sets of features [N, D] (Heusel et al. 2017, arXiv 1706.08500).
+    """Fréchet distance of gaussians fitted to two sets of features [N, D] (Heusel et al. 2017, arXiv 1706.08500).
 
     |mean_a - mean_b|^2 + tr(A + B - 2 (A B)^(1/2)), with unbiased covariances A and B.
     """
     apart = a.mean(0) - b.mean(0)
     scaled = [(x - x.mean(0)) / np.sqrt(len(x) - 1) for x in (a, b)]
-    # numpy's stub knows no modes.
+    # numpy's stub lacks the modes.
     roots: list[Any] = [np.linalg.qr(x, mode="r") for x in scaled]
-    # With A = R_a^T R_a and B = R_b^T R_b, (A B)^(1/2) has the trace of R_a R_b^T's singular values: no square root of
-    # a matrix that rounding has made indefinite.
+    # With A = R_a^T R_a and B = R_b^T R_b, the trace of (A B)^(1/2) is the sum of R_a R_b^T's singular values. This
+    # avoids the square root of a matrix that rounding has made indefinite.
     shared = np.linalg.svd(roots[0] @ roots[1].T, compute_uv=False).sum()
     return float(apart @ apart + sum((root**2).sum() for root in roots) - 2 * shared)
 
@@ -184,21 +184,21 @@ def _cubic(a: _Array, b: _Array) -> _Array:
 
 
 def lpips_metric() -> Callable[[_Array, _Array], float] | None:
-    """LPIPS (AlexNet) of two uint8 pictures by the package `lpips`; None where it or AlexNet's weights are not at hand.
+    """Returns LPIPS (AlexNet) of two uint8 pictures, or None if `lpips`, torchvision or AlexNet's weights are missing.
 
-    Nothing is downloaded: the weights count as at hand where torch's hub has them in its folder.
+    Downloads nothing: the weights must lie in the folder of torch's hub.
     """
     if importlib.util.find_spec("lpips") is None or importlib.util.find_spec("torchvision") is None:
         return None
     import torch
 
-    # Both untyped.
+    # Both are untyped.
     torchvision, lpips = (importlib.import_module(name) for name in ("torchvision", "lpips"))
     url: str = torchvision.models.AlexNet_Weights.IMAGENET1K_V1.url
     if not (Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]).is_file():
         return None
     with warnings.catch_warnings():
-        # It speaks torchvision's former dialect.
+        # lpips uses a deprecated argument of torchvision.
         warnings.simplefilter("ignore")
         network = lpips.LPIPS(net="alex", verbose=False).eval()
 

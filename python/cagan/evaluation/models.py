@@ -1,4 +1,4 @@
-"""What can be scored: a trained generator, or any function that swaps; and three baselines that need no training."""
+"""Models to score: a trained generator or any function that swaps, and three baselines without training."""
 
 import hashlib
 import os
@@ -17,11 +17,11 @@ __all__ = ["Model", "Swapped", "baselines", "opened", "swapped"]
 
 _Array = NDArray[Any]
 
-# A swapper, what one is loaded from, or a function of human, worn and target as uint8 [H, W, 3]. It gives something
-# with `image`, `mask` and `located` as a Swap has them (the last two may be None or missing), or the picture alone.
+# A swapper, a path that one is loaded from, or a function of human, worn and target as uint8 [H, W, 3]. The function
+# returns the picture, or an object with `image` and optionally `mask` and `located`, as a Swap has them.
 Model: TypeAlias = "_cagan.Swapper | str | os.PathLike[str] | Callable[[_Array, _Array, _Array], Any]"
 
-# Swaps at once: bounds what is in memory.
+# Swaps at once: bounds the memory.
 _PART = 64
 
 
@@ -31,8 +31,9 @@ class Swapped:
 
     Attributes:
         image: The picture, uint8 [H, W, 3].
-        mask: What was repainted, uint8 [H, W]; None for a function without masks.
-        located: Where the worn garment was found, uint8 [H, W], for models that tell it apart from the mask.
+        mask: The repainted region, uint8 [H, W]; None for a function without masks.
+        located: The region where the worn garment was found, uint8 [H, W]; None if the model has no such region apart
+            from the mask.
     """
 
     image: _Array
@@ -41,15 +42,15 @@ class Swapped:
 
     @property
     def found(self) -> _Array | None:
-        """Where the model says that the garment is."""
+        """The region where the model finds the garment: `located`, else `mask`."""
         return self.mask if self.located is None else self.located
 
 
 def opened(model: Model, device: str | None) -> "_cagan.Swapper | Callable[[_Array, _Array, _Array], Any]":
-    """The model, loaded where it is a path.
+    """Returns the model, loaded if it is a path or a run.
 
     Raises:
-        TypeError: For what is none of these.
+        TypeError: The model is of another type.
     """
     if isinstance(model, _cagan.Swapper) or callable(model):
         return model
@@ -61,10 +62,10 @@ def opened(model: Model, device: str | None) -> "_cagan.Swapper | Callable[[_Arr
 
 
 def swapped(model: Any, humans: "list[Path | _Array]", worn: list[Path], targets: list[Path]) -> Iterator[Swapped]:
-    """Each human in the target of the same place, a part at a time.
+    """Swaps each human into the target at the same index, a part at a time.
 
     Raises:
-        ValueError: A function gave pictures of another shape or type.
+        ValueError: A function returned pictures of another shape or type.
     """
     for start in range(0, len(humans), _PART):
         part = [side[start : start + _PART] for side in (humans, worn, targets)]
@@ -95,7 +96,7 @@ def _checked(swap: Any, shape: tuple[int, ...]) -> Swapped:
 
 
 class _Painter:
-    """Paints the true region, which it knows, in some way. A model cannot do this; it gives the scale's ends."""
+    """Repaints the true region, which no model knows: it marks the ends of the scales."""
 
     def __init__(self, truth: Truth, pairs: _cagan.Pairs, paint: Callable[[_Array, _Array], _Array]) -> None:
         self._paint = paint
@@ -108,26 +109,26 @@ class _Painter:
                 )
             self._regions[_key(pair.human)] = region
 
-    def __call__(self, human: _Array, worn: _Array, target: _Array) -> Swapped:  # noqa: ARG002  # the face asks for worn
+    def __call__(self, human: _Array, worn: _Array, target: _Array) -> Swapped:  # noqa: ARG002  # `evaluate` passes it
         region = self._regions[_key(human)]
         image = np.where(region[..., None] > 127, self._paint(region, target), human).astype(np.uint8)
-        # The way back starts from this picture.
+        # The swap back takes this picture as its human.
         self._regions[_key(image)] = region
         return Swapped(image, region)
 
 
 def baselines(pairs: "_cagan.Pairs | str | os.PathLike[str]") -> dict[str, Callable[[_Array, _Array, _Array], Swapped]]:
-    """Functions for `cagan.evaluate` that need no training: the ends of its scales.
+    """Returns functions for `cagan.evaluate` that need no training and mark the ends of its scales.
 
     Args:
         pairs: Pairs with a folder mask/ of the worn garments' true regions.
 
     Returns:
-        `untouched`: the photo left alone; `mean_colour`: the true region in the target's mean colour; `pasted`: the
-        target, cut to its bounds and stretched over the true region's.
+        `untouched` returns the photo. `mean_colour` fills the true region with the target's mean colour. `pasted` cuts
+        the target to its bounds and stretches it over the true region's bounds.
 
     Raises:
-        FileNotFoundError: For pairs without a region.
+        FileNotFoundError: A pair has no region.
 
     Example:
         >>> import cagan
@@ -155,7 +156,7 @@ def _key(picture: _Array) -> bytes:
 
 
 def _ground(article: _Array) -> _Array:
-    """Where the article is: darker than its white ground; everywhere for one that nowhere is."""
+    """Returns the article's pixels, darker than its white ground; all pixels if none is darker."""
     where = np.asarray(article.min(-1) < 235)
     return where if where.any() else np.ones_like(where)
 

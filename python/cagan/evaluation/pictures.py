@@ -1,4 +1,4 @@
-"""Numbers about two pictures, or a picture and its mask, without a model."""
+"""Measures of two pictures, or of a picture and a mask."""
 
 from typing import Any
 
@@ -20,23 +20,23 @@ __all__ = [
 
 _Array = NDArray[Any]
 
-# Wang et al. 2004, section III.B: the constants, a gaussian of 1.5 pixels cut off at 5.
+# Wang et al. 2004, section III.B: the constants, and a gaussian of sigma 1.5 pixels cut off at 5.
 _K1, _K2, _SIGMA, _REACH = 0.01, 0.03, 1.5, 5
 # Wang et al. 2003, "Multi-scale structural similarity", section 3.2.
 _SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-# Two colours nearer than this in Lab hardly differ to the eye beside each other.
+# The eye hardly tells two colours apart that are nearer than this in Lab.
 VISIBLE = 6.0
 
 
 def difference(a: _Array, b: _Array, where: _Array) -> float:
-    """Mean absolute difference of two pictures [H, W, 3] where the mask [H, W] is true; 0 where it nowhere is."""
+    """Mean absolute difference of two pictures [H, W, 3] where the mask [H, W] is true; 0 if it is true nowhere."""
     return float(np.abs(a.astype(np.float64) - b)[where].mean()) if where.any() else 0.0
 
 
 def psnr(a: _Array, b: _Array) -> float:
     """Peak signal-to-noise ratio in dB of two uint8 pictures.
 
-    Equal pictures get what a single byte's rounding would leave, not infinity, which no mean survives.
+    Equal pictures get the value of one byte that differs by 1, because infinity would spoil any mean.
     """
     error = float(np.mean((a.astype(np.float64) - b) ** 2))
     return float(10 * np.log10(255**2 / max(error, 1 / a.size)))
@@ -48,15 +48,15 @@ def ssim_map(a: _Array, b: _Array) -> _Array:
 
 
 def inside(similarity: _Array) -> _Array:
-    """The part of a similarity map whose windows don't cross an edge; all of it for a side under 11 pixels."""
+    """Cuts a similarity map to the windows that do not cross an edge; sides under 11 pixels keep the whole map."""
     return similarity[_REACH:-_REACH, _REACH:-_REACH] if min(similarity.shape[:2]) > 2 * _REACH else similarity
 
 
 def ms_ssim(a: _Array, b: _Array) -> float:
     """Multi-scale structural similarity of two uint8 pictures (Wang et al. 2003, equation 7), negative factors as 0.
 
-    Pictures too small for five scales (under 176 pixels) get as many as there are with a whole window, whose weights
-    are scaled to the same sum.
+    Pictures under 176 pixels get fewer than five scales: those that hold a whole window, with weights scaled to the
+    same sum.
     """
     side = min(a.shape[:2])
     count = sum(1 for k in range(len(_SCALES)) if k == 0 or side >> k >= 2 * _REACH + 1)
@@ -99,18 +99,18 @@ def _halved(x: _Array) -> _Array:
 
 
 def iou(a: _Array, b: _Array) -> float:
-    """Intersection over union of two boolean masks; 0 where both are empty."""
+    """Intersection over union of two boolean masks; 0 if both are empty."""
     return float((a & b).sum() / max(1, (a | b).sum()))
 
 
 def roc_area(score: _Array, truth: _Array) -> float:
-    """Area under the ROC curve of a score for a boolean truth: 0.5 is blind; NaN for a truth of one kind.
+    """Area under the ROC curve of a score for a boolean truth: 0.5 is chance; NaN if the truth is constant.
 
-    As the Mann-Whitney statistic: the share of (true, false) pairs of pixels that the score has in the right order,
-    ties counted half.
+    Computed as the Mann-Whitney statistic: the share of (true, false) pairs of pixels that the score orders correctly,
+    where ties count half.
     """
     _, inverse, counts = np.unique(score.ravel(), return_inverse=True, return_counts=True)
-    # A pixel's mean rank among all: those below, half of its equals, and half for itself.
+    # A pixel's mean rank: the number of lower pixels, half of the equal ones, and half for itself.
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse.ravel()]
     chosen = truth.ravel()
     positive = int(chosen.sum())
@@ -130,8 +130,7 @@ def entropy(mask: _Array) -> float:
 def residual(image: _Array, human: _Array, true: _Array, where: _Array) -> float:
     """Share of the pixels whose colour is nearer to the photo's than to the true swap's, in Lab.
 
-    Counted are the pixels in the mask where photo and true swap visibly differ; NaN where there are none. Half-way is
-    counted half.
+    Counts pixels inside the mask where photo and true swap visibly differ; NaN if there are none. Ties count half.
     """
     swap, old, new = (lab(x.astype(np.float64)) for x in (image, human, true))
     seen = where & (np.linalg.norm(old - new, axis=-1) > VISIBLE)

@@ -1,4 +1,4 @@
-"""Swaps of real people judged without a true swap, by the true region of the garment that they wear."""
+"""Figures of swaps without a true swap, from the true region of the worn garment."""
 
 from typing import Any
 
@@ -11,25 +11,25 @@ __all__ = ["RegionScorer"]
 
 _Array = NDArray[Any]
 
-# A patch reaches so many pixels to each side.
+# Pixels that a patch reaches to each side.
 _REACH = 3
 _SIDE = 2 * _REACH + 1
 # Quantiles at which two distributions are compared.
 _QUANTILES = np.linspace(0.02, 0.98, 49)
 # Patches of a region, and patches of one picture at one of the scales of `realism`.
 _REGION_PATCHES, _SCENE_PATCHES, _SCALES = 1500, 128, 3
-# Palettes and textures nearer to each other than this say nothing about a transfer.
+# Below these distances between worn and target, colour and texture do not measure a transfer.
 _LEAST_COLOUR, _LEAST_TEXTURE = 6.0, 1.0
 
 
 class RegionScorer:
-    """Scores swaps one after the other, in the order of their names; `realism` comes last.
+    """Scores swaps in the order of their names, then `realism` of all of them.
 
-    Every picture is squeezed to `height` x 3/4 `height`. All draws come from one stream, so that the figures depend on
-    the order.
+    Resizes every picture to `height` x 3/4 `height`. All draws come from one stream, so the figures depend on the
+    order.
 
     Args:
-        height: What pictures are judged at. Figures at different heights don't compare.
+        height: The height of the comparison. Figures at different heights do not compare.
     """
 
     def __init__(self, height: int) -> None:  # noqa: D107  # the class says it
@@ -49,18 +49,18 @@ class RegionScorer:
         mask: _Array | None,
         region: _Array,
     ) -> dict[str, tuple[float, float]]:
-        """Figures of one swap, each as a share (above, below): means are sums of both over all swaps, divided.
+        """Returns a swap's figures as (numerator, denominator). A mean over swaps divides the sums of both.
 
         Args:
             human: The photo, uint8 [H, W, 3].
-            worn: Id and picture of the article that the person wears.
-            target: Id and picture of the article put on.
+            worn: Id and picture of the worn article.
+            target: Id and picture of the target article.
             image: The swap, uint8 [H, W, 3].
-            mask: Where the garment was found, uint8 [H, W]; without one the change counts as such.
+            mask: The region where the garment was found, uint8 [H, W]; None takes the change of the picture instead.
             region: The worn garment's true region, uint8 [H, W], 255 = garment.
 
         Raises:
-            ValueError: For a region with nothing in it.
+            ValueError: The region is empty.
         """
         out, photo = self._fitted(image), self._fitted(human)
         self._seen.append(self._scene(out, len(self._seen)))
@@ -97,14 +97,14 @@ class RegionScorer:
         return figures
 
     def realism(self, photos: "list[_Array]", leave_out: "list[_Array]") -> tuple[float, list[float]]:
-        """How unlike the photos the swaps scored so far are, over how unlike half of the photos is to the other half.
+        """Distance between the scored swaps and the photos, divided by the distance between two halves of the photos.
 
         Args:
             photos: uint8 [H, W, 3] each, in the order of their names.
-            leave_out: Boolean arrays over the swaps: which of them to leave out in turn.
+            leave_out: Boolean arrays over the swaps. Each gives a figure without the swaps that it marks.
 
         Returns:
-            The figure, and the figure for each of `leave_out`.
+            The figure of all swaps, and the figure for each of `leave_out`.
         """
         scenes = [self._scene(self._fitted(photo), 100_000 + k) for k, photo in enumerate(photos)]
         directions = _directions(self._draw, 64, 3 * _SIDE**2)
@@ -115,7 +115,7 @@ class RegionScorer:
         return found[0], found[1:]
 
     def _fitted(self, picture: _Array) -> _Array:
-        """The picture in the common size: averaged where that is smaller, bilinear where it is not."""
+        """Resizes the picture to the common size: averaged if it shrinks, bilinear if it grows."""
         from PIL import Image
 
         shrinks = picture.shape[0] > self.size[1]
@@ -123,7 +123,7 @@ class RegionScorer:
         return np.asarray(Image.fromarray(picture).resize(self.size, filtering), dtype=np.float32)
 
     def _region(self, region: _Array) -> tuple[_Array, _Array]:
-        """The region in the common size, and widened by 8 pixels of 256."""
+        """Returns the region in the common size, and the same widened by 8 pixels of 256."""
         from PIL import Image, ImageFilter
 
         small = Image.fromarray(region).resize(self.size, Image.Resampling.NEAREST)
@@ -131,11 +131,11 @@ class RegionScorer:
         return np.asarray(small) > 127, np.asarray(wide) > 127
 
     def _odd(self, pixels: int) -> int:
-        """An odd size that is `pixels` at a height of 256 and shrinks with it, to 3 at least."""
+        """Scales a size from a height of 256 to this height, to an odd number of at least 3."""
         return max(3, round(pixels * self.size[1] / 256) // 2 * 2 + 1)
 
     def _shrunk(self, region: _Array, pixels: int) -> _Array:
-        """The region less its rim; the region itself where too little would be left."""
+        """Returns the region without its rim, or the whole region if too little would be left."""
         from PIL import Image, ImageFilter
 
         small = Image.fromarray((region * 255).astype(np.uint8)).filter(ImageFilter.MinFilter(self._odd(pixels)))
@@ -143,14 +143,14 @@ class RegionScorer:
         return inner if inner.sum() > 200 * (self.size[1] / 256) ** 2 else region
 
     def _article(self, name: str, picture: _Array) -> tuple[_Array, _Array]:
-        """The article in the common size, and where it is: darker than its white ground."""
+        """Returns the article in the common size, and its pixels, which are darker than its white ground."""
         if name not in self._articles:
             fitted = self._fitted(picture)
             self._articles[name] = fitted, self._shrunk(fitted.min(-1) < 235, 5)
         return self._articles[name]
 
     def _scene(self, picture: _Array, seed: int) -> list[_Array]:
-        """Random 7 x 7 patches of one picture at three scales, as bytes: each [128, 7, 7, 3]."""
+        """Draws 7 x 7 patches of one picture at three scales, as bytes: each [128, 7, 7, 3]."""
         from PIL import Image
 
         draw, levels = np.random.default_rng(seed), []
@@ -185,7 +185,7 @@ def _nearest(points: _Array, palette: _Array) -> _Array:
 
 
 def _patches(grey: _Array, region: _Array) -> Any:
-    """Random 7 x 7 patches, each less its mean, around pixels of the region: [1500, 49]; None for a small region."""
+    """Draws 7 x 7 patches around pixels of the region, without their means: [1500, 49]; None for a small region."""
     ys, xs = np.nonzero(region[_REACH:-_REACH, _REACH:-_REACH])
     if len(ys) < 30:
         return None
@@ -196,7 +196,7 @@ def _patches(grey: _Array, region: _Array) -> Any:
 
 
 def _projected(scenes: list[list[_Array]], directions: _Array) -> list[_Array]:
-    """For each scale the patches of all pictures along the directions: [pictures, patches, directions]."""
+    """Projects the patches of all pictures onto the directions, scale by scale: [pictures, patches, directions]."""
     levels = []
     for k in range(_SCALES):
         rows = []

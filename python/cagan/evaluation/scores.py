@@ -1,24 +1,25 @@
-"""What an evaluation found: figures with intervals, as numbers, as a table, and as a sheet of the worst cases."""
+"""Figures with intervals: as numbers, as a table, as JSON and back, and as a sheet of the worst swaps."""
 
 import html
 import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Figure", "Scores", "mean_figure", "set_figure"]
+__all__ = ["Figure", "Scores", "mean_figure", "read_figures", "set_figure", "table"]
 
 _Array = NDArray[Any]
 
 _RESAMPLES = 1000
-# Ids by "human" and "target", figures by their names.
-Row = dict[str, Any]
+# Figures of which higher is better; of all others lower is.
+_HIGHER = ("ssim", "ms_ssim", "ssim_inside", "psnr", "mask_iou", "mask_auc")
+_HEAD = ("figure", "value", "95 %", "n")
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,9 @@ class Figure:
 
     Attributes:
         value: The figure.
-        low: The interval's lower end; None where there are too few people for one.
-        high: Its upper end.
-        count: Swaps (or people) that it is of.
+        low: The interval's lower end, or None if the people are too few for an interval.
+        high: Its upper end, or None.
+        count: The number of swaps (or people) behind it.
     """
 
     value: float
@@ -39,28 +40,38 @@ class Figure:
 
 
 def mean_figure(values: list[tuple[str, float, float]], seed: int) -> Figure:
-    """The sum of the second entries over that of the third, with a bootstrap interval over the first, the people.
+    """Divides the sum of numerators by that of denominators, with a bootstrap interval over the people.
 
-    One person's swaps are drawn together: they resemble each other, and would make the interval too narrow.
+    One person's swaps are drawn together: they resemble each other, and drawn apart they would make the interval too
+    narrow.
+
+    Args:
+        values: (person, numerator, denominator) of each swap.
+        seed: Seed of the bootstrap.
     """
     people = sorted({name for name, *_ in values})
     index = {name: k for k, name in enumerate(people)}
-    above, below = np.zeros(len(people)), np.zeros(len(people))
+    numerators, denominators = np.zeros(len(people)), np.zeros(len(people))
     for name, a, b in values:
-        above[index[name]] += a
-        below[index[name]] += b
-    value = float(above.sum() / below.sum())
+        numerators[index[name]] += a
+        denominators[index[name]] += b
+    value = float(numerators.sum() / denominators.sum())
     if len(people) < 2:
         return Figure(value, None, None, len(values))
     times = np.random.default_rng(seed).multinomial(len(people), np.full(len(people), 1 / len(people)), _RESAMPLES)
-    low, high = np.quantile((times @ above) / (times @ below), [0.025, 0.975])
+    low, high = np.quantile((times @ numerators) / (times @ denominators), [0.025, 0.975])
     return Figure(value, float(low), float(high), len(values))
 
 
 def set_figure(value: float, without: list[float], count: int) -> Figure:
-    """A distance of sets with its interval by the jackknife: 1.96 standard errors from leaving out a part in turn.
+    """Gives a distance of sets its interval by the jackknife: 1.96 standard errors of the distances without a part.
 
-    A bootstrap's doubled pictures would shrink the sets and move the distance itself.
+    A bootstrap repeats pictures, which shrinks the sets and moves the distance itself.
+
+    Args:
+        value: The distance.
+        without: The distances that leave out one part in turn.
+        count: The number of swaps.
     """
     if len(without) < 2:
         return Figure(value, None, None, count)
@@ -74,69 +85,57 @@ class Scores(Mapping[str, float]):
 
     Attributes:
         figures: Name -> `Figure`, with interval and count.
-        rows: A dict for each swap: `human`, `target`, and its own figures.
-        settings: What the figures depend on: the model, the pairs, heights, the feature network, versions.
+        rows: A dict for each swap: the ids `human` and `target`, and the swap's figures by name.
+        settings: The settings of the evaluation: the model, the pairs, heights, the feature network, versions.
     """
 
     def __init__(  # noqa: D107  # the class says it
         self,
         figures: dict[str, Figure],
-        rows: list[Row],
+        rows: list[dict[str, Any]],
         settings: dict[str, Any],
-        show: Callable[[Row], list[_Array]],
+        show: Callable[[dict[str, Any]], list[_Array]],
     ) -> None:
         self.figures, self.rows, self.settings = figures, rows, settings
         self._show = show
 
     def __getitem__(self, name: str) -> float:
-        """The figure's value."""
+        """Returns the figure's value."""
         return self.figures[name].value
 
     def __iter__(self) -> Iterator[str]:
-        """The figures' names."""
+        """Iterates over the figures' names."""
         return iter(self.figures)
 
     def __len__(self) -> int:
-        """How many figures there are."""
+        """Counts the figures."""
         return len(self.figures)
 
     def to_json(self) -> str:
-        """Settings, figures and rows as JSON; what is no number stands as null."""
+        """Returns settings, figures and rows as JSON; a number that is not finite becomes null."""
         figures = {name: asdict(figure) for name, figure in self.figures.items()}
         content = {"settings": self.settings, "figures": figures, "rows": self.rows}
         return json.dumps(_finite(content), indent=2, allow_nan=False)
 
     def table(self, markdown: bool = False) -> str:
-        """The figures as text, or as a markdown table."""
-        lines = [["figure", "value", "95 %", "n"], *self._lines()]
-        if markdown:
-            lines.insert(1, ["---"] * 4)
-            return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        widths = [max(len(line[k]) for line in lines) for k in range(4)]
-        return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
-
-    def _lines(self) -> list[list[str]]:
-        lines = []
-        for name, figure in self.figures.items():
-            span = "-" if figure.low is None else f"{figure.low:.4g} .. {figure.high:.4g}"
-            lines.append([name, f"{figure.value:.4g}", span, str(figure.count)])
-        return lines
+        """Returns the figures as text, or as a markdown table."""
+        return table(self.figures, markdown)
 
     def sheet(self, path: str | os.PathLike[str], by: str | None = None, count: int = 8) -> Path:
-        """Writes the worst swaps as a PNG: human, worn, target, swap, mask, and the truth where it is known.
+        """Writes the worst swaps as a PNG: human, worn, target, swap, mask, and the truth if it is known.
 
         Args:
             path: The PNG.
-            by: The figure that says which are the worst; where none is given, `true/error` for dolls, `region/colour`
-                where there are masks, else `restored/error`.
-            count: Rows, at most.
+            by: The figure that orders the swaps. Defaults to `true/error` for dolls, else to `region/colour` for pairs
+                with regions, else to `restored/error`.
+            count: The largest number of rows.
 
         Returns:
             The path.
 
         Raises:
-            ValueError: For a figure that single swaps don't have, and a count below 1.
-            OSError: Where the path cannot be written.
+            ValueError: Single swaps do not have the figure, or the count is below 1.
+            OSError: The path cannot be written.
         """
         from PIL import Image, ImageDraw, ImageOps
 
@@ -168,19 +167,49 @@ class Scores(Mapping[str, float]):
         return Path(path)
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{cell}</th>" for cell in ("figure", "value", "95 %", "n"))
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>" for line in self._lines()
-        )
+        head = "".join(f"<th>{cell}</th>" for cell in _HEAD)
+        rows = ("".join(f"<td>{html.escape(cell)}</td>" for cell in line) for line in _cells(self.figures))
+        body = "".join(f"<tr>{row}</tr>" for row in rows)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
     def __repr__(self) -> str:
-        """The table."""
+        """Returns the table."""
         return self.table()
 
 
-# Figures of which more is better; of all others less is.
-_HIGHER = ("ssim", "ms_ssim", "ssim_inside", "psnr", "mask_iou", "mask_auc")
+def table(figures: Mapping[str, Figure], markdown: bool = False) -> str:
+    """Returns figures as text, or as a markdown table."""
+    lines = [list(_HEAD), *_cells(figures)]
+    if markdown:
+        lines.insert(1, ["---"] * 4)
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    widths = [max(len(line[k]) for line in lines) for k in range(4)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
+
+
+def _cells(figures: Mapping[str, Figure]) -> list[list[str]]:
+    lines = []
+    for name, figure in figures.items():
+        span = "-" if figure.low is None else f"{figure.low:.4g} .. {figure.high:.4g}"
+        lines.append([name, f"{figure.value:.4g}", span, str(figure.count)])
+    return lines
+
+
+def read_figures(path: Path) -> dict[str, Figure]:
+    """Reads the figures back from a file with the JSON of `Scores.to_json`.
+
+    Raises:
+        ValueError: The file holds something else.
+    """
+    try:
+        figures = {name: Figure(**figure) for name, figure in json.loads(path.read_text("utf-8"))["figures"].items()}
+        # `to_json` wrote NaN as null.
+        figures = {name: replace(f, value=math.nan) if f.value is None else f for name, f in figures.items()}
+        # Fails for a value that is not a number.
+        _cells(figures)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path}: expected the JSON of `cagan evaluate --json PATH`, got something else") from error
+    return figures
 
 
 def _is_number(value: Any) -> bool:

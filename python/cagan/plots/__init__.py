@@ -1,12 +1,11 @@
 """Pictures of swaps and curves of runs, as matplotlib figures; needs `pip install 'cagan[plots]'`.
 
-Wherever a picture is asked for, a path, a PIL picture, an array (uint8, [H, W, 3], or [H, W] for a mask) or a `Swap`
-will do, and wherever a run is, its folder. No function touches pyplot's state: a figure is shown where a cell returns
-it, and saved by its `savefig`.
+A picture is a path, a PIL picture, an array (uint8, [H, W, 3], or [H, W] for a mask) or a `Swap`. A run is a `Run` or
+its folder. No function touches pyplot's state: a notebook shows the figure that a cell returns, and `savefig` saves it.
 """
 
 try:
-    import matplotlib  # noqa: F401  # its absence is told here
+    import matplotlib  # noqa: F401  # fails here if it is missing
 except ImportError as error:
     raise ImportError("matplotlib: expected for cagan.plots, found none; pip install 'cagan[plots]'") from error
 

@@ -1,4 +1,4 @@
-"""Curves of runs: losses, what the monitor saw, several runs in one plot, and a plot that grows while a run trains."""
+"""Curves of runs: losses, the monitor, several runs in one plot, and a plot that grows while a run trains."""
 
 import math
 import os
@@ -19,7 +19,7 @@ __all__ = ["Live", "compare", "losses", "monitor", "overview"]
 
 Line = dict[str, float]
 
-# Keys of one axes share its scale. Of these a plot shows what the log has: its terms depend on the networks.
+# Keys of one axes share its scale. A plot shows the axes whose keys the log has: the terms depend on the networks.
 _LOSSES = (
     ("losses", ("loss/discriminator", "loss/generator")),
     ("cycle", ("loss/generator/cycle",)),
@@ -38,20 +38,20 @@ _MONITOR = (
 
 
 def losses(run: str | os.PathLike[str], keys: Sequence[str] | None = None, *, smoothing: float = 0.6) -> Figure:
-    """The curves of `stats.jsonl` over the steps.
+    """Plot `stats.jsonl` over the steps.
 
-    What was logged is pale, its smoothed course is strong; a dotted line marks where a run was taken up again.
+    Logged values are pale, smoothed ones strong. A dotted line marks a step at which the run was resumed.
 
     Args:
         run: A run.
-        keys: Log keys, each in axes of its own; where none are given the losses, what the networks are
-            trained by (the cycle; with kisekae what is restored and located), the mask and the logits.
-        smoothing: The weight of what came before in the moving average, 0 (none) to below 1.
+        keys: Log keys, each in axes of its own. Defaults to the losses, the terms that the networks are trained by (the
+            cycle; for kisekae the restored and the located region), the mask and the logits.
+        smoothing: The weight of past values in the moving average, 0 (none) to below 1.
 
     Raises:
-        KeyError: For a key that the log does not have.
-        ValueError: For a smoothing outside its range, and a run that logged nothing yet.
-        FileNotFoundError: For a folder without a run.
+        KeyError: The log does not have a key.
+        ValueError: The smoothing is out of its range, or the log is empty.
+        FileNotFoundError: The folder holds no run.
 
     Example:
         >>> import cagan
@@ -65,19 +65,19 @@ def losses(run: str | os.PathLike[str], keys: Sequence[str] | None = None, *, sm
 
 
 def monitor(run: str | os.PathLike[str], keys: Sequence[str] | None = None, *, smoothing: float = 0.0) -> Figure:
-    """The curves of `monitor.jsonl` over the steps: whether the run collapses; lower scores are better.
+    """Plot `monitor.jsonl` over the steps, which shows whether the run collapses. Lower scores are better.
 
     A ring marks the lowest score, whose generator is `snapshots/best.safetensors`.
 
     Args:
         run: A run.
-        keys: Log keys, each in axes of its own; where none are given all, in four axes.
+        keys: Log keys, each in axes of its own. Defaults to all, in four axes.
         smoothing: As for `losses`.
 
     Raises:
-        KeyError: For a key that the monitor does not have.
-        ValueError: For a smoothing outside its range, and a run that the monitor did not look at yet.
-        FileNotFoundError: For a folder without a run.
+        KeyError: The monitor does not have a key.
+        ValueError: The smoothing is out of its range, or the monitor has not looked at the run yet.
+        FileNotFoundError: The folder holds no run.
 
     Example:
         >>> import cagan
@@ -105,19 +105,19 @@ def compare(
     smoothing: float = 0.6,
     names: Sequence[str] | None = None,
 ) -> Figure:
-    """Several runs in one plot, a colour for each, axes for each key that one of them has.
+    """Plot several runs together: a colour for each run, axes for each key.
 
     Args:
-        runs: Runs, one at least.
-        keys: Keys of their logs or their monitors; where none are given the cycle, what is restored, the mask and the
-            score, as far as a run has them.
+        runs: At least one run.
+        keys: Keys of the logs or the monitors. Defaults to the cycle, the restored term, the mask and the score, those
+            of them that a run has.
         smoothing: As for `losses`.
-        names: What the runs are called in the legend; where none are given by their folders' names.
+        names: The runs' names in the legend. Defaults to their folders' names.
 
     Raises:
-        KeyError: For a key that no run has.
-        ValueError: For no runs, or names that are not as many.
-        FileNotFoundError: For a folder without a run.
+        KeyError: No run has a key.
+        ValueError: There are no runs, or the number of names differs from theirs.
+        FileNotFoundError: A folder holds no run.
 
     Example:
         >>> import cagan
@@ -151,10 +151,10 @@ def compare(
 
 
 def overview(run: str | os.PathLike[str]) -> ShownFigure:
-    """A run at a glance, as a notebook shows it: losses, cycle and mask, and the newest sample grid.
+    """Plot a run as a notebook shows it: losses, cycle and mask, and the newest sample grid.
 
     Raises:
-        FileNotFoundError: For a folder without a run.
+        FileNotFoundError: The folder holds no run.
 
     Example:
         >>> import cagan
@@ -171,14 +171,14 @@ def overview(run: str | os.PathLike[str]) -> ShownFigure:
 class Live:
     """A plot that grows while a run trains, in a notebook: `cagan.train(..., on_event=cagan.plots.Live())`.
 
-    It shows what `overview` shows of a run, at its first report and then as often as `every_s` allows.
+    It draws the figure of `overview` at the first report, and then at most every `every_s` seconds.
 
     Args:
-        every_s: The least time between two drawings, in seconds: each takes a third of one.
+        every_s: The least time between two drawings in seconds. A drawing takes a third of a second.
 
     Raises:
-        ImportError: IPython is missing: this is for notebooks.
-        ValueError: For a time below 0.
+        ImportError: IPython is missing, which notebooks have.
+        ValueError: The time is below 0.
 
     Example:
         >>> import cagan
@@ -192,7 +192,7 @@ class Live:
 
     def __init__(self, every_s: float = 5.0) -> None:  # noqa: D107  # the class says it
         try:
-            import IPython  # noqa: F401  # its absence is told here
+            import IPython  # noqa: F401  # fails here if it is missing
         except ImportError as error:
             raise ImportError("ipython: expected for cagan.plots.Live, found none; pip install ipykernel") from error
         if not every_s >= 0:
@@ -234,7 +234,7 @@ class Live:
 
 
 def smoothed(values: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
-    """The exponential moving average, its start not drawn to zero; what is no number is passed over."""
+    """Exponential moving average, corrected for its start from zero. Skips values that are not finite."""
     if not 0 <= weight < 1:
         raise ValueError(f"smoothing: expected 0 to below 1, got {weight}")
     out, mean, share = np.full(len(values), np.nan), 0.0, 0.0
@@ -288,7 +288,7 @@ def _group(
 
 
 def _figure(count: int) -> tuple[Figure, list[Axes]]:
-    """Axes in rows of two, without a place that stays empty."""
+    """Returns a figure with `count` axes in rows of two."""
     if count == 0:
         raise ValueError("keys: expected one key at least, got none")
     columns = min(2, count)
@@ -298,7 +298,7 @@ def _figure(count: int) -> tuple[Figure, list[Axes]]:
 
 
 def _series(lines: list[Line], key: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Steps and values; None, as the score of a collapsed mask, is no number."""
+    """Returns steps and values. None, as in the score of a collapsed mask, becomes NaN."""
     points = [(line["step"], line[key]) for line in lines if key in line]
     steps = np.array([step for step, _ in points], float)
     return steps, np.array([np.nan if value is None else value for _, value in points], float)
@@ -314,7 +314,7 @@ def _draw(
 ) -> None:
     if smoothing:
         axes.plot(steps, values, color=colour, alpha=0.25, lw=1)
-    # A run of one line has a point.
+    # A single line of the log is a point.
     axes.plot(steps, smoothed(values, smoothing), color=colour, marker="." if len(steps) < 2 else "", label=label)
 
 

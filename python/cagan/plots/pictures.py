@@ -23,13 +23,13 @@ Model: TypeAlias = _cagan.Swapper | str | os.PathLike[str]
 
 
 class ShownFigure(Figure):
-    """A figure that a notebook shows without pyplot, small enough for notebooks that lie on a forge."""
+    """A figure that a notebook shows without pyplot, in few bytes, so that notebooks stay small in a repository."""
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, bytes]:
         file = io.BytesIO()
         self.savefig(file, format="png", bbox_inches="tight", dpi=80)
         picture, out = Image.open(file).convert("RGB"), io.BytesIO()
-        # Lines take few colours, pictures many.
+        # Curves need few colours, pictures many.
         if not any(axes.images for axes in self.axes):
             picture.quantize(64, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
             return {"image/png": out.getvalue()}
@@ -45,12 +45,12 @@ def swap_grid(
     masks: bool = False,
     cell: float = 1.2,
 ) -> Figure:
-    """Each person in each article: people along the top with what they wear, articles down the left.
+    """Plot each person in each article: people along the top with their worn articles, articles down the left.
 
     Args:
         model: A run, a run's folder, a snapshot or a swapper.
-        people: Pairs whose humans are dressed anew, one at least; `cagan.Pairs` is a sequence of them.
-        articles: Pairs whose articles are put on, or product pictures, one at least.
+        people: At least one pair, whose human puts on the articles; `cagan.Pairs` is a sequence of pairs.
+        articles: At least one pair, whose article is put on, or product picture.
         masks: Whether each swap's mask stands beside it.
         cell: A picture's height in inches.
 
@@ -58,8 +58,8 @@ def swap_grid(
         The figure, of 1 + len(articles) rows.
 
     Raises:
-        ValueError: For no people or no articles.
-        FileNotFoundError: For a model or a picture that is not there.
+        ValueError: There are no people or no articles.
+        FileNotFoundError: The model or a picture is missing.
 
     Example:
         >>> import cagan
@@ -96,15 +96,15 @@ def triplet_sheet(
     *,
     cell: float = 1.2,
 ) -> Figure:
-    """Human, worn and target article, a row for each triplet, and beside them what a model made of it.
+    """Plot human, worn and target article, a row for each triplet, and their swaps beside them.
 
     Args:
-        triplets: (human, worn, target), one at least.
-        swaps: As many swaps, whose picture, mask and paint join their rows.
+        triplets: At least one (human, worn, target).
+        swaps: A swap for each triplet, whose picture, mask and paint join the row.
         cell: A picture's height in inches.
 
     Raises:
-        ValueError: For no triplets, and for swaps that are not as many.
+        ValueError: There are no triplets, or the number of swaps differs from theirs.
 
     Example:
         >>> import cagan
@@ -131,17 +131,17 @@ def triplet_sheet(
 def mask_overlay(
     human: Picture, mask: Picture, *, colour: str = "magenta", opacity: float = 0.6, cell: float = 2.5
 ) -> Figure:
-    """A photo with a mask laid over it in a colour.
+    """Plot a photo with a mask over it in a colour.
 
     Args:
         human: The photo.
         mask: A swap, or an array [H, W] of the photo's size, 255 = repainted.
-        colour: Any colour that matplotlib knows.
-        opacity: How much of the photo the colour hides where the mask is whole, 0 to 1.
+        colour: Any colour of matplotlib.
+        opacity: The colour's opacity where the mask is 255, 0 to 1.
         cell: The picture's height in inches.
 
     Raises:
-        ValueError: For a mask of another size than the photo's, and an opacity or a colour that is none.
+        ValueError: The mask has another size than the photo, the opacity is out of its range, or the colour is unknown.
 
     Example:
         >>> import cagan
@@ -165,13 +165,13 @@ def mask_overlay(
 def before_after(
     human: Picture, swap: Picture, worn: Picture | None = None, target: Picture | None = None, *, cell: float = 2.5
 ) -> Figure:
-    """The photo and the swap, side by side, each with its article where that is given.
+    """Plot the photo and the swap side by side, with their articles if given.
 
     Args:
         human: The photo.
-        swap: What became of it.
-        worn: What the person wears in the photo.
-        target: What the person wears in the swap.
+        swap: The swap.
+        worn: The article in the photo.
+        target: The article in the swap.
         cell: A picture's height in inches.
 
     Example:
@@ -196,25 +196,25 @@ def film(
     height: int = 256,
     device: str | None = None,
 ) -> Path:
-    """One swap over the course of a run, a frame for each snapshot: an animated GIF, or a strip of frames as PNG.
+    """Write one swap over the course of a run, a frame for each snapshot: an animated GIF, or a PNG strip of frames.
 
     Args:
         run: A run, or its folder.
         human: The photo.
-        worn: What the person wears.
-        target: What to put on.
-        path: What to write; its ending decides: `.gif`, or `.png` for the strip, first frame at the left.
-        frame_s: How long a frame of the GIF stays, in seconds; the last one stays four times as long.
-        height: Pixels; a taller photo is shrunk.
-        device: Where the snapshots are used, as for `cagan.Swapper`.
+        worn: The worn article.
+        target: The article to put on.
+        path: The file to write: `.gif`, or `.png` for the strip, first frame at the left.
+        frame_s: Seconds that a frame of the GIF stays; the last one stays four times as long.
+        height: The largest height in pixels; a taller photo is shrunk.
+        device: The device of the swaps, as for `cagan.Swapper`.
 
     Returns:
         The path. In a notebook `IPython.display.Image(path)` plays it.
 
     Raises:
-        ValueError: For a run without snapshots, a time or a height that is not above 0, or another ending.
-        FileNotFoundError: For a run or a picture that is not there.
-        OSError: Where the file cannot be written.
+        ValueError: The run has no snapshots, a time or a height is not above 0, or the ending is unknown.
+        FileNotFoundError: The run or a picture is missing.
+        OSError: The file cannot be written.
 
     Example:
         >>> import cagan
@@ -244,7 +244,7 @@ def film(
         return out
     durations = [round(1000 * frame_s)] * len(frames)
     durations[-1] *= 4
-    # The frames' own palettes: one for all of them would be the first frame's, which is mostly grey.
+    # Each frame keeps its own palette: a common one would be the first frame's, which is mostly grey.
     frames[0].save(out, save_all=True, append_images=frames[1:], duration=durations, loop=0)
     return out
 
@@ -252,7 +252,7 @@ def film(
 def table(
     rows: Sequence[Sequence[NDArray[Any] | None]], *, titles: Sequence[str] | None = None, cell: float = 1.2
 ) -> Figure:
-    """Pictures in rows and columns, without ticks; an empty place is None."""
+    """Plots pictures in rows and columns, without ticks; None leaves a place empty."""
     if not cell > 0:
         raise ValueError(f"cell: expected a height in inches above 0, got {cell}")
     columns = max(map(len, rows))
@@ -273,18 +273,18 @@ def table(
 
 
 def show(axes: Axes, picture: NDArray[Any] | None) -> None:
-    """One picture without ticks; masks are grey."""
+    """Draws a picture without ticks; masks are grey."""
     axes.set_axis_off()
     if picture is not None:
         axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
 
 
 def pixels(name: str, picture: Picture) -> NDArray[np.uint8]:
-    """A picture of any kind as uint8, [H, W, 3], or [H, W] where it is a grey one.
+    """Returns a picture as uint8: [H, W, 3], or [H, W] if it is grey.
 
     Raises:
-        TypeError: For what is no picture.
-        ValueError: For an array of another shape or type, and a file that cannot be decoded.
+        TypeError: `picture` is of another type.
+        ValueError: The array has another shape or type, or the file cannot be decoded.
     """
     if isinstance(picture, _cagan.Swap):
         return picture.image
@@ -304,20 +304,20 @@ def pixels(name: str, picture: Picture) -> NDArray[np.uint8]:
 
 
 def _given(picture: Picture) -> Any:
-    """A picture as `Swapper.swap` takes it."""
+    """Returns a picture as `Swapper.swap` takes it."""
     return picture.image if isinstance(picture, _cagan.Swap) else picture
 
 
 def swapper_of(model: Model) -> _cagan.Swapper:
-    """A run, a folder, a file or a swapper as a swapper."""
+    """Returns the swapper of a run, a folder, a file or a swapper."""
     return model if isinstance(model, _cagan.Swapper) else _cagan.Swapper(model)
 
 
 def run_of(run: str | os.PathLike[str]) -> Run:
-    """A run or its folder as a run."""
+    """Returns the run of a run or its folder."""
     return run if isinstance(run, Run) else Run(run)
 
 
-def _expect(name: str, given: Sequence[Any], what: str) -> None:
+def _expect(name: str, given: Sequence[Any], wanted: str) -> None:
     if not given:
-        raise ValueError(f"{name}: expected {what}, got none")
+        raise ValueError(f"{name}: expected {wanted}, got none")

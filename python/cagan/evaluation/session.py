@@ -1,0 +1,297 @@
+"""`cagan.evaluate`: swaps people and scores the swaps."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _cagan
+from . import pictures
+from .features import FeatureNetwork, frechet, kernel, lpips_metric
+from .models import Model, Swapped, opened, swapped
+from .region import RegionScorer
+from .scores import Scores, mean_figure, set_figure
+from .targets import Row, drawn, listed
+from .truth import Truth
+
+__all__ = ["evaluate"]
+
+_Array = NDArray[Any]
+
+# Parts of the people that a distance of sets leaves out in turn, for its interval.
+_PARTS = 10
+# Swaps in memory at once.
+_AT_ONCE = 64
+# At the least height, a 7 x 7 patch still fits into the smallest of three scales.
+_LEAST_HEIGHT, _MOST_HEIGHT = 48, 4096
+
+
+def evaluate(
+    model: Model,
+    pairs: _cagan.Pairs | str | os.PathLike[str],
+    device: str | None = None,
+    *,
+    targets: int | None = None,
+    height: int = 256,
+    features: str | os.PathLike[str] | None = None,
+    feature_size: tuple[int, int] | None = None,
+    seed: int = 0,
+) -> Scores:
+    """Score a model's swaps by all that is known of the pairs. On a CPU the same call gives the same figures.
+
+    Differences are in grey levels of 255. Lower is better, except for figures marked +.
+
+    Pairs with true swaps, as `cagan.dolls` draws them: every row of `swaps/list.csv` is swapped and compared at the
+    photo's own size.
+
+    - `true/ssim` + (Wang et al. 2004, gaussian window), `true/ms_ssim` + (Wang et al. 2003; fewer scales below 176
+      pixels), `true/psnr` + in dB: the swap against the true one. `true/ssim_inside` +: SSIM inside the true mask.
+    - `true/error`: mean difference to the true swap inside the true mask. `true/keep`: mean difference to the photo
+      outside it.
+    - `true/residual`: share of the pixels where photo and true swap visibly differ that are nearer to the photo.
+    - `true/mask_iou` + and `true/mask_auc` +: the mask against the true mask: above one half, and as a score (area
+      under the ROC curve).
+    - `true/error_untouched`, `true/psnr_untouched`: the same of the unchanged photo.
+
+    Pairs with a folder `mask/` that holds the worn garment's true region for each id: compared at `height` x 3/4
+    `height`.
+
+    - `region/mask_auc` +, `region/mask_iou` +: the mask against the region. The mask is a swap's `located`, else its
+      `mask`, else its change.
+    - `region/keep`: difference to the photo outside the region, which is widened by 8 pixels of 256.
+    - `region/colour`, `region/texture`: distance of the region's colours and of its 7 x 7 patches to the target's,
+      divided by that of the unchanged photo: 1 = nothing is transferred, 0 = alike. Ratios of sums.
+    - `region/residual`: share of the region's pixels nearer to the worn article's palette than to the target's.
+    - `region/realism`: distance between swaps and photos in patches at three scales, divided by the distance between
+      photos and other photos.
+
+    All pairs:
+
+    - `self_swap/error`: difference between the photo and a swap with the worn article as target.
+    - `restored/error`: difference between the photo and the swap that is swapped back.
+    - `mask/area` (mean mask), `mask/entropy` (bits in a pixel: 0 = decided), for models with masks.
+    - `<name>/fid` and `<name>/kid`, in the network of the file `features`: swaps against all photos. They are FID and
+      KID in the papers' sense if the file is the papers' Inception network. `random_features/frechet` and
+      `random_features/kernel`, without a file: the same distances in a small network with fixed random weights, not
+      comparable to FID.
+    - `lpips/self_swap`, `lpips/restored` (and `true/lpips`), if the package `lpips` and its weights are installed.
+
+    The intervals hold 95 %: of 1,000 bootstrap draws of people with all their swaps, and for distances of sets by a
+    jackknife over tenths of the people.
+
+    Args:
+        model: A swapper, a run or its folder, a snapshot, or a function of human, worn and target (uint8 [H, W, 3])
+            that returns the swapped picture, or an object with `image` and optionally `mask` and `located`.
+        pairs: The pairs, or their folder. Take pairs that the model was not trained on.
+        device: "auto" (the default), "cpu", "cuda" or "cuda:N", for a model that is loaded here.
+        targets: Number of articles that each person puts on, drawn from `seed` without repetition. Defaults to the list
+            of true swaps, or to 3 (or all, if there are fewer).
+        height: The height of the comparisons inside regions, 48 to 4096. Figures at different heights do not compare.
+        features: A feature network as TorchScript (.pt, .pth, .ts) or ONNX (.onnx, needs onnxruntime): it takes float32
+            [N, 3, H, W] of 0 to 1 and returns [N, D] or [N, D, h, w].
+        feature_size: Height and width of its input. Defaults to `height` x 3/4 `height`, or to the fixed size of an
+            ONNX file.
+        seed: Seed of the targets and of the bootstrap.
+
+    Returns:
+        The scores: a mapping from names to numbers, with intervals, a table, JSON and a sheet of the worst swaps.
+
+    Raises:
+        FileNotFoundError: Pairs, a model, a network, a true swap or a region is missing.
+        ValueError: There are fewer than 2 pairs, a number is out of its range, a list is broken, a true swap or region
+            has another size than its photo, or a function or network returns other shapes.
+        TypeError: `model` is of another type.
+        ImportError: The network is an ONNX file and onnxruntime is missing.
+
+    Example:
+        >>> import cagan
+        >>> pairs = cagan.dolls("data/dolls", count=8)
+        >>> run = cagan.train(pairs, "runs/first", "smoke", steps=2, progress=False)
+        >>> scores = cagan.evaluate(run, pairs)
+        >>> 0 < scores["true/ssim"] < 1, scores.figures["true/ssim"].count
+        (True, 8)
+        >>> scores.sheet("worst.png").name
+        'worst.png'
+    """
+    found = pairs if isinstance(pairs, _cagan.Pairs) else _cagan.Pairs(pairs)
+    truth = Truth(found)
+    _check(found, targets, height, feature_size)
+    with_truth = targets is None and truth.listing.is_file()
+    rows = listed(truth.listing, found) if with_truth else drawn(found, targets, seed)
+    # Sorted by file name, as in a folder of swaps: the region's draws depend on the order.
+    rows.sort(key=lambda row: f"{row[0].id}__{row[1].id}.png")
+    network = FeatureNetwork(features, feature_size or (height, height * 3 // 4))
+    session = _Session(opened(model, device), truth, with_truth, height, network)
+    for start in range(0, len(rows), _AT_ONCE):
+        session.score(rows[start : start + _AT_ONCE])
+    session.self_swaps(rows)
+    settings = {
+        "model": _name(model),
+        "pairs": str(found.folder),
+        "targets": targets,
+        "height": height,
+        "features": _fingerprint(features),
+        "feature_size": list(network.size),
+        "seed": seed,
+        "swaps": len(rows),
+        "cagan": _cagan.system()["cagan"],
+    }
+    return session.scores(seed, settings)
+
+
+class _Session:
+    """One evaluation: swaps, and gathers their numbers."""
+
+    def __init__(self, model: Any, truth: Truth, with_truth: bool, height: int, network: FeatureNetwork) -> None:
+        self._model, self._truth, self._with_truth, self._network = model, truth, with_truth, network
+        self._lpips = lpips_metric()
+        self._region = RegionScorer(height)
+        # Name -> (person, numerator, denominator) of each swap that has the figure.
+        self._values: dict[str, list[tuple[str, float, float]]] = {}
+        self._rows: dict[tuple[str, str], dict[str, Any]] = {}
+        self._features: list[_Array] = []
+        self._people: list[str] = []
+
+    def swaps(self, rows: list[Row]) -> Iterator[Swapped]:
+        """Swaps the rows."""
+        return swapped(
+            self._model,
+            [human.human_path for human, _ in rows],
+            [human.article_path for human, _ in rows],
+            [target.article_path for _, target in rows],
+        )
+
+    def score(self, rows: list[Row]) -> None:
+        """Swaps the rows, swaps the results back, and notes the figures of both."""
+        swaps = list(self.swaps(rows))
+        self._features.append(self._network([swap.image for swap in swaps]))
+        worn, targets = ([pair.article_path for pair in side] for side in zip(*rows))
+        back = swapped(self._model, [swap.image for swap in swaps], targets, worn)
+        for row, swap, restored in zip(rows, swaps, back):
+            self._people.append(row[0].id)
+            self._rows[row[0].id, row[1].id] = {"human": row[0].id, "target": row[1].id}
+            self._score_one(row, swap)
+            self._compare(row, "restored", restored.image)
+
+    def _score_one(self, row: Row, swap: Swapped) -> None:
+        human, target = row
+        photo = human.human
+        if swap.mask is not None:
+            self._note(row, "mask/area", float(swap.mask.mean()) / 255)
+            self._note(row, "mask/entropy", pictures.entropy(swap.mask))
+        if self._with_truth:
+            true, where = self._truth.swap(human, target)
+            for name, value in _against(swap, photo, true, where).items():
+                self._note(row, f"true/{name}", value)
+            if self._lpips and min(photo.shape[:2]) > 31:
+                self._note(row, "true/lpips", self._lpips(swap.image, true))
+        region = self._truth.region(human)
+        if region is not None:
+            worn, goal = (human.id, human.article), (target.id, target.article)
+            try:
+                parts = self._region.score(photo, worn, goal, swap.image, swap.found, region)
+            except ValueError as error:
+                raise ValueError(f"mask of {human.id}: {error}") from None
+            for name, (numerator, denominator) in parts.items():
+                self._note(row, f"region/{name}", numerator, denominator)
+
+    def self_swaps(self, rows: list[Row]) -> None:
+        """Swaps each person with the worn article as target."""
+        people = list({human.id: human for human, _ in rows}.values())
+        for human, swap in zip(people, self.swaps([(human, human) for human in people])):
+            self._compare((human, human), "self_swap", swap.image)
+
+    def _compare(self, row: Row, name: str, image: _Array) -> None:
+        photo = row[0].human
+        self._note(row, f"{name}/error", float(np.abs(image.astype(np.float64) - photo).mean()))
+        if self._lpips and min(photo.shape[:2]) > 31:
+            self._note(row, f"lpips/{name}", self._lpips(image, photo))
+
+    def _note(self, row: Row, name: str, numerator: float, denominator: float = 1.0) -> None:
+        human, target = row
+        if not np.isnan(numerator):
+            self._values.setdefault(name, []).append((human.id, numerator, denominator))
+        if (human.id, target.id) in self._rows:
+            self._rows[human.id, target.id][name] = numerator / denominator
+
+    def scores(self, seed: int, settings: dict[str, Any]) -> Scores:
+        """Sums up the figures."""
+        figures = {name: mean_figure(values, seed) for name, values in self._values.items()}
+        people = sorted(set(self._people))
+        # Each person is in one part.
+        part = {person: k % _PARTS for k, person in enumerate(people)}
+        parts = np.array([part[person] for person in self._people])
+        leave_out = [parts == k for k in range(min(_PARTS, len(people)))] if len(people) > 2 else []
+        pairs = [self._truth.pairs[k] for k in range(len(self._truth.pairs))]
+        photos = [pair.human for pair in sorted(pairs, key=lambda pair: pair.human_path.name)]
+        count = len(self._people)
+        if any(name.startswith("region/") for name in self._values):
+            figures["region/realism"] = set_figure(*self._region.realism(photos, leave_out), count)
+        ours, theirs = np.concatenate(self._features), self._network(photos)
+        for name, distance in zip(self._network.names, (frechet, kernel)):
+            if count > 1:
+                without = [distance(ours[~out], theirs) for out in leave_out if (~out).sum() > 1]
+                figures[name] = set_figure(distance(ours, theirs), without, count)
+        # Figures against a truth come first.
+        order = sorted(figures, key=lambda name: not name.startswith(("true/", "region/")))
+        return Scores({name: figures[name] for name in order}, list(self._rows.values()), settings, self._show)
+
+    def _show(self, row: dict[str, Any]) -> list[_Array]:
+        """Returns human, worn, target, swap, mask, and the truth."""
+        human, target = self._truth.pairs[row["human"]], self._truth.pairs[row["target"]]
+        (swap,) = self.swaps([(human, target)])
+        shown = [human.human, human.article, target.article, swap.image]
+        shown += [] if swap.found is None else [swap.found]
+        if self._with_truth:
+            true, where = self._truth.swap(human, target)
+            return [*shown, true, where.astype(np.uint8) * 255]
+        region = self._truth.region(human)
+        return shown if region is None else [*shown, region]
+
+
+def _against(swap: Swapped, photo: _Array, true: _Array, where: _Array) -> dict[str, float]:
+    """Compares a swap with the true one and with the mask of its changes."""
+    similarity = pictures.ssim_map(swap.image, true)
+    figures = {
+        "ssim": float(pictures.inside(similarity).mean()),
+        "ms_ssim": pictures.ms_ssim(swap.image, true),
+        "psnr": pictures.psnr(swap.image, true),
+        "ssim_inside": float(similarity[where].mean()) if where.any() else float("nan"),
+        "error": pictures.difference(swap.image, true, where),
+        "keep": pictures.difference(swap.image, photo, ~where),
+        "residual": pictures.residual(swap.image, photo, true, where),
+        "error_untouched": pictures.difference(photo, true, where),
+        "psnr_untouched": pictures.psnr(photo, true),
+    }
+    if (found := swap.found) is not None:
+        figures["mask_iou"] = pictures.iou(found > 127, where)
+        figures["mask_auc"] = pictures.roc_area(found, where)
+    return figures
+
+
+def _check(pairs: _cagan.Pairs, targets: int | None, height: int, feature_size: tuple[int, int] | None) -> None:
+    if len(pairs) < 2:
+        raise ValueError(f"{pairs.folder}: expected 2 pairs or more, got {len(pairs)}")
+    if targets is not None and not 1 <= targets < len(pairs):
+        raise ValueError(f"targets: expected 1 to {len(pairs) - 1}, one less than there are pairs, got {targets}")
+    if not _LEAST_HEIGHT <= height <= _MOST_HEIGHT:
+        raise ValueError(f"height: expected {_LEAST_HEIGHT} to {_MOST_HEIGHT}, got {height}")
+    if feature_size is not None and not all(1 <= side <= _MOST_HEIGHT for side in feature_size):
+        raise ValueError(f"feature_size: expected sides of 1 to {_MOST_HEIGHT}, got {feature_size}")
+
+
+def _name(model: Any) -> str:
+    if isinstance(model, _cagan.Swapper):
+        return str(model.path)
+    path = getattr(model, "path", model)
+    return str(path) if isinstance(path, (str, os.PathLike)) else getattr(model, "__name__", type(model).__name__)
+
+
+def _fingerprint(features: str | os.PathLike[str] | None) -> str:
+    if features is None:
+        return "random_features"
+    return f"{features} sha256:{hashlib.sha256(Path(features).read_bytes()).hexdigest()}"
