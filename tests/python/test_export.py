@@ -235,7 +235,7 @@ def test_the_card_describes_the_model(small, tmp_path):
     assert {name: json.loads(rows[name]) for name in settings} | {"preset": "smoke"} == run.config.to_dict()
 
 
-def test_the_card_has_the_figures_that_evaluate_wrote(call, small, pairs_dir, tmp_path):  # noqa: F811
+def test_the_card_has_the_figures_that_evaluate_wrote(call, small, pairs_dir, tmp_path):
     run = shutil.copytree(small.path, tmp_path / "run")
     scored = call("evaluate", run, pairs_dir, "--height", 64, "--json", run / "evaluation.json")
     assert scored[0] == 0, scored

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import cagan
+import pytest
 from helpers import REPOSITORY, run_examples
 
 STUB = Path(cagan.__file__).with_name("_cagan.pyi")
