@@ -58,10 +58,9 @@ _load_libtorch(_find_torch())
 
 # ruff: noqa: E402  # libtorch comes first
 from ._cagan import Config, Pair, Pairs, Swap, Swapper, Trainer, dolls, presets
-from .curation import Curation, curate
+from .curation import Curation, curate, review
 from .evaluation import Scores, evaluate
 from .exporting import export
-from .reviewing import review
 from .runs import Run, info, runs, train
 from .serving import app
 

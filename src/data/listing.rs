@@ -190,6 +190,22 @@ impl Listing {
         place.ok_or_else(|| Error::unknown("id", id, self.rows.iter().map(|row| row.id.as_str())))
     }
 
+    /// Lists the groups of two rows or more by name, in the order of their first rows.
+    pub fn groups(&self) -> Vec<(&str, Vec<usize>)> {
+        let mut groups: Vec<(&str, Vec<usize>)> = Vec::new();
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        for (place, row) in self.rows.iter().enumerate() {
+            let Some(name) = row.group.as_deref() else { continue };
+            let group = *places.entry(name).or_insert_with(|| {
+                groups.push((name, Vec::new()));
+                groups.len() - 1
+            });
+            groups[group].1.push(place);
+        }
+        groups.retain(|(_, rows)| rows.len() > 1);
+        groups
+    }
+
     /// Appends the columns that are missing.
     pub fn add_columns(&mut self, names: &[&str]) {
         for name in names {
