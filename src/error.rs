@@ -62,8 +62,6 @@ pub enum Named {
     Network,
     /// A tensor of a network.
     Parameter,
-    /// A person's decision on a pair.
-    Standing,
 }
 
 impl std::fmt::Display for Named {
@@ -75,7 +73,6 @@ impl std::fmt::Display for Named {
             Named::Split => "split",
             Named::Network => "network",
             Named::Parameter => "parameter",
-            Named::Standing => "standing",
         })
     }
 }

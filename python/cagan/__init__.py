@@ -6,10 +6,9 @@ from . import _libtorch  # noqa: F401  # the core needs it, first
 from ._cagan import Config, Pair, Pairs, Swap, Swapper, Trainer, dolls, presets
 from .about import __version__ as __version__
 from .about import info
-from .curation import Curation, curate
+from .curation import Curation, curate, review
 from .evaluation import Scores, evaluate
 from .exporting import export
-from .reviewing import review
 from .runs import Run, runs
 from .serving import app
 from .training import train

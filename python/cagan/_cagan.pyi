@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, final, overload
+from typing import Any, Literal, TypeAlias, TypedDict, final, overload, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
     "Config",
+    "Listing",
     "Pair",
     "Pairs",
     "Swap",
@@ -18,15 +19,15 @@ __all__ = [
     "curation_options",
     "curation_reasons",
     "dolls",
-    "inspect",
-    "list_folder",
     "presets",
+    "read_header",
     "read_picture",
     "run",
     "settings",
     "system",
     "thumbnails",
     "to_png",
+    "write_atomically",
 ]
 
 _Path: TypeAlias = str | PathLike[str]
@@ -35,6 +36,12 @@ _Picture: TypeAlias = _Path | NDArray[np.uint8] | Any
 _List: TypeAlias = list[Any] | tuple[Any, ...]
 _Floats: TypeAlias = NDArray[np.float32]
 _Network: TypeAlias = Literal["generator", "discriminator"]
+
+@type_check_only
+class _Decision(TypedDict):
+    excluded: bool
+    reasons: list[str]
+    reviewed: bool
 
 @final
 class Config:
@@ -202,6 +209,26 @@ class Config:
     def _repr_html_(self) -> str: ...
 
 @final
+class Listing:
+    def __new__(cls, folder: _Path) -> Listing: ...
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def path(self) -> Path: ...
+    @property
+    def rows(self) -> list[dict[str, str]]: ...
+    @property
+    def decisions(self) -> list[_Decision]: ...
+    @property
+    def groups(self) -> dict[str, list[str]]: ...
+    def row(self, id: str) -> dict[str, str]: ...  # noqa: A002  # the column's name
+    def decision(self, id: str) -> _Decision: ...  # noqa: A002  # the column's name
+    def set(self, id: str, cells: dict[str, str]) -> None: ...  # noqa: A002  # the column's name
+    def curate(self, options: dict[str, Any], observe: Callable[[str, int, int], object]) -> list[dict[str, Any]]: ...
+    def is_stale(self) -> bool: ...
+    def write(self) -> None: ...
+
+@final
 class Pair:
     def __new__(
         cls,
@@ -327,7 +354,7 @@ class Trainer:
     def swap(self, human: _Floats, worn: _Floats, target: _Floats) -> list[_Floats]: ...
     def score(self, human: _Floats, article: _Floats) -> _Floats: ...
 
-def list_folder(folder: _Path) -> list[tuple[str, Path | None, Path | None, str | None]]: ...
+def read_header(path: _Path) -> dict[str, str]: ...
 def read_picture(path: _Path) -> NDArray[np.uint8]: ...
 def dolls(
     out: _Path,
@@ -338,11 +365,6 @@ def dolls(
 ) -> Pairs: ...
 def curation_options() -> list[dict[str, Any]]: ...
 def curation_reasons() -> dict[str, str]: ...
-def inspect(
-    rows: list[tuple[_Path | None, _Path | None, str]],
-    options: dict[str, Any],
-    observe: Callable[[str, int, int], object],
-) -> list[dict[str, Any]]: ...
 def presets() -> list[str]: ...
 def run(
     pairs: Pairs, run_dir: _Path, config: Config, resume: str | None, observer: Callable[[str, Any], None]
@@ -351,3 +373,4 @@ def settings() -> list[dict[str, Any]]: ...
 def system() -> dict[str, Any]: ...
 def thumbnails(paths: list[_Path], most: int) -> list[bytes | None]: ...
 def to_png(path: _Path) -> bytes: ...
+def write_atomically(path: _Path, content: bytes) -> None: ...

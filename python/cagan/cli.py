@@ -11,11 +11,11 @@ import click
 from . import _cagan
 from .about import info as gather_info
 from .curation import curate as run_curate
+from .curation import review as run_review
 from .demo import demo as run_demo
 from .evaluation import evaluate as run_evaluate
 from .evaluation import listed
 from .exporting import export as run_export
-from .reviewing import review as run_review
 from .runs import runs as list_runs
 from .serving import app as run_app
 from .training import train as run_train

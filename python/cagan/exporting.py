@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from . import _cagan
 from .about import info
 from .evaluation.scores import Figure, read_figures, table
-from .listing import write_whole
 from .runs import Run
 
 if TYPE_CHECKING:
@@ -80,10 +79,10 @@ def export(model: _cagan.Swapper | str | os.PathLike[str], path: str | os.PathLi
         model = _cagan.Swapper(model, "cpu")
     run = _run_of(model.path)
     card = _card(model, run, out)
-    write_whole(out, _FORMATS[out.suffix](model))
+    _cagan.write_atomically(out, _FORMATS[out.suffix](model))
     if run is not None and run.samples:
-        write_whole(out.with_suffix(".png"), run.samples[-1].read_bytes())
-    write_whole(out.with_suffix(".md"), card.encode())
+        _cagan.write_atomically(out.with_suffix(".png"), run.samples[-1].read_bytes())
+    _cagan.write_atomically(out.with_suffix(".md"), card.encode())
     return out
 
 
@@ -277,9 +276,7 @@ def _data(run: Run | None) -> list[str]:
     checkpoints = sorted((run.path / "checkpoints").glob("step_*.safetensors")) if run else []
     if not checkpoints:
         return []
-    with checkpoints[-1].open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(json.loads(file.read(length))["__metadata__"]["cagan"])
+    header = _cagan.read_header(checkpoints[-1])
     return [f"| pairs | {header['pairs']} |", f"| data fingerprint | `{header['data']}` |"]
 
 

@@ -1,4 +1,4 @@
-//! The only crossing of pictures and numbers between Python and the core.
+//! Converts pictures and numbers between Python and the core. No other file does.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -15,13 +15,13 @@ use tch::{Device, Kind, Tensor};
 use crate::error::{Error, Result};
 use crate::pixels::{decode_rgb, read_rgb};
 
-/// A value as a Python object, by way of JSON.
+/// Converts a value to a Python object through JSON.
 pub fn to_python<'py>(py: Python<'py>, value: &impl serde::Serialize) -> PyResult<Bound<'py, PyAny>> {
     let text = serde_json::to_string(value).expect("plain values");
     py.import("json")?.call_method1("loads", (text,))
 }
 
-/// A Python object as a JSON value; numpy's scalars count as numbers.
+/// Converts a Python object to a JSON value. numpy's scalars are numbers.
 pub fn from_python(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Value> {
     let py = object.py();
     let options = PyDict::new(py);
@@ -33,15 +33,14 @@ pub fn from_python(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Value> {
     value.ok_or_else(|| refused().into())
 }
 
-/// A picture that came from Python: a path, a PIL picture, or an `[H, W, 3]` uint8 array or tensor on the CPU (by
-/// DLPack).
+/// A picture from Python: a path, a PIL picture, or an `[H, W, 3]` uint8 array or CPU tensor (through DLPack).
 pub enum Picture {
     Path(PathBuf),
     Pixels(RgbImage),
 }
 
 impl Picture {
-    /// Reads what needs the interpreter; files are decoded later, without it.
+    /// Takes what needs the interpreter. Files are decoded later, without it.
     pub fn from_python(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Picture> {
         if let Ok(path) = object.extract::<PathBuf>() {
             return Ok(Picture::Path(path));
@@ -54,8 +53,7 @@ impl Picture {
             let rgb = object.call_method1("convert", ("RGB",))?;
             object.py().import("numpy")?.call_method1("asarray", (rgb,))?
         } else if object.hasattr("__dlpack__")? && !object.hasattr("__array_interface__")? {
-            // Another library's tensor, without a copy; what DLPack can't hand to numpy is refused below by its own
-            // dtype.
+            // Another library's tensor, without a copy. One that numpy cannot take fails below with its own dtype.
             let numpy = object.py().import("numpy")?;
             (numpy.call_method1("from_dlpack", (object,))).unwrap_or_else(|_| object.clone())
         } else {
@@ -80,6 +78,7 @@ impl Picture {
         }
     }
 
+    /// Decodes a file; copies pixels.
     pub fn decode(&self) -> Result<RgbImage> {
         match self {
             Picture::Path(path) => read_rgb(path),
@@ -88,7 +87,7 @@ impl Picture {
     }
 }
 
-/// A PIL picture by way of PNG, so that transparency and 16 bits mean what they mean in a file.
+/// Converts a PIL picture through PNG: transparency and 16 bits then mean the same as in a file.
 fn from_pil(name: &str, picture: &Bound<'_, PyAny>) -> PyResult<RgbImage> {
     let py = picture.py();
     let file = py.import("io")?.call_method0("BytesIO")?;
@@ -100,12 +99,12 @@ fn from_pil(name: &str, picture: &Bound<'_, PyAny>) -> PyResult<RgbImage> {
     Ok(decode_rgb(&bytes).map_err(refused)?)
 }
 
-/// Bytes as a numpy array of that shape.
+/// Makes a numpy array of that shape from bytes.
 pub fn bytes_to_numpy<'py>(py: Python<'py>, bytes: Vec<u8>, shape: &[usize]) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
     PyArray1::from_vec(py, bytes).reshape(shape.to_vec())
 }
 
-/// The bytes of a uint8 array whose shape `fits`, and the shape.
+/// Copies the bytes and the shape of a uint8 array whose shape `fits`.
 pub fn bytes_from_numpy(
     name: &str,
     object: &Bound<'_, PyAny>,
@@ -123,7 +122,7 @@ pub fn bytes_from_numpy(
     Ok((array.as_array().iter().copied().collect(), array.shape().to_vec()))
 }
 
-/// A tensor as a float32 array.
+/// Copies a tensor into a float32 array.
 pub fn to_numpy<'py>(py: Python<'py>, tensor: &Tensor) -> PyResult<Bound<'py, PyArrayDyn<f32>>> {
     let tensor = tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
     let mut values = vec![0f32; tensor.numel()];
@@ -132,16 +131,16 @@ pub fn to_numpy<'py>(py: Python<'py>, tensor: &Tensor) -> PyResult<Bound<'py, Py
     PyArray1::from_vec(py, values).reshape(shape)
 }
 
-/// Keeps a tensor's memory for the array that shows it.
+/// Keeps a tensor's memory alive for an array.
 #[pyclass(frozen)]
 struct Memory(#[allow(dead_code, reason = "it is held, not read")] Mutex<Tensor>);
 
-/// A tensor that nobody else keeps as a float32 array, without a copy where it is one on the CPU already.
+/// Turns a tensor without other references into a float32 array. A contiguous float32 tensor on the CPU is not copied.
 pub fn into_numpy(py: Python<'_>, tensor: Tensor) -> PyResult<Bound<'_, PyArrayDyn<f32>>> {
     let tensor = (tensor.detach().to_device(Device::Cpu)).to_kind(Kind::Float).contiguous();
     let shape: Vec<usize> = tensor.size().iter().map(|&n| n as usize).collect();
-    // SAFETY: contiguous float32 memory of that shape on the CPU, as just made sure. It lives as long as the tensor,
-    // which the array's base object holds and never reallocates.
+    // SAFETY: contiguous float32 memory of that shape on the CPU. It lives as long as the tensor, which the array's
+    // base object holds and never reallocates.
     unsafe {
         let view = ArrayViewD::from_shape_ptr(shape, tensor.data_ptr().cast::<f32>());
         let memory = Bound::new(py, Memory(Mutex::new(tensor)))?;
@@ -149,7 +148,7 @@ pub fn into_numpy(py: Python<'_>, tensor: Tensor) -> PyResult<Bound<'_, PyArrayD
     }
 }
 
-/// A float32 array as a tensor on the CPU.
+/// Copies a float32 array into a tensor on the CPU.
 pub fn from_numpy(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
     let array = object.extract::<PyReadonlyArrayDyn<f32>>().map_err(|_| Error::Array {
         name: name.into(),
@@ -161,7 +160,7 @@ pub fn from_numpy(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
     Ok(Tensor::from_slice(&values).reshape(shape))
 }
 
-/// Named tensors as a dictionary of arrays.
+/// Converts named tensors to a dictionary of arrays.
 pub fn to_dict<'py>(py: Python<'py>, tensors: &[(String, Tensor)]) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     for (name, tensor) in tensors {
@@ -170,7 +169,7 @@ pub fn to_dict<'py>(py: Python<'py>, tensors: &[(String, Tensor)]) -> PyResult<B
     Ok(dict)
 }
 
-/// A dictionary of arrays as named tensors.
+/// Converts a dictionary of arrays to named tensors.
 pub fn from_dict(dict: &Bound<'_, PyDict>) -> PyResult<HashMap<String, Tensor>> {
     dict.iter()
         .map(|(name, array)| {

@@ -8,13 +8,16 @@ use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::native::isolated;
 
 /// Computes without the interpreter, independently of the thread's `no_grad`, `inference_mode` and `autocast`. A panic
 /// becomes an exception.
-pub fn compute<T: Send>(py: Python<'_>, body: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
-    Ok(py.detach(|| isolated(|| in_living_threads(body)))?)
+pub fn compute<T: Send, E: From<Error> + Into<PyErr> + Send>(
+    py: Python<'_>,
+    body: impl FnOnce() -> Result<T, E> + Send,
+) -> PyResult<T> {
+    py.detach(|| isolated(|| in_living_threads(body))).map_err(Into::into)
 }
 
 /// Locks without the interpreter, so that the thread that holds the lock can take it. What a panic left is still whole:
@@ -25,7 +28,7 @@ pub fn lock<'a, T>(py: Python<'_>, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
 
 /// A child of `fork` inherits the thread pools of rayon and OpenMP without their threads and would wait for them forever.
 /// It gets a rayon pool of its own, and one OpenMP thread.
-fn in_living_threads<T: Send>(body: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+fn in_living_threads<T: Send, E: From<Error> + Send>(body: impl FnOnce() -> Result<T, E> + Send) -> Result<T, E> {
     /// The process whose threads the pools are; 0 before the first computation.
     static OWNER: AtomicU32 = AtomicU32::new(0);
     thread_local! {

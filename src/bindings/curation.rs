@@ -1,6 +1,8 @@
-//! What `cagan.curate` and `cagan.review` ask of the core.
+//! The core of `cagan.curate` and `cagan.review`: the list of a folder's pairs, thresholds, reasons, pictures for
+//! pages.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -8,10 +10,12 @@ use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use super::arrays::{from_python, to_python};
-use crate::curation::{OPTIONS, Options, Reason, Row, Standing, as_png, thumbnail};
-use crate::error::{Error, Named};
+use super::compute::{compute, lock};
+use crate::curation::{OPTIONS, Options, Reason, as_png, curate, thumbnail};
+use crate::data::{Listing, Row};
+use crate::error::Error;
 
-/// The thresholds of curation: name, default and help.
+/// Lists the thresholds of curation: name, default and help.
 #[pyfunction]
 pub fn curation_options(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     let defaults = serde_json::to_value(Options::default()).expect("plain numbers");
@@ -20,7 +24,7 @@ pub fn curation_options(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     to_python(py, &list)
 }
 
-/// The words of the column `reason` and what they mean.
+/// Explains the words of the column `reason`.
 #[pyfunction]
 pub fn curation_reasons(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let words = PyDict::new(py);
@@ -30,62 +34,174 @@ pub fn curation_reasons(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     Ok(words)
 }
 
-/// Measures and judges pairs.
+/// The list of a folder's pairs: `pairs.csv`, or the folder's pictures while that file does not exist.
 ///
 /// Args:
-///     rows: Each pair's human, article (a missing side is None) and standing: "open", "kept" or "excluded".
-///     options: Thresholds in place of the defaults.
-///     observe: Called with "measure" or "compare", how much is done, and of how much. Its exception stops the work.
-///
-/// Returns:
-///     For each pair its reasons with what was measured, the pair whose photo it repeats, and the first pair of its group.
+///     folder: The folder of pairs.
 ///
 /// Raises:
-///     TypeError: For a name that is no option.
-///     ValueError: For a bad value or standing.
-#[pyfunction]
-pub fn inspect<'py>(
-    py: Python<'py>,
-    rows: Vec<(Option<PathBuf>, Option<PathBuf>, String)>,
-    options: &Bound<'py, PyDict>,
-    observe: &Bound<'py, PyAny>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let Value::Object(given) = from_python("options", options)? else { unreachable!("a dictionary is a map") };
-    let options = Options::with(&given)?;
-    let rows = rows
-        .into_iter()
-        .map(|(human, article, standing)| {
-            let standing = match standing.as_str() {
-                "open" => Standing::Open,
-                "kept" => Standing::Kept,
-                "excluded" => Standing::Excluded,
-                name => {
-                    return Err(Error::unknown(Named::Standing, name, ["open", "kept", "excluded"]));
-                }
-            };
-            Ok(Row { human, article, standing })
-        })
-        .collect::<Result<Vec<Row>, Error>>()?;
-    let observe = observe.clone().unbind();
-    let findings = py.detach(|| {
-        crate::curation::inspect(&rows, &options, |stage, done, all| {
-            Python::attach(|py| {
-                py.check_signals()?;
-                observe.call1(py, (stage, done, all)).map(|_| ())
+///     FileNotFoundError: For a missing folder, or one without `pairs.csv` and of no layout that `cagan.Pairs` knows.
+///     ValueError: For a broken CSV; the message names file, line and column.
+#[pyclass(name = "Listing", module = "cagan._cagan", frozen)]
+pub struct PyListing(Mutex<Listing>);
+
+#[pymethods]
+impl PyListing {
+    #[new]
+    fn new(py: Python<'_>, folder: PathBuf) -> PyResult<Self> {
+        Ok(PyListing(Mutex::new(compute(py, || Listing::open(&folder))?)))
+    }
+
+    #[getter]
+    fn folder(&self, py: Python<'_>) -> PathBuf {
+        self.lock(py).folder().into()
+    }
+
+    /// The file `pairs.csv`, whether it exists yet or not.
+    #[getter]
+    fn path(&self, py: Python<'_>) -> PathBuf {
+        self.lock(py).path().into()
+    }
+
+    /// The rows: texts by column.
+    #[getter]
+    fn rows<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let listing = self.lock(py);
+        (0..listing.rows().len()).map(|place| cells(py, &listing, place)).collect()
+    }
+
+    /// The decisions, one for each row: excluded, reasons, reviewed.
+    #[getter]
+    fn decisions<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        self.lock(py).rows().iter().map(|row| decision(py, row)).collect()
+    }
+
+    /// The ids of the rows of each group of two or more, by the group's name.
+    #[getter]
+    fn groups<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let listing = self.lock(py);
+        let groups = PyDict::new(py);
+        for (name, places) in listing.groups() {
+            groups.set_item(name, places.iter().map(|&place| &listing.rows()[place].id).collect::<Vec<_>>())?;
+        }
+        Ok(groups)
+    }
+
+    /// The texts of the row with that id.
+    ///
+    /// Raises:
+    ///     KeyError: For an id that is not listed.
+    fn row<'py>(&self, py: Python<'py>, id: &str) -> PyResult<Bound<'py, PyDict>> {
+        let listing = self.lock(py);
+        cells(py, &listing, listing.find(id)?)
+    }
+
+    /// The decision about the row with that id: excluded, reasons, reviewed.
+    ///
+    /// Raises:
+    ///     KeyError: For an id that is not listed.
+    fn decision<'py>(&self, py: Python<'py>, id: &str) -> PyResult<Bound<'py, PyDict>> {
+        let listing = self.lock(py);
+        decision(py, &listing.rows()[listing.find(id)?])
+    }
+
+    /// Changes texts of the row with that id, by column. Missing columns are added.
+    ///
+    /// Raises:
+    ///     KeyError: For an id that is not listed.
+    ///     ValueError: For a text that the column does not take.
+    fn set(&self, py: Python<'_>, id: &str, cells: &Bound<'_, PyDict>) -> PyResult<()> {
+        let cells: Vec<(String, String)> = cells.items().extract()?;
+        let mut listing = self.lock(py);
+        let place = listing.find(id)?;
+        for (column, text) in cells {
+            listing.set(place, &column, &text)?;
+        }
+        Ok(())
+    }
+
+    /// Measures and judges all pairs and fills the columns `group`, `exclude` and `reason`. Writes no file.
+    ///
+    /// Args:
+    ///     options: Thresholds in place of the defaults.
+    ///     observe: Called with "measure" or "compare", the pictures done and their total. Its exception stops the
+    ///         work.
+    ///
+    /// Returns:
+    ///     For each pair its reasons with what was measured, the pair whose photo it repeats, and the first pair of its
+    ///     group.
+    ///
+    /// Raises:
+    ///     TypeError: For a name that is no option.
+    ///     ValueError: For a bad value.
+    fn curate<'py>(
+        &self,
+        py: Python<'py>,
+        options: &Bound<'py, PyDict>,
+        observe: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let Value::Object(given) = from_python("options", options)? else { unreachable!("a dictionary is a map") };
+        let options = Options::with(&given)?;
+        let observe = observe.clone().unbind();
+        let mut guard = self.lock(py);
+        let listing: &mut Listing = &mut guard;
+        let findings = compute(py, || {
+            curate(listing, &options, |stage, done, total| {
+                Python::attach(|py| {
+                    py.check_signals()?;
+                    observe.call1(py, (stage, done, total)).map(|_| ())
+                })
             })
-        })
-    })?;
-    let list: Vec<Value> = findings
-        .iter()
-        .map(|finding| {
-            let reasons: Vec<_> = finding.reasons.iter().map(|(r, text)| (r.name(), text)).collect();
-            json!({"reasons": reasons, "duplicate_of": finding.duplicate_of, "group": finding.group})
-        })
-        .collect();
-    to_python(py, &list)
+        })?;
+        let list: Vec<Value> = findings
+            .iter()
+            .map(|finding| {
+                let reasons: Vec<_> = finding.reasons.iter().map(|(r, text)| (r.name(), text)).collect();
+                json!({"reasons": reasons, "duplicate_of": finding.duplicate_of, "group": finding.group})
+            })
+            .collect();
+        to_python(py, &list)
+    }
+
+    /// Whether another program wrote the file since it was read or written here.
+    fn is_stale(&self, py: Python<'_>) -> bool {
+        self.lock(py).is_stale()
+    }
+
+    /// Writes the file atomically. A file that would not change is left alone.
+    ///
+    /// Raises:
+    ///     OSError: If the folder cannot be written; the old file then stays.
+    fn write(&self, py: Python<'_>) -> PyResult<()> {
+        let mut guard = self.lock(py);
+        let listing: &mut Listing = &mut guard;
+        compute(py, || listing.write())
+    }
 }
 
-/// JPEG bytes of pictures, neither side longer than `most`; None for what cannot be read.
+impl PyListing {
+    fn lock<'a>(&'a self, py: Python<'_>) -> MutexGuard<'a, Listing> {
+        lock(py, &self.0)
+    }
+}
+
+fn cells<'py>(py: Python<'py>, listing: &Listing, place: usize) -> PyResult<Bound<'py, PyDict>> {
+    let cells = PyDict::new(py);
+    for (column, text) in listing.columns().iter().zip(listing.cells(place)) {
+        cells.set_item(column, text)?;
+    }
+    Ok(cells)
+}
+
+fn decision<'py>(py: Python<'py>, row: &Row) -> PyResult<Bound<'py, PyDict>> {
+    let decision = PyDict::new(py);
+    decision.set_item("excluded", row.exclude)?;
+    decision.set_item("reasons", row.reasons().collect::<Vec<_>>())?;
+    decision.set_item("reviewed", row.reviewed)?;
+    Ok(decision)
+}
+
+/// Encodes pictures as JPEG, neither side longer than `most`; None for a file that cannot be read.
 #[pyfunction]
 pub fn thumbnails<'py>(
     py: Python<'py>,
@@ -95,20 +211,21 @@ pub fn thumbnails<'py>(
     let mut pictures = Vec::with_capacity(paths.len());
     for part in paths.chunks(64) {
         py.check_signals()?;
-        let shown: Vec<_> = py.detach(|| part.par_iter().map(|path| thumbnail(path, most).ok()).collect());
+        let shown: Vec<_> =
+            compute(py, || Ok::<_, Error>(part.par_iter().map(|path| thumbnail(path, most).ok()).collect()))?;
         pictures.extend(shown);
     }
     let bytes = |picture: Vec<u8>| PyBytes::new(py, &picture);
     Ok(pictures.into_iter().map(|picture| picture.map(bytes)).collect())
 }
 
-/// PNG bytes of a picture file, of its own size.
+/// Encodes a picture file as PNG, at its own size.
 ///
 /// Raises:
-///     FileNotFoundError: For a file that is not there.
-///     ValueError: For what cannot be decoded.
+///     FileNotFoundError: For a missing file.
+///     ValueError: For a file that cannot be decoded.
 #[pyfunction]
 pub fn to_png(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyBytes>> {
-    let bytes = py.detach(|| as_png(&path))?;
+    let bytes = compute(py, || as_png(&path))?;
     Ok(PyBytes::new(py, &bytes))
 }

@@ -11,23 +11,25 @@ use pyo3::types::PyTuple;
 use rayon::prelude::*;
 
 use super::arrays::bytes_to_numpy;
-use crate::data::{Article, LeftOut, OnError, Options, Pair, Pairs, Row, layouts};
+use super::compute::compute;
+use crate::data::{Article, LeftOut, OnError, Options, Pair, Pairs};
 use crate::dolls::{SEED, SIZE, SWAPS};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::pixels::{png, read_rgb, sheet};
 
-/// Pairs on a contact sheet, and how many of them stand in a row.
+/// Pairs on a contact sheet.
 const SHEET: usize = 16;
+/// Pairs in a row of it.
 const ACROSS: usize = 8;
 
-/// One pair on disk: a human and the article that the human wears. Pictures are decoded when asked for.
+/// One pair on disk: a human and the article that the human wears. Each access to a picture decodes it.
 ///
 /// Args:
 ///     id: The pair's name.
 ///     human_path: The photo's file.
 ///     article_path: The product picture's file.
-///     group: What pairs share that a split must not part, as a person.
-///     split: The part of the set that it belongs to, as "train".
+///     group: A name that pairs share which a split keeps together, as a person's.
+///     split: The part of the set that the pair belongs to, as "train".
 ///
 /// Example:
 ///     >>> import cagan
@@ -70,13 +72,13 @@ impl PyPair {
         self.0.article.clone()
     }
 
-    /// Pairs of one group share a person or an article: a split never parts them, and none is another's target.
+    /// Pairs of one group share a person or an article: they stay on one side of a split, and none is another's target.
     #[getter]
     fn group(&self) -> Option<&str> {
         self.0.group.as_deref()
     }
 
-    /// The part of the set that `pairs.csv` or the folder puts it in, as "train".
+    /// The part of the set, by `pairs.csv` or the folder, as "train".
     #[getter]
     fn split(&self) -> Option<&str> {
         self.0.split.as_deref()
@@ -107,26 +109,26 @@ fn parts_of(pair: Pair) -> PairParts {
 }
 
 fn decoded<'py>(py: Python<'py>, path: &Path) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
-    let picture = py.detach(|| read_rgb(path))?;
+    let picture = compute(py, || read_rgb(path))?;
     let shape = [picture.height() as usize, picture.width() as usize, 3];
     bytes_to_numpy(py, picture.into_raw(), &shape)
 }
 
-/// The pairs of a folder, in the first of these that is there: `pairs.csv` (columns id, human, article and optionally
-/// group, split, exclude, reason; paths relative to the folder); `human/` and `article/` matched by file stem; `image/`
-/// and `cloth/`, as the try-on sets have them, with or without a pairs text file; files `<id>_1` (human) and `<id>_5`
-/// (article). All but the first may also stand in folders `train`, `val`, `valid`, `validation`, `test`. No picture is
-/// opened yet.
+/// The pairs of a folder, by the first of these layouts that it has: `pairs.csv` (columns id, human, article and
+/// optionally group, split, exclude, reason, reviewed; paths relative to the folder); `human/` and `article/` matched
+/// by file stem; `image/` and `cloth/`, as in the try-on sets, with or without a text file of the pairs; files `<id>_1`
+/// (human) and `<id>_5` (article). All but the first may also be in folders `train`, `val`, `valid`, `validation`,
+/// `test`. No picture is opened yet.
 ///
 /// Args:
 ///     folder: The folder.
-///     on_error: "raise" (where none is given), or "skip" to leave out pairs whose files are missing, alone or, once they are
-///         trained on, cannot be decoded; `skipped` and the run's folder list them.
-///     extra_articles: Whether articles without a human join as targets. Where they don't, each is an error.
+///     on_error: "raise" (the default), or "skip" to leave out pairs with a file that is missing, has no partner or, in
+///         training, cannot be decoded. `skipped` and the run's folder list them.
+///     extra_articles: Whether articles without a human join as targets. By default each is an error.
 ///
 /// Raises:
-///     FileNotFoundError: For a folder that is not there, or that has none of these layouts.
-///     ValueError: For a folder without pairs, a picture without its partner, an id that comes twice, or a broken CSV.
+///     FileNotFoundError: For a missing folder, or one of none of these layouts.
+///     ValueError: For a folder without pairs, a picture without its partner, a repeated id, or a broken CSV.
 #[pyclass(name = "Pairs", module = "cagan", frozen, sequence)]
 pub struct PyPairs(pub Pairs);
 
@@ -144,7 +146,7 @@ impl PyPairs {
             };
         }
         options.extra_articles = extra_articles.unwrap_or(options.extra_articles);
-        Ok(PyPairs(py.detach(|| Pairs::open(folder, &options))?))
+        Ok(PyPairs(compute(py, || Pairs::open(folder, &options))?))
     }
 
     #[getter]
@@ -158,33 +160,33 @@ impl PyPairs {
         self.0.pairs.iter().map(|pair| pair.id.as_str()).collect()
     }
 
-    /// The named splits and how many pairs each has.
+    /// The number of pairs of each named split.
     #[getter]
     fn splits(&self) -> BTreeMap<&str, usize> {
         self.0.splits()
     }
 
-    /// Articles without a human, which can be targets: (id, path).
+    /// Articles without a human, which join as targets: (id, path).
     #[getter]
     fn extra_articles(&self) -> Vec<(String, PathBuf)> {
         let articles = self.0.extra.iter();
         articles.map(|article| (article.id.clone(), article.path.clone())).collect()
     }
 
-    /// What `pairs.csv` excludes: (id, path, reason).
+    /// Pairs that `pairs.csv` excludes: (id, path, reason).
     #[getter]
     fn excluded(&self) -> Vec<(String, PathBuf, String)> {
         left_out(&self.0.excluded)
     }
 
-    /// What was skipped when the folder was read: (id, path, reason). Pictures are decoded later: a run lists what it
-    /// skipped then in its `skipped.csv`.
+    /// Pairs that were skipped when the folder was read: (id, path, reason). Pictures are decoded later: a run lists
+    /// the pairs that it skips then in its `skipped.csv`.
     #[getter]
     fn skipped(&self) -> Vec<(String, PathBuf, String)> {
         left_out(&self.0.skipped)
     }
 
-    /// The pairs of one named split, as "train".
+    /// Returns the pairs of one named split, as "train".
     ///
     /// Raises:
     ///     ValueError: For a split without pairs.
@@ -192,12 +194,12 @@ impl PyPairs {
         Ok(PyPairs(self.0.of_split(name)?))
     }
 
-    /// Splits off a share of the pairs, drawn by `seed` (0 where none is given). Pairs of one group, and pairs that
-    /// share a human's or an article's file or its exact bytes, stay on one side.
+    /// Splits off a random share of the pairs. Pairs of one group, and pairs that share a human's or an article's file
+    /// or its exact bytes, stay on one side.
     ///
     /// Args:
     ///     share: The part to split off, between 0 and 1.
-    ///     seed: What the draw comes from.
+    ///     seed: The seed of the draw (default 0).
     ///
     /// Returns:
     ///     The rest and the share, both in their old order.
@@ -207,11 +209,11 @@ impl PyPairs {
     ///     OSError: For a file that cannot be read.
     #[pyo3(signature = (share, seed=None))]
     fn split(&self, py: Python<'_>, share: f64, seed: Option<u64>) -> PyResult<(PyPairs, PyPairs)> {
-        let (rest, share) = py.detach(|| self.0.split(share, seed.unwrap_or_default()))?;
+        let (rest, share) = compute(py, || self.0.split(share, seed.unwrap_or_default()))?;
         Ok((PyPairs(rest), PyPairs(share)))
     }
 
-    /// What pickling made: the pairs as they were read, however the folder looks now.
+    /// Restores pickled pairs as they were read, without looking at the folder.
     #[staticmethod]
     fn _restored(
         folder: PathBuf,
@@ -241,9 +243,9 @@ impl PyPairs {
         Ok((slf.get_type().getattr("_restored")?, parts.into_pyobject(slf.py())?))
     }
 
-    /// A contact sheet of pairs from the whole set, each human above its article; white where a picture cannot be read.
-    fn _repr_png_(&self, py: Python<'_>) -> Cow<'_, [u8]> {
-        py.detach(|| {
+    /// Draws a contact sheet of pairs from the whole set, each human above its article; white for unreadable pictures.
+    fn _repr_png_(&self, py: Python<'_>) -> PyResult<Cow<'_, [u8]>> {
+        compute(py, || -> Result<_> {
             let count = self.0.len().min(SHEET);
             let chosen: Vec<&Pair> = (0..count).map(|k| &self.0.pairs[k * self.0.len() / count]).collect();
             let mut rows = Vec::new();
@@ -255,16 +257,15 @@ impl PyPairs {
                 }
             }
             let (pixels, size) = sheet(&rows, [96, 96], 4);
-            png(&pixels, size, 3)
+            Ok(png(&pixels, size, 3).into())
         })
-        .into()
     }
 
     fn __len__(&self) -> usize {
         self.0.len()
     }
 
-    /// The pair at an index, or with an id.
+    /// Returns the pair at an index, or with an id.
     fn __getitem__(&self, key: &Bound<'_, PyAny>) -> PyResult<PyPair> {
         let pair = if let Ok(id) = key.extract::<String>() {
             self.0.find(&id)?
@@ -280,7 +281,7 @@ impl PyPairs {
         Ok(PyPair(pair.clone()))
     }
 
-    /// Whether there is that pair, or one with that id.
+    /// Whether the pairs contain that pair, or one with that id.
     fn __contains__(&self, key: &Bound<'_, PyAny>) -> bool {
         match key.extract::<String>() {
             Ok(id) => self.0.find(&id).is_ok(),
@@ -305,53 +306,37 @@ fn left_out(list: &[LeftOut]) -> Vec<(String, PathBuf, String)> {
     list.iter().map(parts).collect()
 }
 
-/// A picture's place in a listing: id, human, article, split.
-type ListedRow = (String, Option<PathBuf>, Option<PathBuf>, Option<String>);
-
-/// The pictures of a folder without `pairs.csv` in one of the layouts that `Pairs` knows: (id, human, article, split),
-/// None where there is none.
+/// Decodes a picture file as training does: upright, sRGB, transparency on white; uint8, [H, W, 3].
 ///
 /// Raises:
-///     FileNotFoundError: For a folder that is not there or of none of the layouts.
-///     ValueError: For two pictures of one stem.
-#[pyfunction]
-pub fn list_folder(py: Python<'_>, folder: PathBuf) -> PyResult<Vec<ListedRow>> {
-    let rows = py.detach(|| layouts::list(&folder))?;
-    let parts = |row: Row| (row.id, row.human, row.article, row.split);
-    Ok(rows.into_iter().map(parts).collect())
-}
-
-/// Decodes a picture file as training does: upright, sRGB, transparency laid on white; uint8, [H, W, 3].
-///
-/// Raises:
-///     FileNotFoundError: For a path that is not there.
+///     FileNotFoundError: For a missing file.
 ///     ValueError: For a file that is no whole picture, or too large.
 #[pyfunction]
 pub fn read_picture(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyArrayDyn<u8>>> {
     decoded(py, &path)
 }
 
-/// Draws synthetic pairs: paper dolls and the garments that they wear, as an ordinary pairs folder of PNG files; and
-/// true swaps, for evaluation.
+/// Draws synthetic pairs, paper dolls and the garments that they wear, as an ordinary pairs folder of PNG files, and
+/// true swaps for evaluation.
 ///
-/// A true swap is the same person in the article of another pair: `swaps/<human id>__<target id>.png`, beside it as
-/// `.alpha.png` the mask of what changes (8 bit grey: how much of a pixel either article covers, above 0 wherever the
-/// two pictures may differ), and all of them in `swaps/list.csv` with the columns human and target, as `cagan swap
-/// --list` takes it.
+/// A true swap is the same person in the article of another pair: `swaps/<human id>__<target id>.png`. Beside it,
+/// `.alpha.png` is the mask of the change (8 bit grey: the share of a pixel that either article covers, above 0
+/// wherever the two pictures may differ). `swaps/list.csv` lists all swaps with the columns human and target, as `cagan
+/// swap --list` reads it.
 ///
 /// Args:
-///     out: The folder, made where it is not there.
-///     count: How many pairs, 1 to 1,000,000.
-///     seed: What the drawing comes from; 0 where none is given. The same seed gives the same bytes.
-///     size: (height, width), or one number for a square, 16 to 1024 each; 128 x 96 where none is given.
-///     swaps: How many true swaps of each person, fewer than pairs. Where no number is given 1, if there is another article.
+///     out: The folder; it is created if missing.
+///     count: The number of pairs, 1 to 1,000,000.
+///     seed: The seed of the drawing (default 0). Equal seeds give equal bytes.
+///     size: (height, width), or one number for a square, 16 to 1024 each (default 128 x 96).
+///     swaps: True swaps of each person, fewer than pairs (default 1, or 0 for a single pair).
 ///
 /// Returns:
 ///     The pairs.
 ///
 /// Raises:
 ///     ValueError: For a count, a size or a number of swaps outside the limits.
-///     OSError: Where the folder cannot be written.
+///     OSError: If the folder cannot be written.
 #[pyfunction]
 #[pyo3(signature = (out, count, seed=None, size=None, swaps=None))]
 pub fn dolls(
@@ -376,7 +361,7 @@ pub fn dolls(
         None => SWAPS.min(count.saturating_sub(1)),
         Some(swaps) => positive("swaps", swaps)?,
     };
-    let pairs = py.detach(|| {
+    let pairs = compute(py, || {
         crate::dolls::write(&out, count, seed, size, swaps)?;
         Pairs::open(&out, &Options::default())
     })?;

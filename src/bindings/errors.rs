@@ -17,9 +17,7 @@ impl From<Error> for PyErr {
                 // As for any unknown keyword.
                 Named::Setting => PyTypeError::new_err(text),
                 Named::Id => PyKeyError::new_err(text),
-                Named::Preset | Named::Split | Named::Network | Named::Parameter | Named::Standing => {
-                    PyValueError::new_err(text)
-                }
+                Named::Preset | Named::Split | Named::Network | Named::Parameter => PyValueError::new_err(text),
             },
             Error::NotFound { .. } => PyFileNotFoundError::new_err(text),
             Error::Io { path, source } => match source.raw_os_error() {

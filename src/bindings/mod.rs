@@ -8,6 +8,7 @@ mod curation;
 mod dataset;
 mod errors;
 mod graph;
+mod storage;
 mod swapper;
 mod trainer;
 
@@ -38,6 +39,7 @@ fn _cagan(module: &Bound<'_, PyModule>) -> PyResult<()> {
     config::add_properties(&module.py().get_type::<config::PyConfig>())?;
     module.add_class::<dataset::PyPair>()?;
     module.add_class::<dataset::PyPairs>()?;
+    module.add_class::<curation::PyListing>()?;
     module.add_class::<swapper::PySwap>()?;
     module.add_class::<swapper::PySwapper>()?;
     module.add_class::<trainer::PyTrainer>()?;
@@ -45,12 +47,12 @@ fn _cagan(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(config::settings, module)?)?;
     module.add_function(wrap_pyfunction!(curation::curation_options, module)?)?;
     module.add_function(wrap_pyfunction!(curation::curation_reasons, module)?)?;
-    module.add_function(wrap_pyfunction!(curation::inspect, module)?)?;
     module.add_function(wrap_pyfunction!(curation::thumbnails, module)?)?;
     module.add_function(wrap_pyfunction!(curation::to_png, module)?)?;
     module.add_function(wrap_pyfunction!(dataset::dolls, module)?)?;
-    module.add_function(wrap_pyfunction!(dataset::list_folder, module)?)?;
     module.add_function(wrap_pyfunction!(dataset::read_picture, module)?)?;
+    module.add_function(wrap_pyfunction!(storage::read_header, module)?)?;
+    module.add_function(wrap_pyfunction!(storage::write_atomically, module)?)?;
     module.add_function(wrap_pyfunction!(trainer::run, module)?)?;
     module.add_function(wrap_pyfunction!(system, module)?)
 }

@@ -100,7 +100,7 @@ impl PySwap {
     #[pyo3(signature = (path, mask=None, located=None))]
     fn save(&self, py: Python<'_>, path: PathBuf, mask: Option<PathBuf>, located: Option<PathBuf>) -> PyResult<()> {
         let swap = &self.0;
-        Ok(py.detach(|| -> Result<()> {
+        compute(py, || -> Result<()> {
             write_atomically(&path, &png(&swap.image, swap.size, 3))?;
             let masks = [(mask, Some(&swap.mask)), (located, swap.located.as_ref())];
             for (path, bytes) in masks {
@@ -109,12 +109,12 @@ impl PySwap {
                 }
             }
             Ok(())
-        })?)
+        })
     }
 
     /// Picture, mask and paint side by side.
-    fn _repr_png_(&self, py: Python<'_>) -> Cow<'_, [u8]> {
-        py.detach(|| {
+    fn _repr_png_(&self, py: Python<'_>) -> PyResult<Cow<'_, [u8]>> {
+        compute(py, || -> Result<_> {
             let size = self.0.size;
             let longest = size[0].max(size[1]).max(SHOWN);
             let cell = size.map(|side| (side * SHOWN / longest).max(1));
@@ -123,9 +123,8 @@ impl PySwap {
             let mask = self.0.mask.iter().flat_map(|&level| [level; 3]).collect();
             let parts = [self.0.image.clone(), mask, self.0.paint.clone()];
             let (pixels, size) = sheet(&[parts.map(picture).to_vec()], cell, 4);
-            png(&pixels, size, 3)
+            Ok(png(&pixels, size, 3).into())
         })
-        .into()
     }
 
     fn __repr__(&self) -> String {

@@ -1,17 +1,18 @@
-//! What one pair has of another: photos that repeat, and the groups that share a photo or an article.
+//! Finds the pairs that repeat another pair's photo, and the groups that share a photo or an article.
 
 use std::collections::HashMap;
 
-use super::Reason;
 use super::duplicates::Link;
+use super::finding::{Finding, Standing};
 use super::measure::Measured;
-use super::pairs::{Finding, Row, Standing};
+use super::reason::Reason;
+use crate::data::{DisjointSets, Row};
 
-/// Pictures by place, with the places and the links of what they are alike to.
+/// For each picture the pictures that are the same one, with the links to them.
 pub(super) type Alike = HashMap<usize, Vec<(usize, Link)>>;
 
-/// Marks the photos that repeat another pair's. What was kept by hand stays, then the photo with most pixels, then the
-/// first.
+/// Marks the photos that repeat another pair's. Of several the one that a person kept stays, else the one with the most
+/// pixels, else the first.
 pub(super) fn doubles(
     rows: &[Row],
     places: &[[Option<usize>; 2]],
@@ -26,7 +27,7 @@ pub(super) fn doubles(
         let picture = photo(row).and_then(|p| pictures[p].as_ref().ok());
         picture.map_or(0, |p| u64::from(p.width) * u64::from(p.height))
     };
-    let rank = |row: usize| match rows[row].standing {
+    let rank = |row: usize| match Standing::of(&rows[row]) {
         Standing::Kept => 0,
         Standing::Open if findings[row].reasons.is_empty() => 1,
         Standing::Open | Standing::Excluded => 2,
@@ -34,7 +35,7 @@ pub(super) fn doubles(
     order.sort_by_key(|&row| (rank(row), std::cmp::Reverse(pixels(row)), row));
     let stays: Vec<bool> = (0..rows.len()).map(|row| rank(row) < 2).collect();
 
-    // Photo (its stand-in) -> the pair that keeps it.
+    // Photo (its stand-in) to the pair that keeps it.
     let mut kept: HashMap<usize, usize> = HashMap::new();
     for row in order {
         let own = first[photo(row).expect("only pairs with photos are in the order")];
@@ -51,8 +52,8 @@ pub(super) fn doubles(
                 finding.duplicate_of = Some(keeper);
                 finding.reasons.push((Reason::Duplicate, text));
                 finding.reasons.sort_by_key(|(reason, _)| *reason);
-                // Kept by hand although it repeats another: it may have repeats of its own.
-                if rows[row].standing == Standing::Kept {
+                // A person kept it although it repeats another: it may have repeats of its own.
+                if Standing::of(&rows[row]) == Standing::Kept {
                     kept.entry(own).or_insert(row);
                 }
             }
@@ -71,33 +72,17 @@ fn describe(link: &Link) -> String {
 
 /// Connects the pairs that share a photo or an article.
 pub(super) fn group(places: &[[Option<usize>; 2]], alike: &Alike, findings: &mut [Finding]) {
-    fn root(parents: &mut [usize], mut at: usize) -> usize {
-        while parents[at] != at {
-            parents[at] = parents[parents[at]];
-            at = parents[at];
-        }
-        at
-    }
-    // Pairs first, then pictures.
+    // Pairs first, then pictures: the first number of a set is its first pair.
     let count = places.len();
-    let most = places.iter().flatten().flatten().max().map_or(0, |p| p + 1);
-    let mut parents: Vec<usize> = (0..count + most).collect();
-    let mut join = |a: usize, b: usize| {
-        let (a, b) = (root(&mut parents, a), root(&mut parents, b));
-        // The smaller is the root, so a group's root is its first pair.
-        parents[a.max(b)] = a.min(b);
-    };
+    let pictures = places.iter().flatten().flatten().max().map_or(0, |last| last + 1);
+    let mut sets = DisjointSets::new(count + pictures);
     for (row, sides) in places.iter().enumerate() {
-        for &picture in sides.iter().flatten() {
-            join(row, count + picture);
-        }
+        sides.iter().flatten().for_each(|picture| sets.join(row, count + picture));
     }
-    for (&picture, near) in alike {
-        for (other, _) in near {
-            join(count + picture, count + other);
-        }
+    for (picture, near) in alike {
+        near.iter().for_each(|(other, _)| sets.join(count + picture, count + other));
     }
     for (row, finding) in findings.iter_mut().enumerate() {
-        finding.group = root(&mut parents, row);
+        finding.group = sets.first(row);
     }
 }

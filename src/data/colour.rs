@@ -4,14 +4,13 @@ use tch::{Device, Kind, Tensor};
 
 use super::draw::ColourDraw;
 
-/// Rec. 601, as most photo software has it.
+/// The weights of Rec. 601, as in most photo software.
 const LUMA: [f64; 3] = [0.299, 0.587, 0.114];
 
-/// Applies a draw of colours to float32 levels of 0 to 255: saturation, then contrast about the middle grey, then
-/// brightness, clipped.
+/// Jitters levels of 0 to 255: saturation, then contrast about the middle grey, then brightness, clipped.
 ///
-/// The pivot is the middle of the range, not a picture's mean: a triplet's pictures differ in their means, and each
-/// article must change as it does on the body.
+/// Contrast pivots on the middle of the range, not on a picture's mean: a triplet's pictures differ in their means, and
+/// an article must change as it does on the body.
 ///
 /// # Shapes
 /// `levels`: `[N, 3, H, W]`, with N draws. Returns the same.
@@ -54,7 +53,7 @@ mod tests {
         assert_eq!(taken(1.5, 1.0, 1.0), [255, 150, 60]);
         // 127.5 + 1.2 * (72.5, -27.5, -87.5)
         assert_eq!(taken(1.0, 1.2, 1.0), [215, 95, 23]);
-        // Luma .299 * 200 + .587 * 100 + .114 * 40 = 123.06: half way to it.
+        // Half way to the luma .299 * 200 + .587 * 100 + .114 * 40 = 123.06.
         assert_eq!(taken(1.0, 1.0, 0.5), [162, 112, 82]);
     }
 }

@@ -1,5 +1,5 @@
-//! What a step takes: which pairs, which targets, which flips and crops. A pure function of (seed, step), so that a
-//! resumed run repeats an uninterrupted one.
+//! Draws the pairs, targets, flips and crops of a step. A pure function of (seed, step): a resumed run repeats an
+//! uninterrupted one.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -13,7 +13,7 @@ use crate::random::rng;
 /// How one picture of a batch is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PictureDraw {
-    /// Which pair it belongs to; for a target, which article: the pairs' own first, then those without a human.
+    /// The place of its pair; of a target that of its article: the pairs' own, then those without a human.
     pub index: usize,
     pub flip: bool,
     /// Upper left corner of the crop: (row, column).
@@ -34,16 +34,16 @@ pub struct Draw {
     pub human: Vec<PictureDraw>,
     pub worn: Vec<PictureDraw>,
     pub target: Vec<PictureDraw>,
-    /// One for each triplet, or none at all.
+    /// One for each triplet; empty without colour jitter.
     pub colours: Vec<ColourDraw>,
 }
 
 impl Draw {
-    /// The draw of a step: pairs from shuffled passes over the set, targets uniform among the articles that the human's
-    /// pair may meet.
+    /// Draws a step: pairs from shuffled passes over the set, targets uniform among the articles that the human's pair
+    /// may meet.
     ///
-    /// Human and worn article are mirrored together, the target on its own; every picture has its own crop; a triplet's
-    /// three pictures have one draw of colours, so that an article still looks as it does on the body.
+    /// Human and worn article are mirrored together, the target on its own. Every picture has its own crop. A triplet's
+    /// three pictures share one draw of colours: an article then still looks as it does on the body.
     pub fn of_step(config: &Config, targets: &Targets, step: u64) -> Draw {
         let batch = config.batch_size as u64;
         let mut order = Shuffled::new(config.seed, targets.pairs());
@@ -83,21 +83,21 @@ fn colours(config: &Config, step: u64) -> Vec<ColourDraw> {
     (0..config.batch_size).map(|_| draw()).collect()
 }
 
-/// Which articles a pair may meet as targets: never its own, one of the same content, or one of its group.
+/// Decides which targets a pair may meet: never its own article, one of the same content, or one of its group.
 #[derive(Clone, Debug)]
 pub struct Targets {
     pairs: usize,
-    /// Of each article its content, equal where it is the same.
+    /// Each article's content: equal numbers for equal contents.
     contents: Vec<u32>,
-    /// Of each article its group; one without is alone.
+    /// Each article's group. An article without one is alone in its group.
     groups: Vec<u32>,
 }
 
 impl Targets {
-    /// `contents` of all articles, the pairs' first; `groups` of the pairs.
+    /// Takes the contents of all articles, the pairs' first, and the groups of the pairs.
     ///
     /// # Errors
-    /// The number of a pair that may meet no article.
+    /// The place of a pair that may meet no article.
     pub fn new<C: Eq + Hash, G: Eq + Hash>(
         contents: &[C],
         groups: &[Option<G>],
@@ -124,21 +124,23 @@ impl Targets {
         Ok(Targets { pairs, contents, groups })
     }
 
+    /// The number of pairs.
     pub fn pairs(&self) -> usize {
         self.pairs
     }
 
-    /// The pairs' articles and those without a human.
+    /// The number of articles: the pairs' and those without a human.
     pub fn articles(&self) -> usize {
         self.contents.len()
     }
 
+    /// Whether an article may be the target of a pair.
     pub fn may_meet(&self, pair: usize, article: usize) -> bool {
         self.contents[pair] != self.contents[article] && self.groups[pair] != self.groups[article]
     }
 }
 
-/// Numbers values by their first appearance; each `None` has a number of its own.
+/// Numbers values by their first occurrence. Each `None` gets a number of its own.
 fn numbered<T: Eq + Hash>(values: impl Iterator<Item = Option<T>>) -> Vec<u32> {
     let mut known = HashMap::new();
     let mut next = 0;
@@ -154,7 +156,7 @@ fn numbered<T: Eq + Hash>(values: impl Iterator<Item = Option<T>>) -> Vec<u32> {
         .collect()
 }
 
-/// An endless row of shuffled passes over the set.
+/// An endless sequence of shuffled passes over the set.
 struct Shuffled {
     seed: u64,
     count: usize,
@@ -225,7 +227,7 @@ mod tests {
         assert_ne!(draw, Draw::of_step(&jittered, &targets(9), 5));
         let other = config(3, 6, 0.2);
         assert_ne!(draw, Draw::of_step(&other, &targets(9), 4));
-        // Colours have a stream of their own: without them the rest of the draw stays.
+        // Colours have their own random stream: without them the rest of the draw stays the same.
         let plain = config(3, 5, 0.0);
         let without = Draw { colours: vec![], ..draw };
         assert_eq!(without, Draw::of_step(&plain, &targets(9), 4));
@@ -244,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_target_is_of_another_content_and_another_group_and_may_have_no_human() {
-        // Pairs 0 and 2 wear the same, 1 and 3 are one group, article 4 has no human and is what pair 3 wears.
+        // Pairs 0 and 2 wear the same article, 1 and 3 are one group, article 4 has no human and equals that of pair 3.
         let contents = ["red", "blue", "red", "green", "green", "white"];
         let groups = [None, Some("anna"), None, Some("anna")];
         let targets = Targets::new(&contents, &groups).unwrap();

@@ -1,5 +1,4 @@
-//! The folder layouts that people have: which files of a folder are humans, which are articles, and which belong
-//! together.
+//! Folder layouts: which files are humans, which are articles, and which belong together.
 //!
 //! ```text
 //! human/0001.jpg     article/0001.png     by stem
@@ -7,41 +6,28 @@
 //! 0001_1.jpg         0001_5.jpg           human and article in one folder, by what stands before `_1` and `_5`
 //! ```
 //!
-//! Each may stand in the folder itself or in folders `train`, `val`, `valid`, `test` below it.
+//! Each may be in the folder itself or in its subfolders `train`, `val`, `valid`, `validation`, `test`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::row::Row;
 use crate::error::{AtPath, Error, Result};
 
-/// File endings that are taken for pictures.
+/// The file endings of pictures.
 const ENDINGS: [&str; 9] = ["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif", "jfif"];
-/// Folders that part a set.
+/// The folders of a set's splits.
 const SPLITS: [&str; 5] = ["train", "val", "valid", "validation", "test"];
-/// Folders of humans and of articles.
+/// The folders of humans and of articles.
 const FOLDERS: [[&str; 2]; 2] = [["human", "article"], ["image", "cloth"]];
-/// Endings of humans and of articles in one folder.
+/// The endings of stems of humans and of articles in one folder.
 const SUFFIXES: [&str; 2] = ["_1", "_5"];
 
-/// A human and its article, or one of them alone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Row {
-    pub id: String,
-    pub human: Option<PathBuf>,
-    pub article: Option<PathBuf>,
-    pub group: Option<String>,
-    pub split: Option<String>,
-    /// The line of `pairs.csv`, 0 where there is none.
-    pub line: usize,
-    /// Why the row is left out, where `pairs.csv` says so.
-    pub excluded: Option<String>,
-}
-
-/// Lists a folder in one of the layouts, sorted by id; what has no partner stands alone in its row.
+/// Lists a folder in one of the layouts, sorted by id. A picture without a partner has a row of its own.
 ///
 /// # Errors
-/// [`Error::NotFound`] for a folder that is not there or has none of the layouts; [`Error::Content`] for two pictures
-/// of one stem.
+/// [`Error::NotFound`] for a missing folder or one of none of the layouts; [`Error::Content`] for two pictures of one
+/// stem.
 pub fn list(folder: &Path) -> Result<Vec<Row>> {
     if !folder.is_dir() {
         return Err(Error::NotFound { path: folder.into(), what: "folder" });
@@ -62,7 +48,7 @@ pub fn list(folder: &Path) -> Result<Vec<Row>> {
     if all.is_empty() {
         return Err(unknown(folder));
     }
-    // One number in two parts names two pairs: then all of them bear the part's name.
+    // An id may occur in two splits: then the split's name joins every id.
     let mut seen = BTreeMap::new();
     let clash = (all.iter().flat_map(|(_, rows)| rows)).any(|row| seen.insert(&row.id, ()).is_some());
     let rows = all.into_iter().flat_map(|(split, rows)| {
@@ -78,7 +64,8 @@ pub fn list(folder: &Path) -> Result<Vec<Row>> {
 fn unknown(folder: &Path) -> Error {
     Error::NotFound {
         path: folder.into(),
-        what: "pairs (expected `human/` and `article/`, `image/` and `cloth/`, files `<id>_1` and `<id>_5`, or `pairs.csv`)",
+        what: "pairs (expected `human/` and `article/`, `image/` and `cloth/`, files `<id>_1` and `<id>_5`, \
+            or `pairs.csv`)",
     }
 }
 
@@ -89,7 +76,7 @@ fn list_one(folder: &Path) -> Result<Option<Vec<Row>>> {
             (true, true) => {}
             (false, false) => continue,
             (true, false) => return Err(missing(article)),
-            // `image` and `cloth` are common words, and a lone one of them no sign of a layout.
+            // `image` and `cloth` are common words: one alone is no layout.
             (false, true) if humans == "human" => return Err(missing(human)),
             (false, true) => continue,
         }
@@ -118,7 +105,7 @@ fn missing(path: PathBuf) -> Error {
     Error::NotFound { path, what: "folder, beside the other half of the pairs" }
 }
 
-/// Pictures of a folder by stem.
+/// Lists the pictures of a folder by stem.
 fn pictures(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(folder).at(folder)? {
@@ -147,14 +134,14 @@ pub(super) fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into()
 }
 
-/// `0001_0` and `0001_1` are one product's pictures.
+/// Cuts the ending off: `0001_0` and `0001_1` are pictures of one product.
 fn base(stem: &str) -> &str {
     let cut = stem.strip_suffix("_0").or_else(|| stem.strip_suffix("_1"));
     cut.filter(|base| !base.is_empty()).unwrap_or(stem)
 }
 
 fn by_stem(humans: BTreeMap<String, PathBuf>, mut articles: BTreeMap<String, PathBuf>) -> Vec<Row> {
-    // Where no stem is on both sides, `0001_0` may still go with `0001_1`.
+    // `0001_0` pairs with `0001_1` only where no stem is on both sides.
     let plain = humans.keys().any(|stem| articles.contains_key(stem));
     let partner = |stem: &str| match plain {
         true => stem.to_owned(),
@@ -169,7 +156,7 @@ fn by_stem(humans: BTreeMap<String, PathBuf>, mut articles: BTreeMap<String, Pat
     rows
 }
 
-/// The pairs text file of a try-on set: `train_pairs.txt` for the folder `train`, there or beside it, else `pairs.txt`.
+/// Finds the text file of a try-on set's pairs: `train_pairs.txt` in the folder `train` or beside it, else `pairs.txt`.
 fn pairs_text(folder: &Path) -> Option<PathBuf> {
     let own = format!("{}_pairs.txt", name(folder));
     let above = folder.parent().map(|above| above.join(&own));
@@ -177,8 +164,8 @@ fn pairs_text(folder: &Path) -> Option<PathBuf> {
     found.into_iter().flatten().find(|path| path.is_file())
 }
 
-/// Pairs as the text lists them. Where it contradicts the names (the human has an article of its own stem, and the text
-/// gives it another), it lists what to try on, not what is worn: the try-on sets' test files do. Then the names decide.
+/// Pairs humans and articles as the text does. The text files of try-on sets' test splits list what to try on, not what
+/// is worn: they give a human another article than that of its own stem. Then the stems decide.
 fn by_text(text: &Path, humans: BTreeMap<String, PathBuf>, articles: BTreeMap<String, PathBuf>) -> Result<Vec<Row>> {
     let content = std::fs::read_to_string(text).at(text)?;
     let stem = |name: &str| {
@@ -203,7 +190,7 @@ fn by_text(text: &Path, humans: BTreeMap<String, PathBuf>, articles: BTreeMap<St
             return Ok(by_stem(humans, articles));
         }
         if used.insert(human.clone(), line_number).is_some() {
-            let first = format!("line {line_number}: `{human}` stands in an earlier line already");
+            let first = format!("line {line_number}: `{human}` is also on an earlier line");
             return Err(Error::content(text, first));
         }
         rows.push(Row {

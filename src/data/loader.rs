@@ -1,4 +1,4 @@
-//! From pairs to triplets: every picture is looked at once, then batches come from the device's memory or from decoding
+//! From pairs to triplets: decodes every picture once, then takes batches from the device's memory or from decoding
 //! threads.
 
 use std::collections::HashMap;
@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_128};
 
+use super::batch::Batch;
 use super::colour::jitter;
 use super::draw::{Draw, Targets};
 use super::pairs::{LeftOut, OnError, Pairs};
@@ -20,7 +21,7 @@ use crate::config::{Config, LoaderMode};
 use crate::error::{Error, Result};
 use crate::pixels::ValueRange;
 
-/// Pictures between two looks at whether to go on.
+/// Pictures between two reports of progress.
 const PART: usize = 256;
 
 /// One batch in the networks' value range.
@@ -44,7 +45,7 @@ enum Store {
 #[derive(Debug)]
 pub struct Loader {
     pub plan: Plan,
-    /// Pairs that were left out because a picture could not be decoded, after those that [`Pairs`] lists.
+    /// Pairs that [`Pairs`] skipped, then those with a picture that cannot be decoded.
     pub skipped: Vec<LeftOut>,
     set: Arc<Set>,
     store: Store,
@@ -53,15 +54,15 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Decodes every picture once: to keep it, or to know that it can be decoded and which articles are the same.
+    /// Decodes every picture once, to keep it, or to check it and to find equal articles.
     ///
-    /// `progress` is told the plan and how many files are done, first of all none, and answers whether to go on; after
-    /// a no there is no loader.
+    /// Calls `progress` with the plan and the number of decoded files, first with 0. Returns None once it returns
+    /// false.
     ///
     /// # Errors
-    /// [`Error::Setting`] for fewer than two pairs, fewer than a batch, pairs of several splits, a pair that may meet
-    /// no target, or `loader` resident where memory is short; [`Error::Content`] with the path for the first picture,
-    /// in the pairs' order, that cannot be decoded, unless the pairs skip errors.
+    /// [`Error::Setting`] for fewer than two pairs, fewer than a batch, pairs of several splits, a pair without a
+    /// possible target, or `loader` resident with too little memory; [`Error::Content`] with the path of the first
+    /// picture, in the pairs' order, that cannot be decoded, unless the pairs skip errors.
     pub fn open(
         pairs: &Pairs,
         config: &Config,
@@ -87,7 +88,7 @@ impl Loader {
         let pool = ThreadPoolBuilder::new()
             .num_threads(plan.workers)
             .thread_name(|i| format!("cagan-decode-{i}"))
-            // A batch whose thread panicked never comes, which its receiver notices.
+            // The receiver of a batch notices that its thread panicked.
             .panic_handler(|_| {})
             .build()
             .map_err(|error| Error::Device(format!("no threads to decode with: {error}")))?;
@@ -101,7 +102,7 @@ impl Loader {
             let decode = |file: &File| file.decode(config).map(|bytes| (xxh3_128(&bytes), bytes));
             let decoded: Vec<Result<(u128, Vec<u8>)>> = pool.install(|| files.par_iter().map(decode).collect());
             if let Some(resident) = &mut resident {
-                // A broken picture's place stays, and is never read.
+                // A broken picture keeps its place, which is never read.
                 let blank = vec![0; 3 * (size[0] * size[1]) as usize];
                 let pictures: Vec<&[u8]> = (decoded.iter())
                     .map(|picture| picture.as_ref().map_or(blank.as_slice(), |(_, bytes)| bytes))
@@ -127,7 +128,7 @@ impl Loader {
         Ok(Some(Loader { plan, skipped, set, store, range: config.range(), device }))
     }
 
-    /// The pairs that can be drawn.
+    /// The number of pairs that can be drawn.
     pub fn len(&self) -> usize {
         self.set.humans.len()
     }
@@ -136,64 +137,53 @@ impl Loader {
         self.len() == 0
     }
 
-    /// A sum over all pictures as they are loaded, in the pairs' order, and over their groups: equal where a run may go
-    /// on.
+    /// The hash of all loaded pictures, in the pairs' order, and of their groups. A run resumes on equal data only.
     pub fn fingerprint(&self) -> &str {
         &self.set.fingerprint
     }
 
-    /// The articles that can be targets: the pairs' own first.
+    /// The number of articles that can be targets: the pairs' own and those without a human.
     pub fn articles(&self) -> usize {
         self.set.articles.len()
     }
 
-    /// The pictures that a step takes.
+    /// Returns the triplet of a step.
     ///
     /// # Errors
-    /// Where pictures stream, one that cannot be decoded any more.
+    /// A streamed picture that can no longer be decoded.
     pub fn triplet(&self, step: u64) -> Result<Triplet> {
         let draw = self.set.draw(step);
         match &self.store {
-            Store::Resident(_) => self.of_draw(&draw),
+            Store::Resident(resident) => Ok(self.finished(resident.batch(&self.set, &draw, self.range), &draw)),
             Store::Streaming(streaming) => Ok(self.finished(streaming.of_step(step)?, &draw)),
         }
     }
 
-    /// The middle of the pictures of these pairs and articles, unmirrored, as in use.
+    /// Returns the centre crops of these pairs and articles, unmirrored, as swapping uses them.
     ///
     /// # Errors
     /// As [`Loader::triplet`].
     pub fn plain(&self, humans: &[usize], targets: &[usize]) -> Result<Triplet> {
-        self.of_draw(&self.set.plain(humans, targets))
+        let draw = self.set.plain(humans, targets);
+        let batch = match &self.store {
+            Store::Resident(resident) => resident.batch(&self.set, &draw, self.range),
+            Store::Streaming(streaming) => streaming.of_draw(&draw)?,
+        };
+        Ok(self.finished(batch, &draw))
     }
 
-    fn of_draw(&self, draw: &Draw) -> Result<Triplet> {
-        match &self.store {
-            Store::Streaming(streaming) => Ok(self.finished(streaming.of_draw(draw)?, draw)),
-            Store::Resident(resident) if draw.colours.is_empty() => {
-                let pictures = self.set.pictures(draw);
-                let [human, worn, target] = pictures.map(|p| resident.values(&self.set, &p, self.range));
-                Ok(Triplet { human, worn, target })
-            }
-            Store::Resident(resident) => {
-                let pictures = self.set.pictures(draw);
-                Ok(self.finished(pictures.map(|p| resident.bytes(&self.set, &p)), draw))
-            }
-        }
-    }
-
-    /// Bytes on any device to values on the loader's; values are finished.
-    fn finished(&self, pictures: [Tensor; 3], draw: &Draw) -> Triplet {
-        let [human, worn, target] = pictures.map(|pictures| {
-            if pictures.kind() == Kind::Float {
-                return pictures;
-            }
-            let bytes = pictures.to_device_(self.device, Kind::Uint8, true, false);
-            match draw.colours.is_empty() {
-                true => self.range.from_bytes(&bytes),
-                false => self.range.from_bytes(&jitter(&bytes, &draw.colours)),
-            }
-        });
+    /// Moves bytes to the loader's device, jitters and scales them. Values are finished already.
+    fn finished(&self, batch: Batch, draw: &Draw) -> Triplet {
+        let [human, worn, target] = match batch {
+            Batch::Values(values) => values,
+            Batch::Bytes(bytes) => bytes.map(|bytes| {
+                let bytes = bytes.to_device_(self.device, Kind::Uint8, true, false);
+                match draw.colours.is_empty() {
+                    true => self.range.from_bytes(&bytes),
+                    false => self.range.from_bytes(&jitter(&bytes, &draw.colours)),
+                }
+            }),
+        };
         Triplet { human, worn, target }
     }
 }
@@ -204,11 +194,11 @@ fn check_splits(pairs: &Pairs) -> Result<()> {
         return Ok(());
     }
     let got: Vec<String> = (splits.iter()).map(|(name, count)| format!("{name} ({count})")).collect();
-    let rule = "one split, so that what tests is not trained on; Pairs.of_split(name) takes one";
+    let rule = "one split, to keep test pairs out of training; Pairs.of_split(name) takes one";
     Err(Error::setting("pairs", rule, got.join(", ")))
 }
 
-/// The files of the pairs, numbered.
+/// The distinct files of the pairs, numbered.
 #[derive(Default)]
 struct Listed {
     files: Vec<File>,
@@ -225,7 +215,7 @@ impl Listed {
         })
     }
 
-    /// The pairs whose pictures could be decoded, and those that are left out.
+    /// Keeps the pairs whose pictures could be decoded, and lists the others.
     fn sound(self, pairs: &Pairs, looked: &[Result<u128>], config: &Config) -> Result<(Set, Vec<LeftOut>)> {
         let mut skipped = pairs.skipped.clone();
         let mut sound = |id: &str, files: &[usize]| {
@@ -261,10 +251,10 @@ impl Listed {
             let rule = format!("at most the number of pairs ({})", humans.len());
             return Err(Error::setting("batch_size", rule, config.batch_size));
         }
-        let content = |&file: &usize| *looked[file].as_ref().expect("broken ones are left out");
+        let content = |&file: &usize| *looked[file].as_ref().expect("broken files are left out");
         let contents: Vec<u128> = articles.iter().map(content).collect();
         let targets = Targets::new(&contents, &groups).map_err(|pair| {
-            let rule = "for each pair an article of other content and of another group, to be its target";
+            let rule = "for each pair a target: an article of other content and of another group";
             Error::setting("pairs", rule, format!("none for `{}`", ids[pair]))
         })?;
         let mut sum = Xxh3Default::new();

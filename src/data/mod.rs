@@ -1,6 +1,8 @@
 //! From folders of pictures to triplets on the training device.
 
+mod batch;
 mod colour;
+mod disjoint;
 mod draw;
 pub mod layouts;
 mod listing;
@@ -8,12 +10,16 @@ mod loader;
 mod pairs;
 mod plan;
 mod resident;
+mod row;
 mod set;
+mod split;
 mod streaming;
+mod table;
 
+pub use disjoint::DisjointSets;
 pub use draw::{ColourDraw, Draw, PictureDraw, Targets};
-pub use layouts::Row;
-pub use listing::{parse as parse_csv, read as read_csv};
+pub use listing::{Listing, parse as parse_csv};
 pub use loader::{Loader, Triplet};
 pub use pairs::{Article, LeftOut, OnError, Options, Pair, Pairs};
 pub use plan::Plan;
+pub use row::Row;

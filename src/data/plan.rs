@@ -1,4 +1,4 @@
-//! Where a set's pictures will wait and what they will take, told before it is taken.
+//! Plans where a set's pictures are kept and how much memory they take, before taking it.
 
 use tch::{Device, Kind, Tensor};
 
@@ -6,30 +6,30 @@ use super::set::loaded_size;
 use crate::config::{Config, LoaderMode};
 use crate::error::{Error, Result};
 
-/// What loading will take, known before it is taken.
+/// The memory and the threads of loading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// Resident or streaming.
     pub mode: LoaderMode,
-    /// Decoded pictures: all of them on the device where they are resident, the batches ahead where they stream.
+    /// Decoded pictures: all of them if resident, the batches ahead if streaming.
     pub bytes: u64,
     pub pairs: usize,
-    /// Picture files, each counted once.
+    /// Distinct picture files.
     pub files: usize,
-    /// Threads that decode.
+    /// Decoding threads.
     pub workers: usize,
 }
 
 impl Plan {
-    /// The plan for so many pairs in so many files.
+    /// Makes the plan for `pairs` pairs in `files` files.
     ///
     /// # Errors
-    /// [`Error::Setting`] for resident pictures that the memory does not hold.
+    /// [`Error::Setting`] for resident pictures that exceed the memory.
     pub fn new(pairs: usize, files: usize, config: &Config, device: Device) -> Result<Plan> {
         let [height, width] = loaded_size(config).map(|side| side as u64);
         let all = files as u64 * 3 * height * width;
         let [h, w] = config.image_size.map(|side| side as u64);
-        // On a CPU batches wait as float32, else as bytes.
+        // Batches for a CPU are float32, for other devices bytes.
         let size = if device == Device::Cpu { 4 } else { 1 };
         let batch = 9 * h * w * size * config.batch_size as u64;
         let mode = match config.loader {
@@ -57,20 +57,20 @@ impl Plan {
     }
 }
 
-/// Whether the pictures may stay on the device: they may take half of what is free, as training wants its share.
+/// Whether the pictures fit into half of the device's free memory. Training needs the rest.
 fn fits(bytes: u64, device: Device) -> bool {
     match device {
         Device::Cpu => bytes <= available() / 2,
-        // libtorch tells of no free memory; it can be asked for it.
+        // libtorch does not report free memory, but an allocation can be tried.
         _ => Tensor::f_empty([2 * bytes as i64], (Kind::Uint8, device)).is_ok(),
     }
 }
 
-/// Memory that this process can still take, in bytes.
+/// The memory that this process can still allocate, in bytes.
 fn available() -> u64 {
     let mut system = sysinfo::System::new();
     system.refresh_memory();
     let free = system.available_memory();
-    // In a container the limit counts, not the machine.
+    // A container's limit may be below the machine's memory.
     system.cgroup_limits().map_or(free, |limits| free.min(limits.free_memory))
 }

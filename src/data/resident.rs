@@ -1,8 +1,9 @@
-//! All pictures decoded once and kept as bytes on the training device; a batch is one gather there.
+//! Keeps all decoded pictures as bytes on the training device. A batch is one gather there.
 
 use tch::{Device, Kind, Tensor};
 
-use super::draw::PictureDraw;
+use super::batch::Batch;
+use super::draw::{Draw, PictureDraw};
 use super::set::Set;
 use crate::error::Result;
 use crate::native::{Memory, parallel_for};
@@ -18,17 +19,17 @@ pub struct Resident {
 }
 
 impl Resident {
-    /// Room for so many pictures of `[3, height, width]`.
+    /// Allocates memory for the pictures of `files` files, each `[3, height, width]`.
     ///
     /// # Errors
-    /// [`crate::Error::Torch`] where the device has not so much memory.
+    /// [`crate::Error::Torch`] for a device with too little memory.
     pub fn allocate(files: usize, [height, width]: [i64; 2], device: Device) -> Result<Resident> {
         let size = [files as i64, 3, height, width];
         let pictures = Tensor::f_empty(size, (Kind::Uint8, device))?;
         Ok(Resident { pictures })
     }
 
-    /// Puts pictures one after the other to where the first belongs.
+    /// Stores the pictures of the files from `first` on.
     pub fn fill(&mut self, first: usize, pictures: &[&[u8]]) {
         let mut size = self.pictures.size();
         size[0] = pictures.len() as i64;
@@ -37,8 +38,17 @@ impl Resident {
         place.copy_(&bytes);
     }
 
-    /// Gathers, crops, mirrors: `[N, 3, H, W]`, float32 in the range.
-    pub fn values(&self, set: &Set, pictures: &[(usize, &PictureDraw)], range: ValueRange) -> Tensor {
+    /// Gathers the pictures of a draw: values, or bytes for colour jitter.
+    pub fn batch(&self, set: &Set, draw: &Draw, range: ValueRange) -> Batch {
+        let pictures = set.pictures(draw);
+        match draw.colours.is_empty() {
+            true => Batch::Values(pictures.map(|side| self.values(set, &side, range))),
+            false => Batch::Bytes(pictures.map(|side| self.bytes(set, &side))),
+        }
+    }
+
+    /// Gathers, crops and mirrors: `[N, 3, H, W]`, float32 in the range.
+    fn values(&self, set: &Set, pictures: &[(usize, &PictureDraw)], range: ValueRange) -> Tensor {
         if self.pictures.device() != Device::Cpu {
             return range.from_bytes(&self.bytes(set, pictures));
         }
@@ -50,8 +60,8 @@ impl Resident {
         parallel_for(pictures.len(), |k| {
             let (file, draw) = pictures[k];
             assert!(file < files);
-            // SAFETY: both are contiguous tensors on the CPU that live to the end of this function, of bytes and of
-            // float32; each picture of the second is written once.
+            // SAFETY: both are contiguous tensors on the CPU, of bytes and of float32, that outlive this function; each
+            // picture of the second is written once.
             let (picture, to) = unsafe {
                 (
                     std::slice::from_raw_parts(from.at(file * stride), stride),
@@ -63,8 +73,8 @@ impl Resident {
         values
     }
 
-    /// Gathers, crops, mirrors: `[N, 3, H, W]`, uint8.
-    pub fn bytes(&self, set: &Set, pictures: &[(usize, &PictureDraw)]) -> Tensor {
+    /// Gathers, crops and mirrors: `[N, 3, H, W]`, uint8.
+    fn bytes(&self, set: &Set, pictures: &[(usize, &PictureDraw)]) -> Tensor {
         let n = pictures.len() as i64;
         let [h, w] = set.config.image_size;
         let device = self.pictures.device();
@@ -106,7 +116,7 @@ mod tests {
         let (straight, mirrored) = (draw(false), draw(true));
         let pictures = [(1, &straight), (1, &mirrored)];
         let range = ValueRange::Unit;
-        // The path of the CPU and that of all devices.
+        // The CPU's code and that of all devices.
         let taken = resident.values(&set, &pictures, range);
         assert_eq!(taken, range.from_bytes(&resident.bytes(&set, &pictures)));
         let taken = range.to_bytes(&taken);

@@ -1,4 +1,4 @@
-//! The files of a set and how each is read: what the loaders share.
+//! The files of a set and how each is read. Resident and streaming loading share it.
 
 use std::path::PathBuf;
 
@@ -30,7 +30,7 @@ impl File {
         File { path, fit }
     }
 
-    /// The picture at the config's size and its crop margin.
+    /// Decodes the picture at the config's size plus its crop margin.
     ///
     /// # Shapes
     /// `[3, H + margin, W + margin]`.
@@ -39,32 +39,33 @@ impl File {
     }
 }
 
-/// Height and width that pictures are kept at.
+/// Height and width of loaded pictures.
 pub fn loaded_size(config: &Config) -> [i64; 2] {
     config.image_size.map(|side| side + config.crop_margin)
 }
 
-/// Pairs whose pictures can all be decoded.
+/// The pairs whose pictures can all be decoded.
 #[derive(Debug)]
 pub struct Set {
     pub config: Config,
-    /// Each file once, whatever number of pairs it is in.
+    /// The distinct files.
     pub files: Vec<File>,
-    /// Of each pair the number of its human's file.
+    /// The place of each pair's human in `files`.
     pub humans: Vec<usize>,
-    /// Of each article, the pairs' first, the number of its file.
+    /// The place of each article in `files`: the pairs' articles, then those without a human.
     pub articles: Vec<usize>,
     pub targets: Targets,
-    /// A sum over the pictures' contents and the groups.
+    /// The hash of the pictures and the groups.
     pub fingerprint: String,
 }
 
 impl Set {
+    /// Draws the pictures of a step.
     pub fn draw(&self, step: u64) -> Draw {
         Draw::of_step(&self.config, &self.targets, step)
     }
 
-    /// The middle of the pictures of these pairs, unmirrored, as in use.
+    /// Takes the centre crops of these pairs and articles, unmirrored.
     pub fn plain(&self, humans: &[usize], targets: &[usize]) -> Draw {
         let corner = [self.config.crop_margin / 2; 2];
         let draw = |indices: &[usize]| {
@@ -74,7 +75,7 @@ impl Set {
         Draw { human: draw(humans), worn: draw(humans), target: draw(targets), colours: Vec::new() }
     }
 
-    /// The file of each picture of a draw, with how it is taken: humans, worn articles, targets.
+    /// Lists the files of a draw with how each is taken: humans, worn articles, targets.
     pub fn pictures<'a>(&'a self, draw: &'a Draw) -> [Vec<(usize, &'a PictureDraw)>; 3] {
         let of = |files: &[usize], draws: &'a [PictureDraw]| -> Vec<(usize, &'a PictureDraw)> {
             draws.iter().map(|draw| (files[draw.index], draw)).collect()
@@ -82,7 +83,7 @@ impl Set {
         [of(&self.humans, &draw.human), of(&self.articles, &draw.worn), of(&self.articles, &draw.target)]
     }
 
-    /// Crops and mirrors a picture that was loaded with its margin, value by value.
+    /// Crops and mirrors a loaded picture, value by value.
     ///
     /// # Shapes
     /// `picture`: `[3, H + margin, W + margin]`, `out`: `[3, H, W]`.

@@ -1,5 +1,5 @@
-//! Batches decoded ahead of the training by threads of their own. Which pictures a step takes is a function of (seed,
-//! step), so the threads' number and pace change nothing.
+//! Decodes batches ahead of the training in threads. The pictures of a step are a function of (seed, step), so the
+//! threads' number and pace change nothing.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,15 +9,12 @@ use std::sync::{Arc, Mutex};
 use rayon::ThreadPool;
 use tch::{Device, Kind, Tensor};
 
+use super::batch::Batch;
 use super::draw::{Draw, PictureDraw};
 use super::set::Set;
 use crate::error::{Error, Result};
 
-/// Humans, worn articles, targets, each `[N, 3, H, W]`: finished values on a CPU, bytes for another device and for
-/// colour jitter.
-type Batch = [Tensor; 3];
-
-/// A bounded row of batches under way.
+/// A bounded queue of batches that are being decoded.
 #[derive(Debug)]
 pub struct Streaming {
     set: Arc<Set>,
@@ -40,15 +37,15 @@ impl Streaming {
         }
     }
 
-    /// The pictures of a step, which the threads have mostly decoded by now; those of the next steps are begun.
+    /// Returns the batch of a step, which the threads have mostly decoded by now, and begins those of the next steps.
     ///
     /// # Errors
-    /// A picture that cannot be read or decoded any more.
+    /// A picture that can no longer be read or decoded.
     pub fn of_step(&self, step: u64) -> Result<Batch> {
         let receiver = {
             let mut pending = self.pending.lock().expect("nothing panics in between");
             if pending.front().is_some_and(|(first, _)| *first != step) {
-                // Not the next step: what was begun is of no use. Its senders find nobody listening.
+                // Another step than the next one: the begun batches are dropped, and their senders fail.
                 pending.clear();
             }
             let next = pending.back().map_or(step, |(last, _)| last + 1);
@@ -63,7 +60,7 @@ impl Streaming {
         })
     }
 
-    /// The pictures of any draw, decoded now.
+    /// Decodes the pictures of any draw now.
     ///
     /// # Errors
     /// As [`Streaming::of_step`].
@@ -77,7 +74,7 @@ impl Streaming {
         let (set, device, closed) = (self.set.clone(), self.device, self.closed.clone());
         self.pool.spawn_fifo(move || {
             if !closed.load(Ordering::Relaxed) {
-                // Nobody may be waiting any more.
+                // It fails where the batch was dropped.
                 let _ = sender.send(decode(&set, &set.draw(step), device, &closed));
             }
         });
@@ -86,7 +83,7 @@ impl Streaming {
 }
 
 impl Drop for Streaming {
-    /// Batches that are under way end at their next picture; the pool's threads follow.
+    /// Ends the batches under way at their next picture, and with them the pool's threads.
     fn drop(&mut self) {
         self.closed.store(true, Ordering::Relaxed);
     }
@@ -94,36 +91,52 @@ impl Drop for Streaming {
 
 /// Decodes the pictures of a draw, one after the other: the threads share out whole batches.
 fn decode(set: &Set, draw: &Draw, device: Device, closed: &AtomicBool) -> Result<Batch> {
-    let [humans, worn, targets] = set.pictures(draw);
-    let side = |pictures: Vec<(usize, &PictureDraw)>| match device {
+    let pictures = set.pictures(draw);
+    match device {
         Device::Cpu if draw.colours.is_empty() => {
             let range = set.config.range();
-            taken(set, &pictures, Kind::Float, closed, |byte| range.from_byte(byte))
+            let values = |side: Side| taken(set, side, Kind::Float, closed, |byte| range.from_byte(byte));
+            Ok(Batch::Values(each(pictures, values)?))
         }
-        Device::Cpu => taken(set, &pictures, Kind::Uint8, closed, |byte| byte),
-        // From page-locked memory the copy to the device runs beside the computation there.
-        _ => Ok(taken(set, &pictures, Kind::Uint8, closed, |byte| byte)?.f_pin_memory(device)?),
-    };
-    Ok([side(humans)?, side(worn)?, side(targets)?])
+        _ => {
+            let bytes = |side: Side| {
+                let bytes = taken(set, side, Kind::Uint8, closed, |byte| byte)?;
+                match device {
+                    Device::Cpu => Ok(bytes),
+                    // The copy from page-locked memory to the device runs beside the computation there.
+                    _ => Ok(bytes.f_pin_memory(device)?),
+                }
+            };
+            Ok(Batch::Bytes(each(pictures, bytes)?))
+        }
+    }
 }
 
-/// `T` is the type behind `kind`.
+/// The pictures of one side of a batch: files with how each is taken.
+type Side<'a> = Vec<(usize, &'a PictureDraw)>;
+
+fn each<'a>(sides: [Side<'a>; 3], decode: impl Fn(Side<'a>) -> Result<Tensor>) -> Result<[Tensor; 3]> {
+    let [humans, worn, targets] = sides;
+    Ok([decode(humans)?, decode(worn)?, decode(targets)?])
+}
+
+/// Decodes, crops and mirrors pictures. `T` is the type of `kind`.
 fn taken<T: Copy>(
     set: &Set,
-    pictures: &[(usize, &PictureDraw)],
+    pictures: Side,
     kind: Kind,
     closed: &AtomicBool,
     value: impl Fn(u8) -> T,
 ) -> Result<Tensor> {
     let [h, w] = set.config.image_size;
     let batch = Tensor::empty([pictures.len() as i64, 3, h, w], (kind, Device::Cpu));
-    // SAFETY: a contiguous tensor of that kind on the CPU, which nobody else has yet.
+    // SAFETY: a contiguous tensor of that kind on the CPU, to which no other reference exists yet.
     let values = unsafe { std::slice::from_raw_parts_mut(batch.data_ptr().cast::<T>(), batch.numel()) };
-    for ((file, draw), out) in pictures.iter().zip(values.chunks_exact_mut((3 * h * w) as usize)) {
+    for ((file, draw), out) in pictures.into_iter().zip(values.chunks_exact_mut((3 * h * w) as usize)) {
         if closed.load(Ordering::Relaxed) {
             return Err(Error::Device("the loader was closed".into()));
         }
-        let picture = set.files[*file].decode(&set.config)?;
+        let picture = set.files[file].decode(&set.config)?;
         set.cut(&picture, draw, out, &value);
     }
     Ok(batch)

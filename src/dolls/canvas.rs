@@ -1,15 +1,14 @@
-//! What is drawn on. tiny-skia says how much of each pixel a shape covers; mixing the colours is ours, in whole
-//! numbers, so that a pixel that a shape does not cover keeps its exact bytes and one that it covers wholly takes the
-//! shape's.
+//! Pictures to draw on. tiny-skia computes how much of each pixel a shape covers. Colours are mixed here, in whole
+//! numbers: a pixel outside a shape keeps its exact bytes, one wholly inside takes the shape's.
 
 use image::{GrayImage, RgbImage};
 use tiny_skia::{FillRule, LineCap, LineJoin, Mask, Path, PathBuilder, Stroke, Transform};
 
-use super::shapes::Point;
+use super::outlines::Point;
 
 pub type Colour = [u8; 3];
 
-/// A colour lightened (`by` > 1) towards white or darkened (`by` < 1) towards black.
+/// Lightens a colour towards white (`by` > 1) or darkens it towards black (`by` < 1).
 pub fn shade(colour: Colour, by: f32) -> Colour {
     colour.map(|value| {
         let value = f32::from(value);
@@ -18,7 +17,7 @@ pub fn shade(colour: Colour, by: f32) -> Colour {
     })
 }
 
-/// The colour a share of the way from `a` to `b`.
+/// Returns the colour a share of the way from `a` to `b`.
 pub fn between(a: Colour, b: Colour, share: f32) -> Colour {
     [0, 1, 2].map(|c| (f32::from(a[c]) + (f32::from(b[c]) - f32::from(a[c])) * share).round() as u8)
 }
@@ -28,25 +27,25 @@ fn mix(below: u8, over: u8, coverage: u8) -> u8 {
     ((over * coverage + below * (255 - coverage) + 127) / 255) as u8
 }
 
-/// A picture under construction, and how much of each of its pixels shows a garment.
+/// A picture, and how much of each of its pixels shows a garment.
 pub struct Canvas {
     width: usize,
     height: usize,
     pixels: Vec<u8>,
-    /// Per pixel: 0 where no garment has a part in the colour, else how much of the pixel is garment.
+    /// Each pixel's share of garment, of 255. It is 0 only where no garment has a part in the colour.
     garment: Vec<u8>,
-    /// Zero between two shapes.
+    /// The coverage of the current shape; zero between two shapes.
     coverage: Mask,
 }
 
-/// Columns and rows that a shape can reach.
+/// The columns and rows that a shape may touch.
 struct Reach {
     columns: std::ops::Range<usize>,
     rows: std::ops::Range<usize>,
 }
 
 impl Canvas {
-    /// A canvas of one colour. `size`: height and width.
+    /// Makes a canvas of one colour and a height and width.
     pub fn new([height, width]: [u32; 2], colour: Colour) -> Self {
         let (rows, columns) = (height as usize, width as usize);
         Canvas {
@@ -58,7 +57,7 @@ impl Canvas {
         }
     }
 
-    /// [height, width] in pixels.
+    /// Returns height and width in pixels.
     pub fn size(&self) -> [f32; 2] {
         [self.height as f32, self.width as f32]
     }
@@ -70,7 +69,7 @@ impl Canvas {
         }
     }
 
-    /// Paints each row in the colour of its height, 0 at the top to 1 at the bottom.
+    /// Paints each row in the colour of its height, from 0 at the top to 1 at the bottom.
     pub fn rows(&mut self, colour: impl Fn(f32) -> Colour) {
         let last = (self.height - 1) as f32;
         for (y, row) in self.pixels.chunks_exact_mut(3 * self.width).enumerate() {
@@ -79,12 +78,12 @@ impl Canvas {
         }
     }
 
-    /// Fills closed outlines, which may overlap.
+    /// Fills closed outlines. They may overlap.
     pub fn fill(&mut self, outlines: &[Vec<Point>], colour: Colour) {
         self.tint(outlines, colour, 1.0);
     }
 
-    /// Fills closed outlines with a colour of which the share `alpha` hides what is below.
+    /// Fills closed outlines with a colour of opacity `alpha`.
     pub fn tint(&mut self, outlines: &[Vec<Point>], colour: Colour, alpha: f32) {
         self.paint(path(outlines), colour, alpha);
     }
@@ -104,7 +103,7 @@ impl Canvas {
         self.cover(path, |pixel, garment, coverage, _| {
             let coverage = ((u32::from(coverage) * alpha + 127) / 255) as u8;
             (0..3).for_each(|c| pixel[c] = mix(pixel[c], colour[c], coverage));
-            // What lies over a garment hides it; as long as any of it shines through, some garment is left.
+            // Paint over a garment hides it, but wholly only at full coverage.
             if *garment > 0 {
                 *garment = match coverage {
                     255 => 0,
@@ -114,7 +113,7 @@ impl Canvas {
         });
     }
 
-    /// Lays a piece of cloth: the part of `cloth` inside the outlines, which from here on is garment.
+    /// Lays a piece of cloth: copies the part of `cloth` inside the outlines and counts it as garment.
     pub fn lay(&mut self, outlines: &[Vec<Point>], cloth: &Canvas) {
         self.cover(path(outlines), |pixel, garment, coverage, at| {
             let cloth = &cloth.pixels[3 * at..3 * at + 3];
@@ -123,7 +122,7 @@ impl Canvas {
         });
     }
 
-    /// Calls `each(pixel, garment, coverage, index)` for every pixel that the path touches.
+    /// Calls `each(pixel, garment, coverage, index)` for every pixel that the path covers.
     fn cover(&mut self, path: Option<Path>, mut each: impl FnMut(&mut [u8], &mut u8, u8, usize)) {
         let Some(path) = path else { return };
         let Some(reach) = self.reach(&path) else {
@@ -146,7 +145,7 @@ impl Canvas {
 
     fn reach(&self, path: &Path) -> Option<Reach> {
         let bounds = path.bounds();
-        // One pixel more on each side than the outline needs; numbers below zero saturate.
+        // One pixel of margin on each side. Numbers below zero saturate.
         let range = |low: f32, high: f32, len: usize| {
             let range = (low - 1.0) as usize..((high + 2.0) as usize).min(len);
             (range.start < range.end).then_some(range)
@@ -157,13 +156,13 @@ impl Canvas {
         })
     }
 
-    /// The picture.
+    /// Returns the picture.
     pub fn picture(&self) -> RgbImage {
         let pixels = self.pixels.clone();
         RgbImage::from_raw(self.width as u32, self.height as u32, pixels).expect("three bytes a pixel")
     }
 
-    /// How much of each pixel shows a garment, never 0 where one has a part in the colour.
+    /// Returns each pixel's share of garment, never 0 where a garment has a part in the colour.
     pub fn garment(&self) -> GrayImage {
         let garment = self.garment.clone();
         GrayImage::from_raw(self.width as u32, self.height as u32, garment).expect("one byte a pixel")
@@ -173,7 +172,7 @@ impl Canvas {
 fn path(outlines: &[Vec<Point>]) -> Option<Path> {
     let mut builder = PathBuilder::new();
     for outline in outlines {
-        // All in one sense of rotation: opposite ones would cut holes where they overlap.
+        // All outlines turn the same way: opposite ones would cut holes where they overlap.
         let corners = outline.iter().zip(outline.iter().cycle().skip(1));
         let area: f32 = corners.map(|(a, b)| a[0] * b[1] - b[0] * a[1]).sum();
         match area < 0.0 {

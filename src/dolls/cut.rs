@@ -1,11 +1,11 @@
-//! How a garment is cut: its outlines in the doll's own measures (see [`super::frame`]).
+//! Cuts of garments: outlines in the doll's own measures (see [`super::frame`]).
 
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 
 use super::frame::ARM;
-use super::garment::Shape;
-use super::shapes::{Line, Point, band};
+use super::outlines::{Line, Point, band};
+use super::shape::Shape;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Neck {
@@ -18,36 +18,37 @@ pub enum Neck {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cut {
     pub neck: Neck,
-    /// How far down the neckline reaches.
+    /// Depth of the neckline.
     pub depth: f32,
-    /// Where the neckline ends on the shoulder.
+    /// Distance of the neckline's end on the shoulder from the middle.
     neck_width: f32,
-    /// How broad the shoulder piece of a garment without sleeves is.
+    /// Breadth of the shoulder piece of a garment without sleeves.
     strap: f32,
-    /// Where the sleeves end, as a share of the arm; 0: none.
+    /// Length of the sleeves as a share of the arm; 0 without sleeves.
     pub sleeve_end: f32,
     sleeve_width: f32,
-    /// Where the garment ends.
+    /// Height of the hem.
     pub hem: f32,
-    /// How far it stands out at the hem.
+    /// Distance that it stands out at the hem.
     flare: f32,
-    /// How far it stands off the body.
+    /// Distance from the body.
     ease: f32,
     pub belt: bool,
-    /// Two rows of buttons.
+    /// Whether it has two rows of buttons.
     pub double: bool,
-    /// A bikini's top: a band in place of cups.
+    /// Whether a bikini's top is a band instead of cups.
     straight: bool,
-    /// How high swimwear is cut at the leg.
+    /// Height of swimwear's cut at the leg.
     leg: f32,
 }
 
-/// The height of the shoulder's line above x.
+/// Returns the height of the shoulder's line at x.
 fn shoulder(x: f32) -> f32 {
     -0.035 + (x - 0.1) * 0.4
 }
 
 impl Cut {
+    /// Draws a cut of a shape.
     pub fn draw(rng: &mut impl RngExt, shape: Shape) -> Cut {
         let necks = [Neck::Round, Neck::Round, Neck::Pointed, Neck::Square];
         let mut within = |low: f32, high: f32| rng.random_range(low..high);
@@ -109,12 +110,12 @@ impl Cut {
         }
     }
 
-    /// Where the neckline ends on the right shoulder.
+    /// Returns the end of the neckline on the right shoulder.
     pub fn neck_end(&self) -> Point {
         [self.neck_width, shoulder(self.neck_width) - 0.01]
     }
 
-    /// The right half of the neckline, from the middle outwards.
+    /// Returns the right half of the neckline, from the middle outwards.
     pub fn neckline(&self) -> Line {
         let end = self.neck_end();
         let start = Line::from([0.0, self.depth]);
@@ -125,7 +126,7 @@ impl Cut {
         }
     }
 
-    /// Outlines of all but the sleeves; they may overlap.
+    /// Returns the outlines of all but the sleeves. They may overlap.
     pub fn body(&self, shape: Shape) -> Vec<Vec<Point>> {
         let e = self.ease;
         let top = || {
@@ -157,7 +158,7 @@ impl Cut {
         vec![half.mirrored()]
     }
 
-    /// On from the hip around the leg.
+    /// Continues a line from the hip around the leg.
     fn legs(&self, line: Line) -> Line {
         let side = 0.95 - self.leg;
         line.to([0.345, side]).curve([0.15, 0.97 - 0.3 * self.leg], [0.062, 1.1]).to([0.0, 1.11])
@@ -190,14 +191,14 @@ impl Cut {
         pieces
     }
 
-    /// A sleeve in an arm's measures.
+    /// Returns a sleeve in an arm's measures.
     pub fn sleeve(&self) -> Option<Vec<Point>> {
         if self.sleeve_end == 0.0 {
             return None;
         }
         let end = self.sleeve_end * ARM;
         let wide = self.sleeve_width;
-        // Towards the wrist it follows the arm.
+        // It narrows with the arm towards the wrist.
         let narrow = wide - (wide - 0.085) * (self.sleeve_end - 0.3).max(0.0) / 0.7;
         let right = Line::from([0.0, -0.088])
             .curve([wide * 0.8, -0.088], [wide, 0.06])
@@ -208,20 +209,20 @@ impl Cut {
         Some(right.0)
     }
 
-    /// The inside of the back, which shows in the neckline of a garment that lies flat.
+    /// Returns the inside of the back, which shows in the neckline of a garment that lies flat.
     pub fn back(&self, shape: Shape) -> Option<Vec<Point>> {
         if self.sleeve_end == 0.0 || shape.swimwear() {
             return None;
         }
         let [x, y] = self.neck_end();
         let back = Line::from([0.0, y + 0.035]).curve([x * 0.7, y + 0.03], [x, y + 0.005]);
-        // It goes on a little under the front.
+        // It continues a little under the front.
         let front = self.neckline().0.into_iter().rev();
         let front = front.map(|[x, y]| [x, y + 0.03]);
         Some(Line([back.0, front.collect()].concat()).mirrored())
     }
 
-    /// Folds on the right side.
+    /// Returns the folds on the right side.
     pub fn folds(&self, shape: Shape) -> Vec<Vec<Point>> {
         let fold = |from: Point, to: Point, width: f32| {
             let middle = [(from[0] + to[0]) / 2.0 - width, (from[1] + to[1]) / 2.0 + width];
@@ -248,7 +249,7 @@ mod tests {
     use crate::dolls::person::BRIEFS;
     use crate::random::rng;
 
-    /// Whether a point lies in a closed outline: an odd number of its sides is to the right.
+    /// Whether a point is inside a closed outline: an odd number of its sides is to the right.
     fn inside(outline: &[Point], [x, y]: Point) -> bool {
         let sides = outline.iter().zip(outline.iter().cycle().skip(1));
         let right =

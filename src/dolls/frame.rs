@@ -1,41 +1,42 @@
-//! How a body stands: the map from the doll's own measures to pixels. A garment is cut in the same measures, so one map
-//! dresses a person and another one lays the garment flat.
+//! Poses: the map from the doll's own measures to pixels. Garments are cut in the same measures: one map dresses a
+//! person, another one lays the garment flat.
 //!
-//! The measures: the spine at x = 0, the base of the neck at y = 0, the crotch near y = 1. Arms have their own: how far
-//! to the outer side of the arm, and how far along it.
+//! The body's measures: the spine at x = 0, the base of the neck at y = 0, the crotch near y = 1. An arm's measures:
+//! the distance to its outer side, and the distance along it.
 
-use super::shapes::{Point, lerp, quadratic, unit};
+use super::outlines::{Point, lerp, quadratic, unit};
 
-/// Where the arms begin, on the right.
+/// The beginning of the right arm.
 pub const SHOULDER: Point = [0.31, 0.15];
-/// An arm's length down to the wrist.
+/// The length of an arm down to the wrist.
 pub const ARM: f32 = 0.84;
-/// The heights to which [`Frame::girths`] belong: shoulders, chest, waist, hips.
+/// The heights of [`Frame::girths`]: shoulders, chest, waist, hips.
 const HEIGHTS: [f32; 4] = [0.08, 0.32, 0.64, 0.95];
 
+/// A pose in a picture.
 #[derive(Clone)]
 pub struct Frame {
     /// The base of the neck, in pixels.
     pub origin: Point,
-    /// Pixels to one of the doll's own units.
+    /// Pixels of one of the doll's own units.
     pub unit: f32,
-    /// How much broader than usual the body is at [`HEIGHTS`].
+    /// The body's breadths at [`HEIGHTS`], relative to the usual ones.
     pub girths: [f32; 4],
-    /// How far the neck is to the side of the hips.
+    /// Sideways distance of the neck from the hips.
     pub lean: f32,
-    /// How much the spine is bent.
+    /// Bend of the spine.
     pub bend: f32,
-    /// How far the legs, and what hangs around them, go to the side.
+    /// Sideways slant of the legs and their clothes.
     pub sway: f32,
-    /// How much lower the right shoulder is.
+    /// Slope of the shoulders: above 0 the right one is lower.
     pub tilt: f32,
-    /// Elbow and wrist, seen from the shoulder: the left one's (mirrored) and the right one's.
+    /// Elbow and wrist relative to the shoulder, of the left arm (mirrored) and of the right arm.
     pub arms: [[Point; 2]; 2],
-    /// How much thicker than usual the arms are.
+    /// The arms' thickness relative to the usual one.
     pub arm_girth: f32,
 }
 
-/// Which arm; left is left in the picture.
+/// An arm. Left is left in the picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     Left,
@@ -45,6 +46,7 @@ pub enum Side {
 impl Side {
     pub const BOTH: [Side; 2] = [Side::Left, Side::Right];
 
+    /// Returns -1 for left, 1 for right.
     pub fn sign(self) -> f32 {
         match self {
             Side::Left => -1.0,
@@ -54,7 +56,7 @@ impl Side {
 }
 
 impl Frame {
-    /// Lying flat: straight, the arms a little out.
+    /// Makes the pose of a garment that lies flat: straight, the arms a little out.
     pub fn flat(origin: Point, unit: f32) -> Frame {
         Frame {
             origin,
@@ -69,7 +71,7 @@ impl Frame {
         }
     }
 
-    /// A point of the body in pixels.
+    /// Maps a point of the body to pixels.
     pub fn body(&self, [x, y]: Point) -> Point {
         let up = 1.0 - y;
         let side = match up > 0.0 {
@@ -93,9 +95,10 @@ impl Frame {
         }
     }
 
-    /// A point of an arm in pixels. `out`: to its outer side; `along`: 0 at the shoulder, [`ARM`] at the wrist.
+    /// Maps a point of an arm to pixels. `out`: distance to its outer side; `along`: 0 at the shoulder, [`ARM`] at the
+    /// wrist.
     pub fn arm(&self, side: Side, [out, along]: Point) -> Point {
-        /// How far from the elbow the arm is round.
+        /// The arm is round up to this share of its length from the elbow.
         const ROUND: f32 = 0.2;
         let shoulder = self.body([side.sign() * SHOULDER[0], SHOULDER[1]]);
         let joint = |[x, y]: Point| [shoulder[0] + side.sign() * x * self.unit, shoulder[1] + y * self.unit];
@@ -131,7 +134,7 @@ mod tests {
     fn lying_flat_keeps_the_measures() {
         let flat = Frame::flat([100.0, 50.0], 10.0);
         assert_eq!(flat.body([2.0, 3.0]), [120.0, 80.0]);
-        // Out along (0.16, 0.388), whose length is 0.42: half an arm. The left arm is the right one's mirror image.
+        // Along (0.16, 0.388), whose length is 0.42: half an arm. The left arm mirrors the right one.
         let [x, y] = flat.arm(Side::Right, [0.0, 0.21]);
         assert!((x - (100.0 + 3.1 + 0.8)).abs() < 1e-3 && (y - (50.0 + 1.5 + 1.94)).abs() < 1e-3);
         let [right, left] = [Side::Right, Side::Left].map(|side| flat.arm(side, [0.1, 0.6]));

@@ -1,4 +1,4 @@
-//! What is worn: its shape, cut and cloth, and how it is laid on a body or flat on the table.
+//! Garments: their shape, cut and cloth, on a body or flat on a table.
 
 use rand::RngExt;
 use rand::seq::IndexedRandom;
@@ -6,32 +6,11 @@ use rand::seq::IndexedRandom;
 use super::canvas::{Canvas, Colour, shade};
 use super::cut::Cut;
 use super::frame::{ARM, Frame, Side};
+use super::outlines::{Line, Point, band, bounds, dot, flipped, mapped};
 use super::pattern::{Pattern, Print};
-use super::shapes::{Line, Point, band, bounds, dot, flipped, mapped};
+use super::shape::Shape;
 
-/// Kinds of garments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Shape {
-    Bikini,
-    OnePiece,
-    TankTop,
-    TShirt,
-    LongSleeve,
-    Dress,
-    Coat,
-}
-
-impl Shape {
-    pub const ALL: [Shape; 7] =
-        [Shape::Bikini, Shape::OnePiece, Shape::TankTop, Shape::TShirt, Shape::LongSleeve, Shape::Dress, Shape::Coat];
-
-    /// Whether trousers and skirts go over it.
-    pub fn swimwear(self) -> bool {
-        matches!(self, Shape::Bikini | Shape::OnePiece)
-    }
-}
-
-/// A garment, as it can be worn by anybody.
+/// A garment that fits anybody.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Garment {
     pub shape: Shape,
@@ -43,12 +22,13 @@ pub struct Garment {
 }
 
 impl Garment {
+    /// Draws a garment.
     pub fn draw(rng: &mut impl RngExt) -> Garment {
         let shape = *Shape::ALL.choose(rng).expect("there are shapes");
         let cut = Cut::draw(rng, shape);
         let patterns: Vec<Pattern> = Pattern::ALL
             .into_iter()
-            // A motif needs a chest of cloth.
+            // A motif needs a whole chest of cloth.
             .filter(|pattern| *pattern != Pattern::Motif || !matches!(shape, Shape::Bikini | Shape::Coat))
             .collect();
         let print = Print::draw(rng, &patterns);
@@ -60,7 +40,7 @@ impl Garment {
         Garment { shape, print, cut, trim, trimmed }
     }
 
-    /// The picture of the garment alone: flat on white, in the middle, as large as fits.
+    /// Paints the garment alone: flat on white, centred, as large as fits.
     pub fn lie(&self, size: [u32; 2]) -> Canvas {
         /// The share of each side that the garment may take.
         const ROOM: f32 = 0.92;
@@ -85,7 +65,7 @@ impl Garment {
         canvas
     }
 
-    /// All outlines in pixels.
+    /// Maps all outlines to pixels.
     fn pieces(&self, frame: &Frame) -> Vec<Vec<Vec<Point>>> {
         let body = mapped(&self.cut.body(self.shape), |point| frame.body(point));
         let sleeves = Side::BOTH.into_iter().filter_map(|side| {
@@ -104,7 +84,7 @@ impl Garment {
         self.print.paint(cloth, extent, chest, &map);
         let unit = frame.unit;
         let side = |cloth: &mut Canvas, by: f32| {
-            // The side away from the light, softly.
+            // A soft shadow on the side away from the light.
             let edge = Line::from([by, extent[0][1]]).to([by + 0.03, extent[1][1]]).0;
             let far = [[1.2, extent[1][1]], [1.2, extent[0][1]]];
             cloth.tint(&mapped(&[[edge, far.to_vec()].concat()], map), [0; 3], 0.032);
@@ -120,7 +100,7 @@ impl Garment {
         canvas.lay(&outlines, cloth);
     }
 
-    /// Ribs, belts, lapels and buttons.
+    /// Paints ribs, belts, lapels and buttons.
     fn trimmings(&self, cloth: &mut Canvas, map: &dyn Fn(Point) -> Point, unit: f32) {
         let dark = shade(self.print.colours[0], 0.55);
         let cut = &self.cut;
@@ -190,14 +170,14 @@ impl Garment {
         }
     }
 
-    /// Lays one sleeve, if there are sleeves.
+    /// Lays one sleeve of a garment with sleeves.
     pub fn dress_arm(&self, canvas: &mut Canvas, cloth: &mut Canvas, frame: &Frame, side: Side) {
         let Some(outline) = self.cut.sleeve() else {
             return;
         };
         let outlines = [outline];
         let map = |point| frame.arm(side, point);
-        // On the arm the pattern begins as far down as it does on the chest beside it.
+        // The pattern on the arm begins at the height of that on the chest.
         let [low, high] = bounds(outlines.iter().flatten());
         let down = 0.1;
         let shifted = |[x, y]: Point| map([x, y - down]);

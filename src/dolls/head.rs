@@ -1,11 +1,11 @@
-//! A person's head: hair and face.
+//! Heads: hair and face.
 
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 
 use super::canvas::{Canvas, Colour, between, shade};
 use super::frame::Frame;
-use super::shapes::{Line, Point, arc, dot, ellipse, flipped, mapped, unit};
+use super::outlines::{Line, Point, arc, dot, ellipse, flipped, mapped, unit};
 
 const HAIRS: [Colour; 10] = [
     [30, 24, 24],
@@ -38,19 +38,20 @@ pub struct Head {
     hair: Hair,
     hair_colour: Colour,
     length: f32,
-    /// The side on which the hair parts.
+    /// Place of the hair's parting: left below 0.
     parting: f32,
     eyes: Colour,
     lips: Colour,
     smile: f32,
     beard: bool,
-    /// Broader or narrower than usual.
+    /// Breadth relative to the usual one.
     broad: f32,
     tilt: f32,
     size: f32,
 }
 
 impl Head {
+    /// Draws a head.
     pub fn draw(rng: &mut impl RngExt, skin: Colour) -> Head {
         let hairs =
             [Hair::Cropped, Hair::Short, Hair::Bob, Hair::Long, Hair::Long, Hair::Bun, Hair::Curly, Hair::Ponytail];
@@ -72,7 +73,7 @@ impl Head {
         }
     }
 
-    /// The map from the head's own measures (its middle at 0, its height about half a unit) to pixels.
+    /// Returns the map from the head's own measures (middle at 0, height about half a unit) to pixels.
     fn map(&self, frame: &Frame) -> impl Fn(Point) -> Point + use<> {
         let neck = frame.body([0.0, -0.12]);
         let [c, s] = unit([1.0, self.tilt]);
@@ -84,7 +85,7 @@ impl Head {
         }
     }
 
-    /// The hair behind head and shoulders.
+    /// Paints the hair behind head and shoulders.
     pub fn paint_behind(&self, canvas: &mut Canvas, frame: &Frame) {
         let map = self.map(frame);
         let back = match self.hair {
@@ -104,7 +105,7 @@ impl Head {
         canvas.fill(&back, shade(self.hair_colour, 0.82));
     }
 
-    /// Face and hair, in front of everything.
+    /// Paints face and hair, in front of everything.
     pub fn paint(&self, canvas: &mut Canvas, frame: &Frame) {
         let map = self.map(frame);
         let unit = frame.unit * self.size;
@@ -122,7 +123,7 @@ impl Head {
         let hair = mapped(&self.front(), &map);
         canvas.edge(&hair, 0.014 * unit, shade(colour, 0.7), 0.8);
         canvas.fill(&hair, colour);
-        // A shine on it.
+        // A highlight.
         let shine =
             Line::from([-0.13, -0.17]).curve([-0.08, -0.235], [0.0, -0.24]).curve([-0.07, -0.21], [-0.13, -0.17]);
         let light = shade(colour, 1.35);
@@ -164,10 +165,10 @@ impl Head {
         canvas.fill(&mapped(&[mouth.0], map), self.lips);
     }
 
-    /// The hair in front.
+    /// Returns the hair in front.
     fn front(&self) -> Vec<Vec<Point>> {
         let part = self.parting;
-        // The hairline, from the left temple over the parting to the right one.
+        // The hairline from the left temple over the parting to the right temple.
         let (temple, top) = match self.hair {
             Hair::Cropped => (-0.05, -0.17),
             _ => (0.0, -0.16),
@@ -175,7 +176,7 @@ impl Head {
         let hairline =
             Line::from([-0.185, temple]).curve([-0.17, -0.1], [part, top]).curve([0.17, -0.1], [0.185, temple]);
         let bulge: f32 = if self.hair == Hair::Cropped { 1.03 } else { 1.1 };
-        // Back over the top of the head.
+        // The way back over the top of the head.
         let over = arc(12, 24).into_iter().rev();
         let over = over.map(|[x, y]| [x * 0.192 * bulge.min(1.08), y * 0.262 * bulge]);
         let cap = hairline.0.into_iter().chain(over).collect();
@@ -202,13 +203,13 @@ impl Head {
     }
 }
 
-/// A head's outline: an egg.
+/// Maps a point of the unit circle to a head's outline, an egg.
 fn jaw(x: f32, y: f32) -> Point {
     let narrow = 1.0 - 0.22 * y.max(0.0) * y.max(0.0);
     [0.188 * x * narrow, 0.255 * y]
 }
 
-/// Hair that hangs down to `end`.
+/// Returns hair that hangs down to `end`.
 fn hanging(wide: f32, end: f32) -> Vec<Point> {
     Line::from([0.0, -0.285])
         .curve([0.21, -0.285], [0.225, -0.02])

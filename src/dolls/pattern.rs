@@ -1,18 +1,19 @@
-//! What is printed on the cloth. A pattern lives in the garment's own measures and goes through the same map as the
-//! garment, so it bends with the body.
+//! Prints on cloth. A pattern has the garment's own measures and goes through the garment's map: it bends with the
+//! body.
 
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 
 use super::canvas::{Canvas, Colour, between, shade};
-use super::shapes::{Line, Point, band, dot, ellipse, heart, mapped, star};
+use super::outlines::{Line, Point, band, dot, ellipse, heart, mapped, star};
 
+/// A kind of print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Pattern {
     Plain,
-    /// Upright.
+    /// Upright stripes.
     Stripes,
-    /// Lying.
+    /// Horizontal stripes.
     Bands,
     Checks,
     Dots,
@@ -43,7 +44,7 @@ enum Motif {
     Mountain,
 }
 
-/// Cloth colours; each garment's own are one of these, a little changed.
+/// Cloth colours. A garment has slight variations of them.
 const PALETTE: [Colour; 22] = [
     [244, 242, 236], // white
     [36, 38, 44],    // black
@@ -69,7 +70,7 @@ const PALETTE: [Colour; 22] = [
     [220, 198, 162], // sand
 ];
 
-/// How unlike two colours are.
+/// Returns how different two colours are.
 fn contrast(a: Colour, b: Colour) -> u32 {
     (0..3).map(|c| u32::from(a[c].abs_diff(b[c]))).sum()
 }
@@ -79,9 +80,9 @@ fn cloth_colour(rng: &mut impl RngExt) -> Colour {
     colour.map(|value| (i32::from(value) + rng.random_range(-12..=12)).clamp(0, 250) as u8)
 }
 
-/// A colour unlike the others.
+/// Draws a colour that differs from the others by at least `least`.
 fn unlike(rng: &mut impl RngExt, others: &[Colour], least: u32) -> Colour {
-    // Among so many colours one is soon found; each is at most 765 from another.
+    // The palette is varied enough to find one soon.
     loop {
         let colour = cloth_colour(rng);
         if others.iter().all(|other| contrast(colour, *other) >= least) {
@@ -94,18 +95,19 @@ fn unlike(rng: &mut impl RngExt, others: &[Colour], least: u32) -> Colour {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Print {
     pub pattern: Pattern,
-    /// The ground, the pattern, and what the pattern has a third colour for.
+    /// The ground, the pattern, and a third colour that some patterns have.
     pub colours: [Colour; 3],
-    /// From one element to the next.
+    /// Distance from one element to the next.
     period: f32,
-    /// How much of the period an element takes.
+    /// The share of the period that an element takes.
     share: f32,
-    /// Where the pattern begins, in periods.
+    /// Beginning of the pattern, in periods.
     start: f32,
     motif: Motif,
 }
 
 impl Print {
+    /// Draws a print with one of the patterns.
     pub fn draw(rng: &mut impl RngExt, patterns: &[Pattern]) -> Print {
         let pattern = *patterns.choose(rng).expect("there are patterns");
         let ground = cloth_colour(rng);
@@ -122,8 +124,8 @@ impl Print {
         }
     }
 
-    /// Paints the pattern between two corners in the cloth's measures. `chest`: where a motif goes, if this piece has
-    /// room for one.
+    /// Paints the pattern between two corners in the cloth's measures. `chest`: the place of a motif, None on a piece
+    /// without room for one.
     pub fn paint(
         &self,
         canvas: &mut Canvas,
@@ -137,7 +139,7 @@ impl Print {
             canvas.tint(&mapped(&outlines, map), colour, alpha);
         };
         let upright = |width: f32| {
-            // The spine lies in the middle of a stripe, or of a gap: both halves look alike.
+            // The spine is in the middle of a stripe or of a gap: both halves look alike.
             let middle = if self.start < 0.5 { 0.0 } else { self.period / 2.0 };
             steps(low[0], high[0], self.period, middle - width / 2.0)
                 .map(|x| band([x, low[1]], [x + width, high[1]]))
@@ -165,7 +167,7 @@ impl Print {
             Pattern::Flowers => {
                 let size = self.period * 0.3;
                 let places: Vec<Point> = self.lattice(low, high, 1.6).collect();
-                // Five petals, the first one upwards.
+                // Five petals, one upwards.
                 let petals = [[0.0, -1.0], [0.951, -0.309], [0.588, 0.809], [-0.588, 0.809], [-0.951, -0.309]];
                 let petal = |at: &Point| petals.map(|[x, y]| dot([at[0] + x * size, at[1] + y * size], size * 0.72));
                 fill(places.iter().flat_map(petal).collect(), figure, 1.0);
@@ -173,7 +175,7 @@ impl Print {
                 fill(places.iter().map(centre).collect(), third, 1.0);
             }
             Pattern::Gradient => {
-                // From the neck to the hem of a long garment, each step over the rest of the one before: no seams.
+                // From the neck to the hem of a long garment. Each step covers the rest of the one before: no seams.
                 let steps = 28;
                 for i in 0..=steps {
                     let share = i as f32 / steps as f32;
@@ -231,13 +233,12 @@ impl Print {
         }
     }
 
-    /// Places in rows, every other row set off by half a step. `loose`: how much farther than the period they are
-    /// apart.
+    /// Returns places in rows, every other row offset by half a step. `loose`: their distance in periods.
     fn lattice(&self, low: Point, high: Point, loose: f32) -> impl Iterator<Item = Point> + use<> {
         let period = self.period * loose;
         let start = self.start * period;
         let rows = steps(low[1], high[1], period * 0.8, start).enumerate();
-        // Counted from a fixed height, so that the offset of a row does not hang on where the piece begins.
+        // Counted from a fixed height: a row's offset must not depend on the top of the piece.
         let first = ((low[1] - start) / (period * 0.8)).floor() as i32;
         rows.flat_map(move |(i, y)| {
             let set_off = if (first + i as i32).rem_euclid(2) == 0 { 0.0 } else { 0.5 };
@@ -250,7 +251,7 @@ fn star_down(centre: Point, radius: f32) -> Vec<Point> {
     star([0.0; 2], radius).iter().map(|[x, y]| [centre[0] + x, centre[1] - y]).collect()
 }
 
-/// start + k * period for whole k, from just below `low` to `high`.
+/// Returns start + k * period for whole k, from just below `low` to just above `high`.
 fn steps(low: f32, high: f32, period: f32, start: f32) -> impl Iterator<Item = f32> {
     let first = ((low - start) / period).floor() as i32;
     let last = ((high - start) / period).ceil() as i32;

@@ -1,16 +1,15 @@
-//! Who wears it: a body with its own build, skin, pose, and clothes below the waist. Nothing here depends on what is
-//! worn above.
+//! People: build, skin, pose, and clothes below the waist. Nothing here depends on the garment above.
 
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 
 use super::canvas::{Canvas, Colour, between, shade};
 use super::frame::{ARM, Frame, Side};
-use super::garment::Shape;
 use super::head::Head;
-use super::shapes::{Line, Point, ellipse, flipped, mapped};
+use super::outlines::{Line, Point, ellipse, flipped, mapped};
+use super::shape::Shape;
 
-/// The right half of the plain briefs that everybody wears. Small enough for all swimwear to cover.
+/// The right half of the briefs that everybody wears. All swimwear covers them.
 pub const BRIEFS: [Point; 9] = [
     [0.0, 0.915],
     [0.2, 0.905],
@@ -64,7 +63,7 @@ enum Arm {
     Raised,
 }
 
-/// How much of an arm.
+/// A part of an arm.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
     Whole,
@@ -81,9 +80,9 @@ pub struct Person {
     lower_flare: f32,
     girths: [f32; 4],
     arm_girth: f32,
-    /// How much of the picture one unit takes.
+    /// The share of the picture that one unit takes.
     scale: f32,
-    /// Where the neck is, as shares of the picture's width and of the unit.
+    /// The neck's place: shares of the picture's width and of the unit.
     place: Point,
     lean: f32,
     bend: f32,
@@ -94,7 +93,7 @@ pub struct Person {
 }
 
 impl Person {
-    /// `own`: what this person wears in their own photo; nobody goes swimming in trousers.
+    /// Draws a person. `own`: the garment in their own photo; nobody swims in trousers.
     pub fn draw(rng: &mut impl RngExt, own: Shape) -> Person {
         let tone = rng.random_range(0.0..(SKINS.len() - 1) as f32);
         let skin = between(SKINS[tone as usize], SKINS[tone as usize + 1], tone - tone.floor());
@@ -108,7 +107,7 @@ impl Person {
         let lower = *lower.choose(rng).expect("there are clothes");
         let lower_colour = *CLOTHES.choose(rng).expect("there are colours");
         let lower_length = match lower {
-            // Under a dress they don't show.
+            // A dress hides them.
             Shorts if own == Shape::Dress => rng.random_range(1.2..1.3),
             Shorts => rng.random_range(1.3..1.5),
             _ => rng.random_range(1.4..1.75),
@@ -138,11 +137,11 @@ impl Person {
         }
     }
 
-    /// How this person stands in a picture of a size.
+    /// Places this person in a picture of a size.
     pub fn frame(&self, [height, width]: [f32; 2]) -> Frame {
-        // In a narrow picture the elbows decide.
+        // In a narrow picture the elbows limit the unit.
         let unit = self.scale * height.min(width * 1.4);
-        // In a tall one the feet are at the bottom.
+        // In a tall picture the feet are at the bottom.
         let neck = (self.place[1] * unit).max(height - 2.35 * unit);
         Frame {
             origin: [self.place[0] * width, neck],
@@ -157,7 +156,7 @@ impl Person {
         }
     }
 
-    /// Legs, torso, neck and whole arms.
+    /// Paints legs, torso, neck and whole arms.
     pub fn paint_body(&self, canvas: &mut Canvas, frame: &Frame) {
         let map = |point| frame.body(point);
         let edge = 0.02 * frame.unit;
@@ -177,7 +176,7 @@ impl Person {
             .curve([0.3, 0.5], [0.258, 0.64])
             .curve([0.3, 0.8], [0.325, 0.95])
             .to([0.325, 1.04]);
-        // No edge below: there the legs go on.
+        // No edge below, where the legs continue.
         let flanks = [flank.0.clone(), flank.0.iter().map(|[x, y]| [-x, *y]).collect()];
         for flank in mapped(&flanks, map) {
             canvas.line(&flank, edge, dark, 1.0);
@@ -194,7 +193,7 @@ impl Person {
         canvas.fill(&mapped(&[briefs], map), [214, 208, 200]);
     }
 
-    /// A whole arm, or only what can be in front of the garment: the forearm.
+    /// Paints a whole arm, or the forearm alone, which may be in front of the garment.
     pub fn paint_arm(&self, canvas: &mut Canvas, frame: &Frame, side: Side, reach: Reach) {
         let map = |point| frame.arm(side, point);
         let dark = shade(self.skin, 0.74);
@@ -219,7 +218,7 @@ impl Person {
         let hands = mapped(&[hand, thumb], map);
         let width = 0.02 * frame.unit;
         canvas.edge(&hands, width, dark, 1.0);
-        // A line's round end would show in the crook of the arm, did it begin with the forearm.
+        // The round end of a line that began with the forearm would show in the crook of the arm.
         let skipped = usize::from(reach == Reach::Forearm);
         for line in mapped(&[inner.clone(), outer.clone()], map) {
             canvas.line(&line[skipped..], width, dark, 1.0);
@@ -229,7 +228,7 @@ impl Person {
         canvas.fill(&hands, self.skin);
     }
 
-    /// Trousers, shorts or skirt.
+    /// Paints trousers, shorts or a skirt.
     pub fn paint_lower(&self, canvas: &mut Canvas, frame: &Frame) {
         let map = |point| frame.body(point);
         let dark = shade(self.lower_colour, 0.6);
@@ -277,7 +276,7 @@ impl Person {
         }
     }
 
-    /// The right leg, `ease` broader than it is, down to `end`.
+    /// Returns the right leg, `ease` broader than it is, down to `end`.
     fn leg(&self, ease: f32, end: f32) -> Vec<Point> {
         let spread = |y: f32| self.stance * (y - 1.0);
         // Height, inner and outer side.
@@ -292,7 +291,7 @@ impl Person {
             (0..=12)
                 .map(|i| {
                     let y = 1.0 + (end - 1.0) * i as f32 / 12.0;
-                    // Trousers begin as broad as their seat.
+                    // Trousers are as broad as their seat at the top.
                     let loose = ease * ((y - 1.0) * 4.0).min(1.0) + seat * ((1.2 - y) * 5.0).max(0.0);
                     [at(y, column) + spread(y) + loose, y]
                 })
@@ -304,7 +303,7 @@ impl Person {
     }
 }
 
-/// Elbow and wrist, seen from the shoulder.
+/// Draws elbow and wrist, relative to the shoulder.
 fn arm(rng: &mut impl RngExt) -> [Point; 2] {
     use Arm::{Belly, Hanging, Hip, Out, Raised};
     let pose = [Hanging, Hanging, Hanging, Out, Out, Hip, Hip, Belly, Raised];

@@ -1,11 +1,12 @@
-//! What stands behind a person: a plain wall, or more.
+//! Backgrounds: a plain wall, a room, a landscape.
 
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 
 use super::canvas::{Canvas, Colour, between, shade};
-use super::shapes::{Line, Point, band, ellipse, mapped, star};
+use super::outlines::{Line, Point, band, ellipse, mapped, star};
 
+/// A kind of background.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Studio,
@@ -16,15 +17,17 @@ pub enum Kind {
     Confetti,
 }
 
+/// One background.
 pub struct Scene {
     pub kind: Kind,
     colours: [Colour; 4],
-    /// Where things stand: shares of the picture.
+    /// Places of things as shares of the picture.
     places: Vec<[f32; 3]>,
     floor: f32,
 }
 
 impl Scene {
+    /// Draws a background.
     pub fn draw(rng: &mut impl RngExt) -> Scene {
         use Kind::{Beach, Confetti, Hills, Room, Studio, Wallpaper};
         let kinds = [Studio, Studio, Studio, Room, Room, Hills, Beach, Wallpaper, Confetti];
@@ -45,11 +48,12 @@ impl Scene {
         }
     }
 
+    /// Paints it over the whole canvas.
     pub fn paint(&self, canvas: &mut Canvas) {
         let [height, width] = canvas.size();
         let [wall, second, third, fourth] = self.colours;
         let map = |[x, y]: Point| [x * width, y * height];
-        // Things that keep their proportions are measured in heights.
+        // Lengths of things that keep their proportions are shares of the height.
         let aspect = height / width;
         let round = |at: Point, radius: f32| ellipse(at, [radius * aspect, radius]);
         let fill = |canvas: &mut Canvas, shape: Vec<Point>, colour: Colour| {

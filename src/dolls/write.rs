@@ -1,4 +1,4 @@
-//! A folder of dolls: an ordinary folder of pairs, with true swaps beside them.
+//! Writes a folder of dolls: an ordinary folder of pairs, with true swaps beside them.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,28 +7,28 @@ use image::{GrayImage, RgbImage};
 use rand::RngExt;
 use rayon::prelude::*;
 
-use super::{changes, dressed, garment};
+use super::doll::{changes, dressed, garment};
 use crate::error::{AtPath, Error, Result};
 use crate::pixels::png;
 use crate::random::rng;
 use crate::storage::{write_atomically, write_unsynced};
 
-/// The seed where none is given.
+/// The default seed.
 pub const SEED: u64 = 0;
 
-/// Height and width where none are given: the paper's.
+/// The default height and width: the paper's.
 pub const SIZE: [u32; 2] = [128, 96];
 
-/// True swaps of each person where no number is given; a single pair has none.
+/// The default number of true swaps of each person; a single pair has none.
 pub const SWAPS: u64 = 1;
 
 /// Draws `count` pairs into `folder` as `human/<id>.png` and `article/<id>.png`, and `swaps` true swaps of each person
 /// into other people's articles: `swaps/<human id>__<target id>.png`, its mask (see [`super::swap`]) as `.alpha.png`,
-/// and all of them in `swaps/list.csv` with the columns human and target.
+/// and a list of all, `swaps/list.csv`, with the columns human and target.
 ///
 /// # Errors
-/// [`Error::Setting`] for a count outside 1 to 1,000,000, a side outside 16 to 1024, or more swaps than there are other
-/// articles; [`Error::Io`]. Settings are checked before anything is written.
+/// [`Error::Setting`] for a count outside 1 to 1,000,000, a side outside 16 to 1024, or more swaps than other articles;
+/// [`Error::Io`]. Settings are checked before anything is written.
 ///
 /// ```
 /// let folder = tempfile::tempdir().unwrap();
@@ -94,10 +94,10 @@ pub fn write(folder: &Path, count: u64, seed: u64, size: [u32; 2], swaps: u64) -
     write_atomically(&folder.join("swaps/list.csv"), list.as_bytes())
 }
 
-/// Different pairs, never `number` itself, whose articles person `number` tries on; all equally likely.
+/// Draws the pairs whose articles person `number` tries on: different ones, never `number` itself, equally likely.
 fn targets(seed: u64, number: u64, count: u64, swaps: u64) -> Vec<u64> {
     let mut rng = rng(seed, "doll/swaps", number);
-    // Floyd's way of drawing without repeats.
+    // Floyd's algorithm for drawing without repeats.
     let mut drawn = BTreeSet::new();
     for last in count - 1 - swaps..count - 1 {
         let other = rng.random_range(0..=last);
@@ -105,7 +105,7 @@ fn targets(seed: u64, number: u64, count: u64, swaps: u64) -> Vec<u64> {
             drawn.insert(last);
         }
     }
-    // The numbers from the own one on move up by one.
+    // Skips the own number.
     let others = drawn.into_iter();
     others.map(|other| other + u64::from(other >= number)).collect()
 }

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Once;
 
 use super::shim::{cagan_isolated, cagan_outside, check};
-use crate::error::{Error, Result};
+use crate::error::Error;
 
 thread_local! {
     /// Whether a panic of this thread becomes an error.
@@ -21,7 +21,8 @@ thread_local! {
 /// ```
 /// use tch::{Kind, Tensor};
 /// tch::no_grad(|| {
-///     let x = cagan::native::isolated(|| Ok(Tensor::ones([2], (Kind::Float, tch::Device::Cpu)).set_requires_grad(true) * 2))?;
+///     let x = Tensor::ones([2], (Kind::Float, tch::Device::Cpu)).set_requires_grad(true);
+///     let x = cagan::native::isolated(|| Ok::<_, cagan::Error>(&x * 2))?;
 ///     assert!(x.requires_grad());
 ///     let failed: cagan::Result<Tensor> = cagan::native::isolated(|| Ok(x.matmul(&x.reshape([1, 2]))));
 ///     assert!(failed.unwrap_err().to_string().starts_with("libtorch: "));
@@ -32,13 +33,13 @@ thread_local! {
 ///
 /// # Errors
 /// Those of `body`; [`Error::Memory`] if memory ran out; [`Error::Panic`] for any other panic.
-pub fn isolated<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
+pub fn isolated<T, E: From<Error>>(body: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     be_silent();
     let outer = CAUGHT.replace(true);
     // SAFETY: the function calls its argument as [`called`] wants it.
     let result = called(body, |call, run| unsafe { cagan_isolated(call, run) });
     CAUGHT.set(outer);
-    result.unwrap_or_else(|payload| Err(error_of(&*payload)))
+    result.unwrap_or_else(|payload| Err(error_of(&*payload).into()))
 }
 
 /// Runs `body`, such as a callback, in the thread state around the innermost [`isolated`]. A panic goes through.
@@ -110,19 +111,19 @@ mod tests {
     #[test]
     fn a_panic_is_an_error_and_leaves_the_grad_mode() {
         let differentiable = || (Tensor::from_slice(&[1f32]).set_requires_grad(true) * 2).requires_grad();
-        let failed: Result<()> = isolated(|| tch::no_grad(|| panic!("on purpose")));
+        let failed: Result<(), Error> = isolated(|| tch::no_grad(|| panic!("on purpose")));
         assert_eq!(failed.unwrap_err().to_string(), "internal error, please report it: on purpose");
         assert!(differentiable());
         tch::no_grad(|| {
-            assert!(isolated(|| Ok(differentiable())).unwrap());
-            assert!(!isolated(|| Ok(outside(differentiable))).unwrap());
+            assert!(isolated::<_, Error>(|| Ok(differentiable())).unwrap());
+            assert!(!isolated::<_, Error>(|| Ok(outside(differentiable))).unwrap());
             assert!(!differentiable());
         });
     }
 
     #[test]
     fn too_much_memory_is_named_as_such() {
-        let failed = isolated(|| Ok(Tensor::zeros([1 << 50], (Kind::Uint8, Device::Cpu))));
+        let failed = isolated::<_, Error>(|| Ok(Tensor::zeros([1 << 50], (Kind::Uint8, Device::Cpu))));
         assert!(matches!(failed, Err(Error::Memory(_))), "{failed:?}");
     }
 }

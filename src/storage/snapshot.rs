@@ -1,17 +1,17 @@
-//! A snapshot: a generator and its config, for use.
+//! Snapshots: a generator and its config, for swapping.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use tch::Tensor;
 
-use super::{Format, TensorFile, parse_tensors, read_tensors, write_tensors};
+use super::tensors::{Format, TensorFile, parse_tensors, read_tensors, write_tensors};
 use crate::config::Config;
 use crate::error::{Error, Result};
 
 const FORMAT: Format = Format { name: "cagan.snapshot", version: "2" };
 
-/// A generator's weights by state-dict name, with the config that they were trained under.
+/// A generator's weights by state-dict name, with the config of their training.
 #[derive(Debug)]
 pub struct Snapshot {
     pub config: Config,
@@ -20,7 +20,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Writes the file, atomically.
+    /// Writes the file atomically.
     ///
     /// # Errors
     /// [`Error::Io`] with the path.
@@ -32,12 +32,12 @@ impl Snapshot {
     /// Reads the file.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Content`] for a truncated file, another version or a config that is refused.
+    /// [`Error::NotFound`]; [`Error::Content`] for a truncated file, another version or a bad config.
     pub fn read(path: &Path) -> Result<Snapshot> {
         Self::of_file(read_tensors(path, FORMAT)?, path)
     }
 
-    /// As [`Snapshot::read`], of the bytes of the file at `path`.
+    /// Parses the bytes of the file at `path` as [`Snapshot::read`] does.
     ///
     /// # Errors
     /// [`Error::Content`] as [`Snapshot::read`].

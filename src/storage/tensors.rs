@@ -1,16 +1,18 @@
 //! Named float32 tensors and a text header in one safetensors file.
 //!
-//! The header is one JSON object under the metadata key `cagan`: safetensors writes its metadata in no fixed order, and
-//! equal states should be equal bytes.
+//! The header is one JSON object under the metadata key `cagan`: safetensors writes metadata keys in no fixed order,
+//! and equal states must be equal bytes.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorView};
 use tch::{Kind, Tensor};
 use xxhash_rust::xxh3::Xxh3Default;
 
-use super::write_atomically;
+use super::atomic::write_atomically;
 use crate::error::{AtPath, Error, Result};
 
 /// A kind of file and the version of its layout. A reader refuses files of another one.
@@ -22,17 +24,17 @@ pub struct Format {
 
 /// The metadata key that holds the header.
 const KEY: &str = "cagan";
-/// The header entry that holds the sum over the rest.
+/// The header entry that holds the checksum of the rest.
 pub const CHECKSUM: &str = "checksum";
 
-/// What a file holds: tensors by name, on the CPU, in float32, and header entries.
+/// A file's content: header entries, and float32 tensors on the CPU by name.
 #[derive(Debug)]
 pub struct TensorFile {
     pub header: BTreeMap<String, String>,
     pub tensors: Vec<(String, Tensor)>,
 }
 
-/// Writes tensors and header, atomically. The format joins the header.
+/// Writes tensors and header atomically. The format joins the header.
 ///
 /// # Errors
 /// [`Error::Io`] with the path.
@@ -66,7 +68,7 @@ pub fn write_tensors(
     write_atomically(path, &file)
 }
 
-/// A sum over all that a file says: its header but for the sum itself, and each tensor's name and bytes, by name.
+/// Hashes the header without the checksum itself, and each tensor's name and bytes, sorted by name.
 fn checksum<'a>(header: &BTreeMap<String, String>, tensors: impl Iterator<Item = (&'a str, &'a [u8])>) -> String {
     let mut sum = Xxh3Default::new();
     for (key, value) in header.iter().filter(|(key, _)| *key != CHECKSUM) {
@@ -93,16 +95,15 @@ pub fn read_tensors(path: &Path, format: Format) -> Result<TensorFile> {
     parse_tensors(&std::fs::read(path).at(path)?, path, format)
 }
 
-/// As [`read_tensors`], of the bytes of the file at `path`. What is allocated is a few times their length, whatever
-/// they say.
+/// Parses the bytes of the file at `path` as [`read_tensors`] does. It allocates at most a few times their length,
+/// whatever sizes they declare.
 ///
 /// # Errors
 /// [`Error::Content`] as [`read_tensors`].
 pub fn parse_tensors(bytes: &[u8], path: &Path, format: Format) -> Result<TensorFile> {
     let bad = |e| Error::content(path, format!("expected a whole safetensors file: {e}"));
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(bad)?;
-    let header: BTreeMap<String, String> =
-        (metadata.metadata().as_ref()).and_then(|all| serde_json::from_str(all.get(KEY)?).ok()).unwrap_or_default();
+    let header = entries(&metadata);
     let entry = |key: &str| header.get(key).map(String::as_str).unwrap_or("none");
     for (key, expected) in [("format", format.name), ("format_version", format.version)] {
         if entry(key) != expected {
@@ -112,7 +113,7 @@ pub fn parse_tensors(bytes: &[u8], path: &Path, format: Format) -> Result<Tensor
     let file = SafeTensors::deserialize(bytes).map_err(bad)?;
     let views = file.iter();
     let data: Vec<(&str, &[u8])> = views.map(|(name, view)| (name, view.data())).collect();
-    // Other tools that write a snapshot know no sum.
+    // Snapshots of other tools have no checksum.
     if header.contains_key(CHECKSUM) && entry(CHECKSUM) != checksum(&header, data.into_iter()) {
         let text = "expected the bytes that were written, got others: the file is damaged";
         return Err(Error::content(path, text));
@@ -123,7 +124,7 @@ pub fn parse_tensors(bytes: &[u8], path: &Path, format: Format) -> Result<Tensor
             return Err(Error::content(path, format!("{name}: expected float32, got {:?}", view.dtype())));
         }
         let values: Vec<f32> = view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
-        // Beside a side of 0 the others may be anything.
+        // A tensor with a side of 0 may declare any other sides.
         let sides = view.shape().iter().map(|&n| i64::try_from(n).ok());
         let shape: Option<Vec<i64>> = sides.collect();
         let tensor = shape.and_then(|shape| Tensor::from_slice(&values).f_reshape(shape).ok());
@@ -136,8 +137,40 @@ pub fn parse_tensors(bytes: &[u8], path: &Path, format: Format) -> Result<Tensor
     Ok(TensorFile { header, tensors })
 }
 
+/// The header entries; none for metadata of another tool.
+fn entries(metadata: &Metadata) -> BTreeMap<String, String> {
+    let all = metadata.metadata().as_ref();
+    all.and_then(|all| serde_json::from_str(all.get(KEY)?).ok()).unwrap_or_default()
+}
+
+/// Reads a file's header entries, of any format, without reading its tensors.
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// let folder = tempfile::tempdir().unwrap();
+/// let path = folder.path().join("a.safetensors");
+/// let header = BTreeMap::from([("step".to_owned(), "7".to_owned())]);
+/// cagan::storage::write_tensors(&path, "test", header, &[]).unwrap();
+/// let header = cagan::storage::read_header(&path).unwrap();
+/// assert_eq!((header["step"].as_str(), header["format"].as_str()), ("7", "test"));
+/// ```
+///
+/// # Errors
+/// [`Error::NotFound`]; [`Error::Content`] for a file that does not begin with a whole safetensors header.
+pub fn read_header(path: &Path) -> Result<BTreeMap<String, String>> {
+    let bad = |text: String| Error::content(path, format!("expected a whole safetensors file: {text}"));
+    let mut file = File::open(path).at(path)?;
+    let mut length = Vec::new();
+    file.by_ref().take(8).read_to_end(&mut length).at(path)?;
+    let length = length.try_into().map_err(|_| bad("the header's length is missing".into()))?;
+    let mut header = Vec::new();
+    file.take(u64::from_le_bytes(length)).read_to_end(&mut header).at(path)?;
+    let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| bad(error.to_string()))?;
+    Ok(entries(&metadata))
+}
+
 impl TensorFile {
-    /// A header entry.
+    /// Returns a header entry.
     pub fn entry(&self, path: &Path, key: &str) -> Result<&str> {
         self.header
             .get(key)
@@ -145,13 +178,13 @@ impl TensorFile {
             .ok_or_else(|| Error::content(path, format!("expected `{key}` in the header, got none")))
     }
 
-    /// A header entry that is a whole number.
+    /// Returns a header entry that is a whole number.
     pub fn number(&self, path: &Path, key: &str) -> Result<u64> {
         let text = self.entry(path, key)?;
         text.parse().map_err(|_| Error::content(path, format!("{key}: expected a whole number, got {text}")))
     }
 
-    /// The tensors whose names begin with `prefix`, with the rest of their names.
+    /// Returns the tensors whose names begin with `prefix`, by the rest of their names.
     pub fn part(&self, prefix: &str) -> HashMap<String, Tensor> {
         self.tensors
             .iter()
@@ -179,6 +212,7 @@ mod tests {
         let file = read_tensors(&path, TEST).unwrap();
         assert_eq!(file.number(&path, "step").unwrap(), 7);
         assert_eq!(file.part("x.")["y"], tensor);
+        assert_eq!(read_header(&path).unwrap(), file.header);
 
         let wrong = read_tensors(&path, Format { name: "other", ..TEST }).unwrap_err().to_string();
         assert!(wrong.ends_with("format: expected other, got test"), "{wrong}");
@@ -189,12 +223,14 @@ mod tests {
             std::fs::write(&path, &whole[..cut]).unwrap();
             let error = read_tensors(&path, TEST).unwrap_err().to_string();
             assert!(error.contains("a.safetensors: expected a whole"), "{error}");
+            let header = read_header(&path).map_err(|error| error.to_string());
+            assert!(cut == whole.len() - 1 || header.is_err_and(|e| e.contains("a.safetensors: expected a whole")));
         }
         for at in (8..whole.len()).step_by(7) {
             let mut flipped = whole.clone();
             flipped[at] ^= 1;
             std::fs::write(&path, &flipped).unwrap();
-            // A space for another in the header's padding says the same.
+            // A changed space in the header's padding changes nothing.
             let read = read_tensors(&path, TEST).and_then(|file| file.entry(&path, CHECKSUM).map(drop));
             assert!(read.is_err() || whole[at] == b' ', "byte {at}");
         }
@@ -202,7 +238,7 @@ mod tests {
         assert_eq!(names.len(), 1, "no temporary file is left");
     }
 
-    /// A file without a sum whose directory of tensors is `directory`.
+    /// A file without a checksum whose directory of tensors is `directory`.
     fn foreign(directory: &str) -> Vec<u8> {
         let entries = r#"{\"format\":\"test\",\"format_version\":\"2\"}"#;
         let header = format!(r#"{{"__metadata__":{{"cagan":"{entries}"}},{directory}}}"#);
@@ -212,19 +248,19 @@ mod tests {
     }
 
     #[test]
-    fn what_a_foreign_file_says_is_refused_in_a_line() {
+    fn a_foreign_file_fails_with_one_line() {
         let read = |directory: &str| {
             let file = parse_tensors(&foreign(directory), Path::new("a"), TEST);
             file.map(|file| file.tensors[0].1.size())
         };
         let tensor = |shape: &str| format!(r#""x":{{"dtype":"F32","shape":{shape},"data_offsets":[0,0]}}"#);
         assert_eq!(read(&tensor("[0,3]")).unwrap(), [0, 3]);
-        // No numbers, but sides that no tensor has: as i64 the last is -1, which libtorch takes for "find out".
+        // No values, but sides that no tensor has: as i64 the last is -1, which libtorch reads as "infer it".
         for shape in ["[0,9223372036854775808]", "[0,18446744073709551615]"] {
             let text = read(&tensor(shape)).unwrap_err().to_string();
             assert!(text.starts_with("a: x: expected a shape"), "{text}");
         }
-        // safetensors quotes what it does not know.
+        // safetensors quotes an unknown dtype in its error.
         let long = "\\n".repeat(10_000);
         let text = read(&format!(r#""x":{{"dtype":"{long}","shape":[0],"data_offsets":[0,0]}}"#));
         let text = text.unwrap_err().to_string();

@@ -4,13 +4,14 @@ import csv
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 
 import cagan
 import numpy as np
 import pytest
-from cagan.listing import Listing
+from cagan.curation import curating
 from helpers import HOSTILE, command, contents
 from PIL import Image, ImageDraw, ImageOps
 
@@ -239,12 +240,11 @@ def test_groups_of_the_user_are_merged(folder):
         ("", "line 1: expected the columns id, human, article, got none"),
         ("id,human,article,human\n", "line 1: expected each column once, got human twice"),
         ("id,human,article\na,b\nb,c,d,e\n", "line 3: expected 3 cells, got 4"),
-        ("id,human,article,exclude\n\na,b,c,maybe\n", "line 3: column exclude: expected 1, true, yes, x"),
-        ("id,human,article,reason\na,b,c,ugly\n", "line 2: column reason: expected words of no_human"),
-        ("id,human,article,reviewed\na,b,c,2\n", "line 2: column reviewed: expected 1"),
-        ("id,human,article\n,b,c\n", "line 2: column id: expected a name, got none"),
-        ("id,human,article\na,b,c\na,b,c\n", "line 3: column id: 'a' is also on line 2"),
-        ('id,human,article\na,"b,c\n', "line 2: unexpected end of data"),
+        ("id,human,article,exclude\n\na,b,c,maybe\n", "line 3: exclude: expected 1, true, yes, x, or 0, false"),
+        ("id,human,article,reviewed\na,b,c,2\n", "line 2: reviewed: expected 1"),
+        ("id,human,article\n ,b,c\n", "line 2: id: expected a name, got none"),
+        ("id,human,article\na,b,c\n a,b,c\n", "line 3: id: `a` is also on line 2"),
+        ('id,human,article\na,"b,c\n', "line 2: expected a closing quote, got none"),
         ("id,human,article\n", "expected pairs, got none"),
     ],
 )
@@ -254,6 +254,21 @@ def test_a_broken_list_fails_with_its_line(folder, text, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         folder.curate()
     assert contents(folder.path) == before
+    # `Pairs` reads by the same rules.
+    with pytest.raises(ValueError, match=re.escape(message.removesuffix(", got none"))):
+        cagan.Pairs(folder.path)
+
+
+def test_spaces_and_short_rows_are_read_alike_and_own_reasons_stay(folder):
+    write(folder, "id , human,article,note,exclude,reason\n a ,human/good0.png, article/good0.png\nb,x,y, ,1,blurry\n")
+    pairs = cagan.Pairs(folder.path)
+    assert (pairs.ids, pairs["a"].article_path) == (["a"], folder.path / "article" / "good0.png")
+    assert pairs.excluded == [("b", folder.path / "x", "blurry")]
+    curation = folder.curate()
+    assert (curation.counts, curation.groups) == ({"blurry": 1}, {})
+    text = "id,human,article,note,exclude,reason,group\na,human/good0.png,article/good0.png,,,,\nb,x,y, ,1,blurry,\n"
+    assert (folder.path / "pairs.csv").read_text() == text
+    assert "a reason of your own" in (folder.path / "curation.html").read_text()
 
 
 def test_other_bytes_than_utf_8_fail(folder):
@@ -263,32 +278,36 @@ def test_other_bytes_than_utf_8_fail(folder):
 
 
 def test_a_list_that_another_program_wrote_meanwhile_is_not_overwritten(folder, monkeypatch):
-    inspect = cagan._cagan.inspect
     text = "id,human,article,mine\na,human/good0.png,article/good0.png,1\n"
-
-    def slow(*arguments):
-        write(folder, text)
-        return inspect(*arguments)
-
-    monkeypatch.setattr(cagan._cagan, "inspect", slow)
-    with pytest.raises(RuntimeError, match="somebody else wrote it meanwhile"):
+    monkeypatch.setattr(curating.Bar, "show", lambda *_: write(folder, text))
+    with pytest.raises(RuntimeError, match="another program wrote it meanwhile"):
         folder.curate()
     assert (folder.path / "pairs.csv").read_text() == text
 
 
-def test_a_list_that_cannot_be_written_is_still_there(folder, monkeypatch):
+def test_a_list_that_cannot_be_written_is_still_there(folder):
     folder.curate()
     before = contents(folder.path)
-    listing = Listing(folder.path)
-    listing.rows[0]["exclude"] = "1"
-
-    def full(_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        listing.write()
+    listing = cagan._cagan.Listing(folder.path)
+    listing.set("good0", {"exclude": "1"})
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            listing.write()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert contents(folder.path) == before
+
+
+def test_new_files_obey_the_umask(folder):
+    old = os.umask(0o027)
+    try:
+        folder.curate()
+    finally:
+        os.umask(old)
+    modes = {name: (folder.path / name).stat().st_mode & 0o777 for name in ("pairs.csv", "curation.html")}
+    assert modes == {"pairs.csv": 0o640, "curation.html": 0o640}
 
 
 def test_a_link_stays_a_link(folder, tmp_path_factory):
@@ -391,7 +410,7 @@ def test_where_the_report_goes(folder, tmp_path_factory):
 
 
 def test_a_long_report_says_what_it_shows(folder, monkeypatch):
-    from cagan import report
+    from cagan.curation import report
 
     monkeypatch.setattr(report, "_SHOWN", 2)
     folder.curate(min_side=500)
@@ -435,7 +454,7 @@ def test_ctrl_c_stops_it_and_writes_nothing(folder, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cagan.curation._Bar, "show", stop)
+    monkeypatch.setattr(curating.Bar, "show", stop)
     with pytest.raises(KeyboardInterrupt):
         folder.curate()
     assert not (folder.path / "pairs.csv").exists()

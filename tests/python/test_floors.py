@@ -4,10 +4,12 @@ import ast
 import re
 import shutil
 
+import cagan
 import pytest
 from helpers import REPOSITORY
 
 SOURCE = REPOSITORY / "src"
+PACKAGE = Path(cagan.__file__).parent
 
 
 def floors(source):
@@ -28,6 +30,7 @@ def reexports(source):
 def code(path):
     """Returns a file's text without comments and strings."""
     text = re.sub(r"//.*", "", path.read_text())
+    text = re.sub(r"'(?:\\.|[^'\\])'", "''", text)
     return re.sub(r'"(?:\\.|[^"\\])*"', '""', text)
 
 
@@ -163,3 +166,171 @@ def test_comments_and_texts_are_no_uses(tmp_path):
     path = copy / "pixels" / "mod.rs"
     path.write_text(path.read_text() + '\n/// crate::training\n// use pyo3;\nconst A: &str = "crate::training pyo3";\n')
     assert violations(copy)[0] == []
+
+
+# Circles inside a folder
+
+
+def tree(text):
+    """Splits a use tree, as `a::{b, c as d}`, into its paths with the names that they get."""
+    head, brace, _ = text.partition("{")
+    if brace:
+        inside = [found for part in group(text, len(head)) if part.strip() for found in tree(part)]
+        return [([*re.findall(r"\w+", head), *path], name) for path, name in inside]
+    path, _, name = text.partition(" as ")
+    segments = [segment for segment in re.findall(r"\w+", path) if path.strip() != "self"]
+    return [(segments, name.strip() or "".join(segments[-1:]))]
+
+
+def rust_uses(source):
+    """Reads module -> the modules that it declares or names. Unit tests may name any."""
+    files = {}
+    for path in sorted(source.rglob("*.rs")):
+        parts = path.relative_to(source).with_suffix("").parts
+        module = () if parts == ("lib",) else parts[:-1] if parts[-1] == "mod" else parts
+        text = re.split(r"^#\[cfg\([^\n]*\btest\b[^\n]*\)\]\s*mod \w+ \{", code(path), flags=re.MULTILINE)[0]
+        children = re.findall(r"^\s*(?:pub(?:\([^)]*\))? )?mod (\w+);", text, re.MULTILINE)
+        used = [found for use in re.findall(r"\buse ([^;]+);", text) for found in tree(use)]
+        rest = re.sub(r"\buse [^;]+;", "", text)
+        named = re.findall(r"(?<![\w:])(?:crate|super|self)(?:::\w+)+", rest)
+        files[module] = (children, used + [(name.split("::"), "") for name in named])
+
+    def absolute(module, path):
+        """Returns a path from the crate's root; None for another crate's."""
+        if path[:1] == ["crate"]:
+            return path[1:]
+        if path[:1] == ["self"]:
+            return [*module, *path[1:]]
+        above = sum(name == "super" for name in path)
+        if above:
+            return [*module[: len(module) - above], *path[above:]]
+        return [*module, *path] if path and path[0] in files[module][0] else None
+
+    def owner(path):
+        """Returns the module that a path leads to, through the names that modules hand on."""
+        module = ()
+        for place, name in enumerate(path):
+            if (*module, name) in files:
+                module = (*module, name)
+                continue
+            for used, alias in files[module][1]:
+                further = absolute(module, used) if alias == name else None
+                if further is not None:
+                    return owner([*further, *path[place + 1 :]])
+            break
+        return module
+
+    graph = {}
+    for module, (children, used) in files.items():
+        found = [absolute(module, path) for path, _ in used]
+        graph[module] = {(*module, child) for child in children} | {owner(path) for path in found if path is not None}
+    return graph
+
+
+def python_uses(package):
+    """Reads module -> the modules of the package that it imports, at its top or in a function."""
+    files = {}
+    for path in sorted(path for path in package.rglob("*") if path.suffix in (".py", ".pyi")):
+        parts = (package.name, *path.relative_to(package).with_suffix("").parts)
+        files[parts[:-1] if parts[-1] == "__init__" else parts] = path
+    graph = {}
+    for module, path in files.items():
+        named = []
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                named += [tuple(alias.name.split(".")) for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                above = (*module, "")[: -node.level] if path.name == "__init__.py" else module[: -node.level]
+                start = (*(above if node.level else ()), *(node.module or "").split("."))
+                named += [(*filter(None, start), alias.name) for alias in node.names]
+        # The name is a module, or stands in one.
+        graph[module] = {name if name in files else name[:-1] for name in named} & set(files)
+    return graph
+
+
+def circles(graph):
+    """Returns the groups of modules that reach each other."""
+
+    def reached(start):
+        found, left = set(), {start}
+        while left:
+            left = set().union(*(graph[module] - {module} for module in left)) - found
+            found |= left
+        return found
+
+    reach = {module: reached(module) for module in graph}
+    groups = {frozenset(other for other in found if module in reach[other]) for module, found in reach.items()}
+    return sorted(sorted("/".join(module) for module in found) for found in groups if found)
+
+
+def package_uses(package):
+    graph = python_uses(package)
+    # The one exception: a run draws its curves in a notebook, and imports them only then.
+    graph["cagan", "runs"].remove(("cagan", "plots"))
+    return graph
+
+
+def test_no_circle_in_the_core():
+    graph = rust_uses(SOURCE)
+    assert circles(graph) == []
+    # It read every file of every floor and found what they use.
+    assert len(graph) == len(list(SOURCE.rglob("*.rs"))) > 100
+    assert {module[0] for module in graph if module} == set(floors(SOURCE))
+    assert sum(map(len, graph.values())) > 3 * len(graph)
+    # Through the names that `mod.rs` hands on.
+    assert ("curation", "reason") in graph["curation", "repeats"]
+    assert ("data", "disjoint") in graph["curation", "repeats"]
+
+
+def test_no_circle_in_the_package():
+    graph = package_uses(PACKAGE)
+    assert circles(graph) == []
+    assert len(graph) == len(list(PACKAGE.rglob("*.py"))) + 1 > 20
+    folders = {module[1] for module in graph if len(module) > 2}
+    assert folders == {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert ("cagan", "curation", "decisions") in graph["cagan", "curation", "server"]
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "expected"),
+    [
+        ("data/pairs.rs", "use super::split;", ["data/pairs", "data/split"]),
+        (
+            "data/row.rs",
+            "fn f(_: super::Pairs) {}",
+            ["data/layouts", "data/listing", "data/pairs", "data/row"],
+        ),
+        (
+            "storage/atomic.rs",
+            "use crate::storage::{latest, Snapshot as S};",
+            ["storage/atomic", "storage/snapshot", "storage/tensors"],
+        ),
+        ("curation/show.rs", '// super::here\nconst HERE: &str = "super::here";', None),
+        ("curation/show.rs", "fn f() { super::here() }", ["curation", "curation/show"]),
+    ],
+)
+def test_a_circle_in_a_copy_is_found(tmp_path, file, line, expected):
+    copy = shutil.copytree(SOURCE, tmp_path / "src")
+    path = copy / file
+    path.write_text(f"{line}\n{path.read_text()}")
+    found = circles(rust_uses(copy))
+    assert [circle for circle in found if circle not in circles(rust_uses(SOURCE))] == ([expected] if expected else [])
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "expected"),
+    [
+        (
+            "progress.py",
+            "def f():\n    from . import curation",
+            ["cagan/curation", "cagan/curation/curating", "cagan/progress"],
+        ),
+        ("curation/decisions.py", "from .server import serve", ["cagan/curation/decisions", "cagan/curation/server"]),
+        ("serving.py", "import cagan", ["cagan", "cagan/serving"]),
+    ],
+)
+def test_a_circle_in_a_copy_of_the_package_is_found(tmp_path, file, line, expected):
+    copy = shutil.copytree(PACKAGE, tmp_path / "cagan", ignore=shutil.ignore_patterns("*.so"))
+    path = copy / file
+    path.write_text(f"{path.read_text()}\n{line}\n")
+    assert circles(package_uses(copy)) == [expected]

@@ -263,9 +263,13 @@ ROW = "{0},human/{0}.png,article/{0}.png"
         ),
         (["id,human,article", ROW.format("00000"), ROW.format("00000")], ["line 3", "`00000`", "line 2"]),
         (["id,human,article", "00000,human/00000.png,"], ["line 2", "human/00000.png", "without its article"]),
-        (["id,human,article", ROW.format("00000"), "00001,human/00001.png"], ["line: 3", "2 fields", "3 fields"]),
+        (
+            ["id,human,article", ROW.format("00000"), "00001,human/00001.png"],
+            ["line 3", "human/00001.png", "without its article"],
+        ),
+        (["id,human,article", ROW.format("00000") + ",x"], ["line 2: expected 3 cells, got 4"]),
     ],
-    ids=["empty", "no column", "no rows", "no such file", "id twice", "empty cell", "ragged row"],
+    ids=["empty", "no column", "no rows", "no such file", "id twice", "empty cell", "short row", "long row"],
 )
 def test_a_broken_csv(copied, lines, parts):
     write_csv(copied, *lines)

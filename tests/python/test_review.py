@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -19,8 +20,7 @@ from pathlib import Path
 
 import cagan
 import pytest
-from cagan.listing import Listing
-from cagan.reviewing import KEYS, ConflictError, Review
+from cagan.curation.decisions import KEYS, ConflictError, Review
 from helpers import HOSTILE, Server, command
 from PIL import Image
 
@@ -124,27 +124,26 @@ def test_decisions_survive_curate(folder):
 def test_a_change_by_another_program_is_not_undone(folder):
     review = Review(folder)
     review.decide("00000", "other")
-    other = Listing(folder)
-    (row,) = [row for row in other.rows if row["id"] == "00000"]
-    row["reason"] = "duplicate"
+    other = cagan._cagan.Listing(folder)
+    other.set("00000", {"reason": "duplicate"})
     other.write()
-    with pytest.raises(ConflictError, match="changed by somebody else"):
+    with pytest.raises(ConflictError, match="changed by another program"):
         review.undo()
     assert cells(folder, "00000") == ("1", "duplicate", "1")
 
 
-def test_a_full_disk_decides_nothing(folder, monkeypatch):
+def test_a_full_disk_decides_nothing(folder):
     review = Review(folder)
     review.decide("00000", "keep")
     before = (folder / "pairs.csv").read_bytes()
 
-    def full(_):
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match="No space left"):
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
             review.decide("00001", "other")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert (folder / "pairs.csv").read_bytes() == before
     assert not any(row["excluded"] for row in review.state()["rows"])
     assert review.undo()["id"] == "00000"

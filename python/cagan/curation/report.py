@@ -1,47 +1,45 @@
-"""The page of `cagan.curate`: one file with everything in it."""
+"""The page of `cagan.curate`: one self-contained HTML file."""
 
 import base64
 from pathlib import Path
 from typing import Any
 
-from . import _cagan
-from .listing import Listing, Row, flag, reasons, write_whole
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from .. import _cagan
 
 __all__ = ["write_report"]
 
-# Rows with pictures in a section, and groups with pictures: a browser stays quick, and the file small.
+# Rows with pictures in a section, and groups with pictures: they limit the file and keep a browser quick.
 _SHOWN = 500
-# Pixels along a thumbnail's longer side: half as many again as the page shows, for fine screens.
+# Pixels along a thumbnail's longer side: 1.5 times what the page shows, for fine screens.
 _SIDE = 144
 # Articles shown of one group.
 _MEMBERS = 6
 
 
-def write_report(path: Path, listing: Listing, findings: list[dict[str, Any]]) -> None:
+def write_report(path: Path, listing: _cagan.Listing, findings: list[dict[str, Any]]) -> None:
     """Writes the page.
 
     Raises:
-        OSError: Where it cannot be written.
+        OSError: If it cannot be written.
     """
-    # A third of a second that only this function needs.
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     environment = Environment(
         loader=PackageLoader("cagan"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    rows = listing.rows
-    sections = _sections(rows, findings)
-    groups = _groups(rows)
+    sections = _sections(listing, findings)
+    groups = _groups(listing)
     wanted = {cell: "" for section in sections for entry in section["rows"][:_SHOWN] for cell in _cells(entry) if cell}
     wanted |= {row["article"]: "" for group in groups[:_SHOWN] for row in group["rows"][:_MEMBERS] if row["article"]}
     pictures = _cagan.thumbnails([listing.folder / cell for cell in wanted], _SIDE)
     for cell, picture in zip(wanted, pictures):
         if picture is not None:
             wanted[cell] = "data:image/jpeg;base64," + base64.b64encode(picture).decode("ascii")
+    decisions = listing.decisions
     page = environment.get_template("curation.html").render(
         folder=listing.folder.resolve().name or str(listing.folder),
-        total=len(rows),
-        excluded=sum(flag(row, "exclude") for row in rows),
+        total=len(decisions),
+        excluded=sum(decision["excluded"] for decision in decisions),
         grouped=sum(len(group["rows"]) for group in groups),
         sections=sections,
         groups=groups,
@@ -49,8 +47,8 @@ def write_report(path: Path, listing: Listing, findings: list[dict[str, Any]]) -
         shown=_SHOWN,
         members=_MEMBERS,
     )
-    # Names that are no UTF-8 come from the file system and must not stop the page.
-    write_whole(path, page.encode("utf-8", errors="replace"))
+    # File names may hold bytes that are no UTF-8.
+    _cagan.write_atomically(path, page.encode("utf-8", errors="replace"))
 
 
 def _cells(entry: dict[str, Any]) -> tuple[str, ...]:
@@ -58,32 +56,31 @@ def _cells(entry: dict[str, Any]) -> tuple[str, ...]:
     return (row["human"], row["article"], partner["human"] if partner else "")
 
 
-def _sections(rows: list[Row], findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What is left out, by reason."""
+def _sections(listing: _cagan.Listing, findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Lists the pairs that are left out by reason: the known reasons in their order, then the user's own."""
     words = {**_cagan.curation_reasons(), "": "left out by hand, without a reason"}
+    rows = listing.rows
     sections: dict[str, list[dict[str, Any]]] = {word: [] for word in words}
-    for number, (row, finding) in enumerate(zip(rows, findings), 1):
-        if not flag(row, "exclude"):
+    for number, (row, decision, finding) in enumerate(zip(rows, listing.decisions, findings), 1):
+        if not decision["excluded"]:
             continue
-        for word in reasons(row) or [""]:
+        for word in decision["reasons"] or [""]:
             of = finding["duplicate_of"] if word == "duplicate" else None
-            sections[word].append(
+            sections.setdefault(word, []).append(
                 {
                     "number": number,
                     "row": row,
                     "partner": None if of is None else rows[of],
                     "details": [text for found, text in finding["reasons"] if found == word],
-                    "reviewed": flag(row, "reviewed"),
+                    "reviewed": decision["reviewed"],
                 }
             )
-    return [{"word": word, "help": words[word], "rows": found} for word, found in sections.items() if found]
+    own = "a reason of your own"
+    return [{"word": word, "help": words.get(word, own), "rows": found} for word, found in sections.items() if found]
 
 
-def _groups(rows: list[Row]) -> list[dict[str, Any]]:
-    """The pairs that share a person or an article, the largest group first."""
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        if row.get("group"):
-            found.setdefault(row["group"], []).append(row)
-    groups = [{"name": name, "rows": members} for name, members in found.items() if len(members) > 1]
+def _groups(listing: _cagan.Listing) -> list[dict[str, Any]]:
+    """Lists the pairs that share a person or an article, the largest group first."""
+    rows = {row["id"]: row for row in listing.rows}
+    groups = [{"name": name, "rows": [rows[member] for member in ids]} for name, ids in listing.groups.items()]
     return sorted(groups, key=lambda group: -len(group["rows"]))

@@ -1,64 +1,37 @@
-//! The judgement of every pair: its own pictures first, then whether they belong together, then the other pairs.
+//! Judges every pair: its own pictures, then whether they belong together, then the other pairs.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::Reason;
 use super::colour::shared;
 use super::duplicates::{Likeness, links};
+use super::finding::Finding;
 use super::measure::{Kind, Measured, measure};
 use super::options::Options;
+use super::reason::Reason;
 use super::repeats::{Alike, doubles, group};
+use crate::data::Row;
 use crate::error::Error;
 
-/// Pictures measured between two reports.
+/// Pictures measured between two reports of progress.
 const PART: usize = 128;
-
-/// What people decided about a pair.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Standing {
-    /// Nothing yet.
-    #[default]
-    Open,
-    /// It was looked at and is to stay: it comes first among duplicates.
-    Kept,
-    /// It is left out: no other pair is a duplicate of it.
-    Excluded,
-}
-
-/// A pair to be judged; a side that is missing is none.
-#[derive(Clone, Debug, Default)]
-pub struct Row {
-    pub human: Option<PathBuf>,
-    pub article: Option<PathBuf>,
-    pub standing: Standing,
-}
-
-/// What was found about a pair.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Finding {
-    /// Each reason with what was measured.
-    pub reasons: Vec<(Reason, String)>,
-    /// The pair whose photo this one's repeats.
-    pub duplicate_of: Option<usize>,
-    /// The first of the pairs with which this one is connected by a shared photo or article; itself where it is alone.
-    pub group: usize,
-}
 
 type Picture = Result<Measured, String>;
 
 /// Measures all pictures and judges all pairs.
 ///
+/// Calls `observe` with the stage ("measure", then "compare"), the pictures done and their total.
+///
 /// # Errors
-/// What `observe` says; it is called with what is done ("measure", then "compare"), how much of it, and of how much.
+/// An error of `observe`.
 pub fn inspect<'a, E>(
     rows: &'a [Row],
     options: &Options,
     mut observe: impl FnMut(&'static str, usize, usize) -> Result<(), E>,
 ) -> Result<Vec<Finding>, E> {
-    // Each file once, however many pairs name it.
+    // Each file once, even if several pairs name it.
     let mut jobs: Vec<(Kind, &Path)> = Vec::new();
     let mut known = HashMap::new();
     let mut place = |kind, path: &'a Option<PathBuf>| {
@@ -87,7 +60,7 @@ pub fn inspect<'a, E>(
     }
 
     let mut alike = Alike::new();
-    // Each picture's stand-in: the first with the same pixels, which has all their links.
+    // The first picture with the same pixels stands in for each: it has all their links.
     let mut first: Vec<usize> = (0..jobs.len()).collect();
     let mut compared = 0;
     for kind in [Kind::Human, Kind::Article] {
@@ -115,7 +88,7 @@ pub fn inspect<'a, E>(
     Ok(findings)
 }
 
-/// An error without the path, which the reader of a pair's findings knows.
+/// An error's text without the path, which the row names already.
 fn reason(error: Error) -> String {
     match error {
         Error::Content { message, .. } => message,
@@ -125,12 +98,12 @@ fn reason(error: Error) -> String {
     }
 }
 
-/// Blank pictures are all alike.
+/// Whether a picture can be compared. Blank pictures all look alike.
 fn comparable(picture: &Picture, options: &Options) -> bool {
     picture.as_ref().is_ok_and(|p| p.spread >= options.min_spread)
 }
 
-/// A pair on its own.
+/// Judges a pair without looking at others.
 fn judge(human: Option<&Picture>, article: Option<&Picture>, options: &Options) -> Vec<(Reason, String)> {
     let mut found = Vec::new();
     for (name, side, missing) in [("human", human, Reason::NoHuman), ("article", article, Reason::NoArticle)] {
@@ -182,7 +155,7 @@ mod tests {
     use super::*;
     use image::{GenericImageView, Rgb, RgbImage};
 
-    /// A photo of waves with a block of the garment's colour in its middle; `seed` moves the waves.
+    /// A photo of waves with a block of the garment's colour in the middle. `seed` moves the waves.
     fn photo(seed: u32, garment: [u8; 3], side: u32) -> RgbImage {
         RgbImage::from_fn(side, side, |x, y| {
             let (u, v, s) = (x as f32 / side as f32, y as f32 / side as f32, seed as f32);
@@ -194,7 +167,7 @@ mod tests {
         })
     }
 
-    /// A garment on white; `seed` moves its hem.
+    /// A garment on white. `seed` moves its hem.
     fn packshot(seed: u32, garment: [u8; 3]) -> RgbImage {
         RgbImage::from_fn(100, 100, |x, y| {
             let inside = (20..80).contains(&x) && (20..50 + 7 * seed).contains(&y);
@@ -208,7 +181,7 @@ mod tests {
 
     fn row(folder: &Path, human: &str, article: &str) -> Row {
         let path = |name: &str| (!name.is_empty()).then(|| folder.join(name));
-        Row { human: path(human), article: path(article), standing: Standing::Open }
+        Row { human: path(human), article: path(article), ..Row::default() }
     }
 
     fn found(rows: &[Row]) -> Vec<Finding> {
@@ -265,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_larger_photo_stays_and_what_was_kept_by_hand_before_it() {
+    fn the_photo_that_a_person_kept_stays_else_the_larger_one() {
         let folder = folder();
         let mut rows = vec![
             row(folder.path(), "red.png", "red_article.png"),
@@ -276,15 +249,15 @@ mod tests {
         let of = |findings: &[Finding]| findings.iter().map(|f| f.duplicate_of).collect::<Vec<_>>();
         assert_eq!(of(&findings), [Some(1), None, None]);
         assert_eq!(findings.iter().map(|f| f.group).collect::<Vec<_>>(), [0, 0, 2]);
-        rows[0].standing = Standing::Kept;
+        rows[0].reviewed = true;
         assert_eq!(of(&found(&rows)), [None, Some(0), None]);
         // A copy has its original's links.
-        rows[0].standing = Standing::Open;
+        rows[0].reviewed = false;
         let mut more = rows.clone();
         more.push(row(folder.path(), "red_copy.png", "red_article.png"));
         assert_eq!(of(&found(&more)), [Some(1), None, None, Some(1)]);
-        // Of a pair that is left out nothing is a duplicate.
-        rows[1].standing = Standing::Excluded;
+        // No pair is a duplicate of one that is left out.
+        rows[1].exclude = true;
         assert_eq!(of(&found(&rows)), [None, Some(0), None]);
     }
 

@@ -1,20 +1,21 @@
-//! Outlines as lists of points. Sums, products, quotients and square roots only: these are the same on every machine,
-//! which sines and cosines are not.
+//! Outlines as lists of points. Sums, products, quotients and square roots only: unlike sines and cosines these are the
+//! same on every machine.
 
-/// (x, y): to the right, and down.
+/// (x, y): rightwards and downwards.
 pub type Point = [f32; 2];
 
+/// Returns the point a share of the way from `a` to `b`.
 pub fn lerp(a: Point, b: Point, share: f32) -> Point {
     [a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share]
 }
 
-/// `a` stretched to length 1.
+/// Scales `a` to length 1.
 pub fn unit(a: Point) -> Point {
     let length = (a[0] * a[0] + a[1] * a[1]).sqrt().max(1e-6);
     [a[0] / length, a[1] / length]
 }
 
-/// A point of the quadratic curve from `a` to `b` that `control` pulls.
+/// Returns a point of the quadratic Bézier curve from `a` to `b`.
 pub fn quadratic(a: Point, control: Point, b: Point, t: f32) -> Point {
     lerp(lerp(a, control, t), lerp(control, b, t), t)
 }
@@ -22,7 +23,7 @@ pub fn quadratic(a: Point, control: Point, b: Point, t: f32) -> Point {
 /// Points in a turn of [`arc`].
 pub const TURN: i32 = 24;
 
-/// Points on the unit circle, from `from` to `to` in 24ths of a turn, beginning on the right and going down.
+/// Returns points on the unit circle, from `from` to `to` in 24ths of a turn, clockwise from the right.
 pub fn arc(from: i32, to: i32) -> Vec<Point> {
     // cos and sin of 0, 15, ... 75 degrees.
     const QUARTER: [Point; 6] = [
@@ -47,12 +48,12 @@ pub fn arc(from: i32, to: i32) -> Vec<Point> {
         .collect()
 }
 
-/// An ellipse around `centre`.
+/// Returns an ellipse.
 pub fn ellipse(centre: Point, radii: Point) -> Vec<Point> {
     arc(0, TURN - 1).into_iter().map(|[x, y]| [centre[0] + radii[0] * x, centre[1] + radii[1] * y]).collect()
 }
 
-/// A circle of half as many points, for small ones.
+/// Returns a small circle, of half as many points.
 pub fn dot(centre: Point, radius: f32) -> Vec<Point> {
     let mut points = ellipse(centre, [radius; 2]);
     let mut odd = false;
@@ -63,13 +64,13 @@ pub fn dot(centre: Point, radius: f32) -> Vec<Point> {
     points
 }
 
-/// A rectangle, its long sides cut into steps so that a bend can bend it.
+/// Returns a rectangle whose sides have points enough to be bent.
 pub fn band(from: Point, to: Point) -> Vec<Point> {
     let corners = [from, [to[0], from[1]], to, [from[0], to[1]]];
     Line::from(corners[0]).to(corners[1]).to(corners[2]).to(corners[3]).to(corners[0]).0
 }
 
-/// A star with five points, one upwards.
+/// Returns a star with five points, one upwards.
 pub fn star(centre: Point, radius: f32) -> Vec<Point> {
     // cos and sin of 18, 54, 90, ... degrees, outer and inner corners in turn.
     const CORNERS: [Point; 10] = [
@@ -87,7 +88,7 @@ pub fn star(centre: Point, radius: f32) -> Vec<Point> {
     CORNERS.map(|[x, y]| [centre[0] + radius * x, centre[1] + radius * y]).to_vec()
 }
 
-/// A heart.
+/// Returns a heart.
 pub fn heart(centre: Point, radius: f32) -> Vec<Point> {
     let at = |x: f32, y: f32| [centre[0] + radius * x, centre[1] + radius * y];
     Line::from(at(0.0, -0.4))
@@ -105,6 +106,7 @@ pub fn heart(centre: Point, radius: f32) -> Vec<Point> {
 pub struct Line(pub Vec<Point>);
 
 impl Line {
+    /// Starts a line.
     pub fn from(start: Point) -> Self {
         Line(vec![start])
     }
@@ -113,7 +115,7 @@ impl Line {
         *self.0.last().expect("a line has a start")
     }
 
-    /// Straight on to a point, in steps short enough to be bent.
+    /// Adds a straight piece, in steps short enough to be bent.
     pub fn to(mut self, end: Point) -> Self {
         let start = self.last();
         let length = (end[0] - start[0]).abs().max((end[1] - start[1]).abs());
@@ -122,14 +124,14 @@ impl Line {
         self
     }
 
-    /// On to a point, bent towards `control`.
+    /// Adds a quadratic Bézier curve.
     pub fn curve(mut self, control: Point, end: Point) -> Self {
         let start = self.last();
         self.0.extend((1..=8).map(|i| quadratic(start, control, end, i as f32 / 8.0)));
         self
     }
 
-    /// The closed outline of this right half and its mirror image in x = 0.
+    /// Closes this right half with its mirror image in x = 0.
     pub fn mirrored(self) -> Vec<Point> {
         let left = self.0.iter().rev().map(|[x, y]| [-x, *y]);
         let left: Vec<Point> = left.collect();
@@ -137,18 +139,18 @@ impl Line {
     }
 }
 
-/// Every point of the outlines through a map.
+/// Maps every point of the outlines.
 pub fn mapped(outlines: &[Vec<Point>], map: impl Fn(Point) -> Point) -> Vec<Vec<Point>> {
     let outline = |outline: &Vec<Point>| outline.iter().map(|point| map(*point)).collect();
     outlines.iter().map(outline).collect()
 }
 
-/// The outlines' mirror images in x = 0.
+/// Mirrors the outlines in x = 0.
 pub fn flipped(outlines: &[Vec<Point>]) -> Vec<Vec<Point>> {
     mapped(outlines, |[x, y]| [-x, y])
 }
 
-/// Lower and upper corner of everything.
+/// Returns the lower and the upper corner of all points.
 pub fn bounds<'a>(points: impl IntoIterator<Item = &'a Point>) -> [Point; 2] {
     let start = [[f32::INFINITY; 2], [f32::NEG_INFINITY; 2]];
     points.into_iter().fold(start, |[low, high], point| {

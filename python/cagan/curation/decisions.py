@@ -1,0 +1,142 @@
+"""Decisions of a review: on disk before they are answered, and undone in turn."""
+
+import os
+import threading
+from typing import Any
+
+from .. import _cagan
+
+__all__ = ["KEYS", "ConflictError", "Review"]
+
+# Key and word, in the order of the page's buttons; "keep" is no reason.
+KEYS = {
+    "k": "keep",
+    "b": "bottoms_only",
+    "f": "from_behind",
+    "e": "extra_garment",
+    "d": "duplicate",
+    "o": "other",
+}
+# What every browser decodes, by the file's first bytes. The core converts all else.
+_KNOWN = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png", b"GIF8": "image/gif"}
+_CELLS = ("exclude", "reason", "reviewed")
+
+
+class ConflictError(Exception):
+    """A decision that no longer fits the list on disk."""
+
+
+class Review:
+    """The list under review: decisions, undo, and the file on disk, one at a time.
+
+    Args:
+        folder: The folder of pairs.
+
+    Raises:
+        FileNotFoundError: For a missing folder, or one without pairs.
+        ValueError: For a broken `pairs.csv`.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:  # noqa: D107  # the class says it
+        self._lock = threading.Lock()
+        self.listing = _cagan.Listing(folder)
+        # Id, the cells before, the cells after.
+        self._done: list[tuple[str, dict[str, str], dict[str, str]]] = []
+
+    def _fresh(self) -> None:
+        """Reads the list again after another program wrote it, as `cagan.curate` or a spreadsheet."""
+        if self.listing.is_stale():
+            self.listing = _cagan.Listing(self.listing.folder)
+
+    def _row(self, name: str) -> dict[str, str]:
+        try:
+            return self.listing.row(name)
+        except KeyError:
+            raise ConflictError(f"{name!r} is no longer in pairs.csv") from None
+
+    def _cells(self, name: str) -> dict[str, str]:
+        row = self._row(name)
+        return {cell: row.get(cell, "") for cell in _CELLS}
+
+    def _set(self, name: str, cells: dict[str, str]) -> None:
+        old = self._cells(name)
+        self.listing.set(name, cells)
+        try:
+            self.listing.write()
+        except BaseException:
+            self.listing.set(name, old)
+            raise
+
+    def decide(self, name: str, decision: str) -> dict[str, Any]:
+        """Keeps a pair or leaves it out for a reason. The decision is on disk when this returns.
+
+        Raises:
+            ValueError: For a word that is no decision, or a `pairs.csv` that another program broke.
+            ConflictError: For a pair that is no longer listed.
+            OSError: If the list cannot be written; nothing is decided then.
+        """
+        if decision not in KEYS.values():
+            raise ValueError(f"decision: expected one of {', '.join(KEYS.values())}, got {decision!r}")
+        with self._lock:
+            self._fresh()
+            before = self._cells(name)
+            keep = decision == "keep"
+            after = {"exclude": "" if keep else "1", "reason": "" if keep else decision, "reviewed": "1"}
+            self._set(name, after)
+            self._done.append((name, before, after))
+            return self._shown(self._row(name), self.listing.decision(name))
+
+    def undo(self) -> dict[str, Any]:
+        """Takes the last decision of this review back. The list is on disk when this returns.
+
+        Raises:
+            ConflictError: Without a decision to undo, or after another program changed that pair.
+        """
+        with self._lock:
+            self._fresh()
+            if not self._done:
+                raise ConflictError("nothing to undo")
+            name, before, after = self._done.pop()
+            if self._cells(name) != after:
+                raise ConflictError(f"{name!r} was changed by another program since, and stays as it is")
+            try:
+                self._set(name, before)
+            except BaseException:
+                self._done.append((name, before, after))
+                raise
+            return self._shown(self._row(name), self.listing.decision(name))
+
+    def state(self) -> dict[str, Any]:
+        """All pairs, in order."""
+        with self._lock:
+            self._fresh()
+            rows = [self._shown(*both) for both in zip(self.listing.rows, self.listing.decisions)]
+            return {"rows": rows, "undo": len(self._done)}
+
+    @staticmethod
+    def _shown(row: dict[str, str], decision: Any) -> dict[str, Any]:
+        return {"id": row["id"], "human": row["human"], "article": row["article"], **decision}
+
+    def picture(self, name: str, side: str) -> tuple[bytes, str]:
+        """Returns a listed picture in a format that browsers know, and its media type.
+
+        Raises:
+            ConflictError: For a pair that is not listed, or without that side.
+            FileNotFoundError: For a missing file.
+            ValueError: For a file that is no picture.
+        """
+        with self._lock:
+            cell = self._row(name)[side]
+            path = self.listing.folder / cell
+        if not cell:
+            raise ConflictError(f"{name!r} has no {side}")
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such file")
+        with path.open("rb") as file:
+            start = file.read(16)
+            kind = next((kind for begin, kind in _KNOWN.items() if start.startswith(begin)), None)
+            if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+                kind = "image/webp"
+            if kind:
+                return start + file.read(), kind
+        return _cagan.to_png(path), "image/png"

@@ -1,0 +1,149 @@
+//! Random splits that keep together what belongs together.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use rand::seq::SliceRandom;
+use rayon::prelude::*;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::disjoint::DisjointSets;
+use super::pairs::Pairs;
+use crate::error::{AtPath, Error, Result};
+use crate::random::rng;
+
+impl Pairs {
+    /// Splits off a share of the pairs, drawn by `seed`: (the rest, the share), both in their old order. Pairs of one
+    /// group, and pairs that share a human's or an article's file or its exact bytes, stay on one side. The share comes
+    /// as close to the given one as that allows, and never exceeds it.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a share outside (0, 1) or one that leaves a side empty; [`Error::Io`] for a file that
+    /// cannot be read.
+    pub fn split(&self, share: f64, seed: u64) -> Result<(Pairs, Pairs)> {
+        let count = (self.len() as f64 * share).round();
+        let refuse = |rule: String| Err(Error::setting("share", rule, share));
+        if !(share > 0.0 && share < 1.0) || count < 1.0 || count as usize >= self.len() {
+            return refuse(format!("between 0 and 1, so that both sides of {} pairs have one", self.len()));
+        }
+        let groups = self.tied()?;
+        let mut order: Vec<usize> = (0..groups.len()).collect();
+        order.shuffle(&mut rng(seed, "split", 0));
+        let mut chosen = vec![false; self.len()];
+        let mut left = count as usize;
+        for group in order.into_iter().map(|i| &groups[i]) {
+            if group.len() <= left {
+                left -= group.len();
+                group.iter().for_each(|&i| chosen[i] = true);
+            }
+        }
+        if left == count as usize {
+            let smallest = groups.iter().map(Vec::len).min().unwrap_or(0);
+            return refuse(format!("room for the smallest group, which has {smallest} of {} pairs", self.len()));
+        }
+        Ok((self.with(|i, _| !chosen[i]), self.with(|i, _| chosen[i])))
+    }
+
+    /// Groups the pairs that share a group, a file or its bytes, in the order of their first pairs.
+    fn tied(&self) -> Result<Vec<Vec<usize>>> {
+        let files: Vec<&Path> =
+            (self.pairs.iter()).flat_map(|pair| [pair.human.as_path(), pair.article.as_path()]).collect();
+        let sizes: Vec<u64> =
+            (files.par_iter()).map(|path| Ok(std::fs::metadata(path).at(path)?.len())).collect::<Result<_>>()?;
+        let mut of_size: HashMap<u64, usize> = HashMap::new();
+        sizes.iter().for_each(|size| *of_size.entry(*size).or_default() += 1);
+        // Only files of one size can have the same bytes.
+        let hashes: Vec<Option<u128>> = (files.par_iter().zip(&sizes))
+            .map(|(path, size)| match of_size[size] {
+                1 => Ok(None),
+                _ => Ok(Some(xxh3_128(&std::fs::read(path).at(path)?))),
+            })
+            .collect::<Result<_>>()?;
+        let mut tied = DisjointSets::new(self.len());
+        let (mut by_hash, mut by_group) = (HashMap::new(), HashMap::new());
+        for (i, pair) in self.pairs.iter().enumerate() {
+            let hashes = [2 * i, 2 * i + 1].into_iter().filter_map(|file| hashes[file]);
+            let mut firsts: Vec<usize> = hashes.map(|hash| *by_hash.entry(hash).or_insert(i)).collect();
+            if let Some(group) = &pair.group {
+                firsts.push(*by_group.entry(group).or_insert(i));
+            }
+            firsts.into_iter().for_each(|first| tied.join(first, i));
+        }
+        Ok(tied.groups())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{OnError, Pair};
+
+    /// Pairs of files that all differ.
+    fn pairs(folder: &Path, n: usize) -> Pairs {
+        let file = |name: String| {
+            let path = folder.join(&name);
+            std::fs::write(&path, name).unwrap();
+            path
+        };
+        let pair = |i: usize| Pair {
+            id: format!("{i}"),
+            human: file(format!("h{i}")),
+            article: file(format!("a{i}")),
+            group: None,
+            split: None,
+        };
+        Pairs {
+            folder: folder.into(),
+            pairs: (0..n).map(pair).collect(),
+            extra: Vec::new(),
+            excluded: Vec::new(),
+            skipped: Vec::new(),
+            on_error: OnError::Raise,
+        }
+    }
+
+    fn ids(pairs: &Pairs) -> Vec<&str> {
+        pairs.pairs.iter().map(|pair| pair.id.as_str()).collect()
+    }
+
+    #[test]
+    fn a_split_has_every_pair_once_and_repeats_by_its_seed() {
+        let folder = tempfile::tempdir().unwrap();
+        let all = pairs(folder.path(), 10);
+        let (rest, share) = all.split(0.3, 1).unwrap();
+        assert_eq!((rest.len(), share.len()), (7, 3));
+        let mut both = [ids(&rest), ids(&share)].concat();
+        both.sort();
+        assert_eq!(both, ids(&all));
+        assert_eq!(all.split(0.3, 1).unwrap().1.pairs, share.pairs);
+        assert_ne!(all.split(0.3, 2).unwrap().1.pairs, share.pairs);
+        for share in [0.0, 1.0, 0.01, f64::NAN] {
+            assert!(all.split(share, 0).is_err());
+        }
+    }
+
+    #[test]
+    fn a_group_a_file_and_the_same_bytes_stay_on_one_side() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut all = pairs(folder.path(), 12);
+        for i in [0, 5] {
+            all.pairs[i].group = Some("anna".into());
+        }
+        all.pairs[6].article = all.pairs[5].article.clone();
+        std::fs::write(&all.pairs[7].human, std::fs::read(&all.pairs[6].human).unwrap()).unwrap();
+        // 0 - 5 by group, 5 - 6 by file, 6 - 7 by bytes.
+        let tied = ["0", "5", "6", "7"];
+        let mut sides = [0; 2];
+        for seed in 0..40 {
+            let (rest, share) = all.split(0.5, seed).unwrap();
+            assert_eq!((rest.len(), share.len()), (6, 6));
+            let inside = tied.iter().filter(|id| ids(&share).contains(id)).count();
+            assert!(inside == 0 || inside == 4, "{inside}");
+            sides[inside / 4] += 1;
+        }
+        assert!(sides[0] > 3 && sides[1] > 3, "{sides:?}");
+        all.pairs.iter_mut().for_each(|pair| pair.group = Some("one".into()));
+        let error = all.split(0.5, 0).unwrap_err().to_string();
+        assert!(error.contains("smallest group, which has 12 of 12 pairs"), "{error}");
+    }
+}
