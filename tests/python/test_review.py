@@ -4,7 +4,6 @@ import contextlib
 import csv
 import http.client
 import json
-import os
 import re
 import resource
 import shutil
