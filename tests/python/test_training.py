@@ -355,7 +355,7 @@ def test_control_c_at_the_command_line(pairs_dir, tmp_path):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors.strip().count("\n") == 0
-    assert "the same command resumes it" in errors
+    assert "the same command goes on" in errors
 
     stopped = int(only(tmp_path / "run" / "checkpoints").stem.removeprefix("step_"))
     assert 0 < stopped < total
