@@ -32,14 +32,15 @@ def test_the_package_lists_its_public_names_alone():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.stdout.split() == sorted([*cagan.__all__, "evaluation", "plots", "torch_module"]), done.stderr
     assert {"__all__", "__doc__", "__version__"} <= set(dir(cagan))
-    with pytest.raises(AttributeError, match="module 'cagan' has no attribute 'trian'"):
-        _ = cagan.trian
+    assert not hasattr(cagan, "trian")
 
 
-@pytest.mark.parametrize("path", sorted(Path(cagan.__file__).parent.rglob("__init__.py")), ids=lambda p: p.parent.name)
-def test_an_init_file_defines_nothing(path):
+def test_an_init_file_defines_nothing():
+    paths = sorted(Path(cagan.__file__).parent.rglob("__init__.py"))
+    assert len(paths) >= 3
     defined = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.For, ast.With)
-    assert not [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, defined)]
+    for path in paths:
+        assert not [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, defined)], path
 
 
 def imports():
