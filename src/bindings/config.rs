@@ -104,8 +104,8 @@ impl PyConfig {
     fn __repr__(&self) -> String {
         let preset = Config::preset(self.0.preset);
         let mut text = format!("Config({:?}", self.0.preset.name());
-        for field in FIELDS.iter().filter(|field| field.of(&self.0) != field.of(&preset)) {
-            let value = match &field.of(&self.0) {
+        for field in FIELDS.iter().filter(|field| self.0.value(field) != preset.value(field)) {
+            let value = match &self.0.value(field) {
                 Value::Null => "None".into(),
                 Value::Bool(true) => "True".into(),
                 Value::Bool(false) => "False".into(),
@@ -164,7 +164,7 @@ pub fn add_properties(class: &Bound<'_, PyType>) -> PyResult<()> {
     for field in FIELDS {
         let get = move |args: &Bound<'_, PyTuple>, _: Option<&Bound<'_, PyDict>>| -> PyResult<Py<PyAny>> {
             let config = args.get_item(0)?.cast_into::<PyConfig>()?;
-            to_native(args.py(), &field.of(&config.get().0))
+            to_native(args.py(), &config.get().0.value(field))
         };
         let get = PyCFunction::new_closure(py, None, None, get)?;
         class.setattr(field.name, property.call1((get, py.None(), py.None(), field.help))?)?;

@@ -7,8 +7,10 @@ use serde_json::{Map, Value};
 use tch::Device;
 
 use super::choices::Preset;
-use super::settings::{FIELDS, Settings};
-use super::{field, presets, rules};
+use super::device::torch_device;
+use super::field::Field;
+use super::settings::{FIELDS, Settings, find};
+use super::{presets, rules};
 use crate::error::{Error, Result};
 
 /// The settings that give a run's length.
@@ -64,7 +66,7 @@ impl Config {
                 }
                 continue;
             }
-            let value = field::find(&name)?.checked(value)?;
+            let value = find(&name)?.checked(value)?;
             given.insert(name, value);
         }
         let mut all = Map::from_iter([("preset".to_owned(), preset.name().into())]);
@@ -72,7 +74,7 @@ impl Config {
         all.extend(presets::rows(preset).into_iter().map(|(name, value, _)| (name.to_owned(), value)));
         if given.keys().any(|name| LENGTHS.contains(&name.as_str())) {
             // A given length replaces the preset's.
-            all.extend(LENGTHS.map(|name| (name.to_owned(), field::find(name).expect("a row").default())));
+            all.extend(LENGTHS.map(|name| (name.to_owned(), find(name).expect("a row").default())));
         }
         let architecture = given.get("architecture").unwrap_or(&all["architecture"]).clone();
         for field in FIELDS.iter().filter(|field| !field.used_by.iter().any(|one| architecture == one.name())) {
@@ -134,16 +136,16 @@ impl Config {
     /// All settings by name.
     pub fn to_map(&self) -> Map<String, Value> {
         let preset = ("preset".to_owned(), self.preset.name().into());
-        std::iter::once(preset).chain(FIELDS.iter().map(|field| (field.name.to_owned(), field.of(self)))).collect()
+        std::iter::once(preset).chain(FIELDS.iter().map(|field| (field.name.to_owned(), self.value(field)))).collect()
     }
 
     /// Where each value comes from: "[A] ..." the article, "[P] ..." the paper, "[we] ..." our choice, "yours" an
     /// override.
     pub fn sources(&self) -> Vec<(&'static str, String)> {
         let (preset, rows) = (Config::preset(self.preset), presets::rows(self.preset));
-        let source = |field: &field::Field| {
-            if field.of(self) != field.of(&preset) {
-                format!("yours; the preset has {}", field.of(&preset))
+        let source = |field: &Field| {
+            if self.value(field) != preset.value(field) {
+                format!("yours; the preset has {}", preset.value(field))
             } else if let Some((_, _, source)) = rows.iter().find(|row| row.0 == field.name) {
                 (*source).to_owned()
             } else if field.used_by.contains(&self.architecture) {
@@ -157,9 +159,8 @@ impl Config {
 
     /// The settings that a resumed run may not change and in which two configs differ, as text.
     pub fn differences(&self, other: &Config) -> Vec<String> {
-        let differs = |field: &&field::Field| !field.resumable && field.of(self) != field.of(other);
-        let text =
-            |field: &field::Field| format!("{} ({} there, {} here)", field.name, field.of(other), field.of(self));
+        let differs = |field: &&Field| !field.resumable && self.value(field) != other.value(field);
+        let text = |field: &Field| format!("{} ({} there, {} here)", field.name, other.value(field), self.value(field));
         FIELDS.iter().filter(differs).map(text).collect()
     }
 
@@ -194,25 +195,4 @@ impl Config {
         change(&mut settings);
         Config(settings)
     }
-}
-
-/// The device of a name: `auto`, `cpu`, `cuda` or `cuda:N`.
-///
-/// # Errors
-/// [`Error::Setting`] for another name, [`Error::Device`] for a CUDA device that libtorch does not find.
-pub fn torch_device(name: &str) -> Result<Device> {
-    let index = match name {
-        "cpu" => return Ok(Device::Cpu),
-        "auto" => return Ok(Device::cuda_if_available()),
-        "cuda" => 0,
-        _ => name
-            .strip_prefix("cuda:")
-            .and_then(|n| n.parse::<usize>().ok())
-            .ok_or_else(|| Error::setting("device", "`auto`, `cpu`, `cuda` or `cuda:N`", format!("`{name}`")))?,
-    };
-    let count = if tch::Cuda::is_available() { tch::Cuda::device_count() } else { 0 };
-    if index as i64 >= count {
-        return Err(Error::Device(format!("expected a CUDA device for `{name}`, but libtorch finds {count}")));
-    }
-    Ok(Device::Cuda(index))
 }

@@ -3,8 +3,7 @@
 use serde_json::Value;
 
 use super::choices::Architecture;
-use super::settings::{FIELDS, Settings};
-use crate::error::{Error, Named, Result};
+use crate::error::{Error, Result};
 
 /// One setting.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +26,6 @@ pub struct Field {
     pub source: &'static str,
     pub(super) default: fn() -> Value,
     pub(super) unused: fn() -> Value,
-    pub(super) get: fn(&Settings) -> Value,
 }
 
 /// The kinds of value that a setting takes.
@@ -112,12 +110,6 @@ impl std::fmt::Display for Bounds {
     }
 }
 
-/// The setting of that name.
-pub(super) fn find(name: &str) -> Result<&'static Field> {
-    let found = FIELDS.iter().find(|field| field.name == name);
-    found.ok_or_else(|| Error::unknown(Named::Setting, name, FIELDS.iter().map(|field| field.name)))
-}
-
 impl Field {
     /// The values that the kind takes, in words.
     pub fn expected(&self) -> String {
@@ -141,11 +133,6 @@ impl Field {
     /// The default of the table, before any preset.
     pub fn default(&self) -> Value {
         (self.default)()
-    }
-
-    /// The value in some settings.
-    pub fn of(&self, settings: &Settings) -> Value {
-        (self.get)(settings)
     }
 
     /// Returns the value in its usual form.
@@ -222,19 +209,3 @@ typed_choices!(
     Reverse,
     Schedule,
 );
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_row_has_a_default_and_an_unused_value_that_pass_its_own_check() {
-        assert!(FIELDS.len() > 60);
-        for field in FIELDS {
-            for value in [field.default(), (field.unused)()] {
-                assert_eq!(field.checked(value.clone()).unwrap(), value, "{}", field.name);
-            }
-            assert!(field.help.ends_with('.') && field.source.starts_with('['), "{}", field.name);
-        }
-    }
-}

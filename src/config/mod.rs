@@ -4,15 +4,17 @@
 
 mod checked;
 mod choices;
+mod device;
 mod field;
 mod presets;
 mod rules;
 mod settings;
 
-pub use checked::{Config, torch_device};
+pub use checked::Config;
 pub use choices::{
     AdversarialLoss, Architecture, Copies, DiscriminatorNorm, Fit, LoaderMode, NormGradient, OnNonFinite, Precision,
     Preset, Reverse, Schedule,
 };
+pub use device::torch_device;
 pub use field::{Bounds, Field, Kind};
 pub use settings::{FIELDS, Settings};

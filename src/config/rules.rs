@@ -1,7 +1,7 @@
 //! The rules between settings. The table checks each value alone.
 
-use super::checked::torch_device;
 use super::choices::{Architecture, Reverse, Schedule};
+use super::device::torch_device;
 use super::settings::Settings;
 use crate::error::{Error, Result};
 

@@ -2,10 +2,11 @@
 //! docs follow from it.
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::choices::*;
 use super::field::{ANY, Field, Typed, above, below, least, within};
+use crate::error::{Error, Named, Result};
 
 const ALL: &[Architecture] = Architecture::ALL;
 const PUBLISHED: &[Architecture] = &[Architecture::Vasily, Architecture::Paper];
@@ -38,13 +39,28 @@ macro_rules! settings {
             source: $source,
             default: || { let value: $type = $default; json!(value) },
             unused: || { let value: $type = settings!(@or $default $(, $unused)?); json!(value) },
-            get: |settings| json!(settings.$name),
         }, )+)+];
+
+        impl Settings {
+            /// The value of a setting.
+            pub fn value(&self, field: &Field) -> Value {
+                match field.name {
+                    $($( stringify!($name) => json!(self.$name), )+)+
+                    name => unreachable!("{name} is no row of the table"),
+                }
+            }
+        }
     };
     (@given) => { false };
     (@given resumable) => { true };
     (@or $default:expr) => { $default };
     (@or $default:expr, $unused:expr) => { $unused };
+}
+
+/// The setting of that name.
+pub(super) fn find(name: &str) -> Result<&'static Field> {
+    let found = FIELDS.iter().find(|field| field.name == name);
+    found.ok_or_else(|| Error::unknown(Named::Setting, name, FIELDS.iter().map(|field| field.name)))
 }
 
 settings! {
@@ -222,5 +238,21 @@ settings! {
         precision: Precision = Precision::Fp32, ANY, for ALL, "[we]";
         /// Records a step once and replays it as a CUDA graph (published presets on CUDA).
         cuda_graph: bool = false, ANY, for PUBLISHED, resumable, "[we]";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_has_a_default_and_an_unused_value_that_pass_its_own_check() {
+        assert!(FIELDS.len() > 60);
+        for field in FIELDS {
+            for value in [field.default(), (field.unused)()] {
+                assert_eq!(field.checked(value.clone()).unwrap(), value, "{}", field.name);
+            }
+            assert!(field.help.ends_with('.') && field.source.starts_with('['), "{}", field.name);
+        }
     }
 }
