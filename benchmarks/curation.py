@@ -1,12 +1,13 @@
-"""Measure curation on real pairs: planted duplicates, false alarms, wrong pairs, packshots, time.
+"""Measures curation on real pairs: planted duplicates, false alarms, wrong pairs, packshots, time.
 
     python benchmarks/curation.py PAIRS_FOLDER [PAIRS_FOLDER ...] [--time 15000] [--look OUT]
 
-Everything it writes goes into a temporary folder; --look writes what was flagged among the pairs themselves as pictures
-into OUT, so that somebody can say which alarms are false. Needs Pillow.
+It writes into a temporary folder. --look also writes pictures of the flagged pairs into OUT, to tell false alarms by
+eye. Needs Pillow.
 """
 
 import argparse
+import csv
 import io
 import random
 import tempfile
@@ -58,8 +59,15 @@ LIGHT = {
 }
 
 
-def inspect(rows, **options):
-    return _cagan.inspect([(human, article, "open") for human, article in rows], options, lambda *_: None)
+def inspect(rows):
+    """Returns the findings about pairs of human and article; either may be None."""
+    with tempfile.TemporaryDirectory() as folder:
+        with (Path(folder) / "pairs.csv").open("w", encoding="utf-8", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["id", "human", "article"])
+            for number, sides in enumerate(rows):
+                table.writerow([number, *(side and Path(side).resolve() for side in sides)])
+        return _cagan.Listing(folder).curate({}, lambda *_: None)
 
 
 def has(finding, word):
@@ -71,7 +79,7 @@ def share(findings, word):
 
 
 def paste(path, rows, height=220):
-    """Rows of picture files as one picture."""
+    """Pastes rows of picture files into one picture."""
     lines = []
     for files in rows:
         pictures = [Image.open(file).convert("RGB") for file in files]
@@ -113,7 +121,7 @@ def duplicates(pairs, folder, look):
             found = inspect([side(file) for file in [*files, *planted]])
             late = found[len(files) :]
             hits = sum(f["group"] == first[k] for f, k in zip(late, chosen))
-            # Linked to a picture that is not the original's.
+            # Linked to another picture than the original.
             wrong = sum(f["group"] not in (first[k], len(files) + n) for n, (f, k) in enumerate(zip(late, chosen)))
             print(f"  planted {name}: found {hits} of {len(planted)}, linked to another {wrong}")
 
@@ -154,7 +162,7 @@ def timing(pairs, folder, count):
         for kind, path in (("human", pair.human_path), ("article", pair.article_path)):
             out = folder / "time" / kind / f"{k:05}.jpg"
             out.parent.mkdir(parents=True, exist_ok=True)
-            # Another quality each time: no two files have the same pixels.
+            # Another quality each time: no two files have equal pixels.
             Image.open(path).convert("RGB").save(out, quality=40 + k // len(pairs) * 3)
     files = sum(1 for _ in (folder / "time").rglob("*.jpg"))
     began, busy = time.perf_counter(), time.process_time()

@@ -1,11 +1,11 @@
-"""The data path against a torch DataLoader with Pillow and two workers, in turns in one process; for `make bench`.
+"""Times the data path against a torch DataLoader with Pillow and two workers, in turns in one process (`make bench`).
 
     python benchmarks/data.py [PAIRS] [--rounds N] [--many N]
 
 Both give triplets of float32 [16, 3, 128, 96] from JPEG files: decoded, fitted to 132 x 100, cropped, mirrored, in
-[-1, 1]. PAIRS is a folder of pairs; without it, dolls are drawn and saved as JPEG. Printed are medians of the turns'
-triplets/s and the ratio to the DataLoader. Then a fresh process streams from `--many` pairs (the same files under other
-names) and tells its peak memory on the way.
+[-1, 1]. PAIRS is a folder of pairs; without it, dolls are drawn and saved as JPEG. It prints the medians of the turns'
+triplets/s and the ratio to the DataLoader. Then a new process streams from `--many` pairs (the same files under other
+names) and prints its peak memory.
 """
 
 import argparse
@@ -85,7 +85,7 @@ def rate(source, count):
 
 
 def measure(pairs, rounds):
-    """Triplets/s of every turn: the DataLoader first."""
+    """Returns the triplets/s of every turn, the DataLoader's first."""
 
     def ours(**settings):
         return batches(cagan.Trainer(pairs, cagan.Config("paper", **CONFIG, **settings)))
@@ -100,8 +100,8 @@ def measure(pairs, rounds):
     rates = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, (source, count) in contenders.items():
-            # Everybody decodes ahead until its queue is full: wait for that, so that the others stand still in this
-            # turn, and take away what this one has in store, which is not this turn's work.
+            # All decode ahead until their queues are full. Wait for that: the others are then idle during this turn.
+            # Then empty this one's queue, which is not this turn's work.
             time.sleep(0.5)
             rate(source, 9)
             rates[name].append(rate(source, count))
@@ -125,13 +125,13 @@ def peak_mib():
 
 
 def memory(folder):
-    """In a fresh process: peak memory while streaming once through the pairs."""
+    """Prints the peak memory of streaming once through the pairs, in a new process."""
     pairs = cagan.Pairs(folder)
     before = peak_mib()
     trainer = cagan.Trainer(pairs, cagan.Config("paper", **CONFIG, loader="streaming", loader_workers=2))
     steps = len(pairs) // BATCH
     marks = {0, steps // 8, steps // 4, steps // 2, steps - 1}
-    print(f"peak MiB over that of importing ({before:.0f}), {len(pairs)} pairs looked at: {peak_mib() - before:.0f}")
+    print(f"peak MiB above that of importing ({before:.0f}), {len(pairs)} pairs checked: {peak_mib() - before:.0f}")
     for step in range(steps):
         trainer.triplet(step)
         if step in marks:
@@ -139,7 +139,7 @@ def memory(folder):
 
 
 def repeated(pairs, count, folder):
-    """The pairs again and again under other names, as links."""
+    """Links the pairs repeatedly under other names."""
     for side in ("human", "article"):
         (folder / side).mkdir(parents=True)
         for i in range(count):

@@ -1,8 +1,9 @@
-"""Kisekae on dolls, whose true swaps are known: trained, scored, and drawn as a grid.
+"""Trains kisekae on dolls, scores it by their true swaps, and draws a grid.
 
-python benchmarks/dolls.py OUT [--steps N] [--threads N]
+    python benchmarks/dolls.py OUT [--steps N] [--threads N]
 
-OUT takes the dolls and the run; what is there goes on. The grid, OUT/grid.jpg, shows people and articles not seen.
+OUT holds the dolls and the run; a second call resumes the run. The grid, OUT/grid.jpg, shows people and articles that
+were not trained on.
 """
 
 import argparse
@@ -17,11 +18,11 @@ FIGURES = ("mask_auc", "mask_iou", "keep", "error", "error_untouched", "ssim", "
 
 
 def main() -> None:
-    """Draw, train, score, show."""
+    """Draws, trains, scores, shows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = as libtorch likes")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = libtorch's default")
     arguments = parser.parse_args()
     train = cagan.dolls(arguments.out / "train", count=1000, size=SIZE, swaps=0)
     test = cagan.dolls(arguments.out / "test", count=48, seed=1, size=SIZE, swaps=2)
@@ -48,7 +49,7 @@ def main() -> None:
 
 
 def draw(swapper: cagan.Swapper, people: list[cagan.Pair], articles: list[cagan.Pair]) -> Image.Image:
-    """People along the top, articles down the left."""
+    """Draws a grid with people along the top and articles down the left."""
     height, width, gap = 160, 120, 4
     grid = Image.new("RGB", ((len(people) + 1) * (width + gap), (len(articles) + 1) * (height + gap)), "white")
 

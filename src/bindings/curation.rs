@@ -121,12 +121,14 @@ impl PyListing {
 
     /// Measures and judges all pairs and fills the columns `group`, `exclude` and `reason`. Writes no file.
     ///
-    /// Args: options: Thresholds in place of the defaults. observe: Called with "measure" or "compare", the pictures
-    /// done and their total. Its exception stops the work.
+    /// Args:
+    ///     options: Thresholds that replace the defaults.
+    ///     observe: Called with "measure" or "compare", the pictures done and their total. Its exception stops the
+    ///         work.
     ///
     /// Returns:
-    ///     For each pair its reasons with what was measured, the pair whose photo it repeats, and the first pair of its
-    ///     group.
+    ///     For each pair its reasons with their measurements, the pair whose photo it repeats, and the first pair of
+    ///     its group.
     ///
     /// Raises:
     ///     TypeError: For a name that is no option.

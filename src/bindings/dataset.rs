@@ -27,7 +27,7 @@ const ACROSS: usize = 8;
 ///     id: The pair's name.
 ///     human_path: The photo's file.
 ///     article_path: The product picture's file.
-///     group: A name that pairs share which a split keeps together, as a person's.
+///     group: A name, as a person's. A split keeps the pairs of one group together.
 ///     split: The part of the set that the pair belongs to, as "train".
 ///
 /// Example:
@@ -119,9 +119,11 @@ fn decoded<'py>(py: Python<'py>, path: &Path) -> PyResult<Bound<'py, PyArrayDyn<
 /// (human) and `<id>_5` (article). All but the first may also be in folders `train`, `val`, `valid`, `validation`,
 /// `test`. No picture is opened yet.
 ///
-/// Args: folder: The folder. on_error: "raise" (the default), or "skip" to leave out pairs with a file that is missing,
-/// without its partner or, in training, cannot be decoded. `skipped` and the run's folder list them. extra_articles:
-/// Whether articles without a human join as targets (default False: each is an error).
+/// Args:
+///     folder: The folder.
+///     on_error: "raise" (the default), or "skip" to leave out pairs with a file that is missing, has no partner or, in
+///         training, cannot be decoded. `skipped` and the run's folder list them.
+///     extra_articles: Whether articles without a human join as targets (default False: each is an error).
 ///
 /// Raises:
 ///     FileNotFoundError: For a missing folder, or one of none of these layouts.

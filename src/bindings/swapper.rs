@@ -184,16 +184,19 @@ impl PySwapper {
 
     /// Puts the target article on the person.
     ///
-    /// Args: human: The photo: a path, a PIL picture (turned upright already) or a uint8 array [H, W, 3]; or a list of
-    /// them. worn: The product picture of what the person wears; or a list. "kisekae" can do without, less well.
-    /// target: The product picture of what to put on; or a list. A single picture goes with every element of a list.
+    /// Args:
+    ///     human: The photo: a path, a PIL picture (turned upright already) or a uint8 array [H, W, 3]; or a list of them.
+    ///     worn: The product picture of what the person wears; or a list. "kisekae" can do without, less well.
+    ///     target: The product picture of what to put on; or a list. A single picture goes with every element of a list.
     ///
     /// Returns:
     ///     A Swap, or a list of them where any argument is a list.
     ///
-    /// Raises: FileNotFoundError: For a path that is not there. ValueError: For lists of different lengths, a file that
-    /// is no picture, an array of another shape or type, and no worn article for "vasily" or "paper". TypeError:
-    /// Without a target.
+    /// Raises:
+    ///     FileNotFoundError: For a path that is not there.
+    ///     ValueError: For lists of different lengths, a file that is no picture, an array of another shape or type, and no worn article
+    ///         for "vasily" or "paper".
+    ///     TypeError: Without a target.
     #[pyo3(signature = (human, worn=None, target=None))]
     fn swap<'py>(
         &self,

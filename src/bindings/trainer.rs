@@ -24,8 +24,10 @@ type Array<'py> = Bound<'py, PyArrayDyn<f32>>;
 ///     pairs: The pairs, decoded at once.
 ///     config: The settings.
 ///
-/// Raises: ValueError: For fewer than two pairs, fewer than a batch, pairs of several splits, a pair without any
-/// target, or a picture that cannot be decoded. RuntimeError: For a device that is not there.
+/// Raises:
+///     ValueError: For fewer than two pairs, fewer than a batch, pairs of several splits, a pair without any target, or a picture
+///         that cannot be decoded.
+///     RuntimeError: For a device that is not there.
 #[pyclass(name = "Trainer", module = "cagan", frozen)]
 pub struct PyTrainer(Mutex<Trainer>);
 

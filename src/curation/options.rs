@@ -1,28 +1,28 @@
-//! The thresholds of curation: each default lives here, once.
+//! The thresholds of curation and their defaults.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 
-/// What counts as wrong. `benchmarks/README.md` tells how the defaults were found.
+/// The thresholds. `benchmarks/README.md` reports the measurements behind the defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Options {
-    /// Pixels along a picture's shorter side: below, it is tiny.
+    /// Pixels along a picture's shorter side. A picture below is tiny.
     pub min_side: u32,
-    /// Longer side over shorter side: above, the aspect is extreme.
+    /// Longer side over shorter side. An aspect above is extreme.
     pub max_aspect: f64,
-    /// Standard deviation of the brightness in grey levels: below, a picture is blank.
+    /// Standard deviation of the brightness in grey levels. A picture below is blank.
     pub min_spread: f64,
-    /// Share of an article's border that has the background's colour: below, it is no packshot.
+    /// Share of an article's border that has the background's colour. A picture below is no packshot.
     pub min_plain: f64,
-    /// Share of an article's colours that its photo holds: below, the pair is wrong.
+    /// Share of an article's colours that its photo holds. A pair below is wrong.
     pub min_colours: f64,
-    /// Bits of 64 in which the perceptual hashes of candidates may differ; candidates are then compared as pictures.
+    /// Bits of 64 that the perceptual hashes of two pictures may differ in for them to be compared.
     pub hash_distance: u32,
-    /// Mean difference in grey levels between two photos of people, aligned and lit alike: up to it they are one photo.
+    /// Mean difference in grey levels up to which two photos, aligned and in equal light, are one.
     pub human_difference: f64,
-    /// Mean difference in grey levels between two articles, aligned: up to it they are one article.
+    /// Mean difference in grey levels up to which two aligned articles are one.
     pub article_difference: f64,
 }
 
@@ -41,21 +41,21 @@ impl Default for Options {
     }
 }
 
-/// Every option with its help, in the order of the struct.
+/// Name and help of every option, in the order of the struct.
 #[rustfmt::skip]
 pub const OPTIONS: &[(&str, &str)] = &[
-    ("min_side", "pixels along a picture's shorter side; fewer are tiny"),
-    ("max_aspect", "longer over shorter side; more is extreme"),
-    ("min_spread", "standard deviation of the brightness in grey levels; less is blank"),
-    ("min_plain", "share of an article's border with the background's colour; less is no packshot"),
-    ("min_colours", "share of an article's colours that its photo holds; less is a wrong pair"),
-    ("hash_distance", "bits of 64 in which the hashes of two pictures may differ for them to be compared"),
+    ("min_side", "pixels along a picture's shorter side; below, it is tiny"),
+    ("max_aspect", "longer side over shorter side; above, it is extreme"),
+    ("min_spread", "standard deviation of the brightness in grey levels; below, a picture is blank"),
+    ("min_plain", "share of an article's border with the background's colour; below, it is no packshot"),
+    ("min_colours", "share of an article's colours that its photo holds; below, the pair is wrong"),
+    ("hash_distance", "bits of 64 that the hashes of two pictures may differ in for them to be compared"),
     ("human_difference", "mean difference in grey levels up to which two photos are one"),
     ("article_difference", "mean difference in grey levels up to which two articles are one"),
 ];
 
 impl Options {
-    /// The defaults with the given values in their place.
+    /// Returns the defaults with the given values in their place.
     ///
     /// # Errors
     /// [`Error::UnknownName`] for a name that is no option, [`Error::Setting`] for a value of the wrong kind or outside
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_name_the_option_and_what_was_expected() {
+    fn errors_name_the_option_and_the_expected_value() {
         assert_eq!(
             refusal(serde_json::json!({"min_sides": 3})),
             "unknown setting `min_sides`, did you mean `min_side`?"

@@ -17,7 +17,7 @@ const OPTIONAL: [&str; 5] = ["group", "split", "exclude", "reason", "reviewed"];
 
 /// Reads `pairs.csv`: the columns id, human and article, and optionally group, split, exclude, reason and reviewed, in
 /// any order, with any others beside them. Spaces around their cells and names do not count. Paths are relative to the
-/// folder; an empty cell of human or article stands for no picture.
+/// folder; an empty cell of human or article is no picture.
 ///
 /// # Errors
 /// [`Error::Content`] with file and line: a missing or repeated column, an empty or repeated id, an exclude or reviewed

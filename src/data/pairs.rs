@@ -120,7 +120,7 @@ impl Pairs {
         Ok(pairs)
     }
 
-    /// Makes one error of what was skipped, with its lines in the list.
+    /// Makes one error of all skipped pairs, with their lines in the list.
     fn refusal(&self, file: &Path, lines: &[usize]) -> Error {
         const SHOWN: usize = 5;
         let one = |(left_out, line): (&LeftOut, &usize)| {
@@ -194,8 +194,8 @@ enum Whole {
     Article(Article),
 }
 
-/// Makes a pair of a row with both its files, or an article that may stand alone. Otherwise returns what is wrong and
-/// its line.
+/// Makes a pair of a row with both its files, or an article of one that may be alone. Otherwise returns the reason and
+/// the line.
 fn whole(row: Row, listed: bool, extra: bool) -> std::result::Result<Whole, (LeftOut, usize)> {
     let line = row.line;
     let refuse = |path: &Path, reason: &str| {
