@@ -52,10 +52,13 @@ impl Likeness {
 /// Two pictures that are one. `earlier < later`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Link {
+    /// The place of the first picture.
     pub earlier: usize,
+    /// The place of the second picture.
     pub later: usize,
     /// Whether the pixels are equal.
     pub equal: bool,
+    /// Whether the one is the mirror image of the other.
     pub mirrored: bool,
     /// Mean difference in grey levels after alignment.
     pub difference: f32,

@@ -25,14 +25,18 @@ const MARGIN: f64 = 0.15;
 /// The kind of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
+    /// A photo of a person.
     Human,
+    /// A product picture.
     Article,
 }
 
 /// The measurements of a picture, of 12 kB.
 #[derive(Clone, Debug)]
 pub struct Measured {
+    /// The picture's width in pixels.
     pub width: u32,
+    /// The picture's height in pixels.
     pub height: u32,
     /// The hash of size and pixels: equal for one picture in two lossless formats.
     pub content: u64,

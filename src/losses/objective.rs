@@ -19,7 +19,9 @@ use tch::Tensor;
 /// ```
 #[derive(Debug, Default)]
 pub struct Objective {
+    /// The weighted sum.
     pub total: Tensor,
+    /// The terms, unweighted, by log key.
     pub terms: Vec<(&'static str, Tensor)>,
 }
 

@@ -44,7 +44,8 @@ pub fn gain(human: &Tensor, with_worn: &Tensor, with_other: &Tensor) -> Tensor {
     })
 }
 
-/// Returns the cross-entropy of the locator to the pixels with a gain, weighted by their distance from [`GAIN`].
+/// Returns the cross-entropy of the locator to the pixels with a gain, weighted by the distance of the gain from its
+/// threshold.
 ///
 /// # Shapes
 /// `logits`, `gain`, `trust`: `[N, 1, H, W]`; `trust` is 0 outside the erasure, which is not painted. Returns a scalar.
