@@ -1,4 +1,4 @@
-"""Measure curation on real pairs: planted duplicates, false alarms, wrong pairs, packshots, time.
+"""Measures curation on real pairs: planted duplicates, false alarms, wrong pairs, packshots, time.
 
     python benchmarks/curation.py PAIRS_FOLDER [PAIRS_FOLDER ...] [--time 15000] [--look OUT]
 
@@ -7,6 +7,7 @@ which alarms are false. Needs Pillow.
 """
 
 import argparse
+import csv
 import io
 import random
 import tempfile
@@ -58,8 +59,15 @@ LIGHT = {
 }
 
 
-def inspect(rows, **options):
-    return _cagan.inspect([(human, article, "open") for human, article in rows], options, lambda *_: None)
+def inspect(rows):
+    """Returns the findings about pairs of human and article; either may be None."""
+    with tempfile.TemporaryDirectory() as folder:
+        with (Path(folder) / "pairs.csv").open("w", encoding="utf-8", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["id", "human", "article"])
+            for number, sides in enumerate(rows):
+                table.writerow([number, *(side and Path(side).resolve() for side in sides)])
+        return _cagan.Listing(folder).curate({}, lambda *_: None)
 
 
 def has(finding, word):
@@ -154,7 +162,7 @@ def timing(pairs, folder, count):
         for kind, path in (("human", pair.human_path), ("article", pair.article_path)):
             out = folder / "time" / kind / f"{k:05}.jpg"
             out.parent.mkdir(parents=True, exist_ok=True)
-            # Another quality each time: no two files have the same pixels.
+            # Another quality each time: no two files have equal pixels.
             Image.open(path).convert("RGB").save(out, quality=40 + k // len(pairs) * 3)
     files = sum(1 for _ in (folder / "time").rglob("*.jpg"))
     began, busy = time.perf_counter(), time.process_time()

@@ -131,7 +131,7 @@ def memory(folder):
     trainer = cagan.Trainer(pairs, cagan.Config("paper", **CONFIG, loader="streaming", loader_workers=2))
     steps = len(pairs) // BATCH
     marks = {0, steps // 8, steps // 4, steps // 2, steps - 1}
-    print(f"peak MiB over that of importing ({before:.0f}), {len(pairs)} pairs looked at: {peak_mib() - before:.0f}")
+    print(f"peak MiB above that of importing ({before:.0f}), {len(pairs)} pairs checked: {peak_mib() - before:.0f}")
     for step in range(steps):
         trainer.triplet(step)
         if step in marks:

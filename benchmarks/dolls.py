@@ -1,6 +1,6 @@
 """Train kisekae on dolls, whose true swaps are known, score it, and draw a grid.
 
-python benchmarks/dolls.py OUT [--steps N] [--threads N]
+    python benchmarks/dolls.py OUT [--steps N] [--threads N]
 
 OUT takes the dolls and the run; a run that is there goes on. OUT/grid.jpg shows people and articles outside the
 training data.
@@ -18,11 +18,11 @@ FIGURES = ("mask_auc", "mask_iou", "keep", "error", "error_untouched", "ssim", "
 
 
 def main() -> None:
-    """Draw, train, score, show."""
+    """Draws, trains, scores, shows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = as libtorch likes")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = libtorch's default")
     arguments = parser.parse_args()
     train = cagan.dolls(arguments.out / "train", count=1000, size=SIZE, swaps=0)
     test = cagan.dolls(arguments.out / "test", count=48, seed=1, size=SIZE, swaps=2)

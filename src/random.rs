@@ -9,19 +9,19 @@ use tch::{Device, Kind, Tensor};
 
 use crate::native::{Memory, parallel_for};
 
-/// Values that one stream draws; longer buffers are cut into so many, whatever the number of threads.
+/// Values of one stream. Longer buffers are cut into chunks of this length, on any number of threads.
 const CHUNK: usize = 8192;
 
-/// One number out of seed, purpose and number.
+/// Mixes seed, purpose and number into one number.
 fn mix(seed: u64, purpose: &str, number: u64) -> u64 {
-    // FNV-1a over the purpose; the generator's own seeding scrambles the sum further.
+    // FNV-1a over the purpose. The generator's seeding scrambles the result further.
     let purpose = purpose
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     purpose ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17) ^ number.wrapping_mul(0xd1b5_4a32_d192_ed03)
 }
 
-/// A random stream of its own for each purpose and number.
+/// Returns a random stream of its own for each purpose and number.
 ///
 /// ```
 /// use rand::RngExt;
@@ -35,8 +35,8 @@ pub fn rng(seed: u64, purpose: &str, number: u64) -> Xoshiro256PlusPlus {
 
 /// Fills a contiguous float32 or bfloat16 tensor with gaussian values of mean 0.
 ///
-/// On the CPU the values are our own, the same on every processor, and leave libtorch's generator alone. On another
-/// device libtorch's generators are seeded and drawn from, so that nothing crosses to the device.
+/// On the CPU the generator is our own: it gives equal values on every processor and leaves libtorch's generator alone.
+/// On another device libtorch's generators are seeded and drawn from: nothing is copied to the device.
 pub fn fill_normal(buffer: &mut Tensor, sigma: f64, seed: u64, purpose: &str, number: u64) {
     if buffer.device() != Device::Cpu {
         seed_device(seed, purpose, number);
@@ -65,7 +65,7 @@ pub fn fill_normal(buffer: &mut Tensor, sigma: f64, seed: u64, purpose: &str, nu
     }
 }
 
-/// Seeds libtorch's generators, which other devices than the CPU draw from.
+/// Seeds libtorch's generators. Devices other than the CPU draw from them.
 pub fn seed_device(seed: u64, purpose: &str, number: u64) {
     tch::manual_seed(mix(seed, purpose, number) as i64);
 }
@@ -76,7 +76,7 @@ fn fill_chunks<T: Send>(buffer: &mut Tensor, fill: impl Fn(u64, &mut [T]) + Sync
     let memory = Memory::of(buffer);
     parallel_for(length.div_ceil(CHUNK), |chunk| {
         let start = chunk * CHUNK;
-        // SAFETY: chunks lie in the tensor, which is borrowed mutably, and each is given out once.
+        // SAFETY: chunks are inside the tensor, which is borrowed mutably, and each is used once.
         let values = unsafe { std::slice::from_raw_parts_mut(memory.at(start), CHUNK.min(length - start)) };
         fill(chunk as u64, values);
     });
@@ -85,8 +85,8 @@ fn fill_chunks<T: Send>(buffer: &mut Tensor, fill: impl Fn(u64, &mut [T]) + Sync
 /// Streams that advance together.
 const LANES: usize = 16;
 
-/// Sixteen xoshiro128++ generators side by side (Blackman & Vigna 2021, arXiv 1805.01407): plain loops over lanes are
-/// what vector instructions do at once.
+/// Sixteen xoshiro128++ generators side by side (Blackman & Vigna 2021, arXiv 1805.01407). Vector instructions take
+/// plain loops over lanes at once.
 #[derive(Clone, Copy)]
 struct Lanes([[u32; LANES]; 4]);
 
@@ -114,7 +114,7 @@ impl Lanes {
         drawn
     }
 
-    /// Writes what `of` makes of standard gaussian values: Box and Muller's (1958), two of two draws.
+    /// Writes `of` applied to standard gaussian values, two from two draws (Box & Muller 1958).
     #[inline(always)]
     fn fill<T>(mut self, values: &mut [T], of: impl Fn(f32) -> T) {
         for values in values.chunks_mut(2 * LANES) {
@@ -130,13 +130,13 @@ impl Lanes {
     }
 }
 
-/// Two independent standard gaussian values of two uniform numbers. Without a library's functions, of which each
-/// processor has its own.
+/// Makes two independent standard gaussian values from two uniform numbers. It calls no library function: these differ
+/// between processors.
 #[inline(always)]
 fn gaussian(radius: u32, angle: u32) -> [f32; 2] {
-    // In (0, 1): 2^-32 (radius + 1/2), so that the radius ends at 6.8 deviations.
+    // In (0, 1): 2^-32 (radius + 1/2). The radius then ends at 6.8 deviations.
     let uniform = (radius as f32 + 0.5) * (1.0 / 4_294_967_296.0);
-    // The logarithm, as Cephes computes it: of the mantissa in [sqrt 1/2, sqrt 2) by a polynomial, and the exponent.
+    // The logarithm as in Cephes: a polynomial of the mantissa in [sqrt 1/2, sqrt 2), plus the exponent's part.
     let bits = uniform.to_bits().wrapping_sub(0x3f35_04f3);
     let exponent = (bits as i32 >> 23) as f32;
     let x = f32::from_bits((bits & 0x007f_ffff) + 0x3f35_04f3) - 1.0;
@@ -156,7 +156,7 @@ fn gaussian(radius: u32, angle: u32) -> [f32; 2] {
     let squared = x * x;
     let logarithm = x + (p * x * squared - 0.5 * squared) + exponent * std::f32::consts::LN_2;
     let length = (-2.0 * logarithm).max(0.0).sqrt();
-    // An angle in [-pi/4, pi/4) of the upper bits; the lower ones choose its quarter of the circle.
+    // The upper bits give an angle in [-pi/4, pi/4), the lower ones its quarter of the circle.
     let t = (angle as i32 >> 8) as f32 * (std::f32::consts::FRAC_PI_4 / 8_388_608.0);
     let z = t * t;
     let sine = ((-1.951_529_6e-4 * z + 8.332_161e-3) * z - 1.666_665_5e-1) * z * t + t;
@@ -182,17 +182,17 @@ mod tests {
         let a = drawn(Kind::Float, 1, 2);
         assert_eq!(a, drawn(Kind::Float, 1, 2));
         for other in [drawn(Kind::Float, 1, 3), drawn(Kind::Float, 2, 2)] {
-            // Two independent rows correlate by chance with 1 / sqrt(200,000) = 0.002.
+            // The correlation of independent rows has a standard error of 1 / sqrt(200,000) = 0.002.
             let correlation = (&a * &other).mean(Kind::Float).double_value(&[]) / 0.04;
             assert!(correlation.abs() < 0.012, "{correlation}");
         }
         let mean = a.mean(Kind::Float).double_value(&[]);
         let std = a.std(false).double_value(&[]);
         assert!(mean.abs() < 0.003 && (std - 0.2).abs() < 0.002, "{mean} {std}");
-        // 4.55 % of a gaussian lie outside two sigma.
+        // 4.55 % of a gaussian are outside two sigma.
         let outside = a.abs().gt(0.4).to_kind(Kind::Float).mean(Kind::Float).double_value(&[]);
         assert!((outside - 0.0455).abs() < 0.003, "{outside}");
-        // Chunks don't repeat each other.
+        // Chunks do not repeat each other.
         assert_ne!(a.narrow(0, 0, 8192), a.narrow(0, 8192, 8192));
     }
 
@@ -204,18 +204,18 @@ mod tests {
             buffer.to_kind(Kind::Double)
         };
         let n = values.numel() as f64;
-        // Mean, variance, skewness and kurtosis, each within five of its standard errors.
+        // Mean, variance, skewness and kurtosis, each within five standard errors.
         for (power, expected, variance) in [(1, 0.0, 1.0), (2, 1.0, 2.0), (3, 0.0, 15.0), (4, 3.0, 96.0)] {
             let got = values.pow_tensor_scalar(power).mean(Kind::Double).double_value(&[]);
             let error = (variance / n).sqrt();
             assert!((got - expected).abs() < 5.0 * error, "moment {power}: {got}");
         }
-        // Shares beyond k deviations, of both sides.
+        // Shares beyond k deviations on both sides.
         for (k, share) in [(1.0, 0.317_310_5), (2.0, 0.045_500_3), (3.0, 0.002_699_8), (4.0, 6.334e-5)] {
             let got = values.abs().gt(k).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
             assert!((got - share).abs() < 5.0 * (share / n).sqrt(), "beyond {k}: {got}");
         }
-        // Neither the pair of one radius and angle nor neighbours, nor their squares, know of each other.
+        // Neither the two values of one draw nor neighbours, nor their squares, are correlated.
         for lag in [1, 16, 17, 32, 8192] {
             let m = values.numel() as i64 - lag;
             let (a, b) = (values.narrow(0, 0, m), values.narrow(0, lag, m));
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn the_functions_inside_are_exact_to_float32() {
-        // Every combination of a coarse grid, ends included, against double precision.
+        // All pairs of a coarse grid, ends included, against double precision.
         let grid = (0..=255u32).map(|k| k * 0x0101_0101).chain([1, u32::MAX - 1]);
         for radius in grid.clone() {
             for angle in grid.clone() {

@@ -1,11 +1,11 @@
-//! Any bytes decode to a picture within the limits or are refused in one line; what decodes can be fitted.
+//! Any bytes decode to a picture within the limits or fail with one line. Decoded pictures can be fitted.
 #![no_main]
 
 use cagan::config::Fit;
 use cagan::pixels::{MAX_PIXELS, decode_rgb, planes};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    // `decode_rgb` makes an error of a decoder's panic and keeps it from libFuzzer's hook; one anywhere else ends the
+    // `decode_rgb` turns a decoder's panic into an error and hides it from libFuzzer's hook. Any other panic ends the
     // process here.
     match decode_rgb(bytes) {
         Ok(picture) => {

@@ -1,5 +1,5 @@
-//! Any bytes are a checkpoint's tensors, a snapshot whose generator can be built, or are refused in one line; memory
-//! stays near their length.
+//! Any bytes parse to a checkpoint's tensors, to a snapshot whose generator can be built, or fail with one line. Memory
+//! stays close to their length.
 #![no_main]
 
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
 
 fn read(bytes: &[u8]) {
     let path = Path::new("file");
-    let refused = |error: cagan::Error| {
+    let failed = |error: cagan::Error| {
         let text = error.to_string();
         assert!(text.starts_with("file: ") && !text.contains('\n'), "{text:?}");
     };
@@ -26,17 +26,17 @@ fn read(bytes: &[u8]) {
             let numbers: usize = file.tensors.iter().map(|(_, t)| t.numel()).sum();
             assert!(4 * numbers <= bytes.len());
         }
-        Err(error) => refused(error),
+        Err(error) => failed(error),
     }
     let swapper = Snapshot::parse(bytes, path)
         .and_then(|snapshot| Swapper::of_snapshot(snapshot, PathBuf::from(path), Device::Cpu));
     if let Err(error) = swapper {
-        refused(error);
+        failed(error);
     }
 }
 
-/// Three texts with 0xff between them as the entries of a file's header, the directory of its tensors and their bytes:
-/// what chance would not put together.
+/// Makes a file of three parts that 0xff separates: the header's entries, the directory of tensors and their bytes.
+/// Random bytes would hardly ever make one.
 fn dressed(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut parts = bytes.splitn(3, |&byte| byte == 0xff);
     let [entries, directory, data] = [parts.next()?, parts.next()?, parts.next()?];

@@ -29,8 +29,8 @@ pub fn from_python(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Value> {
     let text =
         py.import("json")?.call_method("dumps", (object,), Some(&options)).and_then(|text| text.extract::<String>());
     let value = text.ok().and_then(|text| serde_json::from_str(&text).ok());
-    let refused = || Error::setting(name, "a finite number, text, flag or list", object.to_string());
-    value.ok_or_else(|| refused().into())
+    let wrong = || Error::setting(name, "a finite number, text, flag or list", object.to_string());
+    value.ok_or_else(|| wrong().into())
 }
 
 /// A picture from Python: a path, a PIL picture, or an `[H, W, 3]` uint8 array or CPU tensor (through DLPack).
@@ -40,7 +40,7 @@ pub enum Picture {
 }
 
 impl Picture {
-    /// Takes what needs the interpreter. Files are decoded later, without it.
+    /// Converts an object. Files are decoded later, without the interpreter.
     pub fn from_python(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Picture> {
         if let Ok(path) = object.extract::<PathBuf>() {
             return Ok(Picture::Path(path));
@@ -95,8 +95,8 @@ fn from_pil(name: &str, picture: &Bound<'_, PyAny>) -> PyResult<RgbImage> {
     options.set_item("compress_level", 1)?;
     picture.call_method("save", (&file, "PNG"), Some(&options))?;
     let bytes: Vec<u8> = file.call_method0("getvalue")?.extract()?;
-    let refused = |got| Error::Array { name: name.into(), expected: "a PIL picture that PNG can hold".into(), got };
-    Ok(decode_rgb(&bytes).map_err(refused)?)
+    let wrong = |got| Error::Array { name: name.into(), expected: "a PIL picture that PNG can hold".into(), got };
+    Ok(decode_rgb(&bytes).map_err(wrong)?)
 }
 
 /// Makes a numpy array of that shape from bytes.
@@ -111,13 +111,13 @@ pub fn bytes_from_numpy(
     shape: &str,
     fits: impl Fn(&[usize]) -> bool,
 ) -> PyResult<(Vec<u8>, Vec<usize>)> {
-    let refused = |got| Error::Array { name: name.into(), expected: format!("a uint8 array of shape {shape}"), got };
+    let wrong = |got| Error::Array { name: name.into(), expected: format!("a uint8 array of shape {shape}"), got };
     let Ok(array) = object.extract::<PyReadonlyArrayDyn<u8>>() else {
         let kind = object.getattr("dtype").or_else(|_| object.get_type().getattr("__name__"))?;
-        return Err(refused(kind.to_string()).into());
+        return Err(wrong(kind.to_string()).into());
     };
     if !fits(array.shape()) {
-        return Err(refused(format!("shape {:?}", array.shape())).into());
+        return Err(wrong(format!("shape {:?}", array.shape())).into());
     }
     Ok((array.as_array().iter().copied().collect(), array.shape().to_vec()))
 }

@@ -128,8 +128,8 @@ impl PyListing {
     ///         work.
     ///
     /// Returns:
-    ///     For each pair its reasons with what was measured, the pair whose photo it repeats, and the first pair of its
-    ///     group.
+    ///     For each pair its reasons with their measurements, the pair whose photo it repeats, and the first pair of
+    ///     its group.
     ///
     /// Raises:
     ///     TypeError: For a name that is no option.

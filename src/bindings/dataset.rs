@@ -28,7 +28,7 @@ const ACROSS: usize = 8;
 ///     id: The pair's name.
 ///     human_path: The photo's file.
 ///     article_path: The product picture's file.
-///     group: A name that pairs share which a split keeps together, as a person's.
+///     group: A name, as a person's. A split keeps the pairs of one group together.
 ///     split: The part of the set that the pair belongs to, as "train".
 ///
 /// Example:

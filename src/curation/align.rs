@@ -1,32 +1,32 @@
-//! Whether two thumbnails are one picture: the one is stretched and shifted onto the other, as a crop asks for, then
-//! compared.
+//! Compares two thumbnails after stretching and shifting the one onto the other, which undoes a crop.
 
 use super::measure::SIDE;
 
-/// Pixels along a cell. Alignment compares cell means: single pixels differ by how a picture was scaled.
+/// Pixels along a cell. Alignment compares cell means: single pixels depend on how a picture was scaled.
 const CELL: usize = 4;
 const CELLS: usize = SIDE / CELL;
-/// Cells along a block; the worst block tells of a print that only one of two garments has.
+/// Cells along a block. A print that only one of two garments has shows in the worst block.
 const BLOCK: usize = 4;
+/// Gauss-Newton steps at most.
 const STEPS: usize = 8;
-/// Stretches to start from: fine patterns lead astray from far off. The later ones only where the first finds
-/// something.
+/// Stretches to start from: fine patterns mislead a search that starts far off. The later ones are tried only after a
+/// promising first one.
 const STARTS: [f32; 3] = [0.0, 0.05, -0.05];
-/// Times the limit: what differs by more after some steps is given up.
+/// A search that differs by this many times the limit after some steps is given up.
 const FAR: f32 = 1.8;
-/// The most that the stretching may be off 1, and the shift off 0 as a part of the side: crops of up to about 5 % on
-/// each side.
+/// The largest stretch: crops of up to about 5 % on each side.
 const MOST_STRETCH: f32 = 0.12;
+/// The largest shift, as a share of the side.
 const MOST_SHIFT: f32 = 0.06;
 
-/// How two pictures differ, in grey levels, over the part that both show.
+/// The difference of two pictures in grey levels, over the part that both show.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Difference {
-    /// Over all.
+    /// The mean over all cells.
     pub mean: f32,
-    /// In the worst of 16 blocks.
+    /// The mean over the worst of 16 blocks.
     pub worst: f32,
-    /// The mean as a share of the picture's own deviation from its mean colour: near 1 where nothing agrees.
+    /// The mean as a share of the picture's own deviation from its mean colour: near 1 for unrelated pictures.
     pub share: f32,
 }
 
@@ -37,15 +37,15 @@ struct Warp {
     shift: [f32; 2],
 }
 
-/// Cell means of C channels: the warped picture's, and which of them lie inside it.
+/// The cell means of C channels of a warped picture, and which cells are inside it.
 struct Cells<const C: usize> {
     means: Vec<[f32; C]>,
     inside: Vec<bool>,
 }
 
-/// The smallest difference that Gauss-Newton steps on the cell means' brightness find (Lucas & Kanade 1981, with a
-/// stretch and a shift for each axis), until it is `enough`. What ends far above the `limit` may be given up early.
-/// `light`: whether a gain and an offset for each channel are taken out first.
+/// Returns the smallest difference that Gauss-Newton steps on the cell means' brightness find (Lucas & Kanade 1981,
+/// with a stretch and a shift for each axis). It stops at a difference that is `enough`, and early far above the
+/// `limit`. `light`: whether to fit a gain and an offset of each channel first.
 pub(super) fn difference(
     one: &[u8],
     other: &[u8],
@@ -65,7 +65,7 @@ pub(super) fn difference(
     if enough(&best) {
         return best;
     }
-    // The steps in grey, which is a third of the work.
+    // Steps in grey are a third of the work.
     let (one, other) = (grey(one), grey(other));
     let target = warped::<1>(&other, Warp::default()).means;
     for start in STARTS {
@@ -84,7 +84,7 @@ pub(super) fn difference(
     best
 }
 
-/// The best warp from a start on, and its mean difference.
+/// Returns the best warp from a start, and its mean difference.
 fn descended(one: &[u8], target: &[[f32; 1]], start: f32, light: bool, limit: f32) -> (Warp, f32) {
     let mut warp = Warp { stretch: [start; 2], ..Warp::default() };
     let mut best = (warp, f32::INFINITY);
@@ -114,7 +114,7 @@ fn grey(thumbnail: &[u8]) -> Vec<u8> {
     pixels.map(|p| (p.iter().map(|&c| u16::from(c)).sum::<u16>() / 3) as u8).collect()
 }
 
-/// Along one axis: for each pixel the lower neighbour and the upper one's weight, and for each cell whether it lies
+/// Returns, along one axis, each pixel's lower neighbour and the upper one's weight, and for each cell whether it is
 /// inside.
 fn axis(stretch: f32, shift: f32) -> ([(usize, f32); SIDE], [bool; CELLS]) {
     let middle = (SIDE as f32 - 1.0) / 2.0;
@@ -156,7 +156,7 @@ fn warped<const C: usize>(thumbnail: &[u8], warp: Warp) -> Cells<C> {
     Cells { means, inside: inside.collect() }
 }
 
-/// Fits gain and offset of each channel to the target by least squares, within what exposure and white balance do.
+/// Fits gain and offset of each channel to the target by least squares, within the range of exposure and white balance.
 fn relight<const C: usize>(cells: &mut Cells<C>, target: &[[f32; C]]) {
     let count = cells.inside.iter().filter(|i| **i).count().max(1) as f32;
     for c in 0..C {
@@ -207,7 +207,7 @@ fn compare<const C: usize>(cells: &Cells<C>, target: &[[f32; C]]) -> Difference 
     Difference { mean: total / count, worst, share: total / own.max(1e-3) }
 }
 
-/// One Gauss-Newton step; none where the picture gives no hold.
+/// Takes one Gauss-Newton step. Returns None for a picture too flat for it.
 fn improved(warp: Warp, cells: &Cells<1>, target: &[[f32; 1]]) -> Option<Warp> {
     let at = |x: usize, y: usize| cells.means[y * CELLS + x][0];
     // Central differences; one-sided at the edges.
@@ -240,7 +240,7 @@ fn improved(warp: Warp, cells: &Cells<1>, target: &[[f32; 1]]) -> Option<Warp> {
     })
 }
 
-/// Solves a positive definite 4 x 4 system, its right side in the last column, by elimination.
+/// Solves a positive definite 4 x 4 system by elimination. Its last column is the right side.
 fn solve(mut m: [[f64; 5]; 4]) -> Option<[f64; 4]> {
     for k in 0..4 {
         let pivot = m[k];
@@ -266,7 +266,7 @@ fn solve(mut m: [[f64; 5]; 4]) -> Option<[f64; 4]> {
 mod tests {
     use super::*;
 
-    /// Soft blobs, sampled as if cropped by `crop` of the side on the left and above.
+    /// Soft blobs, cropped by `crop` of the side on the left and above.
     fn scene(crop: f32, brighter: f32) -> Vec<u8> {
         let mut pixels = Vec::new();
         for y in 0..SIDE {

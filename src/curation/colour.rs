@@ -1,17 +1,19 @@
-//! Which colours a picture holds, in Oklab (Ottosson, "A perceptual color space for image processing", 2020).
+//! A picture's colours, in Oklab (Ottosson, "A perceptual color space for image processing", 2020).
 
 use std::sync::LazyLock;
 
-/// Steps of the histogram: lightness, and both colour axes.
+/// The histogram's step of lightness.
 const LIGHT_STEP: f32 = 0.1;
+/// The histogram's step of both colour axes.
 const CHROMA_STEP: f32 = 0.02;
-/// Bins that a colour may be off: light changes more than hue between a studio and a street.
+/// Bins of lightness that a colour may differ by: between a studio and a street light changes more than hue.
 const LIGHT_BINS: i16 = 2;
+/// Bins of each colour axis that a colour may differ by.
 const CHROMA_BINS: i16 = 1;
-/// Share of a photo from which a colour counts as fully there. Small, since a garment may be.
+/// The share of a photo from which a colour counts fully. Small, since a garment may be.
 const ENOUGH: f32 = 0.02;
 
-/// Lightness 0..1, green-red and blue-yellow about -0.3..0.3.
+/// Lightness of 0 to 1, green-red and blue-yellow of about -0.3 to 0.3.
 pub type Oklab = [f32; 3];
 
 static LINEAR: LazyLock<[f32; 256]> = LazyLock::new(|| {
@@ -24,7 +26,7 @@ static LINEAR: LazyLock<[f32; 256]> = LazyLock::new(|| {
     })
 });
 
-/// An sRGB pixel's colour.
+/// Converts an sRGB pixel.
 pub fn oklab([r, g, b]: [u8; 3]) -> Oklab {
     let [r, g, b] = [r, g, b].map(|c| LINEAR[c as usize]);
     let l = (0.412_221_47 * r + 0.536_332_55 * g + 0.051_445_995 * b).cbrt();
@@ -37,16 +39,16 @@ pub fn oklab([r, g, b]: [u8; 3]) -> Oklab {
     ]
 }
 
-/// How far two colours are apart; black and white are 1 apart.
+/// Returns the distance of two colours. That of black and white is 1.
 pub fn distance(a: Oklab, b: Oklab) -> f32 {
     let square: f32 = a.iter().zip(b).map(|(x, y)| (x - y) * (x - y)).sum();
     square.sqrt()
 }
 
-/// The bins of a histogram that are not empty, with their shares, which add up to 1.
+/// A histogram's bins that are not empty, with their shares. The shares add up to 1.
 pub type Palette = Vec<([i16; 3], f32)>;
 
-/// The palette of some colours.
+/// Counts colours.
 pub fn palette(colours: &[Oklab]) -> Palette {
     let bin = |[l, a, b]: Oklab| {
         let steps = [l / LIGHT_STEP, a / CHROMA_STEP, b / CHROMA_STEP];
@@ -57,7 +59,7 @@ pub fn palette(colours: &[Oklab]) -> Palette {
     bins.chunk_by(|a, b| a == b).map(|run| (run[0], run.len() as f32 / colours.len() as f32)).collect()
 }
 
-/// The share of the article's colours that occur in the photo: 1 = all of them, 0 = none.
+/// Returns the share of the article's colours that occur in the photo: 1 = all of them, 0 = none.
 pub fn shared(article: &Palette, human: &Palette) -> f32 {
     let near = |a: [i16; 3], b: [i16; 3]| {
         (a[0] - b[0]).abs() <= LIGHT_BINS && (a[1] - b[1]).abs() <= CHROMA_BINS && (a[2] - b[2]).abs() <= CHROMA_BINS
@@ -91,7 +93,7 @@ mod tests {
         assert_eq!(shared(&article, &palette(&[blue])), 0.25);
         assert_eq!(shared(&article, &palette(&[red, blue])), 1.0);
         assert_eq!(shared(&article, &palette(&[oklab([128; 3])])), 0.0);
-        // Red on one pixel in a hundred: half of what counts as fully there.
+        // Red on one pixel in a hundred: half of the share that counts fully.
         let mut photo = vec![blue; 99];
         photo.push(red);
         assert!((shared(&article, &palette(&photo)) - (0.25 + 0.75 * 0.5)).abs() < 1e-5);

@@ -1,4 +1,4 @@
-//! Writes what was found into the list of the pairs.
+//! Puts the findings into the list of the pairs.
 
 use std::collections::{HashMap, HashSet};
 

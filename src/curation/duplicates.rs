@@ -1,5 +1,5 @@
-//! Which pictures are one picture: equal pixels, then alike hashes (of the picture or of its mirror image), then alike
-//! pictures.
+//! Finds the pictures that are one picture: by equal pixels, then by similar hashes (of the picture or its mirror
+//! image) and similar thumbnails.
 
 use std::collections::HashMap;
 
@@ -9,29 +9,28 @@ use super::align::{Difference, difference};
 use super::measure::{COARSE, Kind, Measured, mirrored};
 use super::options::Options;
 
-/// Pictures that are compared with all earlier ones between two reports.
+/// Pictures that are compared with all earlier ones between two reports of progress.
 const PART: usize = 256;
-/// Candidates whose coarse thumbnails differ by more are not aligned: 3 % off every side makes up to 15.
+/// Candidates whose coarse thumbnails differ by more are not aligned. A crop of 3 % on every side differs by up to 15.
 const MOST_COARSE: u32 = 20;
-/// The worst block may differ by this many times what the whole may.
+/// The worst block may differ by this many times the limit of the whole.
 const WORST: f32 = 3.0;
-/// What differs may be this share of what there is to see: two white shirts on white differ by little, but by all of
-/// it.
+/// The largest [`Difference::share`]: two white shirts on white differ by little, but in all that they show.
 const MOST_SHARE: f32 = 0.25;
 
-/// How alike two pictures must be.
+/// How similar two pictures of one kind must be.
 #[derive(Clone, Copy, Debug)]
 pub struct Likeness {
-    /// Bits of the hash that may differ.
+    /// The hashes may differ in this many bits.
     pub hash_distance: u32,
-    /// Mean difference in grey levels that is allowed.
+    /// The largest mean difference in grey levels.
     pub mean: f32,
     /// Whether exposure and white balance may differ.
     pub light: bool,
 }
 
 impl Likeness {
-    /// A photo stays the same photo when it is developed anew; a garment in another shade is another garment.
+    /// A photo in another exposure is the same photo; a garment in another shade is another garment.
     pub fn of(kind: Kind, options: &Options) -> Self {
         let (mean, light) = match kind {
             Kind::Human => (options.human_difference, true),
@@ -44,29 +43,34 @@ impl Likeness {
         d.mean <= self.mean && d.worst <= WORST * self.mean && d.share <= MOST_SHARE
     }
 
-    /// Whether further alignment could change nothing.
+    /// Whether the difference is so small that further alignment is needless.
     fn clearly(&self, d: &Difference) -> bool {
         d.mean <= self.mean / 2.0 && d.worst <= WORST * self.mean / 2.0 && d.share <= MOST_SHARE / 2.0
     }
 }
 
-/// Two pictures that are one; `earlier < later`.
+/// Two pictures that are one. `earlier < later`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Link {
+    /// The place of the first picture.
     pub earlier: usize,
+    /// The place of the second picture.
     pub later: usize,
-    /// The pixels are equal.
+    /// Whether the pixels are equal.
     pub equal: bool,
+    /// Whether the one is the mirror image of the other.
     pub mirrored: bool,
     /// Mean difference in grey levels after alignment.
     pub difference: f32,
 }
 
-/// Finds the pictures that are one. Of pictures with equal pixels each is linked to the first, which alone is compared
+/// Finds the pictures that are one. Pictures with equal pixels are linked to the first of them, which alone is compared
 /// further.
 ///
+/// Calls `observe` with the number of compared pictures and their total.
+///
 /// # Errors
-/// What `observe` says; it is called with the pictures compared so far and with all.
+/// An error of `observe`.
 pub fn links<E>(
     pictures: &[&Measured],
     likeness: Likeness,
@@ -124,7 +128,7 @@ fn with_earlier(pictures: &[&Measured], earlier: &[usize], later: usize, likenes
     found
 }
 
-/// Mean difference of the coarse thumbnails, the first one mirrored or not.
+/// Returns the mean difference of the coarse thumbnails. `flip` mirrors the first one.
 fn coarse_difference(one: &Measured, other: &Measured, flip: bool) -> u32 {
     let (own, others) = (one.coarse.as_chunks::<3>().0, other.coarse.as_chunks::<3>().0);
     let sum: u32 = (0..COARSE * COARSE)
@@ -144,7 +148,7 @@ mod tests {
     use super::*;
     use image::{Rgb, RgbImage, imageops};
 
-    /// Colours that wave; each seed its own picture.
+    /// Waves of colour; another picture for each seed.
     fn scene(seed: u32) -> RgbImage {
         RgbImage::from_fn(120, 160, |x, y| {
             let (x, y, s) = (x as f32 / 20.0, y as f32 / 20.0, seed as f32);

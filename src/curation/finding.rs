@@ -1,12 +1,12 @@
-//! What was decided and found about a pair.
+//! The decision and the finding about a pair.
 
 use super::reason::Reason;
 use crate::data::Row;
 
-/// What people decided about a pair.
+/// A decision about a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// Nothing yet.
+    /// No decision yet.
     Open,
     /// A person keeps it: it comes first among duplicates.
     Kept,
@@ -25,7 +25,7 @@ impl Standing {
     }
 }
 
-/// What was found about a pair.
+/// The findings about a pair.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Finding {
     /// Each reason with its measurement.

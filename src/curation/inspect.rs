@@ -98,7 +98,7 @@ fn reason(error: Error) -> String {
     }
 }
 
-/// Whether a picture can be compared. Blank pictures all look alike.
+/// Whether a picture can be compared. Blank pictures all look the same.
 fn comparable(picture: &Picture, options: &Options) -> bool {
     picture.as_ref().is_ok_and(|p| p.spread >= options.min_spread)
 }

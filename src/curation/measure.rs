@@ -1,4 +1,4 @@
-//! One picture, measured: what the judgements and the search for duplicates need of it.
+//! Measures one picture for the judgements and the search for duplicates.
 
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::path::Path;
@@ -11,44 +11,48 @@ use super::colour::{Oklab, Palette, distance, oklab, palette};
 use crate::error::Result;
 use crate::pixels::{read_rgb, resize};
 
-/// Side of the thumbnail that stands for the picture.
+/// The side of the thumbnail that is compared.
 pub(super) const SIDE: usize = 64;
-/// Side of the coarse thumbnail that sorts out what is clearly different.
+/// The side of the coarse thumbnail that sorts out clearly different pictures.
 pub(super) const COARSE: usize = 8;
-/// Colours this near the background's are background.
+/// Colours closer than this to the background's are background.
 const BACKGROUND: f32 = 0.08;
-/// Share of a packshot that its article takes at least; of less no colours are told.
+/// The smallest share of a packshot that counts as an article. A smaller one has no colours.
 const FOREGROUND: f64 = 0.02;
-/// Share of a photo's width, left and right, whose colours are not the person's.
+/// The share of a photo's width, on each side, whose colours are not the person's.
 const MARGIN: f64 = 0.15;
 
-/// What a picture shows.
+/// The kind of a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
+    /// A photo of a person.
     Human,
+    /// A product picture.
     Article,
 }
 
-/// What is known of a picture; 12 kB each.
+/// The measurements of a picture, of 12 kB.
 #[derive(Clone, Debug)]
 pub struct Measured {
+    /// The picture's width in pixels.
     pub width: u32,
+    /// The picture's height in pixels.
     pub height: u32,
-    /// Hash of size and pixels: equal for the same picture in two lossless formats.
+    /// The hash of size and pixels: equal for one picture in two lossless formats.
     pub content: u64,
-    /// Perceptual hash (of the DCT, against the median), of the picture and of its mirror image.
+    /// The perceptual hash (DCT coefficients against their median).
     pub hash: u64,
+    /// The perceptual hash of the mirror image.
     pub mirror_hash: u64,
-    /// 64 x 64 RGB pixels, stretched.
+    /// 64 x 64 RGB pixels; the picture is stretched to a square.
     pub(super) thumbnail: Box<[u8]>,
     /// 8 x 8 RGB pixels.
     pub(super) coarse: [u8; 3 * COARSE * COARSE],
-    /// Standard deviation of the brightness in grey levels.
+    /// The standard deviation of the brightness in grey levels.
     pub spread: f64,
-    /// Share of the border that has the background's colour, the border's median.
+    /// The share of the border that has the background's colour, the border's median.
     pub plain: f64,
-    /// A person's colours: the middle of the photo. An article's: what is not background; none where that is too
-    /// little.
+    /// A person's colours: those of the photo's middle. An article's: all but the background's; None for too few.
     pub colours: Option<Palette>,
 }
 
@@ -107,13 +111,13 @@ fn pixels(thumbnail: &[u8]) -> impl Iterator<Item = [u8; 3]> {
     thumbnail.as_chunks::<3>().0.iter().copied()
 }
 
-/// A thumbnail seen in a mirror.
+/// Mirrors a thumbnail.
 pub(super) fn mirrored(thumbnail: &[u8]) -> Vec<u8> {
     let rows = thumbnail.chunks_exact(3 * SIDE);
     rows.flat_map(|row| row.as_chunks::<3>().0.iter().rev().flatten().copied()).collect()
 }
 
-/// The places of the thumbnail's outermost pixels.
+/// Returns the places of the thumbnail's outermost pixels.
 fn border() -> Vec<usize> {
     let last = SIDE - 1;
     let outer = |i: &usize| [i / SIDE, i % SIDE].iter().any(|&p| p == 0 || p == last);
@@ -147,7 +151,7 @@ mod tests {
     use super::*;
     use image::Rgb;
 
-    /// A red square on white that takes the middle quarter.
+    /// A red square in the middle quarter of a white picture.
     fn packshot(side: u32) -> RgbImage {
         RgbImage::from_fn(side, side, |x, y| {
             let inside = |v: u32| (side / 4..side * 3 / 4).contains(&v);
@@ -166,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_no_spread_and_no_colours() {
+    fn a_picture_of_one_colour_has_no_spread_and_no_colours() {
         let found = measured(&RgbImage::from_pixel(50, 9, Rgb([7, 8, 9])), Kind::Article);
         assert!(found.spread < 1e-3 && found.colours.is_none());
         assert_eq!(found.plain, 1.0);

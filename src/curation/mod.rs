@@ -1,4 +1,4 @@
-//! Finds what is wrong with a folder of pairs: unreadable, tiny, blank and repeated pictures, articles without a plain
+//! Finds the faults of a folder of pairs: unreadable, tiny, blank and repeated pictures, articles without a plain
 //! background, pairs that do not belong together. It changes the list of the pairs, never a picture.
 
 mod align;

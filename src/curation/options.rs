@@ -1,61 +1,60 @@
-//! The thresholds of curation: each default lives here, once.
+//! The thresholds of curation and their defaults.
+
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Named, Result};
 
-/// What counts as wrong. `benchmarks/README.md` tells how the defaults were found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Options {
-    /// Pixels along a picture's shorter side: below, it is tiny.
-    pub min_side: u32,
-    /// Longer side over shorter side: above, the aspect is extreme.
-    pub max_aspect: f64,
-    /// Standard deviation of the brightness in grey levels: below, a picture is blank.
-    pub min_spread: f64,
-    /// Share of an article's border that has the background's colour: below, it is no packshot.
-    pub min_plain: f64,
-    /// Share of an article's colours that its photo holds: below, the pair is wrong.
-    pub min_colours: f64,
-    /// Bits of 64 in which the perceptual hashes of candidates may differ; candidates are then compared as pictures.
-    pub hash_distance: u32,
-    /// Mean difference in grey levels between two photos of people, aligned and lit alike: up to it they are one photo.
-    pub human_difference: f64,
-    /// Mean difference in grey levels between two articles, aligned: up to it they are one article.
-    pub article_difference: f64,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            min_side: 64,
-            max_aspect: 4.0,
-            min_spread: 2.0,
-            min_plain: 0.7,
-            min_colours: 0.4,
-            hash_distance: 16,
-            human_difference: 10.0,
-            article_difference: 6.0,
+/// Each threshold once: its help, name, type, default and bounds.
+macro_rules! options {
+    ($(#[doc = $help:literal] $name:ident: $kind:ty = $default:literal in $bounds:expr,)*) => {
+        /// The thresholds. `benchmarks/README.md` reports the measurements behind the defaults.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        pub struct Options {
+            $(#[doc = $help] pub $name: $kind,)*
         }
-    }
+
+        impl Default for Options {
+            fn default() -> Self {
+                Options { $($name: $default,)* }
+            }
+        }
+
+        /// Name and help of every option, in the order of the struct.
+        pub const OPTIONS: &[(&str, &str)] = &[$((stringify!($name), $help.trim_ascii()),)*];
+
+        impl Options {
+            fn check(&self) -> Result<()> {
+                $(within(stringify!($name), self.$name.into(), $bounds)?;)*
+                Ok(())
+            }
+        }
+    };
 }
 
-/// Every option with its help, in the order of the struct.
-#[rustfmt::skip]
-pub const OPTIONS: &[(&str, &str)] = &[
-    ("min_side", "pixels along a picture's shorter side; fewer are tiny"),
-    ("max_aspect", "longer over shorter side; more is extreme"),
-    ("min_spread", "standard deviation of the brightness in grey levels; less is blank"),
-    ("min_plain", "share of an article's border with the background's colour; less is no packshot"),
-    ("min_colours", "share of an article's colours that its photo holds; less is a wrong pair"),
-    ("hash_distance", "bits of 64 in which the hashes of two pictures may differ for them to be compared"),
-    ("human_difference", "mean difference in grey levels up to which two photos are one"),
-    ("article_difference", "mean difference in grey levels up to which two articles are one"),
-];
+options! {
+    /// pixels along a picture's shorter side; below, it is tiny
+    min_side: u32 = 64 in 0.0..=4e9,
+    /// longer side over shorter side; above, it is extreme
+    max_aspect: f64 = 4.0 in 1.0..=1e9,
+    /// standard deviation of the brightness in grey levels; below, a picture is blank
+    min_spread: f64 = 2.0 in 0.0..=255.0,
+    /// share of an article's border with the background's colour; below, it is no packshot
+    min_plain: f64 = 0.7 in 0.0..=1.0,
+    /// share of an article's colours that its photo holds; below, the pair is wrong
+    min_colours: f64 = 0.4 in 0.0..=1.0,
+    /// bits of 64 that the hashes of two pictures may differ in for them to be compared
+    hash_distance: u32 = 16 in 0.0..=64.0,
+    /// mean difference in grey levels up to which two photos are one
+    human_difference: f64 = 10.0 in 0.0..=255.0,
+    /// mean difference in grey levels up to which two articles are one
+    article_difference: f64 = 6.0 in 0.0..=255.0,
+}
 
 impl Options {
-    /// The defaults with the given values in their place.
+    /// Returns the defaults with the given values in their place.
     ///
     /// # Errors
     /// [`Error::UnknownName`] for a name that is no option, [`Error::Setting`] for a value of the wrong kind or outside
@@ -87,19 +86,12 @@ impl Options {
         options.check()?;
         Ok(options)
     }
+}
 
-    fn check(&self) -> Result<()> {
-        let within = |name: &str, value: f64, from: f64, to: f64| match (from..=to).contains(&value) {
-            true => Ok(()),
-            false => Err(Error::setting(name, format!("between {from} and {to}"), value)),
-        };
-        within("max_aspect", self.max_aspect, 1.0, 1e9)?;
-        within("min_spread", self.min_spread, 0.0, 255.0)?;
-        within("min_plain", self.min_plain, 0.0, 1.0)?;
-        within("min_colours", self.min_colours, 0.0, 1.0)?;
-        within("hash_distance", self.hash_distance.into(), 0.0, 64.0)?;
-        within("human_difference", self.human_difference, 0.0, 255.0)?;
-        within("article_difference", self.article_difference, 0.0, 255.0)
+fn within(name: &str, value: f64, bounds: RangeInclusive<f64>) -> Result<()> {
+    match bounds.contains(&value) {
+        true => Ok(()),
+        false => Err(Error::setting(name, format!("between {} and {}", bounds.start(), bounds.end()), value)),
     }
 }
 
@@ -113,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_name_the_option_and_what_was_expected() {
+    fn errors_name_the_option_and_the_expected_value() {
         assert_eq!(
             refusal(serde_json::json!({"min_sides": 3})),
             "unknown setting `min_sides`, did you mean `min_side`?"

@@ -1,77 +1,62 @@
 //! Reasons for leaving a pair out.
 
-/// Why a pair is left out. Curation finds the first nine; people find the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
-    NoHuman,
-    NoArticle,
-    Unreadable,
-    Tiny,
-    Aspect,
-    Blank,
-    Duplicate,
-    NotPackshot,
-    WrongPair,
-    BottomsOnly,
-    FromBehind,
-    ExtraGarment,
-    Other,
+/// Each reason once: its explanation, its variant, and its word in the column `reason` of `pairs.csv`.
+macro_rules! reasons {
+    ($(#[doc = $help:literal] $reason:ident = $name:literal,)*) => {
+        /// Why a pair is left out. Curation finds the first nine; people find the others.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason {
+            $(#[doc = $help] $reason,)*
+        }
+
+        impl Reason {
+            /// All reasons, in order.
+            pub const ALL: &[Reason] = &[$(Reason::$reason),*];
+
+            /// Returns the word in the column `reason` of `pairs.csv`.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Reason::$reason => $name,)*
+                }
+            }
+
+            /// Explains the word.
+            pub fn help(self) -> &'static str {
+                match self {
+                    $(Reason::$reason => $help.trim_ascii(),)*
+                }
+            }
+        }
+    };
 }
 
-impl Reason {
-    pub const ALL: [Reason; 13] = [
-        Reason::NoHuman,
-        Reason::NoArticle,
-        Reason::Unreadable,
-        Reason::Tiny,
-        Reason::Aspect,
-        Reason::Blank,
-        Reason::Duplicate,
-        Reason::NotPackshot,
-        Reason::WrongPair,
-        Reason::BottomsOnly,
-        Reason::FromBehind,
-        Reason::ExtraGarment,
-        Reason::Other,
-    ];
-
-    /// The word in the column `reason` of `pairs.csv`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Reason::NoHuman => "no_human",
-            Reason::NoArticle => "no_article",
-            Reason::Unreadable => "unreadable",
-            Reason::Tiny => "tiny",
-            Reason::Aspect => "aspect",
-            Reason::Blank => "blank",
-            Reason::Duplicate => "duplicate",
-            Reason::NotPackshot => "not_packshot",
-            Reason::WrongPair => "wrong_pair",
-            Reason::BottomsOnly => "bottoms_only",
-            Reason::FromBehind => "from_behind",
-            Reason::ExtraGarment => "extra_garment",
-            Reason::Other => "other",
-        }
-    }
-
-    /// The word explained.
-    pub fn help(self) -> &'static str {
-        match self {
-            Reason::NoHuman => "an article without a photo of a person",
-            Reason::NoArticle => "a photo of a person without an article",
-            Reason::Unreadable => "a picture that is missing or cannot be decoded",
-            Reason::Tiny => "a picture with too few pixels",
-            Reason::Aspect => "a picture that is far too wide or too tall",
-            Reason::Blank => "a picture of one colour",
-            Reason::Duplicate => "a photo that repeats the photo of another pair",
-            Reason::NotPackshot => "an article without a plain background",
-            Reason::WrongPair => "a photo without the article's colours",
-            Reason::BottomsOnly => "only a bottom: trousers, a skirt",
-            Reason::FromBehind => "the person is seen from behind",
-            Reason::ExtraGarment => "the person wears more than the article",
-            Reason::Other => "anything else",
-        }
-    }
+reasons! {
+    /// an article without a photo of a person
+    NoHuman = "no_human",
+    /// a photo of a person without an article
+    NoArticle = "no_article",
+    /// a picture that is missing or cannot be decoded
+    Unreadable = "unreadable",
+    /// a picture with too few pixels
+    Tiny = "tiny",
+    /// a picture that is far too wide or too tall
+    Aspect = "aspect",
+    /// a picture of one colour
+    Blank = "blank",
+    /// a photo that repeats the photo of another pair
+    Duplicate = "duplicate",
+    /// an article without a plain background
+    NotPackshot = "not_packshot",
+    /// a photo without the article's colours
+    WrongPair = "wrong_pair",
+    /// only a bottom: trousers, a skirt
+    BottomsOnly = "bottoms_only",
+    /// the person is seen from behind
+    FromBehind = "from_behind",
+    /// the person wears more than the article
+    ExtraGarment = "extra_garment",
+    /// anything else
+    Other = "other",
 }
 
 #[cfg(test)]
@@ -80,11 +65,12 @@ mod tests {
 
     #[test]
     fn every_reason_has_one_word() {
-        let mut names: Vec<&str> = Reason::ALL.map(Reason::name).to_vec();
+        let mut names: Vec<&str> = Reason::ALL.iter().map(|reason| reason.name()).collect();
         assert!(Reason::ALL.is_sorted());
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), 13);
+        assert_eq!(Reason::Tiny.help(), "a picture with too few pixels");
         assert!(names.iter().all(|n| n.chars().all(|c| c == '_' || c.is_ascii_lowercase())));
     }
 }

@@ -1,4 +1,4 @@
-//! Pictures for a page: small ones for the report, and whole ones in a format that every browser knows.
+//! Encodes pictures for pages: thumbnails for the report, whole pictures in a format that every browser knows.
 
 use std::path::Path;
 
@@ -8,9 +8,10 @@ use image::codecs::jpeg::JpegEncoder;
 use crate::error::Result;
 use crate::pixels::{png, read_rgb, resize};
 
+/// JPEG quality, of 100.
 const QUALITY: u8 = 82;
 
-/// A picture as JPEG bytes, shrunk so that neither side is longer than `most`; its proportions stay.
+/// Encodes a picture as JPEG, shrunk so that neither side is longer than `most`. Its proportions stay.
 ///
 /// # Errors
 /// As [`read_rgb`].
@@ -30,7 +31,7 @@ pub fn thumbnail(path: &Path, most: usize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A picture as PNG bytes, of its own size.
+/// Encodes a picture as PNG at its own size.
 ///
 /// # Errors
 /// As [`read_rgb`].

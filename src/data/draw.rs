@@ -15,6 +15,7 @@ use crate::random::rng;
 pub struct PictureDraw {
     /// The place of its pair; of a target that of its article: the pairs' own, then those without a human.
     pub index: usize,
+    /// Whether it is mirrored.
     pub flip: bool,
     /// Upper left corner of the crop: (row, column).
     pub corner: [i64; 2],
@@ -23,16 +24,22 @@ pub struct PictureDraw {
 /// Factors of brightness, contrast and saturation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ColourDraw {
+    /// The factor of the brightness.
     pub brightness: f64,
+    /// The factor of the contrast.
     pub contrast: f64,
+    /// The factor of the saturation.
     pub saturation: f64,
 }
 
 /// How the pictures of one step are taken.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Draw {
+    /// The photos.
     pub human: Vec<PictureDraw>,
+    /// The worn articles.
     pub worn: Vec<PictureDraw>,
+    /// The targets.
     pub target: Vec<PictureDraw>,
     /// One for each triplet; empty without colour jitter.
     pub colours: Vec<ColourDraw>,

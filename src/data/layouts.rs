@@ -3,7 +3,7 @@
 //! ```text
 //! human/0001.jpg     article/0001.png     by stem
 //! image/0001_0.jpg   cloth/0001_1.jpg     by stem, with or without an ending `_0`, `_1`: the try-on sets' convention
-//! 0001_1.jpg         0001_5.jpg           human and article in one folder, by what stands before `_1` and `_5`
+//! 0001_1.jpg         0001_5.jpg           human and article in one folder, by the stem before `_1` and `_5`
 //! ```
 //!
 //! Each may be in the folder itself or in its subfolders `train`, `val`, `valid`, `validation`, `test`.
@@ -164,8 +164,8 @@ fn pairs_text(folder: &Path) -> Option<PathBuf> {
     found.into_iter().flatten().find(|path| path.is_file())
 }
 
-/// Pairs humans and articles as the text does. The text files of try-on sets' test splits list what to try on, not what
-/// is worn: they give a human another article than that of its own stem. Then the stems decide.
+/// Pairs humans and articles as the text does. In the test splits of try-on sets the text lists the article to try on,
+/// not the one worn: it gives a human another article than that of its own stem. Then the stems decide.
 fn by_text(text: &Path, humans: BTreeMap<String, PathBuf>, articles: BTreeMap<String, PathBuf>) -> Result<Vec<Row>> {
     let content = std::fs::read_to_string(text).at(text)?;
     let stem = |name: &str| {

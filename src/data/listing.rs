@@ -15,20 +15,19 @@ const REQUIRED: [&str; 3] = ["id", "human", "article"];
 /// The columns that a list may have; all others are the user's own, and stay as they are.
 const OPTIONAL: [&str; 5] = ["group", "split", "exclude", "reason", "reviewed"];
 
-/// Reads `pairs.csv`: the columns id, human and article, and optionally group, split, exclude, reason and reviewed, in
-/// any order, with any others beside them. Spaces around their cells and names do not count. Paths are relative to the
-/// folder; an empty cell of human or article stands for no picture.
+/// Reads a list as [`parse`] does.
 ///
 /// # Errors
-/// [`Error::Content`] with file and line: a missing or repeated column, an empty or repeated id, an exclude or reviewed
-/// that is neither yes nor no, a row with too many cells, broken quotes, other bytes than UTF-8.
+/// [`Error::Content`] with the file, the line and the reason.
 pub fn read(csv: &Path) -> Result<Vec<Row>> {
     let bytes = std::fs::read(csv).at(csv)?;
     let folder = csv.parent().unwrap_or(Path::new(""));
     parse(&bytes, folder).map_err(|message| Error::content(csv, message))
 }
 
-/// Parses as [`read`] does.
+/// Parses `pairs.csv`: the columns id, human and article, and optionally group, split, exclude, reason and reviewed, in
+/// any order, with any others beside them. Spaces around their cells and names do not count. Paths are relative to the
+/// folder; an empty cell of human or article is no picture. A short row is filled with empty cells.
 ///
 /// ```
 /// let rows = cagan::data::parse_csv(b"id,human,article\na,h/1.jpg,a/1.jpg\n", "shop".as_ref())?;
@@ -39,7 +38,8 @@ pub fn read(csv: &Path) -> Result<Vec<Row>> {
 /// ```
 ///
 /// # Errors
-/// The line and the reason, without the file's name.
+/// The line and the reason, without the file's name: a missing or repeated column, an empty or repeated id, an exclude
+/// or reviewed that is neither yes nor no, a row with too many cells, broken quotes, other bytes than UTF-8.
 pub fn parse(bytes: &[u8], folder: &Path) -> std::result::Result<Vec<Row>, String> {
     rows_of(&known(Table::parse(bytes)?)?, folder)
 }
@@ -132,7 +132,7 @@ impl Listing {
     ///
     /// # Errors
     /// [`Error::NotFound`] for a missing folder, or one without `pairs.csv` and of no layout of [`layouts`];
-    /// [`Error::Content`] as [`read`], and for a folder without pairs.
+    /// [`Error::Content`] as [`parse`], and for a folder without pairs.
     pub fn open(folder: &Path) -> Result<Listing> {
         if !folder.is_dir() {
             return Err(Error::NotFound { path: folder.into(), what: "folder" });

@@ -30,8 +30,11 @@ const PART: usize = 256;
 /// All three: `[N, 3, H, W]`, float32.
 #[derive(Debug)]
 pub struct Triplet {
+    /// Photos of people.
     pub human: Tensor,
+    /// The articles that they wear.
     pub worn: Tensor,
+    /// The articles to put on.
     pub target: Tensor,
 }
 
@@ -44,6 +47,7 @@ enum Store {
 /// Triplets of a set of pairs.
 #[derive(Debug)]
 pub struct Loader {
+    /// The memory and the threads that it takes.
     pub plan: Plan,
     /// Pairs that [`Pairs`] skipped, then those with a picture that cannot be decoded.
     pub skipped: Vec<LeftOut>,
@@ -133,6 +137,7 @@ impl Loader {
         self.set.humans.len()
     }
 
+    /// Whether no pair can be drawn.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -10,26 +10,35 @@ use crate::error::{Error, Named, Result};
 /// One pair on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
+    /// The pair's name.
     pub id: String,
+    /// The photo's file.
     pub human: PathBuf,
+    /// The product picture's file.
     pub article: PathBuf,
     /// Pairs of one group share a person or an article: they stay on one side of a split, and none is another's target.
     pub group: Option<String>,
+    /// The part of the set, as `train`.
     pub split: Option<String>,
 }
 
 /// An article without a human: a target, never worn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Article {
+    /// The article's name.
     pub id: String,
+    /// Its file.
     pub path: PathBuf,
 }
 
 /// A pair or an article that is left out, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftOut {
+    /// The name of the pair or the article.
     pub id: String,
+    /// The file that the reason is about.
     pub path: PathBuf,
+    /// The reason.
     pub reason: String,
 }
 
@@ -46,6 +55,7 @@ pub enum OnError {
 /// How a folder is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
+    /// How a missing, lone or broken file is handled.
     pub on_error: OnError,
     /// Whether articles without a human join as targets. Otherwise each is an error.
     pub extra_articles: bool,
@@ -54,7 +64,9 @@ pub struct Options {
 /// An ordered list of pairs.
 #[derive(Clone, Debug)]
 pub struct Pairs {
+    /// The folder that was read.
     pub folder: PathBuf,
+    /// The pairs, in order.
     pub pairs: Vec<Pair>,
     /// Further targets: the articles without a human.
     pub extra: Vec<Article>,
@@ -62,6 +74,7 @@ pub struct Pairs {
     pub excluded: Vec<LeftOut>,
     /// Pairs that [`OnError::Skip`] left out.
     pub skipped: Vec<LeftOut>,
+    /// How a file that cannot be decoded later is handled.
     pub on_error: OnError,
 }
 
@@ -120,7 +133,7 @@ impl Pairs {
         Ok(pairs)
     }
 
-    /// Makes one error of what was skipped, with its lines in the list.
+    /// Makes one error of all skipped pairs, with their lines in the list.
     fn refusal(&self, file: &Path, lines: &[usize]) -> Error {
         const SHOWN: usize = 5;
         let one = |(left_out, line): (&LeftOut, &usize)| {
@@ -146,6 +159,7 @@ impl Pairs {
         self.pairs.len()
     }
 
+    /// Whether no pair is there.
     pub fn is_empty(&self) -> bool {
         self.pairs.is_empty()
     }
@@ -194,8 +208,8 @@ enum Whole {
     Article(Article),
 }
 
-/// Makes a pair of a row with both its files, or an article that may stand alone. Otherwise returns what is wrong and
-/// its line.
+/// Makes a pair of a row with both its files, or an article of one that may be alone. Otherwise returns the reason and
+/// the line.
 fn whole(row: Row, listed: bool, extra: bool) -> std::result::Result<Whole, (LeftOut, usize)> {
     let line = row.line;
     let refuse = |path: &Path, reason: &str| {

@@ -13,6 +13,7 @@ pub struct Plan {
     pub mode: LoaderMode,
     /// Decoded pictures: all of them if resident, the batches ahead if streaming.
     pub bytes: u64,
+    /// The number of pairs.
     pub pairs: usize,
     /// Distinct picture files.
     pub files: usize,

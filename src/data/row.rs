@@ -5,11 +5,15 @@ use std::path::PathBuf;
 /// A human and its article, or one of them alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
+    /// The pair's name.
     pub id: String,
+    /// The photo's file.
     pub human: Option<PathBuf>,
+    /// The product picture's file.
     pub article: Option<PathBuf>,
     /// Pairs of one group share a person or an article.
     pub group: Option<String>,
+    /// The part of the set, as `train`.
     pub split: Option<String>,
     /// Whether the pair is left out.
     pub exclude: bool,

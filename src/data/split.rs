@@ -1,4 +1,4 @@
-//! Random splits that keep together what belongs together.
+//! Random splits that keep connected pairs on one side.
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -4,7 +4,7 @@ use csv::{Terminator, WriterBuilder};
 
 const BYTE_ORDER_MARK: &str = "\u{feff}";
 
-/// The cells of a CSV file, with what is needed to write them as they came.
+/// The cells of a CSV file, its byte order mark and its line ends: enough to write it back unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     pub columns: Vec<String>,

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_occurs_and_no_two_articles_are_alike() {
+    fn everything_occurs_and_no_two_articles_are_equal() {
         let garments: Vec<Garment> = (0..400).map(|number| garment(0, number)).collect();
         let both = garments.iter().map(|garment| (garment.shape, garment.print.pattern));
         let both: BTreeSet<(Shape, Pattern)> = both.collect();

@@ -139,7 +139,7 @@ impl Print {
             canvas.tint(&mapped(&outlines, map), colour, alpha);
         };
         let upright = |width: f32| {
-            // The spine is in the middle of a stripe or of a gap: both halves look alike.
+            // The spine is in the middle of a stripe or of a gap: both halves look the same.
             let middle = if self.start < 0.5 { 0.0 } else { self.period / 2.0 };
             steps(low[0], high[0], self.period, middle - width / 2.0)
                 .map(|x| band([x, low[1]], [x + width, high[1]]))
@@ -264,7 +264,7 @@ mod tests {
     use crate::random::rng;
 
     #[test]
-    fn a_print_has_colours_that_can_be_told_apart() {
+    fn the_colours_of_a_print_differ() {
         for number in 0..300 {
             let [ground, figure, third] = Print::draw(&mut rng(1, "test", number), &Pattern::ALL).colours;
             assert!(contrast(ground, figure) >= 170);

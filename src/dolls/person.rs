@@ -197,7 +197,7 @@ impl Person {
     pub fn paint_arm(&self, canvas: &mut Canvas, frame: &Frame, side: Side, reach: Reach) {
         let map = |point| frame.arm(side, point);
         let dark = shade(self.skin, 0.74);
-        // Both begin at the same steps, so that the forearm lies exactly on the whole arm.
+        // Both use the same steps: the forearm is then exactly on the whole arm.
         let first = match reach {
             Reach::Whole => 2,
             Reach::Forearm => 10,

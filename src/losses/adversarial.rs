@@ -1,22 +1,22 @@
-//! L_cGAN (A, P): the discriminator tells matched pairs from swapped and mismatched ones. The printed "1 - log D" is
-//! read as log(1 - D). On logits, -log D = softplus(-logit) and -log(1 - D) = softplus(logit).
+//! L_cGAN (A, P): the discriminator separates matched pairs from swapped and mismatched ones. The printed "1 - log D"
+//! is read as log(1 - D). On logits, -log D = softplus(-logit) and -log(1 - D) = softplus(logit).
 //!
-//! Two other forms, on the same logits: the hinge (Lim & Ye 2017, arXiv 1705.02894) and least squares with the targets
-//! 1 for real and 0 for fake (Mao et al. 2017, arXiv 1611.04076). All three are summed over a picture's output
-//! positions and averaged over the batch, as the paper writes its own: their sources have one output for each picture
-//! or average a map, so a weight from there is to be multiplied by the positions.
+//! Two other forms on the same logits: the hinge (Lim & Ye 2017, arXiv 1705.02894) and least squares with the targets 1
+//! for real and 0 for fake (Mao et al. 2017, arXiv 1611.04076). All three are summed over a picture's output positions
+//! and averaged over the batch, as the paper writes its own. Their sources have one output for each picture or average
+//! a map: multiply a weight from there by the number of positions.
 
 use tch::{Kind, Tensor};
 
 use crate::config::AdversarialLoss;
 
-/// Sum over a picture's output positions, mean over the batch.
+/// Sums over a picture's output positions and averages over the batch.
 fn per_picture(values: Tensor) -> Tensor {
     let batch = values.size()[0] as f64;
     values.sum(Kind::Float) / batch
 }
 
-/// What D minimises: matched is real, swapped and mismatched are fake.
+/// The loss of D: matched is real, swapped and mismatched are fake.
 ///
 /// # Shapes
 /// Logits `[N, ...]`, all three of one shape. Returns a scalar.
@@ -33,7 +33,7 @@ pub fn discriminator(form: AdversarialLoss, matched: &Tensor, swapped: &Tensor, 
     per_picture(real(form, matched)) + fakes
 }
 
-/// What each logit of a real picture costs D.
+/// D's loss of each logit of a real picture.
 ///
 /// # Shapes
 /// Any. Returns the same.
@@ -45,7 +45,7 @@ pub fn real(form: AdversarialLoss, logits: &Tensor) -> Tensor {
     }
 }
 
-/// What each logit of a fake picture costs D.
+/// D's loss of each logit of a fake picture.
 ///
 /// # Shapes
 /// Any. Returns the same.
@@ -57,7 +57,7 @@ pub fn fake(form: AdversarialLoss, logits: &Tensor) -> Tensor {
     }
 }
 
-/// What G minimises: the non-saturating -log D(swapped), as every public implementation; -D(swapped) for the hinge;
+/// The loss of G: the non-saturating -log D(swapped), as in every public implementation; -D(swapped) for the hinge;
 /// half the squared distance to 1 for least squares.
 ///
 /// # Shapes
@@ -66,7 +66,7 @@ pub fn generator(form: AdversarialLoss, swapped: &Tensor) -> Tensor {
     per_picture(fooled(form, swapped))
 }
 
-/// What each logit of a swapped picture costs G.
+/// G's loss of each logit of a swapped picture.
 ///
 /// # Shapes
 /// Any. Returns the same.
@@ -101,8 +101,8 @@ mod tests {
     fn the_other_forms_by_hand() {
         let value = |t: Tensor| t.double_value(&[]);
         let form = AdversarialLoss::Hinge;
-        // Matched 0.5 lacks 0.5 to the margin, swapped -3 is beyond it, mismatched 0.25 lacks 1.25: 3 * (0.5 + 0 +
-        // 1.25).
+        // Matched 0.5 lacks 0.5 to the margin, swapped -3 is beyond it, mismatched 0.25 lacks 1.25:
+        // 3 * (0.5 + 0 + 1.25).
         let loss = discriminator(form, &map(0.5), &map(-3.0), &map(0.25));
         assert_eq!(value(loss), 5.25);
         // Matched 2 is beyond the margin.

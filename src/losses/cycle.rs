@@ -1,8 +1,8 @@
-//! L_cyc (A, P): dressed back, the person is as before.
+//! L_cyc (A, P): swapping back must restore the photo.
 
 use tch::{Kind, Tensor};
 
-/// Mean |human - restored|.
+/// Returns the mean of |human - restored|.
 ///
 /// # Shapes
 /// Both `[N, 3, H, W]`. Returns a scalar.

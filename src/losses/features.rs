@@ -1,15 +1,14 @@
-//! Differences between the layers of a network that looks at two pictures (pix2pixHD: Wang et al. 2018, arXiv
-//! 1711.11585, section 3.2): of the discriminator's layers between matched and swapped (feature matching), and of a
-//! fixed random network's between human and restored (in the manner of the perceptual loss of Johnson et al. 2016,
-//! arXiv 1603.08155).
+//! The difference between a network's layers on two pictures (pix2pixHD: Wang et al. 2018, arXiv 1711.11585, section
+//! 3.2): the discriminator's on matched and swapped (feature matching), and those of a fixed random network on human
+//! and restored (after the perceptual loss of Johnson et al. 2016, arXiv 1603.08155).
 
 use tch::{Kind, Tensor};
 
-/// Mean over the layers of each layer's mean |wanted - got|. pix2pixHD sums over the layers; a mean keeps the weight's
-/// meaning in networks of other depths. Gradients go through `got` alone.
+/// Averages each layer's mean |wanted - got| over the layers. pix2pixHD sums over the layers; with a mean, a weight
+/// fits networks of any depth. Gradients flow through `got` alone.
 ///
 /// # Shapes
-/// As many layers in both, each `[N, C, H, W]` of its own size. Returns a scalar.
+/// Equally many layers in both, each `[N, C, H, W]` of its own size. Returns a scalar.
 pub fn features(wanted: &[Tensor], got: &[Tensor]) -> Tensor {
     assert!(!wanted.is_empty() && wanted.len() == got.len());
     let layers = wanted.iter().zip(got);
@@ -25,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn layers_weigh_the_same_and_what_is_wanted_gets_no_gradient() {
+    fn layers_weigh_the_same_and_the_wanted_ones_get_no_gradient() {
         let layer = |values: &[f32]| Tensor::from_slice(values).reshape([1, 1, 1, -1]).set_requires_grad(true);
         let wanted = [layer(&[1.0, 2.0, 3.0, 4.0]), layer(&[5.0])];
         let got = [layer(&[1.0, 2.0, 3.0, 2.0]), layer(&[8.0])];
@@ -34,7 +33,7 @@ mod tests {
         assert_eq!(loss.double_value(&[]), 1.75);
         loss.backward();
         assert!(!wanted[0].grad().defined());
-        // (1 / 4) / 2, downwards
+        // -(1 / 4) / 2
         assert_eq!(got[0].grad().double_value(&[0, 0, 0, 3]), -0.125);
         assert_eq!(got[1].grad().double_value(&[0, 0, 0, 0]), 0.5);
     }

@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-/// Mean |mask|, the share of the picture that is repainted.
+/// Returns the mean of |mask|: the share of the picture that is repainted.
 ///
 /// # Shapes
 /// `mask`: `[N, 1, H, W]`. Returns a scalar.

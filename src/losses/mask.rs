@@ -1,10 +1,10 @@
-//! Two wishes about the mask beside its area: in few pieces, and without half-tones.
+//! Two penalties on the mask beside its area: on many pieces, and on values between 0 and 1.
 
 use tch::{Kind, Tensor};
 
 /// Total variation (Rudin, Osher & Fatemi 1992) in its anisotropic form: the mean |difference| of neighbours in a
-/// column plus that of neighbours in a row. GANimation (Pumarola et al. 2018, arXiv 1807.09251) smooths its masks so,
-/// with squares.
+/// column plus that of neighbours in a row. GANimation (Pumarola et al. 2018, arXiv 1807.09251) smooths its masks with
+/// the squared form.
 ///
 /// # Shapes
 /// `mask`: `[N, 1, H, W]`. Returns a scalar.
@@ -16,8 +16,8 @@ pub fn total_variation(mask: &Tensor) -> Tensor {
     variation(2) + variation(3)
 }
 
-/// Mean 4 mask (1 - mask): 1 where the mask is a half, 0 where it is 0 or 1. Our choice, in place of the entropy, whose
-/// gradient is infinite at the ends: the variance of a coin that falls with the mask's probability, times 4.
+/// Returns the mean of 4 mask (1 - mask): 1 for a mask of 1/2, 0 for one of 0 or 1. It is 4 times the variance of a
+/// coin with the mask's probability. Our choice: the gradient of the entropy would be infinite at 0 and 1.
 ///
 /// # Shapes
 /// `mask`: `[N, 1, H, W]` in [0, 1]. Returns a scalar.

@@ -1,4 +1,4 @@
-//! The losses as pure functions of tensors: both sources', and those that a config may add.
+//! The losses as pure functions of tensors: those of both sources, of kisekae, and those that a config may add.
 
 mod adversarial;
 mod cycle;

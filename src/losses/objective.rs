@@ -1,9 +1,9 @@
-//! What the generator minimises: a weighted sum of terms. Of both sources: L_cGAN + identity_weight * L_id +
-//! cycle_weight * L_cyc (A, P: 1 : 0.1 : 1).
+//! The generator's loss, a weighted sum of terms. Both sources: L_cGAN + identity_weight * L_id + cycle_weight * L_cyc
+//! (A, P: 1 : 0.1 : 1).
 
 use tch::Tensor;
 
-/// The generator's loss and its terms, unweighted and under their log keys. All scalars on the device.
+/// The generator's loss and its terms, unweighted, by log key. All are scalars on the device.
 ///
 /// ```
 /// use cagan::losses::Objective;
@@ -19,24 +19,26 @@ use tch::Tensor;
 /// ```
 #[derive(Debug, Default)]
 pub struct Objective {
+    /// The weighted sum.
     pub total: Tensor,
+    /// The terms, unweighted, by log key.
     pub terms: Vec<(&'static str, Tensor)>,
 }
 
 impl Objective {
-    /// No terms.
+    /// Starts without terms.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a term, which is logged whatever it weighs.
+    /// Adds a term, which is logged at any weight.
     pub fn add(&mut self, name: &'static str, weight: f64, term: Tensor) {
         let weighted = weight * &term;
         self.total = if self.terms.is_empty() { weighted } else { &self.total + weighted };
         self.terms.push((name, term));
     }
 
-    /// Adds a term that is neither computed nor logged where its weight is 0.
+    /// Adds a term, but neither computes nor logs it at weight 0.
     pub fn extra(&mut self, name: &'static str, weight: f64, term: impl FnOnce() -> Tensor) {
         if weight != 0.0 {
             self.add(name, weight, term());

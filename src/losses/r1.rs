@@ -1,9 +1,9 @@
-//! R1 (Mescheder, Geiger & Nowozin 2018, arXiv 1801.04406): on real data the discriminator should be flat.
+//! R1 (Mescheder, Geiger & Nowozin 2018, arXiv 1801.04406): penalises the discriminator's gradient on real data.
 
 use tch::{Kind, Tensor};
 
-/// Half the squared length of the gradient that a matched pair's logits (their sum over the positions, as in L_cGAN)
-/// have by both of its pictures, mean over the batch. The weight is the source's gamma, for values in the networks'
+/// Returns half the squared length of the gradient of a matched pair's logits (summed over the positions, as in L_cGAN)
+/// by both of its pictures, averaged over the batch. The weight is the source's gamma, for values in the networks'
 /// range.
 ///
 /// # Shapes

@@ -1,16 +1,17 @@
-//! The terms of the preset `kisekae`: what is restored, what a restoration gains by knowing the article, where that is,
-//! how a flow bends.
+//! The terms of the preset `kisekae`: restoration inside a region, the gain of knowing the article, its place, and the
+//! flow's bending.
 
 use tch::{Kind, Tensor};
 
-/// Gains from here on, of values in [-1, 1], speak for the article; and how fast.
+/// The gain, of values in [-1, 1], above which a pixel is labelled as the article. It is also the width of the label's
+/// sigmoid.
 const GAIN: f64 = 0.04;
-/// The distance from [`GAIN`] at which a gain counts in full.
+/// The distance from [`GAIN`] at which a pixel has its full weight.
 const SURE: f64 = 0.1;
-/// What even the most doubtful pixel counts.
+/// The weight of a pixel whose gain is [`GAIN`].
 const LEAST: f64 = 0.02;
 
-/// Mean |wanted - got| over a region, channels and all: 0 for an empty one.
+/// Returns the mean of |wanted - got| over a region and all channels; 0 for an empty region.
 ///
 /// # Shapes
 /// `wanted`, `got`: `[N, C, H, W]`; `region`: `[N, 1, H, W]`, weights of 0 or more. Returns a scalar.
@@ -29,12 +30,12 @@ pub fn within(wanted: &Tensor, got: &Tensor, region: &Tensor) -> Tensor {
     sum / (region.sum(Kind::Float) * channels + 1e-6)
 }
 
-/// How much nearer to the photo each pixel comes if the worn article is known in place of another one, over 3 x 3
+/// Returns how much closer each pixel gets to the photo with the worn article than with another, averaged over 3 x 3
 /// pixels.
 ///
 /// # Shapes
-/// All `[N, 3, H, W]` in [-1, 1]: the photo, its erased part painted with the worn article and with another. Returns
-/// `[N, 1, H, W]` without a gradient.
+/// All `[N, 3, H, W]` in [-1, 1]: the photo, and its erased part painted with the worn article and with another.
+/// Returns `[N, 1, H, W]` without a gradient.
 pub fn gain(human: &Tensor, with_worn: &Tensor, with_other: &Tensor) -> Tensor {
     tch::no_grad(|| {
         let missed = |paint: &Tensor| (human - paint).abs().mean_dim([1].as_slice(), true, Kind::Float);
@@ -43,11 +44,11 @@ pub fn gain(human: &Tensor, with_worn: &Tensor, with_other: &Tensor) -> Tensor {
     })
 }
 
-/// Cross-entropy of the locator to where the gain speaks for the article, the more the clearer it speaks.
+/// Returns the cross-entropy of the locator to the pixels with a gain, weighted by the distance of the gain from its
+/// threshold.
 ///
 /// # Shapes
-/// `logits`, `gain`, `trust`: `[N, 1, H, W]`; `trust` is 0 outside the erasure, where nothing was painted. Returns a
-/// scalar.
+/// `logits`, `gain`, `trust`: `[N, 1, H, W]`; `trust` is 0 outside the erasure, which is not painted. Returns a scalar.
 pub fn location(logits: &Tensor, gain: &Tensor, trust: &Tensor) -> Tensor {
     let (label, weight) = tch::no_grad(|| {
         let apart = gain - GAIN;
@@ -59,7 +60,7 @@ pub fn location(logits: &Tensor, gain: &Tensor, trust: &Tensor) -> Tensor {
     entropy.sum(Kind::Float) / (weight.sum(Kind::Float) + 1e-6)
 }
 
-/// Cross-entropy of the placer to the locator's mask: mostly within the erasure, a tenth all over.
+/// Returns the cross-entropy of the placer to the locator's mask: weight 1.1 inside the erasure, 0.1 outside.
 ///
 /// # Shapes
 /// All `[N, 1, H, W]`. Returns a scalar.
@@ -67,7 +68,7 @@ pub fn placement(logits: &Tensor, mask: &Tensor, erasure: &Tensor) -> Tensor {
     (cross_entropy(logits, mask) * (erasure + 0.1)).mean(Kind::Float)
 }
 
-/// How much a flow bends: mean |difference| of neighbours, down and to the right.
+/// Returns the bending of a flow: the mean |difference| of neighbours, down and to the right.
 ///
 /// # Shapes
 /// `[N, 2, H, W]`. Returns a scalar.
@@ -76,7 +77,7 @@ pub fn bending(flow: &Tensor) -> Tensor {
     along(2) + along(3)
 }
 
-/// softplus(logit) - logit * label: -log of the probability, both ways.
+/// Returns the cross-entropy of each pixel, softplus(logit) - logit * label.
 fn cross_entropy(logits: &Tensor, label: &Tensor) -> Tensor {
     logits.softplus() - logits * label
 }
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gain_is_what_the_other_article_misses_more() {
+    fn the_gain_is_the_larger_error_with_the_other_article() {
         let picture = |v: f32| Tensor::from_slice(&[v; 27]).reshape([1, 3, 3, 3]);
         // |0 - 0.5| - |0 - 0.2|
         let gain = gain(&picture(0.0), &picture(0.2), &picture(-0.5));
@@ -99,11 +100,11 @@ mod tests {
     }
 
     #[test]
-    fn a_clear_gain_draws_the_locator_and_a_doubtful_one_hardly() {
+    fn a_clear_gain_moves_the_locator_and_a_doubtful_one_hardly() {
         let logits = row(&[0.0, 0.0, 0.0]).set_requires_grad(true);
-        // Clear for, just doubtful, clear against but not to be trusted.
+        // A clear gain, a gain of exactly `GAIN`, and a clear loss outside the erasure.
         let loss = location(&logits, &row(&[0.34, 0.04, -1.0]), &row(&[1.0, 1.0, 0.0]));
-        // All three cost log 2 at logit 0.
+        // All three have the loss log 2 at logit 0.
         assert!((loss.double_value(&[]) - 2f64.ln()).abs() < 1e-5);
         loss.backward();
         let slope = Vec::<f32>::try_from(logits.grad().reshape([-1])).unwrap();

@@ -1,10 +1,9 @@
-//! Self-swap: whoever puts on what they wear stays as they are. Ours; the nearest relative is CycleGAN's loss on
-//! pictures that are of the target domain already (Zhu et al. 2017, arXiv 1703.10593, section 5.2), which is called
-//! identity loss there.
+//! Self-swap: a person in the article they wear already must not change. Ours; CycleGAN has a similar loss on pictures
+//! of the target domain, and calls it identity loss (Zhu et al. 2017, arXiv 1703.10593, section 5.2).
 
 use tch::{Kind, Tensor};
 
-/// Mean |human - G(human, worn, worn)|.
+/// Returns the mean of |human - G(human, worn, worn)|.
 ///
 /// # Shapes
 /// `human`, `same`: `[N, 3, H, W]`. Returns a scalar.

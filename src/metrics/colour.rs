@@ -1,9 +1,9 @@
-//! How much of a target article's colour arrives.
+//! The share of a target article's colour that the swap shows.
 
 use tch::{Kind, Tensor};
 
-/// The share of a difference between two targets' mean colours that their swaps of the same people show where the mask
-/// is, by least squares: 1 = all of it arrives, 0 = the swaps don't depend on the target's colour.
+/// Returns the share of the difference between two targets' mean colours that their swaps of the same people show
+/// inside the mask, by least squares: 1 = all of it, 0 = the swaps do not depend on the target's colour.
 ///
 /// # Shapes
 /// `composites`, `targets`: `[N, 3, H, W]` each; `mask`: `[N, 1, H, W]`; values in [0, 1].
@@ -29,14 +29,15 @@ pub fn colour_follows(composites: [&Tensor; 2], targets: [&Tensor; 2], mask: &Te
     sum(got * &wanted) / sum(wanted.square()).max(1e-6)
 }
 
-/// The mean colour where the weights are, `[N, 3]`.
+/// Returns the weighted mean colour, `[N, 3]`.
 fn mean(pictures: &Tensor, weights: &Tensor) -> Tensor {
     let over = [2i64, 3].as_slice();
     let sum = (pictures * weights).sum_dim_intlist(over, false, Kind::Float);
     sum / (weights.sum_dim_intlist(over, false, Kind::Float) + 1e-6)
 }
 
-/// The mean colour of an article's own pixels, which are those unlike its corners, `[N, 3]`.
+/// Returns the mean colour of an article without its background, `[N, 3]`: pixels weigh by their distance from the
+/// corners' mean colour.
 fn own_colour(article: &Tensor) -> Tensor {
     let (h, w) = (article.size()[2], article.size()[3]);
     let corner = |y: i64, x: i64| article.narrow(2, y, 1).narrow(3, x, 1);

@@ -1,4 +1,4 @@
-//! Numbers about pictures that need no training state and no downloaded weights.
+//! Measures of pictures without training state or downloaded weights.
 
 mod colour;
 mod patches;

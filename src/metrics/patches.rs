@@ -1,23 +1,26 @@
-//! How far the details of two sets of pictures are apart.
+//! The distance of two sets of pictures in their details.
 
 use rand::RngExt;
 use tch::{Device, Kind, Tensor};
 
 use crate::random::{fill_normal, rng};
 
-/// Side of a patch, patches of a picture, directions that they are seen along, halvings.
+/// Side of a patch.
 const SIDE: i64 = 5;
+/// Patches of a picture.
 const PATCHES: usize = 64;
+/// Directions that patches are projected onto.
 const DIRECTIONS: i64 = 48;
+/// Scales, each half of the one before.
 const SCALES: u64 = 3;
 
-/// The sliced Wasserstein distance of small patches of colour, averaged over three scales (Karras et al., arXiv
-/// 1710.10196, section 5, with plain patches and directions). The places and the directions are fixed, so that two
-/// calls compare.
+/// Returns the sliced Wasserstein distance of small patches of colour, averaged over three scales (Karras et al., arXiv
+/// 1710.10196, section 5, with plain patches and directions). Places and directions are fixed: two calls can be
+/// compared.
 ///
 /// # Shapes
-/// `a`, `b`: `[N, 3, H, W]`, values in [0, 1], of one shape, sides of at least 5 (scales that are smaller are left
-/// out). Returns a distance in the same units, 0 = as alike as a set is to itself.
+/// `a`, `b`: `[N, 3, H, W]`, values in [0, 1], of one shape, sides of at least 5 (smaller scales are left out). Returns
+/// a distance in the same units; that of a set to itself is 0.
 ///
 /// ```
 /// let noise = tch::Tensor::rand([4, 3, 32, 32], (tch::Kind::Float, tch::Device::Cpu));
@@ -45,7 +48,7 @@ pub fn patch_distance(a: &Tensor, b: &Tensor) -> f64 {
     distances.iter().sum::<f64>() / distances.len() as f64
 }
 
-/// The patches' lengths along each direction, sorted: `[DIRECTIONS, N * PATCHES]`.
+/// Projects the patches onto each direction and sorts: `[DIRECTIONS, N * PATCHES]`.
 fn along(pictures: &Tensor, directions: &Tensor, scale: u64) -> Tensor {
     let size = pictures.size();
     let mut random = rng(0, "metrics/places", scale);
@@ -68,12 +71,12 @@ mod tests {
     fn brighter_by_a_tenth_is_a_known_distance() {
         let grey = Tensor::full([3, 3, 24, 20], 0.4, (Kind::Float, Device::Cpu));
         let distance = patch_distance(&grey, &(&grey + 0.1));
-        // A constant shift of .1 in 75 values moves a patch by .1 * |sum of a unit direction|; that sum is nearly N(0,
-        // 1), whose absolute value has the mean .798; 48 directions leave 11 % of luck.
+        // A constant shift of .1 in 75 values moves a patch by .1 * |sum of a unit direction|. That sum is nearly
+        // N(0, 1), whose absolute value has the mean .798; 48 directions leave a standard error of 11 %.
         assert!((distance - 0.0798).abs() < 0.02, "{distance}");
         let noise = Tensor::zeros([3, 3, 24, 20], (Kind::Float, Device::Cpu)).uniform(0.0, 1.0);
         let other = noise.flip([0]);
-        // The order of a set does not matter.
+        // The order of a set changes nothing.
         assert!(patch_distance(&noise, &other) < 1e-6);
     }
 }

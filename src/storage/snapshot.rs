@@ -14,8 +14,11 @@ const FORMAT: Format = Format { name: "cagan.snapshot", version: "2" };
 /// A generator's weights by state-dict name, with the config of their training.
 #[derive(Debug)]
 pub struct Snapshot {
+    /// The config of the training.
     pub config: Config,
+    /// The step of the weights.
     pub step: u64,
+    /// The weights by state-dict name.
     pub generator: HashMap<String, Tensor>,
 }
 

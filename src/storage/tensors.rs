@@ -30,7 +30,9 @@ pub const CHECKSUM: &str = "checksum";
 /// A file's content: header entries, and float32 tensors on the CPU by name.
 #[derive(Debug)]
 pub struct TensorFile {
+    /// The header entries.
     pub header: BTreeMap<String, String>,
+    /// The tensors by name, in the file's order.
     pub tensors: Vec<(String, Tensor)>,
 }
 

@@ -62,7 +62,7 @@ def curate(
     progress: bool | None = None,
     **options: float,
 ) -> Curation:
-    """Find what is wrong with the pairs of a folder. No picture is changed.
+    """Find the faults of a folder's pairs. No picture is changed.
 
     Writes `pairs.csv`: `exclude` is 1 for a pair to leave out, `reason` holds the reasons, and `group` is one name for
     pairs that share a person or an article and stay on one side of a split. Other columns stay as they are. An existing
@@ -71,13 +71,13 @@ def curate(
 
     Args:
         folder: A folder with `human/` and `article/`, or with a `pairs.csv`.
-        report: The page to write that shows what was found: True is `curation.html` in the folder, False none.
+        report: The page of findings to write: True is `curation.html` in the folder, False none.
         progress: Whether to show a progress bar (default: in a terminal and in Jupyter).
-        **options: Thresholds in place of the defaults, which `cagan curate --help` lists: `min_side`, `max_aspect`,
+        **options: Thresholds, of which `cagan curate --help` lists the defaults: `min_side`, `max_aspect`,
             `min_spread`, `min_plain`, `min_colours`, `hash_distance`, `human_difference`, `article_difference`.
 
     Returns:
-        What was found.
+        The findings.
 
     Raises:
         FileNotFoundError: For a missing folder, or one without pairs.

@@ -17,7 +17,7 @@ KEYS = {
     "d": "duplicate",
     "o": "other",
 }
-# What every browser decodes, by the file's first bytes. The core converts all else.
+# The formats that every browser decodes, by a file's first bytes. The core converts all others.
 _KNOWN = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png", b"GIF8": "image/gif"}
 _CELLS = ("exclude", "reason", "reviewed")
 

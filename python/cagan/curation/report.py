@@ -12,7 +12,7 @@ __all__ = ["write_report"]
 
 # Rows with pictures in a section, and groups with pictures: they limit the file and keep a browser quick.
 _SHOWN = 500
-# Pixels along a thumbnail's longer side: 1.5 times what the page shows, for fine screens.
+# Pixels along a thumbnail's longer side: 1.5 times its size on the page, for fine screens.
 _SIDE = 144
 # Articles shown of one group.
 _MEMBERS = 6
