@@ -139,7 +139,7 @@ impl Config {
         std::iter::once(preset).chain(FIELDS.iter().map(|field| (field.name.to_owned(), self.value(field)))).collect()
     }
 
-    /// Where each value comes from: "[A] ..." the article, "[P] ..." the paper, "[we] ..." our choice, "yours" an
+    /// Where each value comes from: `[A] ...` the article, `[P] ...` the paper, `[we] ...` our choice, `yours` an
     /// override.
     pub fn sources(&self) -> Vec<(&'static str, String)> {
         let (preset, rows) = (Config::preset(self.preset), presets::rows(self.preset));

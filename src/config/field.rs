@@ -22,7 +22,7 @@ pub struct Field {
     pub used_by: &'static [Architecture],
     /// Whether a resumed run may change it.
     pub resumable: bool,
-    /// Where the default comes from: "[A] ..." the article, "[P] ..." the paper, "[we] ..." our choice.
+    /// Where the default comes from: `[A] ...` the article, `[P] ...` the paper, `[we] ...` our choice.
     pub source: &'static str,
     pub(super) default: fn() -> Value,
     pub(super) unused: fn() -> Value,

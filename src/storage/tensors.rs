@@ -18,7 +18,9 @@ use crate::error::{AtPath, Error, Result};
 /// A kind of file and the version of its layout. A reader refuses files of another one.
 #[derive(Clone, Copy, Debug)]
 pub struct Format {
+    /// Stands in the header as `format`.
     pub name: &'static str,
+    /// Stands in the header as `format_version`.
     pub version: &'static str,
 }
 

@@ -10,7 +10,9 @@ use crate::native::{Memory, parallel_for};
 /// the host.
 #[derive(Debug)]
 pub struct Adam {
+    /// The first moment, of the values' shape.
     pub first: Tensor,
+    /// The second moment, of the values' shape.
     pub second: Tensor,
     steps: Tensor,
     rate: f64,

@@ -11,6 +11,7 @@ const EVERY: u64 = 8;
 /// An average of a flat buffer.
 #[derive(Debug)]
 pub struct Ema {
+    /// The averaged values.
     pub values: Tensor,
     half_life_images: f64,
     rampup: f64,

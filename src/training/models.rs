@@ -38,6 +38,7 @@ pub trait Method: fmt::Debug + Send {
 /// same keys.
 #[derive(Debug)]
 pub struct Terms {
+    /// The log keys.
     pub names: Vec<&'static str>,
     /// `[names.len()]`, float32.
     pub values: Tensor,
@@ -53,7 +54,9 @@ impl Terms {
 /// One network's parameters and their optimiser.
 #[derive(Debug)]
 pub struct Learner {
+    /// The weights and their gradient.
     pub parameters: Parameters,
+    /// The optimiser.
     pub adam: Adam,
 }
 
@@ -93,7 +96,9 @@ fn clip(gradient: &mut Tensor, most: f64) {
 /// Both networks as learners. Their layers, which the [`Method`] holds, are views of these parameters.
 #[derive(Debug)]
 pub struct Models {
+    /// The generator's.
     pub generator: Learner,
+    /// The discriminator's.
     pub discriminator: Learner,
     /// Multiplies both learning rates; halved each time the run goes back.
     pub slowdown: f64,

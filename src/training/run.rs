@@ -21,13 +21,23 @@ const SLOWEST: f64 = 1.0 / 8.0;
 #[derive(Debug)]
 pub enum Event<'a> {
     /// `done` pictures are decoded. The first event has 0, before any memory is taken.
-    Load { plan: &'a Plan, done: usize },
+    Load {
+        /// The files and where their pictures are kept.
+        plan: &'a Plan,
+        /// Files looked at so far.
+        done: usize,
+    },
     /// The run begins or goes on at `step` of `total`.
     Start {
+        /// Steps done so far.
         step: u64,
+        /// Steps of the whole run.
         total: u64,
+        /// Triplets in a step.
         batch_size: usize,
+        /// Pairs in use.
         pairs: usize,
+        /// Articles in use, with and without a human.
         articles: usize,
         /// Pairs that could not be read.
         skipped: &'a [LeftOut],
@@ -37,7 +47,10 @@ pub enum Event<'a> {
     /// Trouble that the run survives.
     Warning(&'a str),
     /// A step is done.
-    Step { step: u64 },
+    Step {
+        /// Steps done so far.
+        step: u64,
+    },
     /// A line of `stats.jsonl`.
     Report(&'a Map<String, Value>),
     /// A line of `monitor.jsonl`.
@@ -53,6 +66,7 @@ pub enum Event<'a> {
 /// The reason why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
+    /// All steps are done.
     Finished,
     /// The time limit was reached; a checkpoint was written.
     OutOfTime,

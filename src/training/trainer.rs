@@ -18,10 +18,15 @@ use crate::networks::{Parameters, Swap, use_precision};
 /// Everything that a step needs.
 #[derive(Debug)]
 pub struct Trainer {
+    /// The settings.
     pub config: Config,
+    /// The device of networks and batches.
     pub device: Device,
+    /// The pictures.
     pub data: Loader,
+    /// The networks and their step.
     pub method: Box<dyn Method>,
+    /// The parameters and optimisers.
     pub models: Models,
     /// Updates done so far.
     pub step: u64,
@@ -68,10 +73,12 @@ impl Trainer {
         Ok(Some(Trainer { config, device, data, method, models, step: 0, ema, graph }))
     }
 
+    /// Triplets seen so far.
     pub fn images_seen(&self) -> u64 {
         self.step * self.config.batch_size as u64
     }
 
+    /// Steps of the whole run.
     pub fn total_steps(&self) -> u64 {
         self.config.total_steps(self.data.len())
     }
