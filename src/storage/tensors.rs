@@ -154,7 +154,8 @@ fn entries(metadata: &Metadata) -> BTreeMap<String, String> {
 /// let folder = tempfile::tempdir().unwrap();
 /// let path = folder.path().join("a.safetensors");
 /// let header = BTreeMap::from([("step".to_owned(), "7".to_owned())]);
-/// cagan::storage::write_tensors(&path, "test", header, &[]).unwrap();
+/// let format = cagan::storage::Format { name: "test", version: "1" };
+/// cagan::storage::write_tensors(&path, format, header, &[]).unwrap();
 /// let header = cagan::storage::read_header(&path).unwrap();
 /// assert_eq!((header["step"].as_str(), header["format"].as_str()), ("7", "test"));
 /// ```
