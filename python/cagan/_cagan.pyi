@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypedDict, final, overload, type_check_only
+from typing import Any, Literal, TypeAlias, final, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,12 +36,8 @@ _Picture: TypeAlias = _Path | NDArray[np.uint8] | Any
 _List: TypeAlias = list[Any] | tuple[Any, ...]
 _Floats: TypeAlias = NDArray[np.float32]
 _Network: TypeAlias = Literal["generator", "discriminator"]
-
-@type_check_only
-class _Decision(TypedDict):
-    excluded: bool
-    reasons: list[str]
-    reviewed: bool
+# excluded: bool, reasons: list[str], reviewed: bool.
+_Decision: TypeAlias = dict[str, Any]
 
 @final
 class Config:

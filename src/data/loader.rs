@@ -259,7 +259,7 @@ impl Listed {
         let content = |&file: &usize| *looked[file].as_ref().expect("broken files are left out");
         let contents: Vec<u128> = articles.iter().map(content).collect();
         let targets = Targets::new(&contents, &groups).map_err(|pair| {
-            let rule = "for each pair a target: an article of other content and of another group";
+            let rule = "for each pair an article of other content and of another group, as its target";
             Error::setting("pairs", rule, format!("none for `{}`", ids[pair]))
         })?;
         let mut sum = Xxh3Default::new();
