@@ -255,3 +255,16 @@ class Server:
         """Ends the process at once."""
         self.process.kill()
         self.process.communicate()
+
+
+def another(setting):
+    """Returns a value of a setting other than its default, as a row of `_cagan.settings()` allows it."""
+    default = setting["default"]
+    if setting["kind"] == "flag":
+        return not default
+    if setting["kind"] == "choice":
+        return next(choice for choice in setting["choices"] if choice != default)
+    if setting["kind"] == "count":
+        return (default or 0) + 1
+    assert setting["kind"] == "number", setting["name"]
+    return 0.125 if default != 0.125 else 0.25
