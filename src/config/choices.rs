@@ -92,7 +92,7 @@ choices! {
         Cosine = "cosine",
     }
 
-    /// What a run does after a loss or a weight became non-finite.
+    /// The reaction to a loss or a weight that became non-finite.
     OnNonFinite {
         /// Ends with an error.
         Stop = "stop",

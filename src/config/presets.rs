@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::choices::Preset;
 
-/// What differs from the defaults: setting, value, source.
+/// The differences from the defaults: setting, value, source.
 #[rustfmt::skip]
 pub(super) fn rows(preset: Preset) -> Vec<(&'static str, Value, &'static str)> {
     let vasily = || vec![

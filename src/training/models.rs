@@ -1,4 +1,4 @@
-//! What both methods have in common: a generator and a discriminator that learn, and the terms that a step returns.
+//! The parts of both methods: a generator and a discriminator that learn, and the terms that a step returns.
 
 use std::fmt;
 

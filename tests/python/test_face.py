@@ -42,38 +42,6 @@ def test_an_init_file_defines_nothing():
         assert not [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, defined)], path
 
 
-def imports():
-    """The package's modules, and for each the modules that it imports, in functions too."""
-    root = Path(cagan.__file__).parent
-    files = {path.relative_to(root).with_suffix("").parts: path for path in root.rglob("*.py")}
-    modules = {parts[:-1] if parts[-1] == "__init__" else parts: path for parts, path in files.items()}
-    found = {}
-    for module, path in modules.items():
-        package = module if path.name == "__init__.py" else module[:-1]
-        names = set()
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.level:
-                base = package[: len(package) + 1 - node.level]
-                base += tuple(node.module.split(".")) if node.module else ()
-                names |= {(*base, alias.name) if (*base, alias.name) in modules else base for alias in node.names}
-        # A module inside a package imports its siblings, not the package.
-        names |= {name[:1] for name in names if name[:1] != module[:1]}
-        found[module] = names - {(), module}
-    return found
-
-
-def test_modules_import_each_other_in_no_circle():
-    graph = imports()
-    assert len(graph) > 20
-    assert ("evaluation", "scores") in graph["exporting",]
-    # A run draws itself in a notebook, and imports the plots then.
-    graph["runs",].remove(("plots",))
-    while leaves := [module for module, names in graph.items() if not names & graph.keys()]:
-        for module in leaves:
-            del graph[module]
-    assert not graph
-
-
 def documented():
     """Yields the name and value of everything public in the package."""
     for name in cagan.__all__:
