@@ -91,8 +91,10 @@ def commands() -> str:
     """Every command with its arguments and options; the settings of `train` have a table of their own."""
     known = {setting["name"] for setting in _cagan.settings()}
     parts = []
+    parent = click.Context(cli, info_name="cagan", **cli.context_settings)
     for name, command in cli.commands.items():
-        context = click.Context(command, info_name=name)
+        # click keeps a command's first help option, whose names come from the parent.
+        context = click.Context(command, info_name=name, parent=parent)
         usage = [piece for piece in command.collect_usage_pieces(context) if piece != "[OPTIONS]"]
         parts.append(f"## cagan {name}\n\n`{' '.join(['cagan', name, *usage])}`")
         parts.append(_text(inspect.cleandoc(command.help or "")))
