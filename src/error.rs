@@ -36,6 +36,11 @@ pub enum Error {
     /// An index past the end.
     #[error("index {index} is out of range for {len} pairs")]
     Index { index: i64, len: usize },
+    /// A step that failed while it wrote the weights.
+    #[error(
+        "a step failed while it wrote the networks' weights: they belong to no step, go on from the last checkpoint"
+    )]
+    Torn,
     /// Memory of the machine or the device that ran out.
     #[error("out of memory: {0}; a smaller batch_size, image_size or width, or fewer pictures at once, needs less")]
     Memory(String),

@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use tch::{Device, Kind, Tensor};
 
-use crate::native::{Memory, parallel_for};
+use crate::native::{self, Element, LentGenerator, Memory, parallel_for};
 
 /// Values of one stream. Longer buffers are cut into chunks of this length, on any number of threads.
 const CHUNK: usize = 8192;
@@ -36,11 +36,10 @@ pub fn rng(seed: u64, purpose: &str, number: u64) -> Xoshiro256PlusPlus {
 /// Fills a contiguous float32 or bfloat16 tensor with gaussian values of mean 0.
 ///
 /// On the CPU the generator is our own: it gives equal values on every processor and leaves libtorch's generator alone.
-/// On another device libtorch's generators are seeded and drawn from: nothing is copied to the device.
+/// On another device it is one of libtorch's, a copy of the process's: nothing is copied to the device.
 pub fn fill_normal(buffer: &mut Tensor, sigma: f64, seed: u64, purpose: &str, number: u64) {
     if buffer.device() != Device::Cpu {
-        seed_device(seed, purpose, number);
-        let _ = buffer.normal_(0.0, sigma);
+        native::fill_normal(buffer, sigma, mix(seed, purpose, number));
         return;
     }
     assert!(buffer.is_contiguous());
@@ -65,13 +64,14 @@ pub fn fill_normal(buffer: &mut Tensor, sigma: f64, seed: u64, purpose: &str, nu
     }
 }
 
-/// Seeds libtorch's generators. Devices other than the CPU draw from them.
-pub fn seed_device(seed: u64, purpose: &str, number: u64) {
-    tch::manual_seed(mix(seed, purpose, number) as i64);
+/// Lends and seeds the process's generator of the device of `like`. Draws that name no generator are then a function of
+/// (seed, purpose, number).
+pub fn lent_generator(like: &Tensor, seed: u64, purpose: &str, number: u64) -> LentGenerator {
+    LentGenerator::seeded(like, mix(seed, purpose, number))
 }
 
 /// Calls `fill` with each chunk of a tensor and its number.
-fn fill_chunks<T: Send>(buffer: &mut Tensor, fill: impl Fn(u64, &mut [T]) + Sync) {
+fn fill_chunks<T: Element + Send>(buffer: &mut Tensor, fill: impl Fn(u64, &mut [T]) + Sync) {
     let length = buffer.numel();
     let memory = Memory::of(buffer);
     parallel_for(length.div_ceil(CHUNK), |chunk| {

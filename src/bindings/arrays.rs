@@ -12,6 +12,7 @@ use pyo3::types::PyDict;
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
+use super::compute::compute;
 use crate::error::{Error, Result};
 use crate::pixels::{decode_rgb, read_rgb};
 
@@ -124,11 +125,23 @@ pub fn bytes_from_numpy(
 
 /// Copies a tensor into a float32 array.
 pub fn to_numpy<'py>(py: Python<'py>, tensor: &Tensor) -> PyResult<Bound<'py, PyArrayDyn<f32>>> {
-    let tensor = tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
-    let mut values = vec![0f32; tensor.numel()];
-    tensor.copy_data(&mut values, tensor.numel());
-    let shape: Vec<usize> = tensor.size().iter().map(|&n| n as usize).collect();
-    PyArray1::from_vec(py, values).reshape(shape)
+    let tensor = tensor.shallow_clone();
+    let values = compute(py, move || -> Result<_> {
+        let tensor = on_the_host(&tensor);
+        let mut values = vec![0f32; tensor.numel()];
+        tensor.copy_data(&mut values, tensor.numel());
+        Ok((values, shape_of(&tensor)))
+    })?;
+    PyArray1::from_vec(py, values.0).reshape(values.1)
+}
+
+/// Returns the tensor as contiguous float32 on the CPU.
+fn on_the_host(tensor: &Tensor) -> Tensor {
+    tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous()
+}
+
+fn shape_of(tensor: &Tensor) -> Vec<usize> {
+    tensor.size().iter().map(|&n| n as usize).collect()
 }
 
 /// Keeps a tensor's memory alive for an array.
@@ -137,8 +150,8 @@ struct Memory(#[allow(dead_code, reason = "it is held, not read")] Mutex<Tensor>
 
 /// Turns a tensor without other references into a float32 array. A contiguous float32 tensor on the CPU is not copied.
 pub fn into_numpy(py: Python<'_>, tensor: Tensor) -> PyResult<Bound<'_, PyArrayDyn<f32>>> {
-    let tensor = (tensor.detach().to_device(Device::Cpu)).to_kind(Kind::Float).contiguous();
-    let shape: Vec<usize> = tensor.size().iter().map(|&n| n as usize).collect();
+    let tensor = compute(py, move || -> Result<_> { Ok(on_the_host(&tensor)) })?;
+    let shape = shape_of(&tensor);
     // SAFETY: contiguous float32 memory of that shape on the CPU. It lives as long as the tensor, which the array's
     // base object holds and never reallocates.
     unsafe {
@@ -150,14 +163,17 @@ pub fn into_numpy(py: Python<'_>, tensor: Tensor) -> PyResult<Bound<'_, PyArrayD
 
 /// Copies a float32 array into a tensor on the CPU.
 pub fn from_numpy(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
-    let array = object.extract::<PyReadonlyArrayDyn<f32>>().map_err(|_| Error::Array {
-        name: name.into(),
-        expected: "a float32 array".into(),
-        got: object.get_type().to_string(),
-    })?;
+    let py = object.py();
+    if object.extract::<PyReadonlyArrayDyn<f32>>().is_err() {
+        let got = object.getattr("dtype").unwrap_or_else(|_| object.get_type().into_any()).to_string();
+        return Err(Error::Array { name: name.into(), expected: "a float32 array".into(), got }.into());
+    }
+    // The field of a record may lie at any byte, and strides may be no multiple of four: numpy copies those.
+    let plain = py.import("numpy")?.call_method1("require", (object, py.None(), ["C", "A"]))?;
+    let array = plain.extract::<PyReadonlyArrayDyn<f32>>()?;
     let shape: Vec<i64> = array.shape().iter().map(|&n| n as i64).collect();
-    let values: Vec<f32> = array.as_array().iter().copied().collect();
-    Ok(Tensor::from_slice(&values).reshape(shape))
+    let values = array.as_slice()?;
+    compute(py, || -> Result<_> { Ok(Tensor::from_slice(values).reshape(shape)) })
 }
 
 /// Converts named tensors to a dictionary of arrays.

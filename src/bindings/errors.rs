@@ -29,7 +29,9 @@ impl From<Error> for PyErr {
                 }
                 None => PyOSError::new_err(text),
             },
-            Error::Device(_) | Error::Torch(_) | Error::Panic(_) | Error::Busy { .. } => PyRuntimeError::new_err(text),
+            Error::Device(_) | Error::Torn | Error::Torch(_) | Error::Panic(_) | Error::Busy { .. } => {
+                PyRuntimeError::new_err(text)
+            }
             Error::Memory(_) => PyMemoryError::new_err(text),
             Error::NonFinite { .. } => PyFloatingPointError::new_err(text),
             Error::Index { .. } => PyIndexError::new_err(text),

@@ -215,7 +215,7 @@ impl PyTrainer {
         same_count(&[("article", &article)], &human)?;
         let logits = self.with(py, |trainer| {
             let [human, article] = [human, article].map(|pictures| pictures.to_device(trainer.device));
-            Ok(tch::no_grad(|| trainer.method.score(&human, &article)))
+            Ok(trainer.score(&human, &article))
         })?;
         to_numpy(py, &logits)
     }

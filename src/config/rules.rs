@@ -1,6 +1,6 @@
 //! The rules between settings. The table checks each value alone.
 
-use super::choices::{Architecture, Reverse, Schedule};
+use super::choices::{Architecture, NormGradient, Reverse, Schedule};
 use super::device::torch_device;
 use super::settings::Settings;
 use crate::error::{Error, Result};
@@ -21,6 +21,7 @@ pub(super) fn check(settings: &Settings) -> Result<()> {
         early_stop_needs_looks,
         steps_of_a_graph,
         frozen_layers,
+        r1_needs_the_true_derivative,
         device_name,
     ];
     rules.iter().try_for_each(|rule| rule(settings))
@@ -132,6 +133,15 @@ fn steps_of_a_graph(settings: &Settings) -> Result<()> {
     }
 }
 
+/// The batch's means are no derivative, so they have none themselves.
+fn r1_needs_the_true_derivative(settings: &Settings) -> Result<()> {
+    if settings.norm_gradient == NormGradient::Picture || settings.r1_weight == 0.0 {
+        return Ok(());
+    }
+    let rule = "picture if r1_weight is not 0: R1 differentiates the gradient";
+    Err(Error::setting("norm_gradient", rule, settings.norm_gradient.name()))
+}
+
 fn frozen_layers(settings: &Settings) -> Result<()> {
     let layers = settings.architecture.halvings(settings.image_size) as usize;
     if settings.freeze_discriminator <= layers {
@@ -203,6 +213,7 @@ mod tests {
                 paper(json!({"discriminator_scales": 3})),
                 vasily(json!({"discriminator_scales": 4})),
                 paper(json!({"discriminator_norm": "batch"})),
+                paper(json!({"norm_gradient": "batch", "r1_weight": 1})),
                 paper(json!({"precision": "fp16"})),
                 paper(json!({"cuda_graph": true, "r1_weight": 1})),
                 paper(json!({"device": "tpu"})),

@@ -6,7 +6,7 @@ use tch::{Device, Tensor};
 use crate::config::Config;
 use crate::networks::kisekae::{along, warped};
 use crate::networks::{Detail, Swap};
-use crate::pixels::{Placement, Rect, ValueRange, paste, place, planes, resize, resize_part, to_vec};
+use crate::pixels::{Placement, Rect, ValueRange, larger_planes, paste, place, resize, resize_part, to_vec};
 
 /// The largest number of pixels that are painted one by one.
 const PAINTED: f64 = 4e6;
@@ -93,10 +93,9 @@ impl Renderer<'_> {
     /// size, so that patterns stay as sharp as the article's picture, whatever the networks' size is.
     fn paint_in_detail(&self, detail: &Detail, zoom: &Zoom, article: &RgbImage) -> Vec<u8> {
         // The photo's size as a multiple of the networks'.
-        let times = (zoom.size[0] as f64 / zoom.target.height as f64).round().max(1.0) as i64;
-        let sides = self.config.image_size.map(|side| side * times);
-        let bytes = planes(article, sides, self.config.article_fit);
-        let article = self.values(&bytes, 1, sides);
+        let times = (zoom.size[0] as f64 / zoom.target.height as f64).round().max(1.0) as usize;
+        let bytes = larger_planes(article, self.config.image_size, self.config.article_fit, times);
+        let article = self.values(&bytes, 1, self.config.image_size.map(|side| side * times as i64));
         // The rendering has the networks' size, the article the photo's: mixes give the article more weight.
         let mix = zoom.larger(&detail.mix).sqrt();
         let warped = warped(&article, &zoom.larger(&detail.flow));

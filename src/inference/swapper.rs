@@ -111,7 +111,7 @@ impl Swapper {
         let all = |pick: fn(&Request) -> &RgbImage| requests.iter().map(pick).collect();
         let (human, target) = (batch(all(|r| &r.human), human_fit), batch(all(|r| &r.target), article_fit));
         let worn: Vec<&RgbImage> = requests.iter().filter_map(|r| r.worn.as_ref()).collect();
-        use_precision(self.config.precision, self.device);
+        let _precision = use_precision(self.config.precision, self.device);
         tch::no_grad(|| {
             let swap = if worn.is_empty() {
                 (self.generator.swap_without_worn(&human, &target)).expect("the network does not need it")

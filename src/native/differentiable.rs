@@ -1,12 +1,13 @@
 //! Functions whose gradient is written in Rust.
 
-use std::ffi::c_void;
+use std::ffi::{c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tch::Tensor;
 use torch_sys::C_tensor;
 
-use super::shim::{cagan_differentiable, check};
+use super::isolated::text_of;
+use super::shim::{cagan_differentiable, check, given};
 
 /// From the output's gradient, the gradient of each input, or `None` for an input that wants none.
 type Gradient = Box<dyn Fn(&Tensor, &[bool]) -> Vec<Option<Tensor>> + Send>;
@@ -38,7 +39,7 @@ pub fn differentiable(
         gradient: *mut C_tensor,
         wanted: *const bool,
         found: *mut *mut C_tensor,
-    ) -> bool {
+    ) -> *mut c_char {
         // SAFETY: the body below lives as long as its node; the gradient is owned from here; both arrays have a place
         // per input.
         let (body, gradient, wanted, found) = unsafe {
@@ -51,17 +52,18 @@ pub fn differentiable(
             )
         };
         let call = AssertUnwindSafe(|| (body.gradient)(&gradient, wanted));
-        let Ok(gradients) = catch_unwind(call) else {
-            return false;
+        let gradients = match catch_unwind(call) {
+            Ok(gradients) if gradients.len() == found.len() => gradients,
+            Ok(gradients) => return given(&format!("{} gradients for {} inputs", gradients.len(), found.len())),
+            Err(payload) => return given(text_of(&*payload)),
         };
-        assert_eq!(gradients.len(), body.inputs);
         for (place, gradient) in found.iter_mut().zip(gradients) {
             if let Some(mut gradient) = gradient {
                 *place = gradient.as_mut_ptr();
                 std::mem::forget(gradient); // the shim frees it
             }
         }
-        true
+        std::ptr::null_mut()
     }
     extern "C" fn drop(body: *mut c_void) {
         // SAFETY: the box below, returned once.
@@ -108,7 +110,7 @@ mod tests {
         let a = Tensor::from_slice(&[2f32]).set_requires_grad(true);
         let same = differentiable(a.detach().copy(), &[&a], |_, _| panic!("on purpose"));
         let error = Tensor::f_run_backward(&[same.sum(Kind::Float)], &[&a], false, false);
-        assert!(error.unwrap_err().to_string().contains("gradient failed"));
+        assert!(error.unwrap_err().to_string().contains("gradient failed: on purpose"));
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub fn outside<T>(body: impl FnOnce() -> T) -> T {
 }
 
 /// Calls `body` through a C function, which must pass its first argument to its second, once.
-fn called<T, F: FnOnce() -> T>(
+pub(super) fn called<T, F: FnOnce() -> T>(
     body: F,
     through: impl FnOnce(*mut c_void, extern "C" fn(*mut c_void)) -> *mut c_char,
 ) -> std::thread::Result<T> {
@@ -83,14 +83,19 @@ fn be_silent() {
     });
 }
 
+/// The words of a panic.
+pub(super) fn text_of(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("an unknown panic")
+}
+
 /// The error of a panic.
 fn error_of(payload: &(dyn Any + Send)) -> Error {
     /// How tch's plain calls begin their panics.
     const TORCH: &str = "called `Result::unwrap()` on an `Err` value: Torch(\"";
     /// How libtorch and C++ say that memory ran out.
     const MEMORY: [&str; 4] = ["can't allocate memory", "not enough memory", "out of memory", "bad_alloc"];
-    let text = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
-    let text = text.unwrap_or("an unknown panic");
+    let text = text_of(payload);
     // Its later lines are a stack trace.
     let first =
         |text: &str| text.split("\\n").next().and_then(|text| text.lines().next()).unwrap_or_default().to_owned();
@@ -119,6 +124,17 @@ mod tests {
             assert!(!isolated::<_, Error>(|| Ok(outside(differentiable))).unwrap());
             assert!(!differentiable());
         });
+    }
+
+    #[test]
+    fn a_gradients_memory_is_named_as_such_too() {
+        let failed = isolated::<_, Error>(|| {
+            let a = Tensor::from_slice(&[2f32]).set_requires_grad(true);
+            let zeros = |_: &Tensor, _: &[bool]| vec![Some(Tensor::zeros([1 << 50], (Kind::Uint8, Device::Cpu)))];
+            let same = super::super::differentiable(a.detach().copy(), &[&a], zeros);
+            Ok(Tensor::run_backward(&[same.sum(Kind::Float)], &[&a], false, false))
+        });
+        assert!(matches!(failed, Err(Error::Memory(_))), "{failed:?}");
     }
 
     #[test]

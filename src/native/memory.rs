@@ -1,6 +1,6 @@
 //! Tensors' values in memory, their layout, and the allocator behind them.
 
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
 use super::shim::cagan_keep_memory;
 
@@ -11,12 +11,41 @@ pub struct Memory<T>(*mut T);
 // SAFETY: the pointer alone does nothing; the code that reads or writes through it answers for the places.
 unsafe impl<T: Send> Sync for Memory<T> {}
 
-impl<T> Memory<T> {
-    /// Points to the values of a tensor that is on the CPU, in `T`'s number format, and dense in memory.
+/// A number format of tensors.
+pub trait Element {
+    /// libtorch's name of the format.
+    const KIND: Kind;
+}
+
+impl Element for f32 {
+    const KIND: Kind = Kind::Float;
+}
+
+impl Element for u8 {
+    const KIND: Kind = Kind::Uint8;
+}
+
+impl Element for half::bf16 {
+    const KIND: Kind = Kind::BFloat16;
+}
+
+impl<T: Element> Memory<T> {
+    /// Points to the values of a tensor that is dense in memory.
+    ///
+    /// # Panics
+    /// If the tensor is not on the CPU, or not in `T`'s number format.
     pub fn of(tensor: &Tensor) -> Self {
+        let (kind, device) = (tensor.kind(), tensor.device());
+        assert!(
+            kind == T::KIND && device == Device::Cpu,
+            "expected {:?} on the CPU, got {kind:?} on {device:?}",
+            T::KIND
+        );
         Memory(tensor.data_ptr().cast())
     }
+}
 
+impl<T> Memory<T> {
     /// The place of a value, counted in memory. It must be one of the tensor's.
     #[inline(always)]
     pub fn at(&self, place: usize) -> *mut T {

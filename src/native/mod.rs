@@ -1,15 +1,17 @@
 //! Parts of libtorch that tch does not wrap, through one C++ shim: its threads and their state, functions with a gradient
-//! of their own, memory and its layout, the TF32 switches.
+//! of their own, memory and its layout, its generators, the switches that round float32.
 
 mod differentiable;
+mod generator;
 mod isolated;
 mod memory;
+mod rounding;
 mod shim;
-mod tf32;
 mod threads;
 
 pub use differentiable::differentiable;
+pub use generator::{LentGenerator, fill_normal};
 pub use isolated::{isolated, outside};
-pub use memory::{Memory, channels_last, keep_memory};
-pub use tf32::{allow_tf32, tf32_allowed};
+pub use memory::{Element, Memory, channels_last, keep_memory};
+pub use rounding::{Round, Rounding, exact_products, tf32_allowed};
 pub use threads::parallel_for;

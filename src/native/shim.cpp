@@ -1,10 +1,15 @@
-// Parts of libtorch that tch does not wrap: its threads and their state, functions with a gradient of their own, the
-// TF32 switches. Declared in shim.rs. Each function but the last returns null or the message of an exception.
+// Parts of libtorch that tch does not wrap: its threads and their state, functions with a gradient of their own, its
+// generators, the switches that round float32. Declared in shim.rs. Each function but those that return nothing returns
+// null or the message of an exception.
 
+#include <array>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
 #include <vector>
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -14,6 +19,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/ThreadLocalState.h>
 #include <ATen/autocast_mode.h>
+#include <ATen/core/Generator.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <c10/core/InferenceMode.h>
@@ -26,8 +32,9 @@ using torch::autograd::variable_list;
 namespace {
 
 using Range = void (*)(const void* body, int64_t begin, int64_t end);
-// Takes ownership of `gradient`. Stores a new tensor, or null, for each wanted gradient. Returns false on failure.
-using Backward = bool (*)(const void* body, at::Tensor* gradient, const bool* wanted, at::Tensor** found);
+// Takes ownership of `gradient`. Stores a new tensor, or null, for each wanted gradient. Returns null, or a message of
+// `malloc`'s memory.
+using Backward = char* (*)(const void* body, at::Tensor* gradient, const bool* wanted, at::Tensor** found);
 using Drop = void (*)(void* body);
 
 struct Function final : torch::autograd::Node {
@@ -43,14 +50,18 @@ struct Function final : torch::autograd::Node {
     const auto wanted = std::make_unique<bool[]>(inputs);
     for (size_t i = 0; i < inputs; ++i) wanted[i] = task_should_compute_output(i);
     std::vector<at::Tensor*> found(inputs, nullptr);
-    const bool done = backward(body, new at::Tensor(gradients[0]), wanted.get(), found.data());
+    char* const failed = backward(body, new at::Tensor(gradients[0]), wanted.get(), found.data());
     for (size_t i = 0; i < inputs; ++i) {
       if (found[i] != nullptr) {
         result[i] = std::move(*found[i]);
         delete found[i];
       }
     }
-    TORCH_CHECK(done, "a fused layer's gradient failed");
+    if (failed != nullptr) {
+      const std::string message(failed);
+      std::free(failed);
+      TORCH_CHECK(false, "a fused layer's gradient failed: ", message);
+    }
     return result;
   }
 
@@ -66,6 +77,46 @@ struct Outside final {
   explicit Outside(const at::ThreadLocalState* state) : before(outside) { outside = state; }
   ~Outside() { outside = before; }
   const at::ThreadLocalState* before;
+};
+
+// The process's switches that let float32 products and convolutions round their inputs. torch has an old and a new way
+// to set them, and a program may use both.
+struct Rounding final {
+  Rounding() {
+    for (size_t i = 0; i < parts.size(); ++i)
+      values[i] = at::globalContext().float32Precision(parts[i].first, parts[i].second);
+    try {
+      products = at::globalContext().float32MatmulPrecision();
+    } catch (const c10::Error&) {
+      // The ways disagree.
+      products = values[0] == at::Float32Precision::TF32 ? at::Float32MatmulPrecision::HIGHEST
+                                                         : at::Float32MatmulPrecision::HIGH;
+    }
+    try {
+      convolutions = at::globalContext().allowTF32CuDNN();
+    } catch (const c10::Error&) {
+      convolutions = values[1] != at::Float32Precision::TF32;
+    }
+  }
+
+  void restore() const {
+    static constexpr std::array<const char*, 3> names = {"highest", "high", "medium"};
+    at::globalContext().setFloat32MatmulPrecision(names[static_cast<size_t>(products)]);
+    at::globalContext().setAllowTF32CuDNN(convolutions);
+    for (size_t i = 0; i < parts.size(); ++i)
+      at::globalContext().setFloat32Precision(parts[i].first, parts[i].second, values[i]);
+  }
+
+  static constexpr std::array<std::pair<at::Float32Backend, at::Float32Op>, 5> parts = {{
+      {at::Float32Backend::CUDA, at::Float32Op::MATMUL},
+      {at::Float32Backend::CUDA, at::Float32Op::CONV},
+      {at::Float32Backend::CUDA, at::Float32Op::RNN},
+      {at::Float32Backend::MKLDNN, at::Float32Op::MATMUL},
+      {at::Float32Backend::MKLDNN, at::Float32Op::CONV},
+  }};
+  std::array<at::Float32Precision, 5> values;
+  at::Float32MatmulPrecision products;
+  bool convolutions;
 };
 
 // Calls `act`. An exception must not reach Rust: its message is returned, for the caller to free.
@@ -104,18 +155,86 @@ char* cagan_differentiable(at::Tensor* output, at::Tensor* const* inputs, size_t
   });
 }
 
-// The switches of torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32.
-char* cagan_allow_tf32(bool on) {
+// Fills `tensor` with gaussian values of a generator of its own, seeded with `seed`.
+char* cagan_normal(at::Tensor* tensor, double sigma, uint64_t seed) {
   return guarded([&] {
-    at::globalContext().setAllowTF32CuBLAS(on);
-    at::globalContext().setAllowTF32CuDNN(on);
+    at::Generator generator = at::globalContext().defaultGenerator(tensor->device()).clone();
+    generator.set_current_seed(seed);
+    tensor->normal_(0.0, sigma, generator);
   });
+}
+
+// Copies the state of the generator that all of the process draws from, on the device of `like`.
+char* cagan_generator_state(const at::Tensor* like, at::Tensor** state) {
+  return guarded([&] {
+    at::Generator generator = at::globalContext().defaultGenerator(like->device());
+    const std::lock_guard<std::mutex> lock(generator.mutex());
+    *state = new at::Tensor(generator.get_state());
+  });
+}
+
+char* cagan_set_generator_state(const at::Tensor* like, const at::Tensor* state) {
+  return guarded([&] {
+    at::Generator generator = at::globalContext().defaultGenerator(like->device());
+    const std::lock_guard<std::mutex> lock(generator.mutex());
+    generator.set_state(*state);
+  });
+}
+
+char* cagan_seed_generator(const at::Tensor* like, uint64_t seed) {
+  return guarded([&] {
+    at::Generator generator = at::globalContext().defaultGenerator(like->device());
+    const std::lock_guard<std::mutex> lock(generator.mutex());
+    generator.set_current_seed(seed);
+  });
+}
+
+// Stores the switches in a new object, for `cagan_restore_rounding`.
+char* cagan_rounding(Rounding** switches) {
+  return guarded([&] { *switches = new Rounding(); });
+}
+
+// Sets the switches of CUDA: TF32 on or off in products and convolutions.
+char* cagan_round_cuda(bool tf32) {
+  return guarded([&] {
+    at::globalContext().setAllowTF32CuBLAS(tf32);
+    at::globalContext().setAllowTF32CuDNN(tf32);
+  });
+}
+
+// Sets the switches of the CPU's library: float32 values stay float32.
+char* cagan_round_cpu() {
+  return guarded([&] {
+    auto& context = at::globalContext();
+    for (const auto op : {at::Float32Op::MATMUL, at::Float32Op::CONV}) {
+      const auto now = context.float32Precision(at::Float32Backend::MKLDNN, op);
+      if (now == at::Float32Precision::BF16 || now == at::Float32Precision::TF32)
+        context.setFloat32Precision(at::Float32Backend::MKLDNN, op, at::Float32Precision::IEEE);
+    }
+  });
+}
+
+// Restores the switches and frees the object.
+char* cagan_restore_rounding(Rounding* switches) {
+  const std::unique_ptr<Rounding> owned(switches);
+  return guarded([&] { owned->restore(); });
 }
 
 char* cagan_tf32_allowed(bool* products, bool* convolutions) {
   return guarded([&] {
-    *products = at::globalContext().allowTF32CuBLAS();
-    *convolutions = at::globalContext().allowTF32CuDNN();
+    const auto allowed = [](at::Float32Op op) {
+      return at::globalContext().float32Precision(at::Float32Backend::CUDA, op) == at::Float32Precision::TF32;
+    };
+    *products = allowed(at::Float32Op::MATMUL);
+    *convolutions = allowed(at::Float32Op::CONV);
+  });
+}
+
+// Calls `run` with float32 products, whatever the switches are.
+char* cagan_exact_products(void* body, void (*run)(void* body)) {
+  return guarded([&] {
+    const at::NoTF32Guard exact;
+    run(body);
   });
 }
 

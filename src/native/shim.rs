@@ -1,11 +1,11 @@
 //! Declarations of `shim.cpp`.
 
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{CStr, CString, c_char, c_void};
 
 use torch_sys::C_tensor;
 
 pub type Range = extern "C" fn(*const c_void, i64, i64);
-pub type Backward = extern "C" fn(*const c_void, *mut C_tensor, *const bool, *mut *mut C_tensor) -> bool;
+pub type Backward = extern "C" fn(*const c_void, *mut C_tensor, *const bool, *mut *mut C_tensor) -> *mut c_char;
 pub type Drop = extern "C" fn(*mut c_void);
 
 unsafe extern "C" {
@@ -18,11 +18,20 @@ unsafe extern "C" {
         backward: Backward,
         drop: Drop,
     ) -> *mut c_char;
-    pub fn cagan_allow_tf32(on: bool) -> *mut c_char;
+    pub fn cagan_normal(tensor: *mut C_tensor, sigma: f64, seed: u64) -> *mut c_char;
+    pub fn cagan_generator_state(like: *const C_tensor, state: *mut *mut C_tensor) -> *mut c_char;
+    pub fn cagan_set_generator_state(like: *const C_tensor, state: *const C_tensor) -> *mut c_char;
+    pub fn cagan_seed_generator(like: *const C_tensor, seed: u64) -> *mut c_char;
+    pub fn cagan_rounding(switches: *mut *mut c_void) -> *mut c_char;
+    pub fn cagan_round_cuda(tf32: bool) -> *mut c_char;
+    pub fn cagan_round_cpu() -> *mut c_char;
+    pub fn cagan_restore_rounding(switches: *mut c_void) -> *mut c_char;
     pub fn cagan_tf32_allowed(products: *mut bool, convolutions: *mut bool) -> *mut c_char;
     pub fn cagan_isolated(body: *mut c_void, run: extern "C" fn(*mut c_void)) -> *mut c_char;
     pub fn cagan_outside(body: *mut c_void, run: extern "C" fn(*mut c_void)) -> *mut c_char;
+    pub fn cagan_exact_products(body: *mut c_void, run: extern "C" fn(*mut c_void)) -> *mut c_char;
     pub fn cagan_keep_memory();
+    fn strdup(text: *const c_char) -> *mut c_char;
     fn free(memory: *mut c_void);
 }
 
@@ -31,14 +40,28 @@ unsafe extern "C" {
 /// # Safety
 /// `message` must be null or come from `guarded` in `shim.cpp`, and is freed.
 pub unsafe fn check(message: *mut c_char) {
-    if message.is_null() {
-        return;
+    // SAFETY: the caller's promise.
+    if let Some(text) = unsafe { taken(message) } {
+        panic!("{text}");
     }
+}
+
+/// Returns the message of a C++ exception, if there was one.
+///
+/// # Safety
+/// As [`check`].
+pub unsafe fn taken(message: *mut c_char) -> Option<String> {
     // SAFETY: `guarded` copied a C string to memory of `malloc`, and this is its only use.
-    let text = unsafe {
+    (!message.is_null()).then(|| unsafe {
         let text = CStr::from_ptr(message).to_string_lossy().into_owned();
         free(message.cast());
         text
-    };
-    panic!("{text}");
+    })
+}
+
+/// Copies a message to memory of `malloc`, for `shim.cpp` to free.
+pub fn given(text: &str) -> *mut c_char {
+    let text = CString::new(text.replace('\0', " ")).expect("no zeros");
+    // SAFETY: a C string that outlives the call.
+    unsafe { strdup(text.as_ptr()) }
 }

@@ -255,7 +255,15 @@ impl Parameters {
     }
 
     /// Differentiates a scalar by these parameters and writes the result to `gradient`.
-    pub fn differentiate(&mut self, loss: &Tensor) {
+    ///
+    /// # Errors
+    /// [`Error::Array`] for a loss that was computed without gradients.
+    pub fn differentiate(&mut self, loss: &Tensor) -> Result<()> {
+        if !loss.requires_grad() {
+            let expected = "a tensor with a gradient".into();
+            let got = "one that was computed without, as in no_grad".into();
+            return Err(Error::Array { name: "loss".into(), expected, got });
+        }
         let learning = || self.entries.iter().filter(|e| !e.frozen);
         let leaves: Vec<&Tensor> = learning().map(|e| &e.leaf).collect();
         let gradients = Tensor::run_backward(&[loss], &leaves, false, false);
@@ -264,6 +272,7 @@ impl Parameters {
                 view(&self.gradient, &entry.shape, entry.offset).copy_(&gradient);
             }
         });
+        Ok(())
     }
 }
 

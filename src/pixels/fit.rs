@@ -25,6 +25,12 @@ impl Rect {
         Rect { top: (of[0] - height) / 2, left: (of[1] - width) / 2, height, width }
     }
 
+    /// Returns the rectangle in a picture of that many times the size.
+    fn times(self, times: usize) -> Rect {
+        let Rect { top, left, height, width } = self;
+        Rect { top: top * times, left: left * times, height: height * times, width: width * times }
+    }
+
     /// Returns height and width.
     pub fn size(self) -> [usize; 2] {
         [self.height, self.width]
@@ -72,9 +78,19 @@ pub fn place(fit: Fit, from: [usize; 2], to: [usize; 2]) -> Placement {
 /// # Shapes
 /// Returns `3 * height * width` bytes, channel by channel.
 pub fn planes(picture: &RgbImage, size: [i64; 2], fit: Fit) -> Vec<u8> {
+    larger_planes(picture, size, fit, 1)
+}
+
+/// As [`planes`], each side `times` as long: the picture lies in it as it does in `size`, to the pixel. To fit it to the
+/// larger size itself would place it by up to `times / 2` pixels elsewhere.
+///
+/// # Shapes
+/// Returns `3 * times * height * times * width` bytes.
+pub fn larger_planes(picture: &RgbImage, size: [i64; 2], fit: Fit, times: usize) -> Vec<u8> {
     let to = size.map(|side| side as usize);
     let from = [picture.height() as usize, picture.width() as usize];
     let Placement { source, target } = place(fit, from, to);
+    let (to, target) = (to.map(|side| side * times), target.times(times));
     let pixels = resize_part(picture.as_raw(), from, source, target.size(), 3);
     let area = to[0] * to[1];
     let mut planes = vec![0; 3 * area];
@@ -182,6 +198,21 @@ mod tests {
         assert_eq!(padded[12..18], [0, 10, 20, 30, 40, 50]);
         assert_eq!(padded[24..36], [30; 12]);
         assert_eq!(padded[72..], [5; 36]);
+    }
+
+    #[test]
+    fn a_larger_place_holds_the_picture_where_the_small_one_does() {
+        // 10 x 7 in 16 x 16 is 16 x 11 from column 2 on: 64 x 44 from column 8 on at four times the size, not 45. Two
+        // bright rows in the middle show where the picture ends; the bars are dark, as most of its border.
+        let picture = RgbImage::from_fn(7, 10, |_, y| Rgb([if y == 4 || y == 5 { 200 } else { 0 }, 0, 0]));
+        for (times, expected) in [(1, 2..13), (4, 8..52)] {
+            let side = 16 * times;
+            let planes = larger_planes(&picture, [16, 16], Fit::Pad, times);
+            assert_eq!(planes.len(), 3 * side * side);
+            let row = &planes[side * side / 2..][..side];
+            let bright: Vec<usize> = (0..side).filter(|&x| row[x] > 100).collect();
+            assert_eq!(bright, expected.collect::<Vec<_>>());
+        }
     }
 
     #[test]

@@ -9,6 +9,6 @@ mod sheet;
 pub use decode::{MAX_FILE_BYTES, MAX_PIXELS, decode_rgb, read_rgb};
 pub use encode::{png, to_vec};
 pub(crate) use fit::paste;
-pub use fit::{Placement, Rect, place, planes, resize, resize_part};
+pub use fit::{Placement, Rect, larger_planes, place, planes, resize, resize_part};
 pub use range::ValueRange;
 pub use sheet::{grid, sheet};

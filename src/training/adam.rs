@@ -40,6 +40,11 @@ impl Adam {
         self.steps.double_value(&[]) as u64
     }
 
+    /// The number of updates, on the device.
+    pub(super) fn counter(&self) -> &Tensor {
+        &self.steps
+    }
+
     /// Continues after `steps` updates.
     pub fn set_steps(&mut self, steps: u64) {
         let _ = self.steps.fill_(steps as f64);
@@ -48,10 +53,10 @@ impl Adam {
     /// One update of `values` by `gradient`, both flat float32, at `factor` times the full rate.
     pub fn step(&mut self, values: &mut Tensor, gradient: &Tensor, factor: f64) {
         tch::no_grad(|| {
-            let _ = self.steps.g_add_scalar_(1.0);
             if values.device() == Device::Cpu {
                 self.step_on_cpu(values, gradient, factor);
             } else {
+                let _ = self.steps.g_add_scalar_(1.0);
                 self.step_on_device(values, gradient, factor);
             }
         });
@@ -70,10 +75,11 @@ impl Adam {
         let _ = values.addcdiv_(&(&self.first * rate), &denominator);
     }
 
-    /// The same in one pass over memory: on a CPU a dozen passes over the buffers cost as much as a network's layer.
+    /// The same in one pass over memory: on a CPU a dozen passes over the buffers cost as much as a network's layer. It
+    /// allocates nothing, so that it cannot fail halfway.
     fn step_on_cpu(&mut self, values: &mut Tensor, gradient: &Tensor, factor: f64) {
         const CHUNK: usize = 1 << 14;
-        let t = self.steps.double_value(&[]);
+        let t = self.steps.double_value(&[]) + 1.0;
         let update = Update {
             rate: (self.rate * factor / (1.0 - self.beta1.powf(t))) as f32,
             root: (1.0 - self.beta2.powf(t)).sqrt() as f32,
@@ -98,6 +104,7 @@ impl Adam {
                 [0, 1, 2, 3].map(|k: usize| unsafe { std::slice::from_raw_parts_mut(memory[k].at(start), count) });
             update.apply(values, first, second, gradient);
         });
+        self.set_steps(t as u64);
     }
 }
 

@@ -116,6 +116,11 @@ pub fn begin_from(path: &Path, trainer: &mut Trainer) -> Result<()> {
             let (generator, discriminator) = (file.part("generator."), file.part("discriminator."));
             models.generator.parameters.load(&generator).map_err(at_path)?;
             models.discriminator.parameters.load(&discriminator).map_err(at_path)?;
+            // Without them its first estimates of the weights' norms would be those of other weights.
+            let vectors = file.part("discriminator_vectors.");
+            if let (Some(own), false) = (&models.discriminator.parameters.vectors, vectors.is_empty()) {
+                own.fill(&own.values, &vectors).map_err(at_path)?;
+            }
         }
         // A file that is no checkpoint may be a snapshot. If it is neither, the message is the snapshot reader's.
         Err(Error::Content { .. }) => {

@@ -67,9 +67,15 @@ impl Erasures {
             coins.to_device(device)
         };
         let (beside, withheld) = (coins(BESIDE), coins(config.withhold_worn));
-        // A fixed share of the batch, so that each step has both.
-        let masked = Tensor::arange(batch as i64, (Kind::Float, device));
-        let masked = masked.lt(MASKED * batch as f64).to_kind(Kind::Float);
+        let masked = if batch == 1 {
+            // The share of the steps.
+            let masked = rng(config.seed, "erasure/masked", step).random_bool(MASKED);
+            Tensor::from_slice(&[f32::from(masked)]).to_device(device)
+        } else {
+            // A fixed share of the batch, so that each step has both.
+            let masked = Tensor::arange(batch as i64, (Kind::Float, device));
+            masked.lt(MASKED * batch as f64).to_kind(Kind::Float)
+        };
         Erasures {
             blobs: rasterised(&shapes, [height, width]),
             masked: masked.reshape([batch as i64, 1, 1, 1]),
@@ -145,6 +151,15 @@ mod tests {
         assert_eq!(mask.sum(Kind::Float).double_value(&[]), 2.0 * 4.0);
         assert_eq!(mask.double_value(&[0, 0, 1, 2]), 1.0);
         assert_eq!(mask.double_value(&[0, 0, 1, 1]), 0.0);
+    }
+
+    #[test]
+    fn a_batch_of_one_has_blobs_alone_in_a_quarter_of_the_steps() {
+        let config = Config::with(Preset::Kisekae, json!({"batch_size": 1})).unwrap();
+        let masked = (0..400).map(|step| Erasures::draw(&config, step, Device::Cpu).masked.double_value(&[0, 0, 0, 0]));
+        // 300 of 400, within four standard errors of sqrt(400 * 0.75 * 0.25).
+        let count = masked.sum::<f64>();
+        assert!((count - 300.0).abs() < 35.0, "{count}");
     }
 
     #[test]

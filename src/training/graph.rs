@@ -4,12 +4,13 @@
 use std::fmt;
 use std::sync::OnceLock;
 
-use tch::Tensor;
+use tch::Device;
 
 use super::models::{Method, Models, Terms};
 use crate::config::Config;
 use crate::data::Triplet;
 use crate::error::{Error, Result};
+use crate::native::isolated;
 
 /// Steps without a graph before the recording: the device's libraries choose algorithms and allocate in them.
 const WARM: u32 = 3;
@@ -19,21 +20,21 @@ pub trait Capture: Send {
     /// Records the device's operations in `step` without running them. Drops the previous recording.
     ///
     /// # Errors
-    /// [`Error::Device`] for operations that the device cannot record.
-    fn record(&mut self, step: &mut (dyn FnMut() + Send)) -> Result<()>;
+    /// [`Error::Device`] for operations that the device cannot record; the error of `step`.
+    fn record(&mut self, step: &mut (dyn FnMut() -> Result<()> + Send)) -> Result<()>;
 
     /// Runs the recording. `step` is the same again, for a capture without a device.
     ///
     /// # Errors
-    /// [`Error::Device`] if the launch fails.
-    fn replay(&mut self, step: &mut (dyn FnMut() + Send)) -> Result<()>;
+    /// [`Error::Device`] if the launch fails; the error of `step`.
+    fn replay(&mut self, step: &mut (dyn FnMut() -> Result<()> + Send)) -> Result<()>;
 }
 
-type Make = fn() -> Box<dyn Capture>;
+type Make = fn(Device) -> Box<dyn Capture>;
 
 static MAKE: OnceLock<Make> = OnceLock::new();
 
-/// Sets, once for the process, the capture of configs with `cuda_graph`.
+/// Sets, once for the process, what makes the capture of a device for configs with `cuda_graph`.
 pub fn set_capture(make: Make) {
     let _ = MAKE.set(make);
 }
@@ -63,11 +64,11 @@ impl fmt::Debug for Graph {
 impl Graph {
     /// # Errors
     /// [`Error::Device`] if [`set_capture`] was not called.
-    pub fn new() -> Result<Graph> {
+    pub fn new(device: Device) -> Result<Graph> {
         let make = MAKE.get().ok_or_else(|| {
             Error::Device("cuda_graph: expected a program that records graphs, as the Python package does".into())
         })?;
-        Ok(Graph::with(make()))
+        Ok(Graph::with(make(device)))
     }
 
     fn with(capture: Box<dyn Capture>) -> Graph {
@@ -88,14 +89,29 @@ impl Graph {
     ) -> Result<Terms> {
         if self.taken < WARM {
             self.taken += 1;
-            return Ok(method.step(models, config, triplet, step));
+            return method.step(models, config, triplet, step);
         }
+        let _lent = method.noise().map(|noise| noise.lent(step));
+        let seed_each_draw = |method: &mut dyn Method, seeded| method.noise().map(|noise| noise.seed_each_draw(seeded));
+        seed_each_draw(method, false);
+        // Also a panic leads past the next line.
+        let done = isolated(|| self.launch(method, models, config, triplet, step));
+        seed_each_draw(method, true);
+        done
+    }
+
+    /// Records the step if it must, and launches it.
+    fn launch(
+        &mut self,
+        method: &mut dyn Method,
+        models: &mut Models,
+        config: &Config,
+        triplet: &Triplet,
+        step: u64,
+    ) -> Result<Terms> {
         let factor = models.factor(config, step);
-        if let Some(noise) = method.noise() {
-            noise.reseed(step);
-        }
-        let mut recorded = match self.recorded.take() {
-            Some(recorded) if recorded.factor == factor => recorded,
+        let (mut recorded, new) = match self.recorded.take() {
+            Some(recorded) if recorded.factor == factor => (recorded, false),
             // Nothing is recorded yet, or the rate has changed since.
             _ => {
                 let mut triplet =
@@ -104,28 +120,33 @@ impl Graph {
                 self.capture.record(&mut || {
                     // The closure must be `Send`, and `&Triplet` is not: tensors are not `Sync`.
                     let triplet: &mut Triplet = &mut triplet;
-                    terms = Some(method.step(models, config, triplet, step));
+                    terms = Some(method.step(models, config, triplet, step)?);
+                    Ok(())
                 })?;
-                Recorded { triplet, terms, step, factor }
+                (Recorded { triplet, terms, step, factor }, true)
             }
         };
         let Recorded { triplet: place, terms, step: then, .. } = &mut recorded;
         place.human.copy_(&triplet.human);
         place.worn.copy_(&triplet.worn);
         place.target.copy_(&triplet.target);
+        // The next launch overwrites the original. Made before the launch: nothing may fail after it.
+        let kept = terms.as_ref().map(|terms| terms.values.empty_like());
+        let updates = new.then(|| models.generator.adam.steps());
         self.capture.replay(&mut || {
             let place: &mut Triplet = &mut *place;
-            *terms = Some(method.step(models, config, place, *then));
+            *terms = Some(method.step(models, config, place, *then)?);
+            Ok(())
         })?;
-        if let Some(noise) = method.noise() {
-            noise.seed_each_draw();
+        // A recording of another device or stream is empty.
+        if updates.is_some_and(|updates| models.generator.adam.steps() != updates + 1) {
+            let text = "the step's CUDA graph is empty: it does not update the networks; train with cuda_graph=False";
+            return Err(Error::Device(text.into()));
         }
         let done = terms.as_ref().expect("recorded or done");
-        let terms = Terms {
-            names: done.names.clone(),
-            // The next launch overwrites the original.
-            values: Tensor::copy(&done.values),
-        };
+        let mut values = kept.unwrap_or_else(|| done.values.empty_like());
+        values.copy_(&done.values);
+        let terms = Terms { names: done.names.clone(), values };
         self.recorded = Some(recorded);
         Ok(terms)
     }
@@ -135,6 +156,7 @@ impl Graph {
 mod tests {
     use super::super::step::method;
     use super::*;
+    use tch::Tensor;
 
     /// Records nothing and repeats the step, with the numbers that the host had at the recording.
     #[derive(Default)]
@@ -143,14 +165,13 @@ mod tests {
     }
 
     impl Capture for Again {
-        fn record(&mut self, _: &mut (dyn FnMut() + Send)) -> Result<()> {
+        fn record(&mut self, _: &mut (dyn FnMut() -> Result<()> + Send)) -> Result<()> {
             self.recordings.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             Ok(())
         }
 
-        fn replay(&mut self, step: &mut (dyn FnMut() + Send)) -> Result<()> {
-            step();
-            Ok(())
+        fn replay(&mut self, step: &mut (dyn FnMut() -> Result<()> + Send)) -> Result<()> {
+            step()
         }
     }
 
@@ -172,12 +193,7 @@ mod tests {
             serde_json::json!({"discriminator_spectral_norm": true, "gradient_clip": 1.0}),
             serde_json::json!({"precision": "bf16", "self_swap_weight": 1.0, "feature_weight": 1.0}),
         ] {
-            let mut settings = settings;
-            settings["image_size"] = 32.into();
-            settings["width"] = 16.into();
-            settings["batch_size"] = 2.into();
-            settings["cuda_graph"] = true.into();
-            let config = Config::with(crate::config::Preset::Paper, settings).unwrap();
+            let config = small(settings);
             let [(mut eager, mut eager_models), (mut launched, mut launched_models)] =
                 [0, 1].map(|_| method(&config, tch::Device::Cpu));
             let again = Again::default();
@@ -189,7 +205,7 @@ mod tests {
                     (eager_models.slowdown, launched_models.slowdown) = (0.5, 0.5);
                 }
                 let triplet = triplet(&config, step);
-                let expected = eager.step(&mut eager_models, &config, &triplet, step);
+                let expected = eager.step(&mut eager_models, &config, &triplet, step).unwrap();
                 let got = graph.step(&mut *launched, &mut launched_models, &config, &triplet, step).unwrap();
                 assert_eq!(got.names, expected.names);
                 kept.push((got.values, expected.values));
@@ -204,9 +220,59 @@ mod tests {
         }
     }
 
+    /// Records and launches nothing, as torch does for a device on which the step did not run.
+    struct Empty;
+
+    impl Capture for Empty {
+        fn record(&mut self, _: &mut (dyn FnMut() -> Result<()> + Send)) -> Result<()> {
+            Ok(())
+        }
+
+        fn replay(&mut self, _: &mut (dyn FnMut() -> Result<()> + Send)) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    fn small(settings: serde_json::Value) -> Config {
+        let mut settings = settings;
+        settings["image_size"] = 32.into();
+        settings["width"] = 16.into();
+        settings["batch_size"] = 2.into();
+        settings["cuda_graph"] = true.into();
+        Config::with(crate::config::Preset::Paper, settings).unwrap()
+    }
+
+    #[test]
+    fn an_empty_graph_fails() {
+        let config = small(serde_json::json!({}));
+        let (mut method, mut models) = method(&config, tch::Device::Cpu);
+        let mut graph = Graph::with(Box::new(Empty));
+        let mut step = |step| graph.step(&mut *method, &mut models, &config, &triplet(&config, step), step);
+        (0..3).for_each(|k| drop(step(k).unwrap()));
+        let error = step(3).unwrap_err().to_string();
+        assert!(error.contains("the step's CUDA graph is empty"), "{error}");
+    }
+
+    #[test]
+    fn the_processs_generator_is_lent_for_a_step() {
+        let config = small(serde_json::json!({"discriminator_noise": 0.1}));
+        let (mut method, mut models) = method(&config, tch::Device::Cpu);
+        let mut graph = Graph::with(Box::new(Again::default()));
+        let draw = || Tensor::randn([5], (tch::Kind::Float, tch::Device::Cpu));
+        let like = Tensor::zeros([5], (tch::Kind::Float, tch::Device::Cpu));
+        let state = crate::native::LentGenerator::seeded(&like, 5);
+        let expected = draw();
+        drop(state);
+        let _state = crate::native::LentGenerator::seeded(&like, 5);
+        for step in 0..5 {
+            graph.step(&mut *method, &mut models, &config, &triplet(&config, step), step).unwrap();
+        }
+        assert_eq!(draw(), expected);
+    }
+
     #[test]
     fn without_a_capture_it_fails() {
-        let error = Graph::new().unwrap_err().to_string();
+        let error = Graph::new(tch::Device::Cpu).unwrap_err().to_string();
         assert!(error.contains("cuda_graph"), "{error}");
     }
 }

@@ -8,6 +8,7 @@ use super::extras;
 use super::models::{Method, Models, Terms};
 use crate::config::Config;
 use crate::data::Triplet;
+use crate::error::Result;
 use crate::losses::{self, Objective};
 use crate::networks::kisekae::{Generator, Judge, Painting, erased};
 use crate::networks::{Swap, composite};
@@ -33,7 +34,7 @@ impl Kisekae {
 }
 
 impl Method for Kisekae {
-    fn step(&mut self, models: &mut Models, config: &Config, triplet: &Triplet, step: u64) -> Terms {
+    fn step(&mut self, models: &mut Models, config: &Config, triplet: &Triplet, step: u64) -> Result<Terms> {
         let Kisekae { generator, judge } = self;
         let Triplet { human, worn, target } = triplet;
         let factor = models.factor(config, step);
@@ -73,7 +74,7 @@ impl Method for Kisekae {
         if judging {
             judge.iterate();
             discriminator_loss = game.discriminator_loss(config, judge);
-            models.discriminator.update(&discriminator_loss, config, factor);
+            models.discriminator.update(&discriminator_loss, config, factor)?;
         }
 
         // The update of painter, locator and placer.
@@ -102,14 +103,17 @@ impl Method for Kisekae {
         objective.add("loss/generator/feature", config.feature_weight, feature);
         let painted = || [Some(composite(human, &restored.paint, &erasure))];
         extras::perceptual(&mut objective, config, &models.pyramid, human, painted);
-        models.generator.update(&objective.total, config, factor);
 
-        tch::no_grad(|| {
-            let mut terms = vec![("loss/discriminator", discriminator_loss), ("loss/generator", objective.total)];
+        let terms = tch::no_grad(|| {
+            let total = objective.total.shallow_clone();
+            let mut terms = vec![("loss/discriminator", discriminator_loss), ("loss/generator", total)];
             terms.extend(objective.terms);
             terms.push(("mask/area", mask.mean(Kind::Float)));
             Terms::new(terms)
-        })
+        });
+        // Last, so that nothing fails after it.
+        models.generator.update(&objective.total, config, factor)?;
+        Ok(terms)
     }
 
     fn swap(&self, Triplet { human, worn, target }: &Triplet) -> Swap {

@@ -20,6 +20,7 @@ mod samples;
 mod schedule;
 mod step;
 mod trainer;
+mod undo;
 
 pub use adam::Adam;
 pub use ema::Ema;

@@ -9,12 +9,16 @@ use super::noise::Noise;
 use super::schedule::rate_factor;
 use crate::config::Config;
 use crate::data::Triplet;
+use crate::error::Result;
 use crate::networks::{Parameters, Path, Pyramid, Swap};
 
 /// The networks of a method and how they learn.
 pub trait Method: fmt::Debug + Send {
-    /// Updates both networks once. Nothing is read back to the host.
-    fn step(&mut self, models: &mut Models, config: &Config, triplet: &Triplet, step: u64) -> Terms;
+    /// Updates both networks once, the generator last. Nothing is read back to the host.
+    ///
+    /// # Errors
+    /// [`crate::Error::Array`] if gradients are off. The discriminator may be updated then, the generator is not.
+    fn step(&mut self, models: &mut Models, config: &Config, triplet: &Triplet, step: u64) -> Result<Terms>;
 
     /// Puts each target on its human.
     fn swap(&self, triplet: &Triplet) -> Swap;
@@ -58,6 +62,8 @@ pub struct Learner {
     pub parameters: Parameters,
     /// The optimiser.
     pub adam: Adam,
+    /// Whether an update ended while it wrote.
+    pub(super) torn: bool,
 }
 
 impl Learner {
@@ -70,17 +76,23 @@ impl Learner {
     ) -> (N, Learner) {
         let (network, parameters) = Parameters::build(network, device, config.precision, config.seed, purpose);
         let adam = Adam::new(&parameters.values, config, rate);
-        (network, Learner { parameters, adam })
+        (network, Learner { parameters, adam, torn: false })
     }
 
     /// Differentiates `loss` by the parameters, clips the gradient and takes a step of Adam.
-    pub(super) fn update(&mut self, loss: &Tensor, config: &Config, factor: f64) {
-        self.parameters.differentiate(loss);
+    ///
+    /// # Errors
+    /// As [`Parameters::differentiate`].
+    pub(super) fn update(&mut self, loss: &Tensor, config: &Config, factor: f64) -> Result<()> {
+        self.parameters.differentiate(loss)?;
         if config.gradient_clip > 0.0 {
             clip(&mut self.parameters.gradient, config.gradient_clip);
         }
+        self.torn = true;
         self.adam.step(&mut self.parameters.values, &self.parameters.gradient, factor);
         self.parameters.changed();
+        self.torn = false;
+        Ok(())
     }
 }
 

@@ -110,7 +110,7 @@ impl Monitor {
     /// If pictures stream: a picture that can no longer be decoded. The memory is then unchanged.
     pub fn look(&mut self, trainer: &mut Trainer) -> Result<Look> {
         let triplet = trainer.data.plain(&self.humans, &self.targets)?;
-        let found = trainer.with_averaged(|trainer| tch::no_grad(|| numbers(trainer, &triplet)));
+        let found = trainer.with_averaged(|trainer| Ok(tch::no_grad(|| numbers(trainer, &triplet))))?;
         Ok(self.judge(found, trainer.step, trainer.total_steps()))
     }
 
@@ -237,8 +237,7 @@ fn numbers(trainer: &Trainer, triplet: &Triplet) -> Numbers {
         worn: triplet.worn.shallow_clone(),
         target: triplet.target.roll([-1], [0]),
     };
-    let score =
-        |human: &Tensor, article: &Tensor| trainer.method.score(human, article).mean(Kind::Float).double_value(&[]);
+    let score = |human: &Tensor, article: &Tensor| trainer.score(human, article).mean(Kind::Float).double_value(&[]);
     let (human, composite, paint) = (unit(&triplet.human), unit(&swap.composite), unit(&swap.paint));
     let spread = |values: &Tensor| {
         let deviation = values.std_dim([0i64].as_slice(), false, false);

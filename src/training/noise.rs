@@ -3,8 +3,9 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::config::Config;
+use crate::native::LentGenerator;
 use crate::networks::noise_shapes;
-use crate::random::{fill_normal, seed_device};
+use crate::random::{fill_normal, lent_generator};
 
 /// One of a step's two discriminator passes, named by the network that it updates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,15 +91,15 @@ impl Noise {
         views
     }
 
-    /// Seeds the device's generator with a step. The next draws continue its one sequence.
-    pub fn reseed(&mut self, step: u64) {
-        seed_device(self.seed, "noise", step);
-        self.seeded = false;
+    /// Seeds the device's generator with a step, until the result is dropped. Draws after
+    /// [`Noise::seed_each_draw`]`(false)` continue its one sequence.
+    pub fn lent(&self, step: u64) -> LentGenerator {
+        lent_generator(&self.discriminator.0, self.seed, "noise", step)
     }
 
-    /// Seeds each draw again.
-    pub fn seed_each_draw(&mut self) {
-        self.seeded = true;
+    /// Sets whether each draw is seeded.
+    pub fn seed_each_draw(&mut self, seeded: bool) {
+        self.seeded = seeded;
     }
 }
 

@@ -12,6 +12,7 @@ use super::models::{Method, Models, Terms};
 use super::noise::{Noise, Pass};
 use crate::config::{Config, Reverse};
 use crate::data::Triplet;
+use crate::error::Result;
 use crate::losses::{self, Objective};
 use crate::networks::{Generator, PairDiscriminator, Path, Swap};
 
@@ -36,7 +37,7 @@ impl Published {
 }
 
 impl Method for Published {
-    fn step(&mut self, models: &mut Models, config: &Config, triplet: &Triplet, step: u64) -> Terms {
+    fn step(&mut self, models: &mut Models, config: &Config, triplet: &Triplet, step: u64) -> Result<Terms> {
         let Published { generator, discriminator, noise } = self;
         let Triplet { human, worn, target } = triplet;
         let form = config.adversarial_loss;
@@ -59,7 +60,7 @@ impl Method for Published {
         if let Some(r1) = &r1 {
             discriminator_loss += config.r1_weight * r1;
         }
-        models.discriminator.update(&discriminator_loss, config, factor);
+        models.discriminator.update(&discriminator_loss, config, factor)?;
 
         // The generator's update: fool the discriminator, repaint little, and be able to dress the person back.
         let restored = match config.reverse {
@@ -82,22 +83,24 @@ impl Method for Published {
         extras::mask_binary(&mut objective, config, &swap.mask);
         extras::feature(&mut objective, config, &judged, || judge(human, worn));
         extras::perceptual(&mut objective, config, &models.pyramid, human, || [Some(restored), same]);
-        models.generator.update(&objective.total, config, factor);
 
-        tch::no_grad(|| {
+        let terms = tch::no_grad(|| {
             let mut terms = vec![("loss/discriminator", discriminator_loss)];
             if config.r1_weight != 0.0 {
                 let none = || Tensor::zeros([], (Kind::Float, human.device()));
                 terms.push(("loss/discriminator/r1", r1.unwrap_or_else(none)));
             }
-            terms.push(("loss/generator", objective.total));
+            terms.push(("loss/generator", objective.total.shallow_clone()));
             terms.extend(objective.terms);
             terms.push(("logits/matched", matched.mean(Kind::Float)));
             terms.push(("logits/swapped", swapped.mean(Kind::Float)));
             terms.push(("logits/mismatched", mismatched.mean(Kind::Float)));
             terms.push(("mask/area", swap.mask.mean(Kind::Float)));
             Terms::new(terms)
-        })
+        });
+        // Last, so that nothing fails after it.
+        models.generator.update(&objective.total, config, factor)?;
+        Ok(terms)
     }
 
     fn swap(&self, Triplet { human, worn, target }: &Triplet) -> Swap {

@@ -13,6 +13,7 @@ use super::{checkpoint, jsonl, samples};
 use crate::config::{Config, OnNonFinite};
 use crate::data::{LeftOut, Pairs, Plan};
 use crate::error::{Error, Result};
+use crate::native::isolated;
 
 /// The least factor of the rates that a run goes back to: the rate is not the cause if it diverges there.
 const SLOWEST: f64 = 1.0 / 8.0;
@@ -149,6 +150,7 @@ struct Run<'a> {
 }
 
 /// The files that are due at a step.
+#[derive(Default)]
 struct Due {
     report: bool,
     look: bool,
@@ -189,9 +191,21 @@ impl Run<'_> {
         loop {
             self.end = self.ends();
             let due = self.due();
-            if let Err(diverged) = self.healthy(&due) {
-                self.go_back(diverged)?;
-                continue;
+            match self.healthy(&due) {
+                Ok(()) => {}
+                Err(diverged @ Error::NonFinite { .. }) => {
+                    self.go_back(diverged)?;
+                    continue;
+                }
+                // Out of memory: one more round tries to save.
+                Err(error) => {
+                    self.fail(error);
+                    match (self.end, self.error.take()) {
+                        (Some(_), Some(error)) => return Err(error),
+                        (_, error) => self.error = error,
+                    }
+                    continue;
+                }
             }
             if due.report {
                 self.report();
@@ -238,6 +252,9 @@ impl Run<'_> {
         let Run { trainer, folder, .. } = self;
         let (config, step) = (&trainer.config, trainer.step);
         let ends = self.end.is_some();
+        if trainer.is_torn() {
+            return Due::default();
+        }
         let fresh = self.saved != Some(step);
         let due = |every: u64| fresh && (ends || step.is_multiple_of(every));
         // A kill between the checkpoint and the files after it leaves those out.
@@ -265,16 +282,16 @@ impl Run<'_> {
     fn healthy(&self, due: &Due) -> Result<()> {
         let saves = due.look || due.checkpoint || due.snapshot;
         if saves || due.report || due.sample {
-            drop(self.log.checked(self.trainer.step)?);
+            drop(isolated(|| self.log.checked(self.trainer.step))?);
         }
-        match saves.then(|| self.trainer.broken()).flatten() {
+        match isolated(|| Ok::<_, Error>(saves.then(|| self.trainer.broken()).flatten()))? {
             None => Ok(()),
             Some(term) => Err(Error::NonFinite { term: term.into(), value: f64::NAN, step: self.trainer.step }),
         }
     }
 
     fn report(&mut self) {
-        match self.log.report(&self.trainer) {
+        match isolated(|| self.log.report(&self.trainer)) {
             Ok(line) => self.say(Event::Report(&line)),
             Err(error) => self.trouble(error),
         }
@@ -282,7 +299,7 @@ impl Run<'_> {
 
     fn look(&mut self) {
         let Some(monitor) = &mut self.monitor else { return };
-        let look = match monitor.look(&mut self.trainer) {
+        let look = match isolated(|| monitor.look(&mut self.trainer)) {
             Ok(look) => look,
             // The checkpoint does not hold the look, so the next call looks again.
             Err(error) => return self.fail(error),
@@ -295,7 +312,7 @@ impl Run<'_> {
         }
         if look.best {
             let path = self.folder.best();
-            let written = self.folder.write_snapshot(&path, &self.trainer);
+            let written = isolated(|| self.folder.write_snapshot(&path, &self.trainer));
             self.wrote(written, Event::Snapshot(&path));
         }
         if patience > 0 && since >= patience {
@@ -308,7 +325,7 @@ impl Run<'_> {
     fn checkpoint(&mut self) {
         let path = self.folder.checkpoint(self.trainer.step);
         let memory = self.monitor.as_ref().map(|monitor| &monitor.memory);
-        let written = checkpoint::write(&path, &self.trainer, memory)
+        let written = isolated(|| checkpoint::write(&path, &self.trainer, memory))
             .and_then(|()| self.folder.drop_older(self.trainer.step, self.trainer.config.keep_checkpoints));
         self.wrote(written, Event::Checkpoint(&path));
     }
@@ -321,7 +338,7 @@ impl Run<'_> {
 
     fn snapshot(&mut self) {
         let path = self.folder.snapshot(self.trainer.step);
-        let written = self.folder.write_snapshot(&path, &self.trainer);
+        let written = isolated(|| self.folder.write_snapshot(&path, &self.trainer));
         self.wrote(written, Event::Snapshot(&path));
     }
 

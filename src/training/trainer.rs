@@ -9,10 +9,11 @@ use super::graph::Graph;
 use super::models::{Method, Models, Terms};
 use super::noise::Pass;
 use super::step::method;
+use super::undo::Undo;
 use crate::config::Config;
 use crate::data::{Loader, Pairs, Plan, Triplet};
 use crate::error::{Error, Result};
-use crate::native::keep_memory;
+use crate::native::{isolated, keep_memory};
 use crate::networks::{Parameters, Swap, use_precision};
 
 /// Everything that a step needs.
@@ -32,6 +33,9 @@ pub struct Trainer {
     pub step: u64,
     ema: Option<Ema>,
     graph: Option<Graph>,
+    undo: Undo,
+    /// Whether a step failed while it wrote the weights.
+    torn: bool,
 }
 
 impl Trainer {
@@ -64,13 +68,14 @@ impl Trainer {
         if config.cuda_graph && !device.is_cuda() {
             return Err(Error::setting("cuda_graph", "false on a CPU", true));
         }
-        let graph = config.cuda_graph.then(Graph::new).transpose()?;
+        let graph = config.cuda_graph.then(|| Graph::new(device)).transpose()?;
         let Some(data) = Loader::open(pairs, &config, device, progress)? else {
             return Ok(None);
         };
         let (method, models) = method(&config, device);
         let ema = Ema::new(&models.generator.parameters.values, &config);
-        Ok(Some(Trainer { config, device, data, method, models, step: 0, ema, graph }))
+        let undo = Undo::of(&models.discriminator);
+        Ok(Some(Trainer { config, device, data, method, models, step: 0, ema, graph, undo, torn: false }))
     }
 
     /// Triplets seen so far.
@@ -107,20 +112,44 @@ impl Trainer {
     /// Updates both networks once. Returns the step's terms on the device.
     ///
     /// # Errors
-    /// As [`Trainer::triplet`], with nothing changed; [`Error::Device`] if the step cannot be recorded or launched.
+    /// As [`Trainer::triplet`]; [`Error::Device`] if the step cannot be recorded or launched; [`Error::Memory`];
+    /// [`Error::Torch`]. Nothing is changed then: the next call takes the same step. If that cannot be,
+    /// [`Trainer::is_torn`], and each later call is an [`Error::Torn`].
     pub fn step(&mut self) -> Result<Terms> {
-        let triplet = self.triplet(self.step)?;
-        use_precision(self.config.precision, self.device);
-        let (method, models) = (&mut *self.method, &mut self.models);
-        let terms = match &mut self.graph {
-            Some(graph) => graph.step(method, models, &self.config, &triplet, self.step)?,
-            None => method.step(models, &self.config, &triplet, self.step),
-        };
-        self.step += 1;
-        if let Some(ema) = &mut self.ema {
-            ema.update(&self.models.generator.parameters.values, self.step);
+        if self.torn {
+            return Err(Error::Torn);
         }
-        Ok(terms)
+        let done = isolated(|| {
+            self.undo.keep(&self.models.discriminator);
+            let triplet = self.triplet(self.step)?;
+            let _precision = use_precision(self.config.precision, self.device);
+            let (method, models) = (&mut *self.method, &mut self.models);
+            let terms = match &mut self.graph {
+                Some(graph) => graph.step(method, models, &self.config, &triplet, self.step)?,
+                None => method.step(models, &self.config, &triplet, self.step)?,
+            };
+            self.torn = true;
+            self.step += 1;
+            if let Some(ema) = &mut self.ema {
+                ema.update(&self.models.generator.parameters.values, self.step);
+            }
+            self.torn = false;
+            Ok(terms)
+        });
+        if done.is_err() {
+            self.torn |= self.models.generator.torn;
+            let undone = isolated::<_, Error>(|| {
+                self.undo.restore(&mut self.models.discriminator);
+                Ok(())
+            });
+            self.torn |= undone.is_err();
+        }
+        done
+    }
+
+    /// Whether a step failed while it wrote the weights. They are then of no step: only those of a checkpoint help.
+    pub fn is_torn(&self) -> bool {
+        self.torn
     }
 
     /// Returns the generator's flat buffer that snapshots and samples are of: its average, or itself if the config has
@@ -139,20 +168,19 @@ impl Trainer {
     }
 
     /// Calls `look` while the generator has the weights of [`Trainer::averaged`].
-    pub fn with_averaged<T>(&mut self, look: impl FnOnce(&Trainer) -> T) -> T {
-        if self.ema.is_none() {
-            return look(self);
-        }
-        let average = self.averaged();
-        let own = self.models.generator.parameters.values.copy();
-        let put = |parameters: &mut Parameters, values: &Tensor| {
-            tch::no_grad(|| parameters.values.copy_(values));
-            parameters.changed();
-        };
-        put(&mut self.models.generator.parameters, &average);
-        let seen = look(self);
-        put(&mut self.models.generator.parameters, &own);
-        seen
+    ///
+    /// # Errors
+    /// Those of `look`; [`Error::Memory`]; [`Error::Torch`]. The generator has its own weights again.
+    pub fn with_averaged<T>(&mut self, look: impl FnOnce(&Trainer) -> Result<T>) -> Result<T> {
+        isolated(|| {
+            if self.ema.is_none() {
+                return look(self);
+            }
+            let average = self.averaged();
+            let averaged = Averaged { own: self.models.generator.parameters.values.copy(), trainer: self };
+            put(&mut averaged.trainer.models.generator.parameters, &average);
+            look(averaged.trainer)
+        })
     }
 
     /// Returns the first network whose weights are not finite.
@@ -168,8 +196,14 @@ impl Trainer {
 
     /// Swaps pictures in the networks' value range, without gradients.
     pub fn swap(&self, triplet: &Triplet) -> Swap {
-        use_precision(self.config.precision, self.device);
+        let _precision = use_precision(self.config.precision, self.device);
         tch::no_grad(|| self.method.swap(triplet))
+    }
+
+    /// As [`Method::score`], without gradients.
+    pub fn score(&self, human: &Tensor, article: &Tensor) -> Tensor {
+        let _precision = use_precision(self.config.precision, self.device);
+        tch::no_grad(|| self.method.score(human, article))
     }
 
     /// Lists all state except the counters: name in a checkpoint, layout, flat buffer.
@@ -201,8 +235,29 @@ impl Trainer {
         for (name, parameters, buffer) in self.buffers() {
             parameters.fill(buffer, &part(name))?;
         }
-        self.models.generator.parameters.changed();
-        self.models.discriminator.parameters.changed();
+        for learner in [&mut self.models.generator, &mut self.models.discriminator] {
+            learner.parameters.changed();
+            learner.torn = false;
+        }
+        self.torn = false;
         Ok(())
     }
+}
+
+/// A trainer whose generator has other weights until the end of the scope, also that of a panic.
+struct Averaged<'a> {
+    trainer: &'a mut Trainer,
+    own: Tensor,
+}
+
+impl Drop for Averaged<'_> {
+    fn drop(&mut self) {
+        // Allocates nothing.
+        put(&mut self.trainer.models.generator.parameters, &self.own);
+    }
+}
+
+fn put(parameters: &mut Parameters, values: &Tensor) {
+    tch::no_grad(|| parameters.values.copy_(values));
+    parameters.changed();
 }

@@ -14,6 +14,18 @@ pub fn supports(xs: &Tensor) -> bool {
     xs.device() == Device::Cpu && matches!(xs.kind(), Kind::Float | Kind::BFloat16)
 }
 
+/// Panics for a tensor that the passes would read beyond its end or in another number format.
+fn expect(name: &str, tensor: &Tensor, size: &[i64], kind: Kind) {
+    let got = (tensor.size(), tensor.kind(), tensor.device());
+    assert!(
+        got.0 == size && got.1 == kind && got.2 == Device::Cpu,
+        "{name} of a fused layer: expected {size:?}, {kind:?}, on the CPU, got {:?}, {:?}, {:?}",
+        got.0,
+        got.1,
+        got.2,
+    );
+}
+
 /// Computes leaky(norm(xs) + noise) + skip, channels last. The result can be differentiated once.
 ///
 /// # Shapes
@@ -29,6 +41,15 @@ pub fn activated(xs: &Tensor, norm: Option<&Norm>, after: After) -> Tensor {
 fn run<T: Value>(given: &Tensor, norm: Option<&Norm>, after: After) -> Tensor {
     assert!(after.noise.is_none() || after.skip.is_none());
     let (n, c, h, w) = given.size4().expect("[N, C, H, W]");
+    let size = [n, c, h, w];
+    for (name, other) in [("noise", after.noise), ("skip", after.skip)] {
+        other.inspect(|other| expect(name, other, &size, given.kind()));
+    }
+    if let Some(norm) = norm {
+        assert!(norm.group > 0 && c % norm.group == 0, "{c} channels in groups of {}", norm.group);
+        expect("weight", &norm.weight, &[c], Kind::Float);
+        expect("bias", &norm.bias, &[c], Kind::Float);
+    }
     let group = norm.map_or(1, |norm| norm.group) as usize;
     let blocks = Blocks::new(c as usize, (h * w) as usize, group);
     let tasks = n as usize * blocks.per_picture();
@@ -43,7 +64,7 @@ fn run<T: Value>(given: &Tensor, norm: Option<&Norm>, after: After) -> Tensor {
     let slope = after.slope as f32;
     let epsilon = norm.map_or(0.0, |norm| norm.epsilon) as f32;
     let pair = norm.map(|norm| [&norm.weight, &norm.bias]);
-    let values = pair.map(|pair| pair.map(Tensor::detach));
+    let values = pair.map(|pair| pair.map(|t| t.detach().contiguous()));
     let ys = like(&xs);
     // The line of each channel's norm: y = scale (x - mean) + bias.
     let lines = norm.map(|_| per_channel(3));
@@ -65,6 +86,7 @@ fn run<T: Value>(given: &Tensor, norm: Option<&Norm>, after: After) -> Tensor {
     let outcome = noise.is_some().then(|| ys.detach());
     let skipped = skip.is_some();
     let gradient = move |given: &Tensor, wanted: &[bool]| {
+        expect("gradient", given, &size, xs.kind());
         let (ups, ups_stride) = with_channels_last(given);
         let downs = like(&xs);
         let [sums, planes] = [(); 2].map(|()| lines.is_some().then(|| per_channel(2)));
@@ -192,6 +214,59 @@ mod tests {
                     let scale = exact.abs().max().double_value(&[]).max(1.0);
                     let apart = (got - exact).abs().max().double_value(&[]) / scale;
                     assert!(apart < 5e-6, "{c} {group} {h} {w}, noise {noisy}, skip {skips}, {k}: {apart}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn other_formats_and_sizes_never_reach_the_passes() {
+        let xs = drawn(&[2, 16, 4, 4], 0);
+        let (weight, bias) = (drawn(&[16], 1), drawn(&[16], 2));
+        let refused = |xs: &Tensor, norm: Option<&Norm>, after: After| {
+            crate::native::isolated::<_, crate::Error>(|| Ok(activated(xs, norm, after))).unwrap_err().to_string()
+        };
+        let noise = After { noise: Some(&xs.to_kind(Kind::BFloat16)), ..After::LEAKY };
+        assert!(
+            refused(&xs, None, noise).contains("noise of a fused layer: expected [2, 16, 4, 4], Float, on the CPU")
+        );
+        let narrow = xs.narrow(3, 0, 2);
+        assert!(refused(&xs, None, After { skip: Some(&narrow), ..After::RELU }).contains("got [2, 16, 4, 2]"));
+        let short = norm(&weight.narrow(0, 0, 8), &bias, 1);
+        assert!(refused(&xs, Some(&short), After::LEAKY).contains("weight"));
+        let double = norm(&weight, &bias.to_kind(Kind::Double), 1);
+        assert!(refused(&xs, Some(&double), After::LEAKY).contains("bias"));
+        assert!(refused(&xs, Some(&norm(&weight, &bias, 3)), After::LEAKY).contains("16 channels in groups of 3"));
+        assert!(refused(&xs.to_kind(Kind::Double), None, After::LEAKY).contains("Double"));
+        // Strides are no other format.
+        let spread = Tensor::stack(&[&weight, &bias], 1);
+        let [w, b] = [0, 1].map(|k| spread.select(1, k));
+        let got = activated(&xs, Some(&norm(&w, &b, 1)), After::LEAKY);
+        assert_eq!(got, activated(&xs, Some(&norm(&weight, &bias, 1)), After::LEAKY));
+    }
+
+    #[test]
+    fn infinities_and_nan_pass_as_in_libtorch() {
+        use crate::networks::plain::activated as in_libtorch;
+        let values = [f32::NEG_INFINITY, f32::INFINITY, f32::NAN, -1.0, 0.0, 2.0, -0.0, f32::MIN];
+        // Results and gradients as numbers: NaN is one number, zeros have no sign.
+        let plain = |t: &Tensor| {
+            let numbers = Vec::<f32>::try_from(t.to_kind(Kind::Float).reshape([-1])).unwrap();
+            numbers.into_iter().map(|v| format!("{}", v + 0.0)).collect::<Vec<_>>()
+        };
+        for kind in [Kind::Float, Kind::BFloat16] {
+            for after in [After::RELU, After::LEAKY] {
+                for upstream in [1.0, f64::INFINITY, f64::NAN] {
+                    let all = |f: fn(Tensor, After) -> Tensor| {
+                        let xs = Tensor::from_slice(&values).repeat([5]).reshape([1, 20, 1, 2]).to_kind(kind);
+                        let xs = xs.set_requires_grad(true);
+                        let ys = f(xs.shallow_clone(), after);
+                        let total = (&ys * ys.full_like(upstream)).sum(kind);
+                        let found = Tensor::run_backward(&[total], &[&xs], false, false);
+                        [plain(&ys.detach()), plain(&found[0])]
+                    };
+                    let got = all(|xs, after| activated(&xs, None, after));
+                    assert_eq!(got, all(|xs, after| in_libtorch(xs, None, after)), "{kind:?} {after:?} {upstream}");
                 }
             }
         }

@@ -9,7 +9,7 @@ use multiversion::multiversion;
 
 use super::lanes::{Format, Lanes};
 use super::tasks::Blocks;
-use crate::native::Memory;
+use crate::native::{Element, Memory};
 
 pub struct Forward<T> {
     pub blocks: Blocks,
@@ -45,7 +45,7 @@ pub struct Backward<T> {
 }
 
 /// A number format with its passes, each compiled for several processors.
-pub trait Value: Format {
+pub trait Value: Format + Element {
     fn forward(job: &Forward<Self>, task: usize);
     fn backward(job: &Backward<Self>, task: usize);
 }

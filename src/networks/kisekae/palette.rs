@@ -3,8 +3,13 @@
 
 use tch::{Kind, Tensor};
 
+use crate::native::exact_products;
+
 /// The largest number of the article's places to compare with.
 const PLACES: f64 = 768.0;
+/// The memory that a band of the photos' rows takes, in bytes. Photos of 128 x 96 are one band; those of 1024 x 1024
+/// would take 3.2 GB at once.
+const BUDGET: i64 = 64 << 20;
 /// Distances are clamped to this share of the range from black to white.
 const FAR: f64 = 0.5;
 /// Distances are clamped to one grey level: below that the square root would amplify rounding.
@@ -17,40 +22,63 @@ const NEAR: f64 = 1.0 / 255.0;
 /// `human`, `article`: `[N, 3, H, W]` in [-1, 1]; `region`: `[N, 1, H, W]`, the article's own. Returns `[N, 2, H, W]`,
 /// float32.
 pub fn palette_distance(human: &Tensor, article: &Tensor, region: &Tensor) -> Tensor {
+    within(BUDGET, human, article, region)
+}
+
+/// As [`palette_distance`], with about `budget` bytes of memory at once beside the pictures themselves.
+fn within(budget: i64, human: &Tensor, article: &Tensor, region: &Tensor) -> Tensor {
     let (n, _, h, w) = human.size4().expect("[N, 3, H, W]");
-    let stride = ((h * w) as f64 / PLACES).sqrt().ceil().max(1.0) as usize;
+    let stride = ((h * w) as f64 / PLACES).sqrt().ceil().max(1.0) as i64;
     // Samples rows and columns of the article: a mean of neighbours would be a colour that it does not have.
     let sparse = |xs: &Tensor| {
-        let rows = xs.slice(2, None, None, stride as i64);
-        rows.slice(3, None, None, stride as i64).flatten(2, -1)
+        let rows = xs.slice(2, None, None, stride);
+        rows.slice(3, None, None, stride).flatten(2, -1)
     };
     let outside: Tensor = (1.0 - sparse(region)) * 1e3; // [N, 1, K]
+    let rows = band(n, w, budget, outside.size()[2]);
     tch::no_grad(|| {
         let maps = [1, 3].map(|side| {
-            let described = |xs: &Tensor| {
-                let [pad, k] = [side / 2, side];
-                let padded = xs.replication_pad2d([pad, pad, pad, pad]);
-                padded.im2col([k, k], [1, 1], [0, 0], [1, 1]).reshape([n, -1, h, w]) // [N, 3 k k, H, W]
-            };
-            let (people, articles) = (described(human), sparse(&described(article)));
-            let channels = people.size()[1] as f64;
-            let nearest: Vec<Tensor> = (0..n)
+            let [pad, k] = [side / 2, side];
+            let padded = |xs: &Tensor| xs.replication_pad2d([pad, pad, pad, pad]);
+            let described = |xs: &Tensor, stride: i64| xs.im2col([k, k], [1, 1], [0, 0], [stride, stride]);
+            let (people, articles) = (padded(human), described(&padded(article), stride)); // [N, 3 k k, K]
+            let channels = articles.size()[1] as f64;
+            let palettes: Vec<[Tensor; 2]> = (0..n)
                 .map(|i| {
-                    // |x - y|^2 = |x|^2 + |y|^2 - 2 x y, one picture at a time to save memory.
-                    let (x, y) = (people.get(i).flatten(1, -1), articles.get(i));
+                    let y = articles.get(i);
                     let own = y.square().sum_dim_intlist([0].as_slice(), true, Kind::Float);
-                    let cross = (own + outside.get(i)).addmm(&x.transpose(0, 1), &(&y * -2.0)); // [H W, K]
-                    let least = cross.amin([1], false);
-                    least + x.square().sum_dim_intlist([0].as_slice(), false, Kind::Float)
+                    [own + outside.get(i), &y * -2.0]
                 })
                 .collect();
-            let squares = Tensor::stack(&nearest, 0).reshape([n, 1, h, w]);
+            let bands: Vec<Tensor> = (0..h)
+                .step_by(rows as usize)
+                .map(|top| {
+                    let height = rows.min(h - top);
+                    let xs = described(&people.narrow(2, top, height + 2 * pad), 1); // [N, 3 k k, height W]
+                    let nearest = palettes.iter().zip(0..).map(|([own, y], i)| {
+                        // |x - y|^2 = |x|^2 + |y|^2 - 2 x y, one picture at a time to save memory. TF32 would be off by
+                        // grey levels: the terms nearly cancel.
+                        let x = xs.get(i);
+                        let cross = exact_products(|| own.addmm(&x.transpose(0, 1), y)); // [height W, K]
+                        let least = cross.amin([1], false);
+                        least + x.square().sum_dim_intlist([0].as_slice(), false, Kind::Float)
+                    });
+                    Tensor::stack(&nearest.collect::<Vec<_>>(), 0).reshape([n, 1, height, w])
+                })
+                .collect();
+            let squares = Tensor::cat(&bands, 2);
             // The values span 2: a quarter of the squares is in shares of the range.
             let distance = (squares * (0.25 / channels)).clamp_min(NEAR * NEAR).sqrt();
             distance.clamp_max(FAR) * (2.0 / FAR) - 1.0
         });
         Tensor::cat(&maps, 1)
     })
+}
+
+/// Counts the rows of the photos that `budget` bytes hold at once: distances of one photo to all places, and of all
+/// photos the 3 x 3 surroundings.
+fn band(photos: i64, width: i64, budget: i64, places: i64) -> i64 {
+    (budget / (4 * width * (places + photos * 27))).max(1)
 }
 
 #[cfg(test)]
@@ -77,6 +105,24 @@ mod tests {
         let expected = (1.0f64 / 3.0).sqrt() * 1.6 - 1.0;
         let found = maps.double_value(&[0, 1, 1, 1]);
         assert!((found - expected).abs() < 1e-3, "{found} {expected}");
+    }
+
+    #[test]
+    fn any_budget_gives_the_same_distances() {
+        let drawn = |number| {
+            let mut t = Tensor::zeros([3, 3, 45, 37], (Kind::Float, Device::Cpu));
+            crate::random::fill_normal(&mut t, 0.5, 1, "palette", number);
+            t.clamp(-1.0, 1.0)
+        };
+        let (human, article) = (drawn(0), drawn(1));
+        let region = article.narrow(1, 0, 1).gt(0.0).to_kind(Kind::Float);
+        let whole = within(1 << 40, &human, &article, &region);
+        // One row, some rows that do not divide the height, all.
+        for (budget, rows) in [(1, 1), (2 << 20, 27), (BUDGET, 45)] {
+            assert_eq!(band(3, 37, budget, 437).min(45), rows);
+            let apart = (within(budget, &human, &article, &region) - &whole).abs().max().double_value(&[]);
+            assert!(apart < 1e-6, "{budget}: {apart}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Flows from the person to the article, and warping by them.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::blocks::places;
 use super::region::Moments;
@@ -24,14 +24,15 @@ pub fn affine(placement: &Tensor, region: &Tensor) -> Tensor {
 pub fn warped(xs: &Tensor, flow: &Tensor) -> Tensor {
     const BILINEAR: i64 = 0;
     const BORDER: i64 = 1;
-    let grid = flow.permute([0, 2, 3, 1]).to_kind(xs.kind()); // [N, h, w, 2]
-    xs.grid_sampler(&grid, BILINEAR, BORDER, false)
+    let grid = flow.permute([0, 2, 3, 1]).to_kind(Kind::Float); // [N, h, w, 2]
+    // In float32 whatever the layer's format is: bfloat16's places near an edge are half a pixel of 256 apart.
+    xs.to_kind(Kind::Float).grid_sampler(&grid, BILINEAR, BORDER, false).to_kind(xs.kind())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::{Device, Kind};
+    use tch::Device;
 
     fn block(top: i64, left: i64, height: i64, width: i64) -> Tensor {
         let mask = Tensor::zeros([1, 1, 16, 16], (Kind::Float, Device::Cpu));
@@ -47,6 +48,19 @@ mod tests {
         let overlap = (&moved * &placement).sum(Kind::Float).double_value(&[]);
         let all = moved.sum(Kind::Float).double_value(&[]);
         assert!(overlap > 28.0 && all < 40.0, "{overlap} {all}");
+    }
+
+    #[test]
+    fn a_bfloat16_layer_is_sampled_at_exact_places() {
+        // Columns 0 to 255, moved by a quarter of a pixel: values that bfloat16 holds to half of its step, 1.
+        let row = Tensor::arange(256, (Kind::Float, Device::Cpu)).reshape([1, 1, 1, 256]);
+        let shift = Tensor::from_slice(&[0.25f32 * 2.0 / 256.0, 0.0]).reshape([1, 2, 1, 1]);
+        let got = warped(&row.to_kind(Kind::BFloat16), &(places(&row) + shift));
+        assert_eq!(got.kind(), Kind::BFloat16);
+        let apart = (got.to_kind(Kind::Float) - &row - 0.25).abs();
+        assert!(apart.narrow(3, 128, 127).max().double_value(&[]) < 0.51);
+        // Places of bfloat16 would lie up to half a pixel off.
+        assert!(apart.narrow(3, 16, 16).max().double_value(&[]) < 0.07);
     }
 
     #[test]

@@ -1,0 +1,266 @@
+"""A walk through all bindings: every class, method, attribute and function of `cagan._cagan`, called on tiny pictures."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import cagan
+import numpy as np
+from cagan import _cagan
+from helpers import contents
+
+# Small networks that take every way through the core: plain and fused layers, noise, an average, spectral norms.
+PAPER = {
+    "image_size": 32,
+    "width": 16,
+    "batch_size": 2,
+    "discriminator_noise": 0.1,
+    "discriminator_spectral_norm": True,
+    "reverse": "detached",
+    "reverse_noise": 0.1,
+    "augment_colour": True,
+    "augment_translation": True,
+    "augment_cutout": True,
+    "r1_weight": 1,
+    "r1_every": 2,
+    "perceptual_weight": 1,
+    "ema_images": 20,
+    "threads": 1,
+    "device": "cpu",
+}
+KISEKAE = {"image_size": 32, "width": 32, "batch_size": 2, "place_after": 2, "judge_after": 2, "perceptual_weight": 1}
+FORMS = {
+    "paper": ("paper", PAPER),
+    "vasily bf16": ("vasily", {"image_size": 64, "width": 16, "batch_size": 2, "precision": "bf16", "ema_images": 20}),
+    "kisekae": ("kisekae", KISEKAE | {"schedule_start": 2, "schedule_end": 20, "discriminator_spectral_norm": True}),
+    "kisekae streaming": ("kisekae", KISEKAE | {"precision": "bf16", "loader": "streaming", "loader_workers": 1}),
+}
+
+# A run that writes every kind of file.
+RUN = {"steps": 2, "log_every": 1, "monitor_every": 2, "sample_humans": 1, "sample_articles": 1}
+
+
+def config(form, **settings):
+    """Returns one of the small configs."""
+    preset, small = FORMS[form]
+    return cagan.Config(preset, **small | {"threads": 1, "device": "cpu"} | settings)
+
+
+def frozen(value):
+    """Returns a value that equals that of an equal result, bit for bit."""
+    if isinstance(value, np.ndarray):
+        return str(value.dtype), value.shape, hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+    if isinstance(value, dict):
+        return {key: frozen(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [frozen(entry) for entry in value]
+    if isinstance(value, _cagan.Swap):
+        return [frozen(getattr(value, name)) for name in ("image", "mask", "paint", "located")]
+    if isinstance(value, _cagan.Pair):
+        return [value.id, value.human_path, value.article_path, value.group, value.split]
+    if isinstance(value, _cagan.Pairs):
+        return [value.ids, value.extra_articles, value.splits, value.excluded, value.skipped]
+    if isinstance(value, _cagan.Config):
+        return value.to_json()
+    if isinstance(value, bytes):
+        return hashlib.sha256(value).hexdigest()
+    return value
+
+
+def files(folder):
+    """Returns the files of a run without times."""
+    found = {}
+    for name, data in contents(folder).items():
+        if name.endswith(".jsonl"):
+            data = b"\n".join(line.split(b',"time')[0].split(b', "time')[0] for line in data.splitlines())
+        found[name] = frozen(data)
+    return found
+
+
+class Walk:
+    """Tiny objects of all classes, made once, and a call of every binding.
+
+    Args:
+        folder: A folder to work in.
+        pairs_dir: A folder of pairs.
+    """
+
+    def __init__(self, folder, pairs_dir):
+        self.folder = Path(folder)
+        self.data = shutil.copytree(pairs_dir, self.folder / "data")
+        listing = _cagan.Listing(self.data)
+        listing.curate({}, lambda *_: None)
+        listing.write()
+        self.pairs = _cagan.Pairs(self.data)
+        self.runs = {}
+        for form in ("paper", "kisekae"):
+            self.runs[form] = self.folder / form
+            _cagan.run(self.pairs, self.runs[form], config(form, **RUN), None, lambda *_: None)
+        self.count = 0
+
+    def new_folder(self):
+        """Returns the path of a folder that does not exist."""
+        self.count += 1
+        return self.folder / f"new{self.count}"
+
+    def pictures(self, form, count=2):
+        """Returns arrays of pictures of a form's size, the same at every call."""
+        h, w = config(form).image_size
+        draw = np.random.default_rng(0)
+        return [draw.uniform(-1, 1, (count, 3, h, w)).astype(np.float32) for _ in range(3)]
+
+    def trainer_calls(self, trainer, form):
+        """Calls of a trainer, by name: those that change it last."""
+        human, worn, target = self.pictures(form)
+        named = {"generator": None, "discriminator": None}
+        return {
+            "Trainer.swap": lambda: trainer.swap(human, worn, target),
+            "Trainer.score": lambda: trainer.score(human, worn),
+            "Trainer.triplet": lambda: trainer.triplet(3),
+            "Trainer.noise": lambda: trainer.noise(3),
+            "Trainer.draws": lambda: trainer.draws(3),
+            "Trainer.perceptual": trainer.perceptual,
+            "Trainer.vectors": trainer.vectors,
+            "Trainer.state": lambda: {network: trainer.state(network) for network in named},
+            "Trainer.gradients": lambda: {network: trainer.gradients(network) for network in named},
+            "Trainer.load_state": lambda: trainer.load_state("generator", trainer.state("generator")),
+            "Trainer.run": lambda: trainer.run(1),
+        }
+
+    def swapper_calls(self, swapper):
+        """Calls of a swapper, by name."""
+        one, other = self.pairs[0], self.pairs[1]
+        lists = [pair.human for pair in (one, other)], [pair.article for pair in (one, other)]
+        return {
+            "Swapper.swap": lambda: swapper.swap(one.human, one.article, other.article),
+            "Swapper.swap, a list": lambda: swapper.swap(*lists, other.article_path),
+        }
+
+    def train(self, form, **settings):
+        """Trains for two steps, goes on for one, and returns all files."""
+        folder, seen = self.new_folder(), []
+        made = config(form, **RUN | settings)
+        _cagan.run(self.pairs, folder, made, None, lambda event, value: seen.append(event))
+        _cagan.run(self.pairs, folder, made.replace(steps=3), "must", lambda event, value: seen.append(event))
+        return [seen, files(folder)]
+
+    def other_calls(self):
+        """Calls that compute no tensor, by name."""
+        one = self.pairs[0]
+        listing = _cagan.Listing(self.data)
+        swap = _cagan.Swap(one.human, np.zeros(one.human.shape[:2], np.uint8), one.human)
+        small = config("paper")
+
+        def save():
+            path = self.new_folder()
+            swap.save(path, mask=path.with_suffix(".mask"))
+            return [path.read_bytes(), path.with_suffix(".mask").read_bytes()]
+
+        def dolls():
+            made = _cagan.dolls(self.new_folder(), 2, 1, 64, 1)
+            return [made.ids, [pair.human for pair in made]]
+
+        def written():
+            path = self.new_folder()
+            _cagan.write_atomically(path, b"text")
+            return path.read_bytes()
+
+        (checkpoint, *_) = (self.runs["paper"] / "checkpoints").iterdir()
+        return {
+            "Config.__new__": lambda: _cagan.Config("paper"),
+            "Config.from_json": lambda: _cagan.Config.from_json(small.to_json()),
+            "Config.to_json": small.to_json,
+            "Config.to_dict": small.to_dict,
+            "Config.replace": lambda: small.replace(steps=3),
+            "Config.sources": small.sources,
+            "Config.total_steps": lambda: small.total_steps(8),
+            "Config._repr_html_": small._repr_html_,
+            "Listing.__new__": lambda: _cagan.Listing(self.data).rows,
+            "Listing.row": lambda: listing.row(one.id),
+            "Listing.decision": lambda: listing.decision(one.id),
+            "Listing.set": lambda: listing.set(one.id, {"group": ""}),
+            "Listing.curate": lambda: listing.curate({}, lambda *_: None),
+            "Listing.is_stale": listing.is_stale,
+            "Listing.write": listing.write,
+            "Pair.__new__": lambda: _cagan.Pair("a", one.human_path, one.article_path),
+            "Pairs.__new__": lambda: _cagan.Pairs(self.data, on_error="skip"),
+            "Pairs.of_split": lambda: [_cagan.Pairs(self.data).splits, self.split_pairs().of_split("test")],
+            "Pairs.split": lambda: self.pairs.split(0.5),
+            "Pairs._restored": lambda: self.pairs.__reduce__()[0](*self.pairs.__reduce__()[1]),
+            "Pairs._repr_png_": self.pairs._repr_png_,
+            "Swap.__new__": lambda: _cagan.Swap(one.human, swap.mask, one.human, swap.mask),
+            "Swap.save": save,
+            "Swap._repr_png_": swap._repr_png_,
+            "curation_options": _cagan.curation_options,
+            "curation_reasons": _cagan.curation_reasons,
+            "dolls": dolls,
+            "presets": _cagan.presets,
+            "read_header": lambda: _cagan.read_header(checkpoint),
+            "read_picture": lambda: _cagan.read_picture(one.human_path),
+            "settings": _cagan.settings,
+            "system": _cagan.system,
+            "thumbnails": lambda: _cagan.thumbnails([one.human_path], 20),
+            "to_png": lambda: _cagan.to_png(one.human_path),
+            "write_atomically": written,
+        }
+
+    def split_pairs(self):
+        """Returns the pairs with a list that names two splits."""
+        folder = self.folder / "split"
+        if not folder.exists():
+            shutil.copytree(self.data, folder)
+            rows = ["id,human,article,split"]
+            for k, pair in enumerate(self.pairs):
+                rows.append(f"{pair.id},{pair.human_path},{pair.article_path},{'test' if k % 2 else 'train'}")
+            (folder / "pairs.csv").write_text("\n".join(rows) + "\n")
+        return _cagan.Pairs(folder)
+
+    def attributes(self):
+        """Reads every attribute of an object of each class, by name."""
+        trainer = _cagan.Trainer(self.pairs, config("paper"))
+        one = self.pairs[0]
+        swap = _cagan.Swap(one.human, np.zeros(one.human.shape[:2], np.uint8), one.human)
+        things = (trainer, self.pairs, one, swap, trainer.config, _cagan.Listing(self.data))
+        things = (*things, _cagan.Swapper(self.runs["kisekae"]))
+        return {
+            f"{type(thing).__name__}.{name}": getattr(thing, name)
+            for thing in things
+            for name in attributes(type(thing))
+        }
+
+    def __call__(self):
+        """Calls everything once. Returns the results by name."""
+        found = {}
+        for form in FORMS:
+            trainer = _cagan.Trainer(self.pairs, config(form))
+            found[f"Trainer.__new__, {form}"] = trainer.state("generator")
+            # Twice: the third step has all losses.
+            for turn in range(3):
+                for name, call in self.trainer_calls(trainer, form).items():
+                    found[f"{name}, {form}, {turn}"] = call()
+            found[f"run, {form}"] = self.train(form)
+        for form, path in self.runs.items():
+            swapper = _cagan.Swapper(path)
+            found[f"Swapper.__new__, {form}"] = swapper.step
+            found |= {f"{name}, {form}": call() for name, call in self.swapper_calls(swapper).items()}
+        found |= {name: call() for name, call in self.other_calls().items()}
+        return {name: frozen(value) for name, value in (found | self.attributes()).items()}
+
+
+def attributes(kind):
+    """Lists the attributes of a class that are no methods."""
+    return [name for name, entry in vars(kind).items() if type(entry).__name__ in ("getset_descriptor", "property")]
+
+
+def bindings():
+    """Lists all names that a walk must call: `function`, `Class.method`, `Class.attribute`."""
+    # Python's own, which every class has.
+    own = {"__doc__", "__module__", "__hash__", "__repr__", "__len__", "__contains__", "__getitem__", "__reduce__"}
+    own |= {"__str__"} | {f"__{name}__" for name in ("eq", "ne", "lt", "le", "gt", "ge")}
+    found = []
+    for name, thing in vars(_cagan).items():
+        if isinstance(thing, type):
+            found += [f"{name}.{member}" for member in vars(thing) if member not in own]
+        elif callable(thing):
+            found.append(name)
+    return found
