@@ -147,7 +147,7 @@ def make_page(swapper: _cagan.Swapper, pairs: _cagan.Pairs | None) -> "Blocks":
     page: Blocks
 
     def picture(label: str, **options: Any) -> Any:
-        image = gr.Image(label=label, elem_id=label, type="filepath", image_mode=None, format="png", **options)
+        image: Any = gr.Image(label=label, elem_id=label, type="filepath", image_mode=None, format="png", **options)
         # The file arrives as it was uploaded: the core decodes it, and its errors tell what was wrong.
         image.preprocess = lambda payload: payload and payload.path
         return image

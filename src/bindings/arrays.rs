@@ -183,7 +183,7 @@ fn from_pil(name: &str, picture: &Bound<'_, PyAny>) -> PyResult<Picture> {
                 let expected = format!("values of 0 to 65535 in a PIL picture of mode {mode}");
                 return Err(Error::Array { name: name.into(), expected, got }.into());
             }
-            upright
+            if mode == "I" { upright.call_method1("convert", ("I;16",))? } else { upright }
         }
         mode => {
             let expected = "a PIL picture of grey, RGB, CMYK or a palette".into();
