@@ -13,8 +13,9 @@ use pyo3::types::{PyByteArray, PyBytes, PyDict, PyMemoryView};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
+use super::compute::compute;
 use crate::error::{Error, Result};
-use crate::pixels::{BUDGET, decode_rgb, pixels_of_bytes, pixels_of_file, read_rgb};
+use crate::pixels::{BUDGET, MAX_FILE_BYTES, decode_rgb, pixels_of_bytes, pixels_of_file, read_rgb};
 
 /// Converts a value to a Python object through JSON.
 pub fn to_python<'py>(py: Python<'py>, value: &impl serde::Serialize) -> PyResult<Bound<'py, PyAny>> {
@@ -110,7 +111,7 @@ impl<'py> Given<'py> {
                 let bytes = (read.cast::<PyBytes>()).map_err(|_| wrong(format!("a file of {}", read.get_type())))?;
                 Ok(Picture::Encoded(bytes.as_bytes().to_vec()))
             }
-            Given::Pil(picture) => from_pil(name, &picture),
+            Given::Pil(picture) => Ok(Picture::Pixels(from_pil(name, &picture)?)),
             Given::Array(pixels) => {
                 let [height, width] = [0, 1].map(|side| pixels.shape()[side] as u32);
                 let bytes = pixels.as_array().iter().copied().collect();
@@ -125,11 +126,13 @@ impl Picture {
     pub fn decode(self, name: &str) -> Result<RgbImage> {
         match self {
             Picture::Path(path) => read_rgb(&path),
-            Picture::Encoded(bytes) => decode_rgb(&bytes).map_err(|reason| Error::Array {
-                name: name.into(),
-                expected: "a picture's bytes".into(),
-                got: format!("{} bytes that cannot be decoded: {reason}", bytes.len()),
-            }),
+            Picture::Encoded(bytes) => {
+                let failed = |reason| Error::content(name, format!("cannot be decoded: {reason}"));
+                match bytes.len() as u64 {
+                    0..=MAX_FILE_BYTES => decode_rgb(&bytes).map_err(failed),
+                    length => Err(failed(format!("expected at most {MAX_FILE_BYTES} bytes, got {length}"))),
+                }
+            }
             Picture::Pixels(picture) => Ok(picture),
         }
     }
@@ -155,7 +158,7 @@ impl Picture {
 }
 
 /// Converts a PIL picture so that it means the same as its file: upright, with its profile, transparency and 16 bits.
-fn from_pil(name: &str, picture: &Bound<'_, PyAny>) -> PyResult<Picture> {
+fn from_pil(name: &str, picture: &Bound<'_, PyAny>) -> PyResult<RgbImage> {
     let py = picture.py();
     let upright = py.import("PIL.ImageOps")?.call_method1("exif_transpose", (picture,))?;
     let info = upright.getattr("info")?;
@@ -165,7 +168,8 @@ fn from_pil(name: &str, picture: &Bound<'_, PyAny>) -> PyResult<Picture> {
     let picture = match mode.as_str() {
         "RGB" if !profile.is_truthy()? && !transparent => {
             let array = py.import("numpy")?.call_method1("asarray", (&upright,))?;
-            return Given::of(name, &array)?.load(name);
+            let picture = Given::of(name, &array)?.load(name)?;
+            return Ok(picture.decode(name)?);
         }
         // Modes that files hold. TIFF alone holds CMYK.
         "1" | "L" | "LA" | "P" | "RGB" | "RGBA" | "CMYK" => upright,
@@ -199,7 +203,8 @@ fn from_pil(name: &str, picture: &Bound<'_, PyAny>) -> PyResult<Picture> {
     // Without a word Pillow takes the profile of `info`.
     options.set_item("icc_profile", profile)?;
     picture.call_method("save", (&file, format), Some(&options))?;
-    Ok(Picture::Encoded(file.call_method0("getvalue")?.extract()?))
+    let picture = Picture::Encoded(file.call_method0("getvalue")?.extract()?);
+    compute(py, || picture.decode(name))
 }
 
 /// A device's name, given as text or as a `torch.device`.

@@ -16,7 +16,7 @@ use super::config::PyConfig;
 use super::stream::{OnRow, PySwapStream, Side, is_list};
 use crate::error::{AtPath, Error, Result};
 use crate::inference::{Swapped, Swapper};
-use crate::pixels::{encode, png, sheet};
+use crate::pixels::{Format, png, sheet};
 use crate::storage::write_atomically;
 
 /// The longest side of a picture in a notebook.
@@ -93,8 +93,7 @@ impl PySwap {
     }
 
     /// Writes the picture, and with `mask` and `located` those too, the picture last. Without a located region nothing
-    /// is written to `located`. A path's ending is the format: .png (also without an ending), .jpg or .jpeg, .webp
-    /// (lossless), .bmp, .tif or .tiff.
+    /// is written to `located`. A path's ending is the format: .png, .webp (lossless), .jpg or .jpeg.
     ///
     /// Raises:
     ///     ValueError: An ending is another one, or the picture is too large for the format; nothing is written then.
@@ -108,7 +107,8 @@ impl PySwap {
             let mut files = Vec::new();
             for (path, bytes, channels) in parts {
                 if let (Some(path), Some(bytes)) = (path, bytes) {
-                    let encoded = encode(&path, bytes, swap.size, channels)?;
+                    let encoded = Format::of(&path, None)?.encode(bytes, swap.size, channels);
+                    let encoded = encoded.map_err(|reason| Error::content(&path, reason))?;
                     files.push((path, encoded));
                 }
             }
@@ -116,21 +116,36 @@ impl PySwap {
         })
     }
 
-    /// Encodes the picture, as `save` writes it.
+    /// Encodes the picture or another part, as `save` writes it.
     ///
     /// Args:
-    ///     ending: The format: "png", "jpg", "jpeg", "webp" (lossless), "bmp", "tif" or "tiff".
+    ///     ending: The format: "png", "webp" (lossless), "jpg" or "jpeg".
+    ///     part: "image", "mask", "paint" or "located".
     ///
     /// Returns:
     ///     The file's bytes.
     ///
     /// Raises:
-    ///     ValueError: The ending is another one, or the picture is too large for the format.
-    #[pyo3(signature = (ending="png"))]
-    fn encoded<'py>(&self, py: Python<'py>, ending: &str) -> PyResult<Bound<'py, PyBytes>> {
-        let path = PathBuf::from(format!("picture.{}", ending.trim_start_matches('.')));
-        let bytes = compute(py, || encode(&path, &self.0.image, self.0.size, 3))?;
-        Ok(PyBytes::new(py, &bytes))
+    ///     ValueError: The ending or the part is another one, the picture is too large for the format, or the swap has no
+    ///         located region.
+    #[pyo3(signature = (ending="png", part="image"))]
+    fn encoded<'py>(&self, py: Python<'py>, ending: &str, part: &str) -> PyResult<Bound<'py, PyBytes>> {
+        let swap = &self.0;
+        let (bytes, channels) = match part {
+            "image" => (Some(&swap.image), 3),
+            "mask" => (Some(&swap.mask), 1),
+            "paint" => (Some(&swap.paint), 3),
+            "located" => (swap.located.as_ref(), 1),
+            other => return Err(Error::setting("part", "image, mask, paint or located", other).into()),
+        };
+        let bytes =
+            bytes.ok_or_else(|| Error::setting("part", "image, mask or paint of a swap without a region", part))?;
+        let path = PathBuf::from(format!("{part}.{}", ending.trim_start_matches('.')));
+        let encoded = compute(py, || -> Result<_> {
+            let encoded = Format::of(&path, None)?.encode(bytes, swap.size, channels);
+            encoded.map_err(|reason| Error::content(&path, reason))
+        })?;
+        Ok(PyBytes::new(py, &encoded))
     }
 
     /// Picture, mask and paint side by side.
@@ -328,9 +343,8 @@ impl PySwapper {
 
     /// The bytes of the snapshot's file, made of the weights that are loaded.
     fn _snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let bytes = compute(py, || {
-            Ok::<_, Error>(self.swapper.lock().unwrap_or_else(PoisonError::into_inner).snapshot())
-        })?;
+        let bytes =
+            compute(py, || Ok::<_, Error>(self.swapper.lock().unwrap_or_else(PoisonError::into_inner).snapshot()))?;
         Ok(PyBytes::new(py, &bytes))
     }
 
@@ -347,8 +361,8 @@ fn sides<'py>(
     is_many: impl Fn(&Bound<'py, PyAny>) -> PyResult<bool>,
 ) -> PyResult<[Side; 3]> {
     // Python allows only optional arguments after an optional one.
-    let target =
-        target.ok_or_else(|| PyTypeError::new_err("target: expected the picture of the article to put on, got none"))?;
+    let target = target
+        .ok_or_else(|| PyTypeError::new_err("target: expected the picture of the article to put on, got none"))?;
     let side = |name: &'static str, object: &Bound<'py, PyAny>| match is_many(object)? {
         true => Ok::<_, PyErr>(Side::many(object.try_iter()?)),
         false => Side::one(name, object),

@@ -1,89 +1,98 @@
 //! From tensors to bytes, and from bytes to a file's.
 
-use std::io::Cursor;
 use std::path::Path;
 
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
-use image::{ColorType, ImageEncoder, ImageFormat};
+use image::codecs::webp::WebPEncoder;
+use image::{ColorType, ImageEncoder};
 use tch::{Device, Tensor};
 
 use crate::error::{Error, Result};
 
-/// The endings of file names that [`encode`] writes.
-pub const ENDINGS: [&str; 7] = ["png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff"];
+/// JPEG's quality where the user asks for none: differences are hard to see.
+pub const QUALITY: u8 = 95;
 
-/// JPEG quality, of 100.
-const QUALITY: u8 = 95;
+/// A format that pictures are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Lossless.
+    Png,
+    /// Of a quality from 1 to 100.
+    Jpeg(u8),
+    /// Lossless WebP.
+    WebP,
+}
 
-/// Encodes interleaved 8-bit pixels with 1 or 3 channels in the format that the path's ending names; without an ending
-/// as PNG. JPEG alone loses detail.
-///
-/// # Errors
-/// [`Error::Setting`] for another ending, or a picture that is too large for the format.
-///
-/// ```
-/// let bytes = cagan::pixels::encode("a.JPG".as_ref(), &[9; 12], [2, 2], 3)?;
-/// assert_eq!(bytes[..3], [0xff, 0xd8, 0xff]);
-/// let error = cagan::pixels::encode("a.gif".as_ref(), &[9; 12], [2, 2], 3).unwrap_err();
-/// assert_eq!(error.to_string(), "path: expected a name that ends in .png, .jpg, .jpeg, .webp, .bmp, .tif, .tiff, got a.gif");
-/// # Ok::<(), cagan::Error>(())
-/// ```
-pub fn encode(path: &Path, pixels: &[u8], size: [usize; 2], channels: usize) -> Result<Vec<u8>> {
-    let format = format_of(path)?;
-    if format == ImageFormat::Png {
-        return Ok(png(pixels, size, channels));
-    }
-    let mut bytes = Vec::new();
-    let [height, width] = size.map(|side| side as u32);
-    let written = match format {
-        ImageFormat::Jpeg => {
-            JpegEncoder::new_with_quality(&mut bytes, QUALITY).write_image(pixels, width, height, kind(channels).into())
+impl Format {
+    /// Returns the format that a file's ending says. `quality` is JPEG's, [`QUALITY`] without one.
+    ///
+    /// ```
+    /// use cagan::pixels::Format;
+    /// assert_eq!(Format::of("a.JPG".as_ref(), Some(80)).unwrap(), Format::Jpeg(80));
+    /// let error = Format::of("a.bmp".as_ref(), None).unwrap_err();
+    /// assert_eq!(error.to_string(), "a.bmp: expected a name that ends in .png, .jpg, .jpeg or .webp");
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Content`] for another ending, [`Error::Setting`] for a quality outside 1 to 100 or of a lossless format.
+    pub fn of(path: &Path, quality: Option<u8>) -> Result<Format> {
+        let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
+        let format = match ending.to_str() {
+            Some("png") => Format::Png,
+            Some("jpg" | "jpeg") => Format::Jpeg(quality.unwrap_or(QUALITY)),
+            Some("webp") => Format::WebP,
+            _ => return Err(Error::content(path, "expected a name that ends in .png, .jpg, .jpeg or .webp")),
+        };
+        match (format, quality) {
+            (Format::Jpeg(1..=100), _) | (_, None) => Ok(format),
+            (Format::Jpeg(quality), _) => Err(Error::setting("quality", "1 to 100", quality)),
+            (_, Some(quality)) => {
+                Err(Error::setting("quality", "none, since PNG and WebP files are written without loss", quality))
+            }
         }
-        _ => image::write_buffer_with_format(
-            &mut Cursor::new(&mut bytes),
-            pixels,
-            width,
-            height,
-            kind(channels),
-            format,
-        ),
-    };
-    let reason = |e: image::ImageError| Error::setting("path", format!("a format for {height} x {width}"), e);
-    written.map(|()| bytes).map_err(reason)
-}
+    }
 
-/// The format that a path's ending names.
-///
-/// # Errors
-/// [`Error::Setting`] for an ending that is not among [`ENDINGS`].
-pub fn format_of(path: &Path) -> Result<ImageFormat> {
-    let Some(ending) = path.extension() else {
-        return Ok(ImageFormat::Png);
-    };
-    let ending = ending.to_string_lossy().to_ascii_lowercase();
-    let known = ENDINGS.contains(&ending.as_str()).then(|| ImageFormat::from_extension(&ending)).flatten();
-    known.ok_or_else(|| {
-        let endings = ENDINGS.map(|ending| format!(".{ending}")).join(", ");
-        Error::setting("path", format!("a name that ends in {endings}"), path.display())
-    })
-}
-
-fn kind(channels: usize) -> ColorType {
-    match channels {
-        1 => ColorType::L8,
-        3 => ColorType::Rgb8,
-        _ => unreachable!("pictures have 1 or 3 channels"),
+    /// Encodes interleaved 8-bit pixels with 1 or 3 channels.
+    ///
+    /// # Errors
+    /// The reason, for a side that is longer than the format's limit.
+    pub fn encode(
+        self,
+        pixels: &[u8],
+        [height, width]: [usize; 2],
+        channels: usize,
+    ) -> std::result::Result<Vec<u8>, String> {
+        let kind = match channels {
+            1 => ColorType::L8,
+            3 => ColorType::Rgb8,
+            _ => unreachable!("pictures have 1 or 3 channels"),
+        };
+        let (most, name) = match self {
+            Format::Png => (usize::MAX, "PNG"),
+            Format::Jpeg(_) => (65_500, "JPEG"),
+            Format::WebP => (16_383, "WebP"),
+        };
+        if width > most || height > most {
+            return Err(format!("expected sides of at most {most} pixels for {name}, got {width} x {height}"));
+        }
+        let (w, h) = (width as u32, height as u32);
+        let mut bytes = Vec::new();
+        match self {
+            Format::Png => PngEncoder::new(&mut bytes).write_image(pixels, w, h, kind.into()),
+            Format::WebP => WebPEncoder::new_lossless(&mut bytes).write_image(pixels, w, h, kind.into()),
+            Format::Jpeg(quality) => {
+                JpegEncoder::new_with_quality(&mut bytes, quality).write_image(pixels, w, h, kind.into())
+            }
+        }
+        .map_err(|error| error.to_string())?;
+        Ok(bytes)
     }
 }
 
 /// Encodes interleaved 8-bit pixels with 1 or 3 channels as PNG.
-pub fn png(pixels: &[u8], [height, width]: [usize; 2], channels: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    PngEncoder::new(&mut bytes)
-        .write_image(pixels, width as u32, height as u32, kind(channels).into())
-        .expect("writing to memory does not fail");
-    bytes
+pub fn png(pixels: &[u8], size: [usize; 2], channels: usize) -> Vec<u8> {
+    Format::Png.encode(pixels, size, channels).expect("writing to memory does not fail")
 }
 
 /// Copies a uint8 tensor's bytes, in the order of its dimensions.
@@ -97,23 +106,17 @@ pub fn to_vec(bytes: &Tensor) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pixels::decode_rgb;
 
     #[test]
-    fn every_ending_gives_its_format_and_all_but_jpeg_the_same_pixels() {
-        let pixels: Vec<u8> = (0..60).collect();
-        for ending in ENDINGS {
-            for (channels, size) in [(3, [4, 5]), (1, [6, 10])] {
-                let bytes = encode(Path::new(&format!("a.{ending}")), &pixels, size, channels).unwrap();
-                let format = ImageFormat::from_extension(ending).unwrap();
-                assert_eq!(image::guess_format(&bytes).unwrap(), format);
-                let decoded = image::load_from_memory(&bytes).unwrap();
-                let got = if channels == 3 { decoded.into_rgb8().into_raw() } else { decoded.into_luma8().into_raw() };
-                let most = if format == ImageFormat::Jpeg { 12 } else { 0 };
-                assert!(got.iter().zip(&pixels).all(|(a, b)| a.abs_diff(*b) <= most), "{ending} {got:?}");
-            }
+    fn formats_keep_pixels_or_nearly() {
+        let pixels: Vec<u8> = (0..60).flat_map(|at| [at * 4, 255 - at * 4, 128]).collect();
+        for (name, most) in [("a.png", 0), ("a.webp", 0), ("a.jpg", 12), ("a.JPEG", 12)] {
+            let format = Format::of(name.as_ref(), None).unwrap();
+            let read = decode_rgb(&format.encode(&pixels, [6, 10], 3).unwrap()).unwrap();
+            assert_eq!(read.dimensions(), (10, 6));
+            let far = read.as_raw().iter().zip(&pixels).map(|(a, b)| a.abs_diff(*b)).max();
+            assert!(far <= Some(most), "{name}: {far:?}");
         }
-        assert_eq!(encode(Path::new("a"), &pixels, [4, 5], 3).unwrap(), png(&pixels, [4, 5], 3));
-        let wide = encode(Path::new("a.webp"), &[0; 20_000], [1, 20_000], 1).unwrap_err();
-        assert!(wide.to_string().contains("20000"), "{wide}");
     }
 }

@@ -9,7 +9,7 @@ mod sheet;
 
 pub use budget::{BUDGET, pixels_of_bytes, pixels_of_file};
 pub use decode::{MAX_FILE_BYTES, MAX_PIXELS, decode_rgb, read_rgb};
-pub use encode::{ENDINGS, encode, format_of, png, to_vec};
+pub use encode::{Format, QUALITY, png, to_vec};
 pub(crate) use fit::paste;
 pub use fit::{Placement, Rect, place, planes, resize, resize_part};
 pub use range::ValueRange;
