@@ -1,6 +1,9 @@
 """The command line: the Python package's functions as commands, with the core's settings and defaults."""
 
+import csv
+import io
 import json
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -18,9 +21,12 @@ from .evaluation import listed
 from .exporting import export as run_export
 from .runs import runs as list_runs
 from .serving import app as run_app
+from .swapping import swap_list
 from .training import train as run_train
 
 _PATH = click.Path(path_type=Path)
+# What a swap is written as.
+_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 _DEVICE = f"auto, cpu, cuda or cuda:N [default: {_cagan.Config().device}]"
 
 
@@ -165,7 +171,8 @@ def train(
 @click.option("--target", type=_PATH, help="Product picture of the article to put on")
 @click.option("--pairs", type=_PATH, help="Folder of the pairs that --list names")
 @click.option("--list", "listing", type=_PATH, help="CSV with the columns human and target: ids of --pairs")
-@click.option("--out", type=_PATH, required=True, help="PNG to write, or folder with --list")
+@click.option("--out", type=_PATH, required=True, help="Picture to write, .png, .jpg or .webp, or folder with --list")
+@click.option("--report", type=_PATH, help="CSV to write with the swaps of --list whose pictures cannot be read")
 @click.option("--device", help=_DEVICE)
 def swap(
     model: Path,
@@ -175,16 +182,19 @@ def swap(
     pairs: Path | None,
     listing: Path | None,
     out: Path,
+    report: Path | None,
     device: str | None,
 ) -> None:
     """Swap with MODEL, a run folder or a snapshot.
 
-    Swaps one photo (--human, --target, and --worn if known) to the PNG --out and its mask to .alpha.png beside it, or a
-    --list of ids of --pairs to OUT/<human>__<target>.png and .alpha.png. Networks that locate the worn article write
-    its region to .located.png too.
+    Swaps one photo (--human, --target, and --worn if known) to the picture --out and its mask to .alpha.png beside it,
+    or a --list of ids of --pairs to OUT/<human>__<target>.png and .alpha.png. Networks that locate the worn article
+    write its region to .located.png too. A list goes on where it was stopped, passes over pictures that cannot be read,
+    and then exits with 1.
     """
-    one, many = (human, worn, target), (pairs, listing)
+    one, many = (human, worn, target), (pairs, listing, report)
     if human is not None and target is not None and not any(many):
+        _check_out(out, [path for path in one if path is not None])
         swapper = _cagan.Swapper(model, device)
         swap = swapper.swap(human, worn, target)
         swap.save(out, out.with_suffix(".alpha.png"), out.with_suffix(".located.png"))
@@ -192,28 +202,37 @@ def swap(
         return
     if any(one) or pairs is None or listing is None:
         raise click.UsageError("expected --human and --target (and --worn), or --pairs and --list")
-    wanted = listed(listing, _cagan.Pairs(pairs))
-    swapper = _cagan.Swapper(model, device)
-    out.mkdir(parents=True, exist_ok=True)
-    # Parts bound the memory.
-    for start in range(0, len(wanted), 64):
-        people, articles = zip(*wanted[start : start + 64])
-        swaps = swapper.swap(
-            [person.human_path for person in people],
-            [person.article_path for person in people],
-            [article.article_path for article in articles],
-        )
-        for person, article, swap in zip(people, articles, swaps):
-            name = f"{person.id}__{article.id}"
-            swap.save(*(out / f"{name}{ending}" for ending in (".png", ".alpha.png", ".located.png")))
-    click.echo(f"{len(wanted)} swaps in {out}")
+    unread: list[tuple[str, str, str]] = []
+    wanted = listed(listing, _cagan.Pairs(pairs, on_error="skip"), unread=unread)
+    done = swap_list(_cagan.Swapper(model, device), wanted, out)
+    done.broken += unread
+    if report is not None:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([("human", "target", "reason"), *done.broken])
+        _cagan.write_atomically(report, text.getvalue().encode("utf-8", errors="replace"))
+    made = done.made + done.kept
+    click.echo(f"{made} swaps in {out}" + (f", {done.kept} of them from before" if done.kept else ""))
+    if done.broken:
+        person, article, reason = done.broken[0]
+        raise ValueError(f"{len(done.broken)} swaps not made; the first: {person} in {article}: {reason}")
+
+
+def _check_out(out: Path, pictures: list[Path]) -> None:
+    """Checks before any work that the ending is known, and that no picture would be lost."""
+    if out.suffix.lower() not in _ENDINGS:
+        raise ValueError(f"{out}: expected a name that ends in {', '.join(_ENDINGS)}")
+    for path in pictures:
+        if out.exists() and path.exists() and out.samefile(path):
+            raise ValueError(f"{out}: expected another file than the pictures of the swap, got {path}")
 
 
 @cli.command()
 @click.argument("model", type=_PATH)
 @click.argument("pairs", type=_PATH)
 @click.option("--split", help="Split to score, for pairs with several")
+@click.option("--on-error", type=click.Choice(["raise", "skip"]), help="Action on unusable files [default: raise]")
 @click.option("--targets", type=int, help="Number of articles for each person [default: the list of true swaps, or 3]")
+@click.option("--list", "listing", type=_PATH, help="CSV with the columns human and target: the swaps to score")
 @click.option("--height", type=int, default=256, show_default=True, help="Height of comparisons inside regions")
 @click.option("--features", type=_PATH, help="Feature network for FID and KID: TorchScript .pt or .onnx")
 @click.option("--feature-size", type=_Size(), help="Height x width of its input [default: as --height, in 4:3]")
@@ -230,7 +249,9 @@ def evaluate(
     model: Path,
     pairs: Path,
     split: str | None,
+    on_error: Literal["raise", "skip"] | None,
     targets: int | None,
+    listing: Path | None,
     height: int,
     features: Path | None,
     feature_size: Any,
@@ -243,12 +264,13 @@ def evaluate(
     Dolls are scored by their true swaps, pairs with a folder mask/ by the worn garments' regions, other pairs without a
     truth.
     """
-    found = _cagan.Pairs(pairs)
+    found = _cagan.Pairs(pairs, on_error=on_error)
     scores = run_evaluate(
         model,
         found if split is None else found.of_split(split),
         device,
         targets=targets,
+        listing=listing,
         height=height,
         features=features,
         feature_size=feature_size,
@@ -266,13 +288,14 @@ def evaluate(
 @cli.command()
 @click.argument("model", type=_PATH)
 @click.argument("out", type=_PATH)
-def export(model: Path, out: Path) -> None:
+@click.option("--overwrite", is_flag=True, help="Replace a card or a picture of other programs beside OUT")
+def export(model: Path, out: Path, overwrite: bool) -> None:
     """Write MODEL, a run folder or a snapshot, for other programs, and a model card beside it.
 
     The ending of OUT is the format: .onnx, .pt2 (torch.export), .pt (TorchScript) or .safetensors. The card has the
     figures of evaluation.json in the run's folder: cagan evaluate RUN PAIRS --json RUN/evaluation.json writes it.
     """
-    click.echo(run_export(model, out))
+    click.echo(run_export(model, out, overwrite=overwrite))
 
 
 @cli.command()
@@ -399,6 +422,19 @@ def info(preset: str | None, as_json: bool) -> None:
         click.echo(f"{name:15} {', '.join(value) if isinstance(value, list) else value}")
 
 
+# What a command leaves behind at Ctrl-C.
+_STOPPED = {
+    "train": "the steps so far are saved, and the same command resumes it",
+    "demo": "the steps so far are saved, and the same command resumes its run",
+    "swap": "finished swaps of a list are saved, and the same command goes on with the rest",
+    "evaluate": "no score is saved",
+    "export": "no model was written",
+    "curate": "no file was changed",
+    "dolls": "the pictures so far stay, and the same command draws all of them again",
+    "review": "every decision is saved",
+}
+
+
 def main() -> None:
     """Run the command line; prints an error as one line, without a traceback."""
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
@@ -408,7 +444,11 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped; finished work is saved, and the same command resumes it", err=True)
+        # A second press would only spoil the message.
+        usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        left = next((_STOPPED[word] for word in sys.argv[1:] if word in _STOPPED), None)
+        click.echo(f"stopped; {left}" if left else "stopped", err=True)
+        signal.signal(signal.SIGINT, usual)
         sys.exit(130)
     except (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError, ArithmeticError) as error:
         text = error.args[0] if isinstance(error, KeyError) else error

@@ -1,10 +1,13 @@
 """Export of a trained generator: ONNX, torch.export, TorchScript or safetensors, with a model card."""
 
 import contextlib
+import hashlib
 import io
 import json
 import logging
 import os
+import re
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,7 +31,9 @@ _OUTPUTS = ("image", "mask", "paint")
 _KEY = "cagan.json"
 
 
-def export(model: _cagan.Swapper | str | os.PathLike[str], path: str | os.PathLike[str]) -> Path:
+def export(
+    model: _cagan.Swapper | str | os.PathLike[str], path: str | os.PathLike[str], *, overwrite: bool = False
+) -> Path:
     """Write a trained generator for other programs, and a model card beside it.
 
     All formats but safetensors hold the whole swap. They take `human`, `worn` and `target`, float32 [N, 3, H, W] (RGB)
@@ -40,19 +45,22 @@ def export(model: _cagan.Swapper | str | os.PathLike[str], path: str | os.PathLi
 
     The card `model.md` stands beside `model.onnx`, and `model.png` too if the model's run has sample grids. The card
     has the figures of `evaluation.json` in the run's folder, if `cagan evaluate RUN PAIRS --json RUN/evaluation.json`
-    wrote it. Needs `pip install 'cagan[export]'`.
+    wrote it. A card that another program wrote or changed is not replaced, nor a foreign picture. Needs `pip install
+    'cagan[export]'`.
 
     Args:
         model: A run, a run's folder (its newest snapshot), a snapshot or a swapper.
         path: The file to write. Its ending is the format: `.onnx`, `.pt2` (`torch.export.load`), `.pt` (TorchScript,
             which torch deprecates: `torch.jit.load`) or `.safetensors` (a snapshot, for `cagan.Swapper` and
-            `cagan.torch_module.load`).
+            `cagan.torch_module.load`). An existing file is replaced.
+        overwrite: Whether to replace any `model.md` and `model.png`.
 
     Returns:
         The path.
 
     Raises:
         FileNotFoundError: The model or the folder is missing.
+        FileExistsError: `model.md` or `model.png` is not one that `cagan.export` wrote; nothing is written then.
         ValueError: The ending is unknown, the architecture cannot be exported, the snapshot is damaged, or
             `evaluation.json` holds no figures.
         ImportError: A package that the format needs is missing.
@@ -78,18 +86,56 @@ def export(model: _cagan.Swapper | str | os.PathLike[str], path: str | os.PathLi
     if not isinstance(model, _cagan.Swapper):
         model = _cagan.Swapper(model, "cpu")
     run = _run_of(model.path)
-    card = _card(model, run, out)
+    sample = run.samples[-1].read_bytes() if run is not None and run.samples else None
+    beside = {out.with_suffix(".md"): _marked(_card(model, run, out), sample)}
+    if sample is not None:
+        beside[out.with_suffix(".png")] = sample
+    if not overwrite:
+        _keep_foreign(beside)
     _cagan.write_atomically(out, _FORMATS[out.suffix](model))
-    if run is not None and run.samples:
-        _cagan.write_atomically(out.with_suffix(".png"), run.samples[-1].read_bytes())
-    _cagan.write_atomically(out.with_suffix(".md"), card.encode())
+    # The card last: it tells that the picture is ours.
+    for file, content in reversed(beside.items()):
+        _cagan.write_atomically(file, content)
     return out
 
 
 def _run_of(snapshot: Path) -> Run | None:
     """Returns the run that the snapshot lies in."""
-    folder = snapshot.resolve().parents[1]
+    folder = snapshot.resolve().parent.parent
     return Run(folder) if (folder / "config.json").is_file() else None
+
+
+def _marked(card: str, sample: bytes | None) -> bytes:
+    """Ends the card with the hashes of its text and of the picture beside it."""
+    text = card.encode()
+    return text + f"<!-- cagan.export {_hash(text)} {_hash(sample or b'')} -->\n".encode()
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def _keep_foreign(beside: dict[Path, bytes]) -> None:
+    """Checks that the files beside the model may be replaced: missing, equal, or as an export left them.
+
+    Raises:
+        FileExistsError: One is foreign.
+    """
+    picture = ""
+    for file, content in beside.items():
+        if not file.exists():
+            continue
+        old = file.read_bytes()
+        if file.suffix == ".md":
+            found = re.fullmatch(rb"(.*\n)<!-- cagan\.export (\w+) (\w+) -->\n", old, re.DOTALL)
+            ours = found is not None and _hash(found[1]) == found[2].decode()
+            picture = found[3].decode() if found else ""
+        else:
+            ours = _hash(old) == picture
+        if not ours and old != content:
+            raise FileExistsError(
+                f"{file}: expected no file or one that cagan.export wrote, got another; overwrite=True replaces it"
+            )
 
 
 def description(swapper: _cagan.Swapper, module: "Generator") -> dict[str, Any]:
@@ -160,7 +206,8 @@ def _torchscript(swapper: _cagan.Swapper) -> bytes:
 
 
 def _safetensors(swapper: _cagan.Swapper) -> bytes:
-    return swapper.path.read_bytes()
+    # Not the file that it was loaded from, which may hold another snapshot by now.
+    return swapper._snapshot()
 
 
 _FORMATS: dict[str, Callable[[_cagan.Swapper], bytes]] = {
@@ -176,7 +223,13 @@ def _module(swapper: _cagan.Swapper) -> "tuple[Generator, str]":
         import safetensors  # noqa: F401  # fails here if it is missing
     from .torch_module import load
 
-    module = load(swapper.path).requires_grad_(False)
+    with tempfile.TemporaryDirectory() as folder:
+        snapshot = Path(folder) / swapper.path.name
+        snapshot.write_bytes(swapper._snapshot())
+        try:
+            module = load(snapshot).requires_grad_(False)
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(snapshot), str(swapper.path))) from None
     return module, json.dumps(description(swapper, module))
 
 

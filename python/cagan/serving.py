@@ -1,10 +1,13 @@
 """`cagan.app`: a local page that swaps uploaded or picked pictures."""
 
+import contextlib
 import io
 import os
+import secrets
+import socket
 import tempfile
 import threading
-import webbrowser
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _cagan
+from .local_page import Guard, opened
 from .signals import terminable
 
 if TYPE_CHECKING:
@@ -44,15 +48,15 @@ def app(
     """Try a model on a local page: takes human, worn and target article, and shows the swap with its mask and paint.
 
     Pictures are uploaded, or picked from pairs. Uploads lie in a temporary folder for about ten minutes. Ctrl-C ends
-    the app and removes the folder. The page loads nothing from other hosts and sends nothing to them. Needs `pip
-    install 'cagan[app]'`.
+    the app and removes the folder. The page loads nothing from other hosts and sends nothing to them. Only who knows
+    the printed address, which has a secret part, gets in. Needs `pip install 'cagan[app]'`.
 
     Args:
         model: A run, a run's folder (its newest snapshot), a snapshot or a swapper.
         pairs: Pairs to pick from, or their folder; the page shows the first 200.
-        host: The address to listen on. Any other than 127.0.0.1 admits other machines.
+        host: The address to listen on. Any other than 127.0.0.1 admits other machines, with the printed address.
         port: The port; 0 takes a free one.
-        device: "auto" (the default), "cpu", "cuda" or "cuda:N", for a model that is loaded here.
+        device: "auto" (the default), "cpu", "cuda" or "cuda:N", or a `torch.device`, for a model that is loaded here.
         browser: Whether to open the page in a browser.
 
     Raises:
@@ -74,29 +78,66 @@ def app(
             import gradio  # noqa: F401  # fails here if it is missing
         except ImportError as error:
             raise ImportError("gradio: expected for cagan.app, found none; pip install 'cagan[app]'") from error
-        page = make_page(model, pairs)
         try:
-            _, address, _ = page.launch(
-                server_name=host,
-                server_port=port or None,
-                share=False,
-                quiet=True,
-                prevent_thread_lock=True,
-                max_file_size=_UPLOAD_BYTES,
-                ssr_mode=False,
-                enable_monitoring=False,
-                footer_links=[],
-                app_kwargs={"middleware": [_sealed()]},
-            )
-            print(f"{address}\nCtrl-C ends the app and removes all uploads.", flush=True)
-            if browser:
-                webbrowser.open(address)
-            threading.Event().wait()
+            with _served(make_page(model, pairs), host, port) as address:
+                print(f"{address}\nCtrl-C ends the app and removes all uploads.", flush=True)
+                with opened(address, browser):
+                    threading.Event().wait()
         except KeyboardInterrupt:
             pass
         finally:
-            page.close(verbose=False)
             del os.environ["GRADIO_TEMP_DIR"]
+
+
+@contextlib.contextmanager
+def _served(page: "Blocks", host: str, port: int) -> Iterator[str]:
+    """Serves the page below a token, on a thread, and gives its address.
+
+    Raises:
+        OSError: The port is taken, or the address is not of this machine.
+    """
+    import gradio
+    import uvicorn
+    from fastapi import FastAPI
+
+    token = secrets.token_urlsafe(24)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family, backlog=128)
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}: the app cannot listen on it", f"{host}:{port}") from None
+    with listening:
+        port = listening.getsockname()[1]
+        # Without its own pages, which would name their addresses to strangers.
+        outer = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+        gradio.mount_gradio_app(
+            outer,
+            page,
+            f"/{token}",
+            server_name=host,
+            server_port=port,
+            footer_links=[],
+            run_history=False,
+            show_error=False,
+            max_file_size=_UPLOAD_BYTES,
+            ssr_mode=False,
+            enable_monitoring=False,
+        )
+        sealed = _sealed(outer, Guard(token, host, port))
+        server = uvicorn.Server(uvicorn.Config(sealed, log_level="critical", access_log=False, ws="none"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        try:
+            while not server.started and thread.is_alive():
+                thread.join(0.02)
+            if not server.started:
+                raise OSError(f"{host}:{port}: the app's server did not start")
+            name = f"[{host}]" if ":" in host else host
+            yield f"http://{name}:{port}/{token}/"
+        finally:
+            # An open page holds a connection; nobody waits for it.
+            server.should_exit = server.force_exit = True
+            thread.join(5)
 
 
 def make_page(swapper: _cagan.Swapper, pairs: _cagan.Pairs | None) -> "Blocks":
@@ -106,8 +147,10 @@ def make_page(swapper: _cagan.Swapper, pairs: _cagan.Pairs | None) -> "Blocks":
     page: Blocks
 
     def picture(label: str, **options: Any) -> Any:
-        # Without a mode the file arrives as it was uploaded, and the core decodes it.
-        return gr.Image(label=label, elem_id=label, type="filepath", image_mode=None, format="png", **options)
+        image: Any = gr.Image(label=label, elem_id=label, type="filepath", image_mode=None, format="png", **options)
+        # The file arrives as it was uploaded: the core decodes it, and its errors tell what was wrong.
+        image.preprocess = lambda payload: payload and payload.path
+        return image
 
     def swap(*paths: str | None) -> tuple[NDArray[np.uint8], ...]:
         names = ("human", "worn", "target")
@@ -164,32 +207,42 @@ def _galleries(gr: Any, pairs: _cagan.Pairs, given: list[Any]) -> None:
     person.__annotations__["event"] = article.__annotations__["event"] = gr.SelectData
     options = {"columns": 10, "height": 260, "object_fit": "contain", "allow_preview": False, "interactive": False}
     people = gr.Gallery(thumbnails([pair.human_path for pair in shown]), label="people", elem_id="people", **options)
-    people.select(person, None, given[:2], api_name=False)
+    people.select(person, None, given[:2], api_visibility="private")
     clothes = gr.Gallery(
         thumbnails([pair.article_path for pair in shown]), label="articles", elem_id="articles", **options
     )
-    clothes.select(article, None, given[2], api_name=False)
+    clothes.select(article, None, given[2], api_visibility="private")
 
 
-def _sealed() -> Any:
-    """Returns the middleware that keeps the page from loading anything from other hosts."""
-    from starlette.middleware import Middleware
+def _sealed(app: Any, guard: Guard) -> Any:
+    """Wraps the server: strangers are refused, and the page loads nothing from other hosts."""
 
-    class Sealed:
-        def __init__(self, app: Any) -> None:
-            self.app = app
+    async def refuse(send: Any) -> None:
+        await send({"type": "http.response.start", "status": 403, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
 
-        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-            async def sealing(message: Any) -> None:
-                if message["type"] == "http.response.start":
-                    headers = [
-                        (b"content-security-policy", _POLICY.encode()),
-                        (b"referrer-policy", b"no-referrer"),
-                        (b"x-content-type-options", b"nosniff"),
-                    ]
-                    message["headers"] = [*message["headers"], *headers]
-                await send(message)
+    async def sealed(scope: Any, receive: Any, send: Any) -> None:
+        async def sealing(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                headers = [
+                    (b"content-security-policy", _POLICY.encode()),
+                    (b"referrer-policy", b"no-referrer"),
+                    (b"x-content-type-options", b"nosniff"),
+                    (b"x-frame-options", b"DENY"),
+                ]
+                # A page of the same address needs no permission to read an answer, and no other gets it.
+                given = [(name, value) for name, value in message["headers"] if not name.startswith(b"access-control-")]
+                message["headers"] = [*given, *headers]
+            await send(message)
 
-            await self.app(scope, receive, sealing if scope["type"] == "http" else send)
+        if scope["type"] == "lifespan":
+            await app(scope, receive, send)
+            return
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        admitted = guard.admits(scope["path"], headers.get(b"host", ""), headers.get(b"origin"))
+        if scope["type"] != "http" or not admitted:
+            await refuse(send)
+        else:
+            await app(scope, receive, sealing)
 
-    return Middleware(Sealed)
+    return sealed

@@ -7,14 +7,15 @@ use std::sync::Mutex;
 use image::RgbImage;
 use numpy::ndarray::ArrayViewD;
 use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyMemoryView};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
 use super::compute::compute;
 use crate::error::{Error, Result};
-use crate::pixels::{decode_rgb, read_rgb};
+use crate::pixels::{BUDGET, MAX_FILE_BYTES, decode_rgb, pixels_of_bytes, pixels_of_file, read_rgb};
 
 /// Converts a value to a Python object through JSON.
 pub fn to_python<'py>(py: Python<'py>, value: &impl serde::Serialize) -> PyResult<Bound<'py, PyAny>> {
@@ -22,8 +23,11 @@ pub fn to_python<'py>(py: Python<'py>, value: &impl serde::Serialize) -> PyResul
     py.import("json")?.call_method1("loads", (text,))
 }
 
-/// Converts a Python object to a JSON value. numpy's scalars are numbers.
+/// Converts a Python object to a JSON value. numpy's scalars are numbers, a `torch.device` is text.
 pub fn from_python(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Value> {
+    if is_device(object)? {
+        return Ok(Value::String(object.str()?.extract()?));
+    }
     let py = object.py();
     let options = PyDict::new(py);
     options.set_item("default", py.import("operator")?.call_method1("methodcaller", ("item",))?)?;
@@ -34,70 +38,197 @@ pub fn from_python(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Value> {
     value.ok_or_else(|| wrong().into())
 }
 
-/// A picture from Python: a path, a PIL picture, or an `[H, W, 3]` uint8 array or CPU tensor (through DLPack).
+/// A picture from Python.
 pub enum Picture {
     Path(PathBuf),
+    /// A file's bytes.
+    Encoded(Vec<u8>),
     Pixels(RgbImage),
 }
 
-impl Picture {
-    /// Converts an object. Files are decoded later, without the interpreter.
-    pub fn from_python(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Picture> {
-        if let Ok(path) = object.extract::<PathBuf>() {
-            return Ok(Picture::Path(path));
+/// A picture as Python gives it, looked at but not yet copied: its kind and type are right.
+pub enum Given<'py> {
+    Path(PathBuf),
+    /// `bytes`, `bytearray`, or a flat buffer.
+    Encoded(Bound<'py, PyAny>),
+    /// An open binary file.
+    File(Bound<'py, PyAny>),
+    Pil(Bound<'py, PyAny>),
+    Array(PyReadonlyArrayDyn<'py, u8>),
+}
+
+/// What a picture may be.
+const PICTURE: &str =
+    "a path, a file's bytes, a binary file, a PIL picture or a uint8 array or CPU tensor of shape [H, W, 3]";
+
+impl<'py> Given<'py> {
+    /// Looks at an object.
+    pub fn of(name: &str, object: &Bound<'py, PyAny>) -> PyResult<Given<'py>> {
+        if object.is_instance_of::<PyBytes>() || object.is_instance_of::<PyByteArray>() {
+            return Ok(Given::Encoded(object.clone()));
         }
-        let array = if object.hasattr("convert")? {
-            let mode: String = object.getattr("mode")?.extract()?;
-            if ["1", "L", "LA", "P", "RGBA", "I;16"].contains(&mode.as_str()) {
-                return Ok(Picture::Pixels(from_pil(name, object)?));
-            }
-            let rgb = object.call_method1("convert", ("RGB",))?;
-            object.py().import("numpy")?.call_method1("asarray", (rgb,))?
-        } else if object.hasattr("__dlpack__")? && !object.hasattr("__array_interface__")? {
+        if object.is_instance_of::<PyMemoryView>() && object.getattr("ndim")?.extract::<usize>()? == 1 {
+            return Ok(Given::Encoded(object.clone()));
+        }
+        if let Ok(path) = object.extract::<PathBuf>() {
+            return Ok(Given::Path(path));
+        }
+        if object.hasattr("convert")? && object.hasattr("mode")? {
+            return Ok(Given::Pil(object.clone()));
+        }
+        if object.hasattr("read")? {
+            return Ok(Given::File(object.clone()));
+        }
+        let array = if object.hasattr("__dlpack__")? && !object.hasattr("__array_interface__")? {
             // Another library's tensor, without a copy. One that numpy cannot take fails below with its own dtype.
             let numpy = object.py().import("numpy")?;
             (numpy.call_method1("from_dlpack", (object,))).unwrap_or_else(|_| object.clone())
         } else {
             object.clone()
         };
-        let wrong = |got: String| Error::Array {
-            name: name.into(),
-            expected: "a path, a PIL picture or a uint8 array or CPU tensor of shape [H, W, 3]".into(),
-            got,
-        };
+        let wrong = |got: String| Error::Array { name: name.into(), expected: PICTURE.into(), got };
         let Ok(pixels) = array.extract::<PyReadonlyArrayDyn<u8>>() else {
             let kind = array.getattr("dtype").or_else(|_| array.get_type().getattr("__name__"))?;
             return Err(wrong(kind.to_string()).into());
         };
         match *pixels.shape() {
-            [height, width, 3] if height > 0 && width > 0 => {
-                let bytes = pixels.as_array().iter().copied().collect();
-                let picture = RgbImage::from_raw(width as u32, height as u32, bytes);
-                Ok(Picture::Pixels(picture.expect("bytes fit the shape")))
-            }
+            [height, width, 3] if height > 0 && width > 0 => Ok(Given::Array(pixels)),
             _ => Err(wrong(format!("shape {:?}", pixels.shape())).into()),
         }
     }
 
-    /// Decodes a file; copies pixels.
-    pub fn decode(&self) -> Result<RgbImage> {
+    /// Copies the pixels or the bytes. Files are decoded later, without the interpreter.
+    pub fn load(self, name: &str) -> PyResult<Picture> {
         match self {
-            Picture::Path(path) => read_rgb(path),
-            Picture::Pixels(picture) => Ok(picture.clone()),
+            Given::Path(path) => Ok(Picture::Path(path)),
+            Given::Encoded(bytes) => {
+                let bytes = bytes.py().get_type::<PyBytes>().call1((bytes,))?;
+                Ok(Picture::Encoded(bytes.extract()?))
+            }
+            Given::File(file) => {
+                let read = file.call_method0("read")?;
+                let wrong = |got| Error::Array { name: name.into(), expected: "a file opened for bytes".into(), got };
+                let bytes = (read.cast::<PyBytes>()).map_err(|_| wrong(format!("a file of {}", read.get_type())))?;
+                Ok(Picture::Encoded(bytes.as_bytes().to_vec()))
+            }
+            Given::Pil(picture) => Ok(Picture::Pixels(from_pil(name, &picture)?)),
+            Given::Array(pixels) => {
+                let [height, width] = [0, 1].map(|side| pixels.shape()[side] as u32);
+                let bytes = pixels.as_array().iter().copied().collect();
+                Ok(Picture::Pixels(RgbImage::from_raw(width, height, bytes).expect("bytes fit the shape")))
+            }
         }
     }
 }
 
-/// Converts a PIL picture through PNG: transparency and 16 bits then mean the same as in a file.
+impl Picture {
+    /// Decodes a file or its bytes. `name` names the argument in an error.
+    pub fn decode(self, name: &str) -> Result<RgbImage> {
+        match self {
+            Picture::Path(path) => read_rgb(&path),
+            Picture::Encoded(bytes) => {
+                let failed = |reason| Error::content(name, format!("cannot be decoded: {reason}"));
+                match bytes.len() as u64 {
+                    0..=MAX_FILE_BYTES => decode_rgb(&bytes).map_err(failed),
+                    length => Err(failed(format!("expected at most {MAX_FILE_BYTES} bytes, got {length}"))),
+                }
+            }
+            Picture::Pixels(picture) => Ok(picture),
+        }
+    }
+
+    /// The number of pixels. A file that does not tell counts as the whole budget.
+    pub fn pixels(&self) -> u64 {
+        let known = match self {
+            Picture::Path(path) => pixels_of_file(path),
+            Picture::Encoded(bytes) => pixels_of_bytes(bytes),
+            Picture::Pixels(picture) => Some(u64::from(picture.width()) * u64::from(picture.height())),
+        };
+        known.unwrap_or(BUDGET / 3)
+    }
+
+    /// The bytes that it holds now.
+    pub fn held(&self) -> u64 {
+        match self {
+            Picture::Path(_) => 0,
+            Picture::Encoded(bytes) => bytes.len() as u64,
+            Picture::Pixels(picture) => picture.as_raw().len() as u64,
+        }
+    }
+}
+
+/// Converts a PIL picture so that it means the same as its file: upright, with its profile, transparency and 16 bits.
 fn from_pil(name: &str, picture: &Bound<'_, PyAny>) -> PyResult<RgbImage> {
     let py = picture.py();
+    let upright = py.import("PIL.ImageOps")?.call_method1("exif_transpose", (picture,))?;
+    let info = upright.getattr("info")?;
+    let mode: String = upright.getattr("mode")?.extract()?;
+    let mut profile = info.call_method1("get", ("icc_profile",))?;
+    let transparent = info.contains("transparency")?;
+    let picture = match mode.as_str() {
+        "RGB" if !profile.is_truthy()? && !transparent => {
+            let array = py.import("numpy")?.call_method1("asarray", (&upright,))?;
+            let picture = Given::of(name, &array)?.load(name)?;
+            return Ok(picture.decode(name)?);
+        }
+        // Modes that files hold. TIFF alone holds CMYK.
+        "1" | "L" | "LA" | "P" | "RGB" | "RGBA" | "CMYK" => upright,
+        "RGBX" | "YCbCr" | "LAB" | "HSV" => {
+            // The profile was of the old mode.
+            profile = py.None().into_bound(py);
+            upright.call_method1("convert", ("RGB",))?
+        }
+        "RGBa" | "PA" => upright.call_method1("convert", ("RGBA",))?,
+        "La" => upright.call_method1("convert", ("LA",))?,
+        mode if mode.starts_with("I") => {
+            let (least, most): (f64, f64) = upright.call_method0("getextrema")?.extract()?;
+            if least < 0.0 || most > 65_535.0 {
+                let got = format!("{least} to {most}");
+                let expected = format!("values of 0 to 65535 in a PIL picture of mode {mode}");
+                return Err(Error::Array { name: name.into(), expected, got }.into());
+            }
+            if mode == "I" { upright.call_method1("convert", ("I;16",))? } else { upright }
+        }
+        mode => {
+            let expected = "a PIL picture of grey, RGB, CMYK or a palette".into();
+            return Err(Error::Array { name: name.into(), expected, got: format!("mode {mode}") }.into());
+        }
+    };
     let file = py.import("io")?.call_method0("BytesIO")?;
     let options = PyDict::new(py);
-    options.set_item("compress_level", 1)?;
-    picture.call_method("save", (&file, "PNG"), Some(&options))?;
-    let bytes: Vec<u8> = file.call_method0("getvalue")?.extract()?;
-    let wrong = |got| Error::Array { name: name.into(), expected: "a PIL picture that PNG can hold".into(), got };
-    Ok(decode_rgb(&bytes).map_err(wrong)?)
+    let format = if mode == "CMYK" { "TIFF" } else { "PNG" };
+    if format == "PNG" {
+        options.set_item("compress_level", 1)?;
+    }
+    // Without a word Pillow takes the profile of `info`.
+    options.set_item("icc_profile", profile)?;
+    picture.call_method("save", (&file, format), Some(&options))?;
+    let picture = Picture::Encoded(file.call_method0("getvalue")?.extract()?);
+    compute(py, || picture.decode(name))
+}
+
+/// A device's name, given as text or as a `torch.device`.
+pub struct DeviceName(pub String);
+
+impl<'py> FromPyObject<'_, 'py> for DeviceName {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(text) = object.extract::<String>() {
+            return Ok(DeviceName(text));
+        }
+        if is_device(&object)? {
+            return Ok(DeviceName(object.str()?.extract()?));
+        }
+        let got = object.get_type().name()?.to_string();
+        Err(PyTypeError::new_err(format!("device: expected a text or a torch.device, got {got}")))
+    }
+}
+
+/// Whether the object is a `torch.device`.
+fn is_device(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let kind = object.get_type();
+    Ok(kind.name()? == "device" && kind.module()? == "torch")
 }
 
 /// Makes a numpy array of that shape from bytes.

@@ -3,13 +3,14 @@
 use std::cell::OnceCell;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::Error;
-use crate::native::isolated;
+use crate::native::{isolated, outside};
 
 /// Computes without the interpreter, independently of the thread's `no_grad`, `inference_mode` and `autocast`. A panic
 /// becomes an exception.
@@ -24,6 +25,29 @@ pub fn compute<T: Send, E: From<Error> + Into<PyErr> + Send>(
 /// [`compute`] caught it.
 pub fn lock<'a, T>(py: Python<'_>, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
     mutex.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Hears Ctrl-C during a long computation.
+pub struct Signals(Instant);
+
+impl Signals {
+    /// Waiting for the interpreter at each call would take longer than small work itself.
+    const EVERY: Duration = Duration::from_millis(50);
+
+    /// Begins now.
+    pub fn new() -> Self {
+        Signals(Instant::now())
+    }
+
+    /// Calls Python's signal handlers, if it is time for that. To be called without locks: a handler may do anything.
+    pub fn check(&mut self) -> PyResult<()> {
+        if self.0.elapsed() < Self::EVERY {
+            return Ok(());
+        }
+        let checked = outside(|| Python::attach(|py| py.check_signals()));
+        self.0 = Instant::now();
+        checked
+    }
 }
 
 /// A child of `fork` inherits the thread pools of rayon and OpenMP without their threads and would wait for them forever.

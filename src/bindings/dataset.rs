@@ -11,9 +11,9 @@ use pyo3::types::PyTuple;
 use rayon::prelude::*;
 
 use super::arrays::bytes_to_numpy;
-use super::compute::compute;
+use super::compute::{Signals, compute};
 use crate::data::{Article, LeftOut, OnError, Options, Pair, Pairs};
-use crate::dolls::{SEED, SIZE, SWAPS};
+use crate::dolls::{SEED, SIZE, SWAPS, write_observed};
 use crate::error::{Error, Result};
 use crate::pixels::{png, read_rgb, sheet};
 
@@ -177,6 +177,15 @@ impl PyPairs {
     #[getter]
     fn excluded(&self) -> Vec<(String, PathBuf, String)> {
         left_out(&self.0.excluded)
+    }
+
+    /// How a file that cannot be read later is handled: "raise" or "skip".
+    #[getter]
+    fn on_error(&self) -> &'static str {
+        match self.0.on_error {
+            OnError::Raise => "raise",
+            OnError::Skip => "skip",
+        }
     }
 
     /// Pairs that were skipped when the folder was read: (id, path, reason). Pictures are decoded later: a run lists
@@ -361,9 +370,10 @@ pub fn dolls(
         None => SWAPS.min(count.saturating_sub(1)),
         Some(swaps) => positive("swaps", swaps)?,
     };
-    let pairs = compute(py, || {
-        crate::dolls::write(&out, count, seed, size, swaps)?;
-        Pairs::open(&out, &Options::default())
+    let pairs = compute(py, || -> PyResult<Pairs> {
+        let mut signals = Signals::new();
+        write_observed(&out, count, seed, size, swaps, || signals.check())?;
+        Ok(Pairs::open(&out, &Options::default())?)
     })?;
     Ok(PyPairs(pairs))
 }

@@ -9,6 +9,7 @@ mod dataset;
 mod errors;
 mod graph;
 mod storage;
+mod stream;
 mod swapper;
 mod trainer;
 
@@ -42,6 +43,7 @@ fn _cagan(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<curation::PyListing>()?;
     module.add_class::<swapper::PySwap>()?;
     module.add_class::<swapper::PySwapper>()?;
+    module.add_class::<stream::PySwapStream>()?;
     module.add_class::<trainer::PyTrainer>()?;
     module.add_function(wrap_pyfunction!(config::presets, module)?)?;
     module.add_function(wrap_pyfunction!(config::settings, module)?)?;

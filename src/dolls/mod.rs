@@ -19,4 +19,4 @@ mod shape;
 mod write;
 
 pub use doll::{pair, swap};
-pub use write::{SEED, SIZE, SWAPS, write};
+pub use write::{SEED, SIZE, SWAPS, write, write_observed};

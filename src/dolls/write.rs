@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use image::{GrayImage, RgbImage};
 use rand::RngExt;
@@ -22,6 +23,9 @@ pub const SIZE: [u32; 2] = [128, 96];
 /// The default number of true swaps of each person; a single pair has none.
 pub const SWAPS: u64 = 1;
 
+/// A shorter part of the drawing is followed by a larger one.
+const PART: Duration = Duration::from_millis(200);
+
 /// Draws `count` pairs into `folder` as `human/<id>.png` and `article/<id>.png`, and `swaps` true swaps of each person
 /// into other people's articles: `swaps/<human id>__<target id>.png`, its mask (see [`super::swap`]) as `.alpha.png`,
 /// and a list of all, `swaps/list.csv`, with the columns human and target.
@@ -40,18 +44,33 @@ pub const SWAPS: u64 = 1;
 /// assert_eq!(error.to_string(), "swaps: expected at most 2, the other articles of 3 pairs, got 3");
 /// ```
 pub fn write(folder: &Path, count: u64, seed: u64, size: [u32; 2], swaps: u64) -> Result<()> {
+    write_observed(folder, count, seed, size, swaps, || Ok(()))
+}
+
+/// Writes as [`write`] does, and calls `observe` several times a second.
+///
+/// # Errors
+/// Those of [`write`] and an error of `observe`, after which the pictures drawn so far stay.
+pub fn write_observed<E: From<Error> + Send>(
+    folder: &Path,
+    count: u64,
+    seed: u64,
+    size: [u32; 2],
+    swaps: u64,
+    mut observe: impl FnMut() -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
     if !(1..=1_000_000).contains(&count) {
-        return Err(Error::setting("count", "1 to 1000000", count));
+        return Err(Error::setting("count", "1 to 1000000", count).into());
     }
     if let Some(side) = size.into_iter().find(|side| !(16..=1024).contains(side)) {
-        return Err(Error::setting("size", "sides of 16 to 1024", side));
+        return Err(Error::setting("size", "sides of 16 to 1024", side).into());
     }
     if swaps >= count && swaps > 0 {
         let expected = match count {
             1 => "0, there being no other article".to_owned(),
             _ => format!("at most {}, the other articles of {count} pairs", count - 1),
         };
-        return Err(Error::setting("swaps", expected, swaps));
+        return Err(Error::setting("swaps", expected, swaps).into());
     }
     let names: &[&str] = match swaps {
         0 => &["human", "article"],
@@ -69,7 +88,7 @@ pub fn write(folder: &Path, count: u64, seed: u64, size: [u32; 2], swaps: u64) -
         let bytes = png(picture.as_raw(), size.map(|side| side as usize), 1);
         write_unsynced(&folder.join(path), &bytes)
     };
-    (0..count).into_par_iter().try_for_each(|number| {
+    let draw = |number| {
         let own = garment(seed, number);
         let worn = dressed(seed, number, &own, size);
         colours(&format!("human/{number:05}.png"), &worn.picture())?;
@@ -81,7 +100,19 @@ pub fn write(folder: &Path, count: u64, seed: u64, size: [u32; 2], swaps: u64) -
             grey(&format!("{name}.alpha.png"), &changes(&worn, &new))?;
         }
         Ok::<(), Error>(())
-    })?;
+    };
+    let (mut begun, mut part) = (0, rayon::current_num_threads() as u64);
+    while begun < count {
+        let start = Instant::now();
+        let end = count.min(begun + part);
+        (begun..end).into_par_iter().try_for_each(draw)?;
+        observe()?;
+        begun = end;
+        // Large parts keep all threads busy, short ones hear a signal soon.
+        if start.elapsed() < PART {
+            part *= 2;
+        }
+    }
     if swaps == 0 {
         return Ok(());
     }
@@ -91,7 +122,8 @@ pub fn write(folder: &Path, count: u64, seed: u64, size: [u32; 2], swaps: u64) -
             list.push_str(&format!("{number:05},{target:05}\n"));
         }
     }
-    write_atomically(&folder.join("swaps/list.csv"), list.as_bytes())
+    write_atomically(&folder.join("swaps/list.csv"), list.as_bytes())?;
+    Ok(())
 }
 
 /// Draws the pairs whose articles person `number` tries on: different ones, never `number` itself, equally likely.

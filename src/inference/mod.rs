@@ -4,4 +4,4 @@ mod render;
 mod swapper;
 
 pub use render::Swapped;
-pub use swapper::{Request, Swapper};
+pub use swapper::{Painted, Request, Swapper};

@@ -93,7 +93,11 @@ impl Renderer<'_> {
     /// size, so that patterns stay as sharp as the article's picture, whatever the networks' size is.
     fn paint_in_detail(&self, detail: &Detail, zoom: &Zoom, article: &RgbImage) -> Vec<u8> {
         // The photo's size as a multiple of the networks'.
-        let times = (zoom.size[0] as f64 / zoom.target.height as f64).round().max(1.0) as usize;
+        let times = (zoom.size[0] as f64 / zoom.target.height as f64).round();
+        // A photo of 6000 x 10 would ask for an article of 6000 x 6000.
+        let [height, width] = self.config.image_size;
+        let most = (PAINTED / (height * width) as f64).sqrt().ceil();
+        let times = times.clamp(1.0, most.max(1.0)) as usize;
         let bytes = larger_planes(article, self.config.image_size, self.config.article_fit, times);
         let article = self.values(&bytes, 1, self.config.image_size.map(|side| side * times as i64));
         // The rendering has the networks' size, the article the photo's: mixes give the article more weight.

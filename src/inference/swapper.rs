@@ -8,12 +8,14 @@ use tch::Device;
 use super::render::{Renderer, Swapped};
 use crate::config::{Config, torch_device};
 use crate::error::{Error, Result};
-use crate::networks::{Generator, Parameters, use_precision};
-use crate::pixels::planes;
+use crate::networks::{Generator, Parameters, Swap, use_precision};
+use crate::pixels::{BUDGET, planes};
 use crate::storage::{Snapshot, latest};
 
-/// The largest batch of the generator. It bounds memory.
+/// The largest batch of the generator. Larger ones are not faster.
 const BATCH: usize = 16;
+/// The generator's memory for one swap, in pictures of `width` channels of float32. Measured: CHANNELS.
+const LAYERS: u64 = 12;
 
 /// The pictures of one swap.
 #[derive(Clone, Debug)]
@@ -39,7 +41,7 @@ pub struct Swapper {
     pub device: Device,
     generator: Generator,
     // The generator's layers are views into these.
-    _parameters: Parameters,
+    parameters: Parameters,
 }
 
 impl Swapper {
@@ -77,7 +79,7 @@ impl Swapper {
             "init/generator",
         );
         (parameters.load(&snapshot.generator)).map_err(|e| Error::content(&path, e.to_string()))?;
-        Ok(Swapper { config, path, step: snapshot.step, device, generator, _parameters: parameters })
+        Ok(Swapper { config, path, step: snapshot.step, device, generator, parameters })
     }
 
     /// Whether the networks need the picture of the worn article.
@@ -85,22 +87,42 @@ impl Swapper {
         self.generator.needs_worn()
     }
 
+    /// The largest batch of the generator: bounded by the [`BUDGET`] of memory.
+    pub fn batch(&self) -> usize {
+        let [height, width] = self.config.image_size.map(|side| side as u64);
+        let one = 4 * LAYERS * height * width * self.config.width as u64;
+        ((BUDGET / one) as usize).clamp(1, BATCH)
+    }
+
     /// Swaps all requests and returns the results in their order.
     ///
     /// # Errors
     /// [`Error::Setting`] for a request without `worn`, if the networks need it.
     pub fn swap(&self, requests: &[Request]) -> Result<Vec<Swapped>> {
+        let mut swaps = Vec::with_capacity(requests.len());
+        for part in self.parts(requests) {
+            let painted = self.paint(part)?;
+            swaps.extend(part.iter().enumerate().map(|(i, request)| painted.render(i, request)));
+        }
+        Ok(swaps)
+    }
+
+    /// Cuts requests to parts for [`Swapper::paint`].
+    pub fn parts<'a>(&self, requests: &'a [Request]) -> impl Iterator<Item = &'a [Request]> + use<'a> {
+        let alike = |a: &Request, b: &Request| a.worn.is_some() == b.worn.is_some();
+        let batch = self.batch();
+        requests.chunk_by(alike).flat_map(move |part| part.chunks(batch))
+    }
+
+    /// Runs the generator on one of [`Swapper::parts`].
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a request without `worn`, if the networks need it.
+    pub fn paint(&self, requests: &[Request]) -> Result<Painted> {
         if self.needs_worn() && requests.iter().any(|request| request.worn.is_none()) {
             let rule = "a picture: these networks locate the worn article by it";
             return Err(Error::setting("worn", rule, "none"));
         }
-        let alike = |a: &Request, b: &Request| a.worn.is_some() == b.worn.is_some();
-        let parts = requests.chunk_by(alike).flat_map(|part| part.chunks(BATCH));
-        Ok(parts.flat_map(|batch| self.swap_batch(batch)).collect())
-    }
-
-    /// Swaps at most [`BATCH`] requests, all with `worn` or all without.
-    fn swap_batch(&self, requests: &[Request]) -> Vec<Swapped> {
         let renderer = Renderer { config: &self.config, device: self.device };
         let sides = self.config.image_size;
         let (human_fit, article_fit) = (self.config.human_fit, self.config.article_fit);
@@ -112,14 +134,32 @@ impl Swapper {
         let (human, target) = (batch(all(|r| &r.human), human_fit), batch(all(|r| &r.target), article_fit));
         let worn: Vec<&RgbImage> = requests.iter().filter_map(|r| r.worn.as_ref()).collect();
         let _precision = use_precision(self.config.precision, self.device);
-        tch::no_grad(|| {
-            let swap = if worn.is_empty() {
-                (self.generator.swap_without_worn(&human, &target)).expect("the network does not need it")
-            } else {
-                (self.generator).swap(&human, &batch(worn, article_fit), &target)
-            };
-            let render = |(i, request): (i64, &Request)| renderer.render(&swap, i, &request.human, &request.target);
-            (0..).zip(requests).map(render).collect()
-        })
+        let swap = tch::no_grad(|| match worn.is_empty() {
+            true => (self.generator.swap_without_worn(&human, &target)).expect("the network does not need it"),
+            false => (self.generator).swap(&human, &batch(worn, article_fit), &target),
+        });
+        Ok(Painted { config: self.config.clone(), device: self.device, swap })
+    }
+
+    /// Returns the bytes of the snapshot's file, made of the weights that are loaded.
+    pub fn snapshot(&self) -> Vec<u8> {
+        Snapshot::bytes(&self.config, self.step, &self.parameters.named(&self.parameters.values))
+    }
+}
+
+/// A batch of swaps of the networks' size.
+#[derive(Debug)]
+pub struct Painted {
+    config: Config,
+    device: Device,
+    swap: Swap,
+}
+
+impl Painted {
+    /// Renders a swap of the batch at its photo's size.
+    pub fn render(&self, i: usize, request: &Request) -> Swapped {
+        let _precision = use_precision(self.config.precision, self.device);
+        let renderer = Renderer { config: &self.config, device: self.device };
+        tch::no_grad(|| renderer.render(&self.swap, i as i64, &request.human, &request.target))
     }
 }

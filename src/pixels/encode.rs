@@ -1,21 +1,98 @@
 //! From tensors to bytes, and from bytes to a file's.
 
+use std::path::Path;
+
+use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
+use image::codecs::webp::WebPEncoder;
 use image::{ColorType, ImageEncoder};
 use tch::{Device, Tensor};
 
+use crate::error::{Error, Result};
+
+/// JPEG's quality where the user asks for none: differences are hard to see.
+pub const QUALITY: u8 = 95;
+
+/// A format that pictures are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Lossless.
+    Png,
+    /// Of a quality from 1 to 100.
+    Jpeg(u8),
+    /// Lossless WebP.
+    WebP,
+}
+
+impl Format {
+    /// Returns the format that a file's ending says. `quality` is JPEG's, [`QUALITY`] without one.
+    ///
+    /// ```
+    /// use cagan::pixels::Format;
+    /// assert_eq!(Format::of("a.JPG".as_ref(), Some(80)).unwrap(), Format::Jpeg(80));
+    /// let error = Format::of("a.bmp".as_ref(), None).unwrap_err();
+    /// assert_eq!(error.to_string(), "a.bmp: expected a name that ends in .png, .jpg, .jpeg or .webp");
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Content`] for another ending, [`Error::Setting`] for a quality outside 1 to 100 or of a lossless format.
+    pub fn of(path: &Path, quality: Option<u8>) -> Result<Format> {
+        let ending = path.extension().unwrap_or_default().to_ascii_lowercase();
+        let format = match ending.to_str() {
+            Some("png") => Format::Png,
+            Some("jpg" | "jpeg") => Format::Jpeg(quality.unwrap_or(QUALITY)),
+            Some("webp") => Format::WebP,
+            _ => return Err(Error::content(path, "expected a name that ends in .png, .jpg, .jpeg or .webp")),
+        };
+        match (format, quality) {
+            (Format::Jpeg(1..=100), _) | (_, None) => Ok(format),
+            (Format::Jpeg(quality), _) => Err(Error::setting("quality", "1 to 100", quality)),
+            (_, Some(quality)) => {
+                Err(Error::setting("quality", "none, since PNG and WebP files are written without loss", quality))
+            }
+        }
+    }
+
+    /// Encodes interleaved 8-bit pixels with 1 or 3 channels.
+    ///
+    /// # Errors
+    /// The reason, for a side that is longer than the format's limit.
+    pub fn encode(
+        self,
+        pixels: &[u8],
+        [height, width]: [usize; 2],
+        channels: usize,
+    ) -> std::result::Result<Vec<u8>, String> {
+        let kind = match channels {
+            1 => ColorType::L8,
+            3 => ColorType::Rgb8,
+            _ => unreachable!("pictures have 1 or 3 channels"),
+        };
+        let (most, name) = match self {
+            Format::Png => (usize::MAX, "PNG"),
+            Format::Jpeg(_) => (65_500, "JPEG"),
+            Format::WebP => (16_383, "WebP"),
+        };
+        if width > most || height > most {
+            return Err(format!("expected sides of at most {most} pixels for {name}, got {width} x {height}"));
+        }
+        let (w, h) = (width as u32, height as u32);
+        let mut bytes = Vec::new();
+        match self {
+            Format::Png => PngEncoder::new(&mut bytes).write_image(pixels, w, h, kind.into()),
+            Format::WebP => WebPEncoder::new_lossless(&mut bytes).write_image(pixels, w, h, kind.into()),
+            Format::Jpeg(quality) => {
+                JpegEncoder::new_with_quality(&mut bytes, quality).write_image(pixels, w, h, kind.into())
+            }
+        }
+        .map_err(|error| error.to_string())?;
+        Ok(bytes)
+    }
+}
+
 /// Encodes interleaved 8-bit pixels with 1 or 3 channels as PNG.
-pub fn png(pixels: &[u8], [height, width]: [usize; 2], channels: usize) -> Vec<u8> {
-    let kind = match channels {
-        1 => ColorType::L8,
-        3 => ColorType::Rgb8,
-        _ => unreachable!("pictures have 1 or 3 channels"),
-    };
-    let mut bytes = Vec::new();
-    PngEncoder::new(&mut bytes)
-        .write_image(pixels, width as u32, height as u32, kind.into())
-        .expect("writing to memory does not fail");
-    bytes
+pub fn png(pixels: &[u8], size: [usize; 2], channels: usize) -> Vec<u8> {
+    Format::Png.encode(pixels, size, channels).expect("writing to memory does not fail")
 }
 
 /// Copies a uint8 tensor's bytes, in the order of its dimensions.
@@ -24,4 +101,22 @@ pub fn to_vec(bytes: &Tensor) -> Vec<u8> {
     let mut out = vec![0u8; bytes.numel()];
     bytes.copy_data(&mut out, bytes.numel());
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pixels::decode_rgb;
+
+    #[test]
+    fn formats_keep_pixels_or_nearly() {
+        let pixels: Vec<u8> = (0..60).flat_map(|at| [at * 4, 255 - at * 4, 128]).collect();
+        for (name, most) in [("a.png", 0), ("a.webp", 0), ("a.jpg", 12), ("a.JPEG", 12)] {
+            let format = Format::of(name.as_ref(), None).unwrap();
+            let read = decode_rgb(&format.encode(&pixels, [6, 10], 3).unwrap()).unwrap();
+            assert_eq!(read.dimensions(), (10, 6));
+            let far = read.as_raw().iter().zip(&pixels).map(|(a, b)| a.abs_diff(*b)).max();
+            assert!(far <= Some(most), "{name}: {far:?}");
+        }
+    }
 }

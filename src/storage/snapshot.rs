@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tch::Tensor;
 
-use super::tensors::{Format, TensorFile, parse_tensors, read_tensors, write_tensors};
+use super::tensors::{Format, TensorFile, parse_tensors, read_tensors, tensor_bytes, write_tensors};
 use crate::config::Config;
 use crate::error::{Error, Result};
 
@@ -28,8 +28,16 @@ impl Snapshot {
     /// # Errors
     /// [`Error::Io`] with the path.
     pub fn write(path: &Path, config: &Config, step: u64, generator: &[(String, Tensor)]) -> Result<()> {
-        let header = BTreeMap::from([("config".to_owned(), config.to_json()), ("step".to_owned(), step.to_string())]);
-        write_tensors(path, FORMAT, header, generator)
+        write_tensors(path, FORMAT, Self::header(config, step), generator)
+    }
+
+    /// Makes the bytes of the file that [`Snapshot::write`] writes.
+    pub fn bytes(config: &Config, step: u64, generator: &[(String, Tensor)]) -> Vec<u8> {
+        tensor_bytes(FORMAT, Self::header(config, step), generator).expect("a generator's tensors have different names")
+    }
+
+    fn header(config: &Config, step: u64) -> BTreeMap<String, String> {
+        BTreeMap::from([("config".to_owned(), config.to_json()), ("step".to_owned(), step.to_string())])
     }
 
     /// Reads the file.

@@ -45,9 +45,23 @@ pub struct TensorFile {
 pub fn write_tensors(
     path: &Path,
     format: Format,
-    mut header: BTreeMap<String, String>,
+    header: BTreeMap<String, String>,
     tensors: &[(String, Tensor)],
 ) -> Result<()> {
+    let file =
+        tensor_bytes(format, header, tensors).map_err(|e| Error::content(path, format!("cannot be written: {e}")))?;
+    write_atomically(path, &file)
+}
+
+/// Makes the bytes of the file that [`write_tensors`] writes.
+///
+/// # Errors
+/// Returns the reason why the format does not hold the tensors.
+pub fn tensor_bytes(
+    format: Format,
+    mut header: BTreeMap<String, String>,
+    tensors: &[(String, Tensor)],
+) -> std::result::Result<Vec<u8>, safetensors::SafeTensorError> {
     header.insert("format".into(), format.name.into());
     header.insert("format_version".into(), format.version.into());
     let bytes: Vec<(&String, Vec<usize>, Vec<u8>)> = tensors
@@ -67,9 +81,7 @@ pub fn write_tensors(
         (name, view)
     });
     let header = serde_json::to_string(&header).expect("texts");
-    let file = safetensors::serialize(views, Some(HashMap::from([(KEY.to_owned(), header)])))
-        .map_err(|e| Error::content(path, format!("cannot be written: {e}")))?;
-    write_atomically(path, &file)
+    safetensors::serialize(views, Some(HashMap::from([(KEY.to_owned(), header)])))
 }
 
 /// Hashes the header without the checksum itself, and each tensor's name and bytes, sorted by name.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import _cagan
+from ..locking import locked
 from ..progress import new_bar
 
 __all__ = ["Curation", "curate"]
@@ -95,9 +96,10 @@ def curate(
     listing = _cagan.Listing(folder)
     with Bar(progress) as bar:
         findings = listing.curate(options, bar.show)
-    if listing.is_stale():
-        raise RuntimeError(f"{listing.path}: another program wrote it meanwhile, nothing was changed; curate again")
-    listing.write()
+    with locked(listing.folder):
+        if listing.is_stale():
+            raise RuntimeError(f"{listing.path}: another program wrote it meanwhile, nothing was changed; curate again")
+        listing.write()
 
     page = None
     if report is not False:

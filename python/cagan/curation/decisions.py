@@ -1,10 +1,13 @@
 """Decisions of a review: on disk before they are answered, and undone in turn."""
 
+import contextlib
 import os
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 from .. import _cagan
+from ..locking import locked
 
 __all__ = ["KEYS", "ConflictError", "Review"]
 
@@ -19,6 +22,8 @@ KEYS = {
 }
 # The formats that every browser decodes, by a file's first bytes. The core converts all others.
 _KNOWN = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png", b"GIF8": "image/gif"}
+# Bytes of a file that is sent as it is; a larger one must be a picture that the core decodes.
+_MOST = 64 << 20
 _CELLS = ("exclude", "reason", "reviewed")
 
 
@@ -28,6 +33,8 @@ class ConflictError(Exception):
 
 class Review:
     """The list under review: decisions, undo, and the file on disk, one at a time.
+
+    Several reviews of one folder, and `cagan.curate`, may run at once: each decision joins the list that is on disk.
 
     Args:
         folder: The folder of pairs.
@@ -47,6 +54,13 @@ class Review:
         """Reads the list again after another program wrote it, as `cagan.curate` or a spreadsheet."""
         if self.listing.is_stale():
             self.listing = _cagan.Listing(self.listing.folder)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keeps other threads and programs from the list, and reads it again, since equal times hide a change."""
+        with self._lock, locked(self.listing.folder):
+            self.listing = _cagan.Listing(self.listing.folder)
+            yield
 
     def _row(self, name: str) -> dict[str, str]:
         try:
@@ -77,8 +91,7 @@ class Review:
         """
         if decision not in KEYS.values():
             raise ValueError(f"decision: expected one of {', '.join(KEYS.values())}, got {decision!r}")
-        with self._lock:
-            self._fresh()
+        with self._alone():
             before = self._cells(name)
             keep = decision == "keep"
             after = {"exclude": "" if keep else "1", "reason": "" if keep else decision, "reviewed": "1"}
@@ -92,8 +105,7 @@ class Review:
         Raises:
             ConflictError: Without a decision to undo, or after another program changed that pair.
         """
-        with self._lock:
-            self._fresh()
+        with self._alone():
             if not self._done:
                 raise ConflictError("nothing to undo")
             name, before, after = self._done.pop()
@@ -137,6 +149,7 @@ class Review:
             kind = next((kind for begin, kind in _KNOWN.items() if start.startswith(begin)), None)
             if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
                 kind = "image/webp"
-            if kind:
-                return start + file.read(), kind
+            content = start + file.read(_MOST) if kind else b""
+            if kind and len(content) <= _MOST:
+                return content, kind
         return _cagan.to_png(path), "image/png"

@@ -1,8 +1,6 @@
 """The server of `cagan.review`: one page for one user of this machine. Only the review imports it: it needs Flask."""
 
-import hmac
 import secrets
-import webbrowser
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +8,7 @@ from flask import Flask, Response, abort, jsonify, render_template, request
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from .. import _cagan
+from ..local_page import Guard, opened
 from .decisions import KEYS, ConflictError, Review
 
 __all__ = ["serve"]
@@ -31,33 +30,33 @@ def serve(review: Review, port: int, browser: bool) -> None:
         OSError: For a port that is taken.
     """
     token = secrets.token_urlsafe(24)
-    server = make_server(_HOST, port, _app(review, token), threaded=True, request_handler=_Quiet)
+    app = _app(review, token)
+    server = make_server(_HOST, port, app, threaded=True, request_handler=_Quiet)
+    _guard(app, Guard(token, _HOST, server.server_port))
     address = f"http://{_HOST}:{server.server_port}/{token}/"
     print(f"{address}\nCtrl-C ends the review; every decision is saved at once.", flush=True)
-    if browser:
-        webbrowser.open(address)
     try:
-        server.serve_forever()
+        with opened(address, browser):
+            server.serve_forever()
     except KeyboardInterrupt:
         pass
     finally:
         server.server_close()
 
 
+def _guard(app: Flask, guard: Guard) -> None:
+    """Refuses strangers' requests."""
+
+    @app.before_request
+    def check() -> None:
+        if not guard.admits(request.path, request.host, request.headers.get("Origin")):
+            abort(403)
+
+
 def _app(review: Review, token: str) -> Flask:
     """Makes the pages, all of them below the token."""
     app = Flask("cagan", root_path=str(Path(__file__).parents[1]), static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = 1 << 16
-
-    @app.before_request
-    def guard() -> None:
-        # A foreign page could point its own host name at this address.
-        host = request.host.rsplit(":", 1)[0]
-        if host not in (_HOST, "localhost"):
-            abort(403)
-        given = request.path.split("/")[1]
-        if not hmac.compare_digest(given.encode(), token.encode()):
-            abort(403)
 
     @app.after_request
     def seal(response: Response) -> Response:

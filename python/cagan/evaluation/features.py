@@ -5,19 +5,19 @@ import importlib
 import importlib.util
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FeatureNetwork", "frechet", "kernel", "lpips_metric"]
+__all__ = ["FeatureNetwork", "Features", "frechet", "kernel", "lpips_metric"]
 
 _Array = NDArray[Any]
 
-# Pictures at once.
-_PART = 32
+# Pictures at once, and their values: large pictures come in smaller parts.
+_PART, _VALUES = 32, 1 << 24
 # Channels of the random network's layers.
 _CHANNELS = (3, 32, 64, 128)
 
@@ -61,35 +61,81 @@ class FeatureNetwork:
         kinds = ("frechet", "kernel") if self.name == "random_features" else ("fid", "kid")
         return (f"{self.name}/{kinds[0]}", f"{self.name}/{kinds[1]}")
 
-    def __call__(self, pictures: list[_Array]) -> _Array:
+    def __call__(self, pictures: Iterable[_Array]) -> _Array:
         """Returns the features, float64 [N, D], of uint8 pictures [H, W, 3] of any sizes.
 
         Raises:
             ValueError: The network fails on the pictures, or does not return finite vectors.
         """
-        rows = []
-        for start in range(0, len(pictures), _PART):
-            batch = np.stack([self._prepared(picture) for picture in pictures[start : start + _PART]])
-            try:
-                got = self._run(batch)
-            except Exception as error:
-                line = str(error).strip().splitlines()[-1]
-                raise ValueError(f"{self.name}: failed on pictures of the shape {list(batch.shape)}: {line}") from error
-            if got.ndim == 4:
-                got = got.mean((2, 3))
-            if got.ndim != 2 or len(got) != len(batch) or not np.isfinite(got).all():
-                kind = "" if np.isfinite(got).all() else ", not all finite"
-                raise ValueError(f"{self.name}: expected features [{len(batch)}, D], got {list(got.shape)}{kind}")
-            rows.append(got.astype(np.float64))
-        return np.concatenate(rows)
+        gathered = Features(self)
+        for picture in pictures:
+            gathered.add(picture)
+        return gathered.rows()
 
-    def _prepared(self, picture: _Array) -> _Array:
+    def prepared(self, picture: _Array) -> _Array:
+        """Resizes a picture to the network's size: float32 [3, h, w] of 0 to 1."""
         from PIL import Image
 
         # Pillow's bilinear filter averages when it shrinks, as clean FID requires (Parmar et al. 2022, arXiv
         # 2104.11222).
         fitted = Image.fromarray(picture).resize(self.size[::-1], Image.Resampling.BILINEAR)
         return np.asarray(np.asarray(fitted, dtype=np.float32).transpose(2, 0, 1) / 255)
+
+    @property
+    def part(self) -> int:
+        """The number of pictures at once."""
+        return max(1, min(_PART, _VALUES // (3 * self.size[0] * self.size[1])))
+
+    def run(self, batch: _Array) -> _Array:
+        """Returns the features of prepared pictures.
+
+        Raises:
+            ValueError: As calling the network.
+        """
+        try:
+            got = self._run(batch)
+        except Exception as error:
+            line = str(error).strip().splitlines()[-1]
+            raise ValueError(f"{self.name}: failed on pictures of the shape {list(batch.shape)}: {line}") from error
+        if got.ndim == 4:
+            got = got.mean((2, 3))
+        if got.ndim != 2 or len(got) != len(batch) or not np.isfinite(got).all():
+            kind = "" if np.isfinite(got).all() else ", not all finite"
+            raise ValueError(f"{self.name}: expected features [{len(batch)}, D], got {list(got.shape)}{kind}")
+        return np.asarray(got.astype(np.float64))
+
+
+class Features:
+    """The features of pictures that come one by one. Only a part of the pictures is held, resized."""
+
+    def __init__(self, network: FeatureNetwork) -> None:  # noqa: D107  # the class says it
+        self._network = network
+        self._waiting: list[_Array] = []
+        self._done: list[_Array] = []
+
+    def add(self, picture: _Array) -> None:
+        """Takes a picture, uint8 [H, W, 3].
+
+        Raises:
+            ValueError: As calling the network.
+        """
+        self._waiting.append(self._network.prepared(picture))
+        if len(self._waiting) >= self._network.part:
+            self._flush()
+
+    def rows(self) -> _Array:
+        """Returns the features of all pictures, float64 [N, D].
+
+        Raises:
+            ValueError: As calling the network.
+        """
+        self._flush()
+        return np.concatenate(self._done)
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._done.append(self._network.run(np.stack(self._waiting)))
+            self._waiting = []
 
 
 def _random_network() -> Callable[[_Array], _Array]:

@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,9 +21,6 @@ _Array = NDArray[Any]
 # A swapper, a path that one is loaded from, or a function of human, worn and target as uint8 [H, W, 3]. The function
 # returns the picture, or an object with `image` and optionally `mask` and `located`, as a Swap has them.
 Model: TypeAlias = "_cagan.Swapper | str | os.PathLike[str] | Callable[[_Array, _Array, _Array], Any]"
-
-# Swaps at once: bounds the memory.
-_PART = 64
 
 
 @dataclass(frozen=True)
@@ -61,22 +59,35 @@ def opened(model: Model, device: str | None) -> "_cagan.Swapper | Callable[[_Arr
     raise TypeError(f"model: expected a Swapper, a run, a path or a function, got {type(model).__name__}")
 
 
-def swapped(model: Any, humans: "list[Path | _Array]", worn: list[Path], targets: list[Path]) -> Iterator[Swapped]:
-    """Swaps each human into the target at the same index, a part at a time.
+def swapped(
+    model: Any, humans: "Iterable[Path | _Array]", worn: Iterable[Path], targets: Iterable[Path], *, skip: bool = False
+) -> Iterator[Swapped | Exception]:
+    """Swaps each human into the target at the same index; a few are in memory at once.
+
+    Args:
+        model: A swapper or a function.
+        humans: Photos: paths or arrays.
+        worn: The worn articles.
+        targets: The articles to put on.
+        skip: Whether the exception of a picture that cannot be read stands in the place of its swap.
 
     Raises:
         ValueError: A function returned pictures of another shape or type.
     """
-    for start in range(0, len(humans), _PART):
-        part = [side[start : start + _PART] for side in (humans, worn, targets)]
-        if isinstance(model, _cagan.Swapper):
-            found: Any = model.swap(*part)
-            for swap in found:
-                yield Swapped(swap.image, swap.mask, getattr(swap, "located", None))
-        else:
-            for pictures in zip(*part):
-                arrays = [p if isinstance(p, np.ndarray) else _cagan.read_picture(p) for p in pictures]
-                yield _checked(model(*arrays), arrays[0].shape)
+    if isinstance(model, _cagan.Swapper):
+        sides = (iter(side) for side in (humans, worn, targets))
+        for swap in model.stream(*sides, on_error="skip" if skip else "raise"):
+            yield swap if isinstance(swap, Exception) else Swapped(swap.image, swap.mask, swap.located)
+        return
+    for pictures in zip(humans, worn, targets):
+        try:
+            arrays = [p if isinstance(p, np.ndarray) else _cagan.read_picture(p) for p in pictures]
+        except (OSError, ValueError) as error:
+            if not skip:
+                raise
+            yield error
+            continue
+        yield _checked(model(*arrays), arrays[0].shape)
 
 
 def _checked(swap: Any, shape: tuple[int, ...]) -> Swapped:
@@ -100,20 +111,27 @@ class _Painter:
 
     def __init__(self, truth: Truth, pairs: _cagan.Pairs, paint: Callable[[_Array, _Array], _Array]) -> None:
         self._paint = paint
+        # Packed: the regions of a large set would fill the memory.
         self._regions = {}
         for pair in (pairs[k] for k in range(len(pairs))):
-            region = truth.region(pair)
+            try:
+                region, photo = truth.region(pair), pair.human
+            except (OSError, ValueError):
+                if pairs.on_error == "raise":
+                    raise
+                continue
             if region is None:
                 raise FileNotFoundError(
                     f"{pairs.folder}: expected a folder mask/ with the worn garments' regions, got none"
                 )
-            self._regions[_key(pair.human)] = region
+            self._regions[_key(photo)] = region.shape, zlib.compress(region.tobytes(), 1)
 
     def __call__(self, human: _Array, worn: _Array, target: _Array) -> Swapped:  # noqa: ARG002  # `evaluate` passes it
-        region = self._regions[_key(human)]
+        packed = self._regions[_key(human)]
+        region = np.frombuffer(zlib.decompress(packed[1]), np.uint8).reshape(packed[0])
         image = np.where(region[..., None] > 127, self._paint(region, target), human).astype(np.uint8)
         # The swap back takes this picture as its human.
-        self._regions[_key(image)] = region
+        self._regions[_key(image)] = packed
         return Swapped(image, region)
 
 

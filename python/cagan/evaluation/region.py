@@ -1,5 +1,6 @@
 """Figures of swaps without a true swap, from the true region of the worn garment."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ _SIDE = 2 * _REACH + 1
 _QUANTILES = np.linspace(0.02, 0.98, 49)
 # Patches of a region, and patches of one picture at one of the scales of `realism`.
 _REGION_PATCHES, _SCENE_PATCHES, _SCALES = 1500, 128, 3
+# Articles kept for the next swap.
+_KEPT = 64
 # Below these distances between worn and target, colour and texture do not measure a transfer.
 _LEAST_COLOUR, _LEAST_TEXTURE = 6.0, 1.0
 
@@ -38,6 +41,7 @@ class RegionScorer:
         self._colours = _directions(self._draw, 24, 3)
         self._textures = _directions(self._draw, 64, _SIDE**2)
         self._seen: list[list[_Array]] = []
+        # The last articles, in the common size: a set may have any number.
         self._articles: dict[str, tuple[_Array, _Array]] = {}
 
     def score(
@@ -96,11 +100,11 @@ class RegionScorer:
                 figures["texture"] = _distance(textures[0], textures[2], self._textures), untouched
         return figures
 
-    def realism(self, photos: "list[_Array]", leave_out: "list[_Array]") -> tuple[float, list[float]]:
+    def realism(self, photos: Iterable[_Array], leave_out: "list[_Array]") -> tuple[float, list[float]]:
         """Distance between the scored swaps and the photos, divided by the distance between two halves of the photos.
 
         Args:
-            photos: uint8 [H, W, 3] each, in the order of their names.
+            photos: uint8 [H, W, 3] each, in the order of their names. One at a time is held.
             leave_out: Boolean arrays over the swaps. Each gives a figure without the swaps that it marks.
 
         Returns:
@@ -145,6 +149,8 @@ class RegionScorer:
     def _article(self, name: str, picture: _Array) -> tuple[_Array, _Array]:
         """Returns the article in the common size, and its pixels, which are darker than its white ground."""
         if name not in self._articles:
+            if len(self._articles) >= _KEPT:
+                self._articles.pop(next(iter(self._articles)))
             fitted = self._fitted(picture)
             self._articles[name] = fitted, self._shrunk(fitted.min(-1) < 235, 5)
         return self._articles[name]

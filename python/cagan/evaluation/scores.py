@@ -1,9 +1,11 @@
 """Figures with intervals: as numbers, as a table, as JSON and back, and as a sheet of the worst swaps."""
 
+import copy
 import html
 import json
 import math
 import os
+import pickle
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -87,6 +89,10 @@ class Scores(Mapping[str, float]):
         figures: Name -> `Figure`, with interval and count.
         rows: A dict for each swap: the ids `human` and `target`, and the swap's figures by name.
         settings: The settings of the evaluation: the model, the pairs, heights, the feature network, versions.
+        skipped: Swaps that pairs with `on_error="skip"` left out, as a picture could not be read: (human, target,
+            reason).
+
+    Scores can be copied and pickled. If the model was a function that cannot be pickled, a pickled copy draws no sheet.
     """
 
     def __init__(  # noqa: D107  # the class says it
@@ -94,10 +100,32 @@ class Scores(Mapping[str, float]):
         figures: dict[str, Figure],
         rows: list[dict[str, Any]],
         settings: dict[str, Any],
-        show: Callable[[dict[str, Any]], list[_Array]],
+        show: Callable[[dict[str, Any]], list[_Array]] | None,
+        skipped: list[tuple[str, str, str]] | None = None,
     ) -> None:
         self.figures, self.rows, self.settings = figures, rows, settings
+        self.skipped = skipped or []
         self._show = show
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves the model out if it cannot be pickled."""
+        state = dict(self.__dict__)
+        try:
+            pickle.dumps(self._show)
+        except (pickle.PicklingError, AttributeError, TypeError):
+            state["_show"] = None
+        return state
+
+    def __copy__(self) -> "Scores":
+        """Copies the scores, with the same model."""
+        return Scores(self.figures, self.rows, self.settings, self._show, self.skipped)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Scores":
+        """Copies the scores and their contents, with the same model."""
+        own = copy.copy(self)
+        own.figures, own.rows = copy.deepcopy(self.figures, memo), copy.deepcopy(self.rows, memo)
+        own.settings, own.skipped = copy.deepcopy(self.settings, memo), copy.deepcopy(self.skipped, memo)
+        return own
 
     def __getitem__(self, name: str) -> float:
         """Returns the figure's value."""
@@ -114,7 +142,9 @@ class Scores(Mapping[str, float]):
     def to_json(self) -> str:
         """Returns settings, figures and rows as JSON; a number that is not finite becomes null."""
         figures = {name: asdict(figure) for name, figure in self.figures.items()}
-        content = {"settings": self.settings, "figures": figures, "rows": self.rows}
+        content: dict[str, Any] = {"settings": self.settings, "figures": figures, "rows": self.rows}
+        if self.skipped:
+            content["skipped"] = self.skipped
         return json.dumps(_finite(content), indent=2, allow_nan=False)
 
     def table(self, markdown: bool = False) -> str:
@@ -134,11 +164,14 @@ class Scores(Mapping[str, float]):
             The path.
 
         Raises:
-            ValueError: Single swaps do not have the figure, or the count is below 1.
+            ValueError: Single swaps do not have the figure, the count is below 1, or the scores were pickled without
+                their model.
             OSError: The path cannot be written.
         """
         from PIL import Image, ImageDraw, ImageOps
 
+        if self._show is None:
+            raise ValueError("scores: expected a model to swap with, got none: its function could not be pickled")
         known = sorted({name for row in self.rows for name, value in row.items() if "/" in name and _is_number(value)})
         by = by or next(name for name in ("true/error", "region/colour", "restored/error") if name in known)
         if by not in known:

@@ -1,8 +1,13 @@
 """`cagan.evaluate`: swaps people and scores the swaps."""
 
 import hashlib
+import itertools
 import os
+import warnings
+from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +16,7 @@ from numpy.typing import NDArray
 
 from .. import _cagan
 from . import pictures
-from .features import FeatureNetwork, frechet, kernel, lpips_metric
+from .features import FeatureNetwork, Features, frechet, kernel, lpips_metric
 from .models import Model, Swapped, opened, swapped
 from .region import RegionScorer
 from .scores import Scores, mean_figure, set_figure
@@ -24,8 +29,6 @@ _Array = NDArray[Any]
 
 # Parts of the people that a distance of sets leaves out in turn, for its interval.
 _PARTS = 10
-# Swaps in memory at once.
-_AT_ONCE = 64
 # At the least height, a 7 x 7 patch still fits into the smallest of three scales.
 _LEAST_HEIGHT, _MOST_HEIGHT = 48, 4096
 
@@ -36,6 +39,7 @@ def evaluate(
     device: str | None = None,
     *,
     targets: int | None = None,
+    listing: str | os.PathLike[str] | None = None,
     height: int = 256,
     features: str | os.PathLike[str] | None = None,
     feature_size: tuple[int, int] | None = None,
@@ -45,8 +49,8 @@ def evaluate(
 
     Differences are in grey levels of 255. Lower is better, except for figures marked +.
 
-    Pairs with true swaps, as `cagan.dolls` draws them: every row of `swaps/list.csv` is swapped and compared at the
-    photo's own size.
+    Pairs with true swaps, as `cagan.dolls` draws them: every row of `swaps/list.csv` of two of these pairs is swapped
+    and compared at the photo's own size.
 
     - `true/ssim` + (Wang et al. 2004, gaussian window), `true/ms_ssim` + (Wang et al. 2003; fewer scales below 176
       pixels), `true/psnr` + in dB: the swap against the true one. `true/ssim_inside` +: SSIM inside the true mask.
@@ -86,10 +90,13 @@ def evaluate(
     Args:
         model: A swapper, a run or its folder, a snapshot, or a function of human, worn and target (uint8 [H, W, 3])
             that returns the swapped picture, or an object with `image` and optionally `mask` and `located`.
-        pairs: The pairs, or their folder. Take pairs that the model was not trained on.
-        device: "auto" (the default), "cpu", "cuda" or "cuda:N", for a model that is loaded here.
+        pairs: The pairs, or their folder. Take pairs that the model was not trained on. Pairs with `on_error="skip"`
+            leave out swaps whose pictures, true swaps or regions cannot be read, and `skipped` lists them.
+        device: "auto" (the default), "cpu", "cuda" or "cuda:N", or a `torch.device`, for a model that is loaded here.
         targets: Number of articles that each person puts on, drawn from `seed` without repetition. Defaults to the list
             of true swaps, or to 3 (or all, if there are fewer).
+        listing: A CSV with the columns human and target, ids of the pairs: the swaps to score, in place of `targets`.
+            They are compared with true swaps if there is one for each.
         height: The height of the comparisons inside regions, 48 to 4096. Figures at different heights do not compare.
         features: A feature network as TorchScript (.pt, .pth, .ts) or ONNX (.onnx, needs onnxruntime): it takes float32
             [N, 3, H, W] of 0 to 1 and returns [N, D] or [N, D, h, w].
@@ -99,6 +106,9 @@ def evaluate(
 
     Returns:
         The scores: a mapping from names to numbers, with intervals, a table, JSON and a sheet of the worst swaps.
+
+    Warns:
+        UserWarning: Swaps were skipped, or none of the true swaps is of two of these pairs.
 
     Raises:
         FileNotFoundError: Pairs, a model, a network, a true swap or a region is missing.
@@ -119,16 +129,20 @@ def evaluate(
     """
     found = pairs if isinstance(pairs, _cagan.Pairs) else _cagan.Pairs(pairs)
     truth = Truth(found)
-    _check(found, targets, height, feature_size)
-    with_truth = targets is None and truth.listing.is_file()
-    rows = listed(truth.listing, found) if with_truth else drawn(found, targets, seed)
+    _check(found, targets, listing, height, feature_size)
+    rows, with_truth = _rows(found, truth, targets, listing, seed)
     # Sorted by file name, as in a folder of swaps: the region's draws depend on the order.
     rows.sort(key=lambda row: f"{row[0].id}__{row[1].id}.png")
     network = FeatureNetwork(features, feature_size or (height, height * 3 // 4))
     session = _Session(opened(model, device), truth, with_truth, height, network)
-    for start in range(0, len(rows), _AT_ONCE):
-        session.score(rows[start : start + _AT_ONCE])
-    session.self_swaps(rows)
+    session.score(rows)
+    if session.skipped:
+        first = session.skipped[0]
+        text = f"{len(session.skipped)} of {len(rows)} swaps skipped; the first: {first[0]} in {first[1]}: {first[2]}"
+        if len(session.skipped) == len(rows):
+            raise ValueError(f"{found.folder}: expected a swap whose pictures can be read, got none; {text}")
+        warnings.warn(f"{text}; `skipped` lists all", stacklevel=2)
+    session.self_swaps()
     settings = {
         "model": _name(model),
         "pairs": str(found.folder),
@@ -137,76 +151,171 @@ def evaluate(
         "features": _fingerprint(features),
         "feature_size": list(network.size),
         "seed": seed,
-        "swaps": len(rows),
+        "swaps": len(rows) - len(session.skipped),
         "cagan": _cagan.system()["cagan"],
     }
+    if listing is not None:
+        settings["listing"] = os.fspath(listing)
     return session.scores(seed, settings)
 
 
+def _rows(
+    pairs: _cagan.Pairs, truth: Truth, targets: int | None, listing: str | os.PathLike[str] | None, seed: int
+) -> tuple[list[Row], bool]:
+    """Returns the swaps to score, and whether true ones are known."""
+    if targets is not None:
+        return drawn(pairs, targets, seed), False
+    true = listed(truth.listing, pairs, partly=True) if truth.listing.is_file() else []
+    if listing is not None:
+        rows = listed(Path(listing), pairs)
+        known = {(human.id, target.id) for human, target in true}
+        return rows, all((human.id, target.id) in known for human, target in rows)
+    if true:
+        return true, True
+    if truth.listing.is_file():
+        warnings.warn(f"{truth.listing}: no true swap is of two of these pairs; targets are drawn", stacklevel=3)
+    return drawn(pairs, targets, seed), False
+
+
+@dataclass(frozen=True)
+class _Known:
+    """The pictures that a swap is compared with.
+
+    Attributes:
+        photo: The person.
+        true: The true swap and the mask of its changes, if known.
+        region: The worn garment's region, if known.
+    """
+
+    photo: _Array
+    true: tuple[_Array, _Array] | None
+    region: _Array | None
+
+
+@dataclass(frozen=True)
+class _Show:
+    """Shows a scored swap. It can be pickled if the model can."""
+
+    model: Any
+    truth: Truth
+    with_truth: bool
+
+    def known(self, row: Row) -> _Known:
+        """Reads the pictures that a swap is compared with.
+
+        Raises:
+            FileNotFoundError: A file is missing.
+            ValueError: A file is broken or has another size than the photo.
+        """
+        human, target = row
+        photo = human.human
+        true = self.truth.swap(human, target, photo) if self.with_truth else None
+        return _Known(photo, true, self.truth.region(human, photo))
+
+    def __call__(self, row: dict[str, Any]) -> list[_Array]:
+        """Returns human, worn, target, swap, mask, and the truth."""
+        human, target = self.truth.pairs[row["human"]], self.truth.pairs[row["target"]]
+        (swap,) = swapped(self.model, [human.human_path], [human.article_path], [target.article_path])
+        assert isinstance(swap, Swapped)
+        known = self.known((human, target))
+        shown = [known.photo, human.article, target.article, swap.image]
+        shown += [] if swap.found is None else [swap.found]
+        if known.true is not None:
+            true, where = known.true
+            return [*shown, true, where.astype(np.uint8) * 255]
+        return shown if known.region is None else [*shown, known.region]
+
+
 class _Session:
-    """One evaluation: swaps, and gathers their numbers."""
+    """One evaluation: swaps, and gathers their numbers. Few pictures are in memory at once."""
 
     def __init__(self, model: Any, truth: Truth, with_truth: bool, height: int, network: FeatureNetwork) -> None:
-        self._model, self._truth, self._with_truth, self._network = model, truth, with_truth, network
+        self._model, self._truth, self._network = model, truth, network
+        self._show = _Show(model, truth, with_truth)
+        self._skips = truth.pairs.on_error == "skip"
         self._lpips = lpips_metric()
         self._region = RegionScorer(height)
         # Name -> (person, numerator, denominator) of each swap that has the figure.
         self._values: dict[str, list[tuple[str, float, float]]] = {}
         self._rows: dict[tuple[str, str], dict[str, Any]] = {}
-        self._features: list[_Array] = []
-        self._people: list[str] = []
+        self._features = Features(network)
+        # The person of each scored swap.
+        self._scored: list[_cagan.Pair] = []
+        self.skipped: list[tuple[str, str, str]] = []
 
-    def swaps(self, rows: list[Row]) -> Iterator[Swapped]:
+    def _swaps(self, rows: list[Row]) -> Iterator[Swapped | Exception]:
         """Swaps the rows."""
         return swapped(
             self._model,
-            [human.human_path for human, _ in rows],
-            [human.article_path for human, _ in rows],
-            [target.article_path for _, target in rows],
+            (human.human_path for human, _ in rows),
+            (human.article_path for human, _ in rows),
+            (target.article_path for _, target in rows),
+            skip=self._skips,
         )
 
     def score(self, rows: list[Row]) -> None:
         """Swaps the rows, swaps the results back, and notes the figures of both."""
-        swaps = list(self.swaps(rows))
-        self._features.append(self._network([swap.image for swap in swaps]))
-        worn, targets = ([pair.article_path for pair in side] for side in zip(*rows))
-        back = swapped(self._model, [swap.image for swap in swaps], targets, worn)
-        for row, swap, restored in zip(rows, swaps, back):
-            self._people.append(row[0].id)
-            self._rows[row[0].id, row[1].id] = {"human": row[0].id, "target": row[1].id}
-            self._score_one(row, swap)
-            self._compare(row, "restored", restored.image)
+        waiting: deque[tuple[Row, Swapped]] = deque()
 
-    def _score_one(self, row: Row, swap: Swapped) -> None:
+        def made() -> Iterator[tuple[_Array, Path, Path]]:
+            for row, swap in zip(rows, self._swaps(rows)):
+                if isinstance(swap, Exception):
+                    self._skip(row, swap)
+                    continue
+                waiting.append((row, swap))
+                yield swap.image, row[1].article_path, row[0].article_path
+
+        sides: list[Any] = [map(itemgetter(k), copy) for k, copy in enumerate(itertools.tee(made(), 3))]
+        for restored in swapped(self._model, *sides, skip=self._skips):
+            row, swap = waiting.popleft()
+            try:
+                if isinstance(restored, Exception):
+                    raise restored
+                known = self._show.known(row)
+                articles = (row[0].article, row[1].article) if known.region is not None else None
+                if known.region is not None and not (known.region > 127).any():
+                    raise ValueError(f"mask of {row[0].id}: expected a region above 127 somewhere, got none")
+            except (OSError, ValueError) as error:
+                if not self._skips:
+                    raise
+                self._skip(row, error)
+                continue
+            self._features.add(swap.image)
+            self._scored.append(row[0])
+            self._rows[row[0].id, row[1].id] = {"human": row[0].id, "target": row[1].id}
+            self._score_one(row, swap, known, articles)
+            self._compare(row, "restored", restored.image, known.photo)
+
+    def _skip(self, row: Row, error: Exception) -> None:
+        self.skipped.append((row[0].id, row[1].id, str(error)))
+
+    def _score_one(self, row: Row, swap: Swapped, known: _Known, articles: "tuple[_Array, _Array] | None") -> None:
         human, target = row
-        photo = human.human
         if swap.mask is not None:
             self._note(row, "mask/area", float(swap.mask.mean()) / 255)
             self._note(row, "mask/entropy", pictures.entropy(swap.mask))
-        if self._with_truth:
-            true, where = self._truth.swap(human, target)
-            for name, value in _against(swap, photo, true, where).items():
+        if known.true is not None:
+            true, where = known.true
+            for name, value in _against(swap, known.photo, true, where).items():
                 self._note(row, f"true/{name}", value)
-            if self._lpips and min(photo.shape[:2]) > 31:
+            if self._lpips and min(known.photo.shape[:2]) > 31:
                 self._note(row, "true/lpips", self._lpips(swap.image, true))
-        region = self._truth.region(human)
-        if region is not None:
-            worn, goal = (human.id, human.article), (target.id, target.article)
-            try:
-                parts = self._region.score(photo, worn, goal, swap.image, swap.found, region)
-            except ValueError as error:
-                raise ValueError(f"mask of {human.id}: {error}") from None
+        if known.region is not None and articles is not None:
+            worn, goal = (human.id, articles[0]), (target.id, articles[1])
+            parts = self._region.score(known.photo, worn, goal, swap.image, swap.found, known.region)
             for name, (numerator, denominator) in parts.items():
                 self._note(row, f"region/{name}", numerator, denominator)
 
-    def self_swaps(self, rows: list[Row]) -> None:
+    def self_swaps(self) -> None:
         """Swaps each person with the worn article as target."""
-        people = list({human.id: human for human, _ in rows}.values())
-        for human, swap in zip(people, self.swaps([(human, human) for human in people])):
-            self._compare((human, human), "self_swap", swap.image)
+        people = list({human.id: human for human in self._scored}.values())
+        for human, swap in zip(people, self._swaps([(human, human) for human in people])):
+            if isinstance(swap, Exception):
+                # It was read a moment ago.
+                raise swap
+            self._compare((human, human), "self_swap", swap.image, human.human)
 
-    def _compare(self, row: Row, name: str, image: _Array) -> None:
-        photo = row[0].human
+    def _compare(self, row: Row, name: str, image: _Array, photo: _Array) -> None:
         self._note(row, f"{name}/error", float(np.abs(image.astype(np.float64) - photo).mean()))
         if self._lpips and min(photo.shape[:2]) > 31:
             self._note(row, f"lpips/{name}", self._lpips(image, photo))
@@ -218,39 +327,43 @@ class _Session:
         if (human.id, target.id) in self._rows:
             self._rows[human.id, target.id][name] = numerator / denominator
 
+    def _photos(self, features: Features) -> Iterator[_Array]:
+        """Reads the photos one by one, in the order of their names, and adds their features."""
+        pairs = [self._truth.pairs[k] for k in range(len(self._truth.pairs))]
+        for pair in sorted(pairs, key=lambda pair: pair.human_path.name):
+            try:
+                photo = pair.human
+            except (OSError, ValueError):
+                if not self._skips:
+                    raise
+                continue
+            features.add(photo)
+            yield photo
+
     def scores(self, seed: int, settings: dict[str, Any]) -> Scores:
         """Sums up the figures."""
         figures = {name: mean_figure(values, seed) for name, values in self._values.items()}
-        people = sorted(set(self._people))
+        people = sorted({human.id for human in self._scored})
         # Each person is in one part.
         part = {person: k % _PARTS for k, person in enumerate(people)}
-        parts = np.array([part[person] for person in self._people])
+        parts = np.array([part[human.id] for human in self._scored])
         leave_out = [parts == k for k in range(min(_PARTS, len(people)))] if len(people) > 2 else []
-        pairs = [self._truth.pairs[k] for k in range(len(self._truth.pairs))]
-        photos = [pair.human for pair in sorted(pairs, key=lambda pair: pair.human_path.name)]
-        count = len(self._people)
+        count = len(self._scored)
+        features = Features(self._network)
+        photos = self._photos(features)
         if any(name.startswith("region/") for name in self._values):
             figures["region/realism"] = set_figure(*self._region.realism(photos, leave_out), count)
-        ours, theirs = np.concatenate(self._features), self._network(photos)
+        else:
+            deque(photos, maxlen=0)
+        ours, theirs = self._features.rows(), features.rows()
         for name, distance in zip(self._network.names, (frechet, kernel)):
             if count > 1:
                 without = [distance(ours[~out], theirs) for out in leave_out if (~out).sum() > 1]
                 figures[name] = set_figure(distance(ours, theirs), without, count)
         # Figures against a truth come first.
         order = sorted(figures, key=lambda name: not name.startswith(("true/", "region/")))
-        return Scores({name: figures[name] for name in order}, list(self._rows.values()), settings, self._show)
-
-    def _show(self, row: dict[str, Any]) -> list[_Array]:
-        """Returns human, worn, target, swap, mask, and the truth."""
-        human, target = self._truth.pairs[row["human"]], self._truth.pairs[row["target"]]
-        (swap,) = self.swaps([(human, target)])
-        shown = [human.human, human.article, target.article, swap.image]
-        shown += [] if swap.found is None else [swap.found]
-        if self._with_truth:
-            true, where = self._truth.swap(human, target)
-            return [*shown, true, where.astype(np.uint8) * 255]
-        region = self._truth.region(human)
-        return shown if region is None else [*shown, region]
+        rows = list(self._rows.values())
+        return Scores({name: figures[name] for name in order}, rows, settings, self._show, self.skipped)
 
 
 def _against(swap: Swapped, photo: _Array, true: _Array, where: _Array) -> dict[str, float]:
@@ -273,7 +386,15 @@ def _against(swap: Swapped, photo: _Array, true: _Array, where: _Array) -> dict[
     return figures
 
 
-def _check(pairs: _cagan.Pairs, targets: int | None, height: int, feature_size: tuple[int, int] | None) -> None:
+def _check(
+    pairs: _cagan.Pairs,
+    targets: int | None,
+    listing: str | os.PathLike[str] | None,
+    height: int,
+    feature_size: tuple[int, int] | None,
+) -> None:
+    if targets is not None and listing is not None:
+        raise ValueError(f"listing: expected targets or a listing, got both {targets} and {os.fspath(listing)}")
     if len(pairs) < 2:
         raise ValueError(f"{pairs.folder}: expected 2 pairs or more, got {len(pairs)}")
     if targets is not None and not 1 <= targets < len(pairs):

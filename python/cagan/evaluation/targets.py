@@ -15,8 +15,18 @@ __all__ = ["Row", "drawn", "listed"]
 Row: TypeAlias = "tuple[_cagan.Pair, _cagan.Pair]"
 
 
-def listed(listing: Path, pairs: _cagan.Pairs) -> list[Row]:
-    """Reads a CSV with the columns human and target, ids of `pairs`.
+def listed(
+    listing: Path, pairs: _cagan.Pairs, *, partly: bool = False, unread: list[tuple[str, str, str]] | None = None
+) -> list[Row]:
+    """Reads a CSV with the columns human and target, ids of `pairs`. A row that is listed twice comes once.
+
+    Args:
+        listing: The CSV.
+        pairs: The pairs.
+        partly: Whether rows of other pairs of the same folder, as of another split or of excluded ones, are passed
+            over. Then the result may be empty.
+        unread: Gets (human, target, reason) of the rows whose pairs were skipped when they were read. None makes them
+            errors, as unknown ids.
 
     Raises:
         FileNotFoundError: The CSV is missing.
@@ -28,18 +38,37 @@ def listed(listing: Path, pairs: _cagan.Pairs) -> list[Row]:
         if missing:
             got = ", ".join(rows.fieldnames or ()) or "none"
             raise ValueError(f"{listing}: expected the columns human, target, got {got}")
-        found = []
+        found: dict[tuple[str, str], Row] = {}
+        known: set[str] | None = None
+        skipped = {name: f"{path}: {reason}" for name, path, reason in (pairs.skipped if unread is not None else ())}
         for row in rows:
             for name in ("human", "target"):
                 if not row[name]:
                     raise ValueError(f"{listing}: line {rows.line_num}: expected a value for {name}, got none")
+            ids = (row["human"], row["target"])
+            if unread is not None and any(name in skipped for name in ids):
+                unread.append((*ids, next(skipped[name] for name in ids if name in skipped)))
+                continue
             try:
-                found.append((pairs[row["human"]], pairs[row["target"]]))
+                found[ids] = (pairs[ids[0]], pairs[ids[1]])
             except KeyError as error:
-                raise ValueError(f"{listing}: line {rows.line_num}: {error.args[0]}") from None
-    if not found:
+                if partly and known is None:
+                    known = _ids_of_folder(pairs)
+                if known is None or not known.issuperset(ids):
+                    raise ValueError(f"{listing}: line {rows.line_num}: {error.args[0]}") from None
+    if not found and known is None and not unread:
         raise ValueError(f"{listing}: expected rows under the header, got none")
-    return found
+    return list(found.values())
+
+
+def _ids_of_folder(pairs: _cagan.Pairs) -> set[str]:
+    """Lists the ids of all pairs of the folder, also of excluded and skipped ones."""
+    try:
+        whole = _cagan.Pairs(pairs.folder, on_error="skip", extra_articles=True)
+    except (OSError, ValueError):
+        whole = pairs
+    left_out = (name for name, *_ in [*pairs.excluded, *pairs.skipped, *whole.excluded, *whole.skipped])
+    return {*whole.ids, *pairs.ids, *left_out}
 
 
 def drawn(pairs: _cagan.Pairs, targets: int | None, seed: int) -> list[Row]:

@@ -6,6 +6,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from .. import _cagan
+from ..names import file_name, swap_name
 
 __all__ = ["Truth"]
 
@@ -19,22 +20,31 @@ class Truth:
         self.pairs = pairs
         self.listing = pairs.folder / "swaps" / "list.csv"
 
-    def swap(self, human: _cagan.Pair, target: _cagan.Pair) -> tuple[_Array, _Array]:
+    def swap(self, human: _cagan.Pair, target: _cagan.Pair, photo: _Array) -> tuple[_Array, _Array]:
         """Returns the true swap, uint8 [H, W, 3], and the mask of its changes, boolean [H, W].
+
+        Args:
+            human: The person.
+            target: The pair whose article the person puts on.
+            photo: The person's photo.
 
         Raises:
             FileNotFoundError: A file is missing.
             ValueError: A file has another size than the photo.
         """
-        path = self.listing.parent / f"{human.id}__{target.id}.png"
+        path = self.listing.parent / f"{swap_name(human.id, target.id)}.png"
         true = _cagan.read_picture(path)
         mask = _cagan.read_picture(path.with_suffix(".alpha.png"))[:, :, 0] > 0
         for file, array in ((path, true), (path.with_suffix(".alpha.png"), mask)):
-            _expect_size(file, array, human.human)
+            _expect_size(file, array, photo)
         return true, mask
 
-    def region(self, human: _cagan.Pair) -> _Array | None:
+    def region(self, human: _cagan.Pair, photo: _Array | None = None) -> _Array | None:
         """Returns the worn garment's true region, uint8 [H, W], or None if the pairs have no folder of regions.
+
+        Args:
+            human: The person.
+            photo: The person's photo; None reads it.
 
         Raises:
             FileNotFoundError: The folder lacks the pair's file.
@@ -42,10 +52,13 @@ class Truth:
         """
         # Pairs with one folder for each split have the regions beside the photos' folder.
         beside = human.human_path.parent.parent / "mask"
-        for path in (self.pairs.folder / "mask" / f"{human.id}.png", beside / f"{human.human_path.stem}.png"):
+        for path in (
+            self.pairs.folder / "mask" / f"{file_name(human.id)}.png",
+            beside / f"{human.human_path.stem}.png",
+        ):
             if path.parent.is_dir():
                 region = _cagan.read_picture(path)[:, :, 0]
-                _expect_size(path, region, human.human)
+                _expect_size(path, region, human.human if photo is None else photo)
                 return region
         return None
 
