@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import _cagan
+from ._torch_state import plain_torch
 from .about import info
 from .evaluation.scores import Figure, read_figures, table
 from .runs import Run
@@ -79,7 +80,10 @@ def export(model: _cagan.Swapper | str | os.PathLike[str], path: str | os.PathLi
         model = _cagan.Swapper(model, "cpu")
     run = _run_of(model.path)
     card = _card(model, run, out)
-    _cagan.write_atomically(out, _FORMATS[out.suffix](model))
+    # A copy of the snapshot does without torch.
+    with contextlib.nullcontext() if out.suffix == ".safetensors" else plain_torch():
+        content = _FORMATS[out.suffix](model)
+    _cagan.write_atomically(out, content)
     if run is not None and run.samples:
         _cagan.write_atomically(out.with_suffix(".png"), run.samples[-1].read_bytes())
     _cagan.write_atomically(out.with_suffix(".md"), card.encode())
