@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import _cagan
+from ._torch_state import plain_torch
 from .about import info
 from .evaluation.scores import Figure, read_figures, table
 from .runs import Run
@@ -92,7 +93,10 @@ def export(
         beside[out.with_suffix(".png")] = sample
     if not overwrite:
         _keep_foreign(beside)
-    _cagan.write_atomically(out, _FORMATS[out.suffix](model))
+    # A copy of the snapshot does without torch.
+    with contextlib.nullcontext() if out.suffix == ".safetensors" else plain_torch():
+        content = _FORMATS[out.suffix](model)
+    _cagan.write_atomically(out, content)
     # The card last: it tells that the picture is ours.
     for file, content in reversed(beside.items()):
         _cagan.write_atomically(file, content)

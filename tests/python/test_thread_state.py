@@ -121,6 +121,29 @@ def test_a_failure_restores_the_state(pairs):
     assert trainer.run(1)
 
 
+@pytest.mark.parametrize("name", ["autocast and inference_mode", "float64", "bfloat16", "meta"])
+@pytest.mark.filterwarnings("ignore")
+def test_no_state_reaches_an_export(run, tmp_path, name):
+    pictures = torch.rand(3, 1, 3, 64, 64)
+
+    def export(folder):
+        folder.mkdir()
+        return [cagan.export(run.path, folder / f"generator{ending}") for ending in (".pt", ".pt2")]
+
+    def results(traced, exported):
+        modules = torch.jit.load(traced), torch.export.load(exported).module()
+        return [part.detach() for module in modules for part in module(*pictures)]
+
+    expected = results(*export(tmp_path / "expected"))
+    with STATES[name]():
+        before = state()
+        paths = export(tmp_path / "found")
+        assert state() == before
+    for got, wanted in zip(results(*paths), expected, strict=True):
+        assert got.dtype == wanted.dtype
+        assert torch.equal(got, wanted)
+
+
 @pytest.mark.parametrize("name", STATES)
 def test_no_state_reaches_the_scores(walk, pairs, name):
     swapper = cagan.Swapper(walk.runs["kisekae"])

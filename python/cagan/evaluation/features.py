@@ -1,16 +1,17 @@
 """Distances of two sets of pictures in the features of a network, and LPIPS if its weights are installed."""
 
-import contextlib
 import importlib
 import importlib.util
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .._torch_state import plain_torch
 
 __all__ = ["FeatureNetwork", "Features", "frechet", "kernel", "lpips_metric"]
 
@@ -151,27 +152,13 @@ def _random_network() -> Callable[[_Array], _Array]:
 
     def run(batch: _Array) -> _Array:
         xs, found = 2 * torch.from_numpy(batch) - 1, []
-        with _state_of_its_own():
+        with plain_torch():
             for weight in weights:
                 xs = F.relu(F.conv2d(xs, weight, stride=2, padding=1))
                 found.append(xs.mean((2, 3)))
         return np.asarray(torch.cat(found, 1).numpy())
 
     return run
-
-
-@contextlib.contextmanager
-def _state_of_its_own() -> Iterator[None]:
-    """Computes in float32, on the CPU and without gradients, whatever the caller has set in torch."""
-    import torch
-
-    default = torch.get_default_dtype()
-    with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False), torch.device("cpu"):
-        torch.set_default_dtype(torch.float32)
-        try:
-            yield
-        finally:
-            torch.set_default_dtype(default)
 
 
 def _torchscript(path: Path) -> Callable[[_Array], _Array]:
@@ -182,14 +169,14 @@ def _torchscript(path: Path) -> Callable[[_Array], _Array]:
             # torch warns that TorchScript is deprecated, which concerns the file's author.
             warnings.simplefilter("ignore")
             load: Any = torch.jit.load
-            with _state_of_its_own():
+            with plain_torch():
                 network = load(str(path), map_location="cpu").eval()
     except RuntimeError as error:
         line = str(error).strip().splitlines()[0]
         raise ValueError(f"{path}: expected a TorchScript network, got a file that torch cannot load: {line}") from None
 
     def run(batch: _Array) -> _Array:
-        with _state_of_its_own():
+        with plain_torch():
             got = network(torch.from_numpy(batch))
         return np.asarray(got.numpy())
 
@@ -262,12 +249,12 @@ def lpips_metric() -> Callable[[_Array, _Array], float] | None:
     with warnings.catch_warnings():
         # lpips uses a deprecated argument of torchvision.
         warnings.simplefilter("ignore")
-        with _state_of_its_own():
+        with plain_torch():
             network = lpips.LPIPS(net="alex", verbose=False).eval()
 
     def metric(a: _Array, b: _Array) -> float:
         pair = (torch.from_numpy(np.array(x.transpose(2, 0, 1)[None], dtype=np.float32)) / 127.5 - 1 for x in (a, b))
-        with _state_of_its_own():
+        with plain_torch():
             return float(network(*pair))
 
     return metric
