@@ -427,9 +427,9 @@ _STOPPED = {
     "train": "the steps so far are saved, and the same command resumes it",
     "demo": "the steps so far are saved, and the same command resumes its run",
     "swap": "finished swaps of a list are saved, and the same command goes on with the rest",
-    "evaluate": "no score is saved",
-    "export": "no model was written",
-    "curate": "no file was changed",
+    "evaluate": "no score was kept, and the same command begins anew",
+    "export": "no model was written, and the same command begins anew",
+    "curate": "no file was changed, and the same command begins anew",
     "dolls": "the pictures so far stay, and the same command draws all of them again",
     "review": "every decision is saved",
 }

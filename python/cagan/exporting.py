@@ -211,7 +211,7 @@ def _torchscript(swapper: _cagan.Swapper) -> bytes:
 
 def _safetensors(swapper: _cagan.Swapper) -> bytes:
     # Not the file that it was loaded from, which may hold another snapshot by now.
-    return swapper._snapshot()
+    return swapper.snapshot()
 
 
 _FORMATS: dict[str, Callable[[_cagan.Swapper], bytes]] = {
@@ -229,7 +229,7 @@ def _module(swapper: _cagan.Swapper) -> "tuple[Generator, str]":
 
     with tempfile.TemporaryDirectory() as folder:
         snapshot = Path(folder) / swapper.path.name
-        snapshot.write_bytes(swapper._snapshot())
+        snapshot.write_bytes(swapper.snapshot())
         try:
             module = load(snapshot).requires_grad_(False)
         except ValueError as error:

@@ -43,7 +43,7 @@ def swap_list(swapper: _cagan.Swapper, rows: list[Row], out: Path) -> Listed:
         OSError: A file cannot be written.
     """
     out.mkdir(parents=True, exist_ok=True)
-    weights = hashlib.sha256(swapper._snapshot()).digest()
+    weights = hashlib.sha256(swapper.snapshot()).digest()
     result, todo = Listed(), []
     for row in rows:
         made = _Made(row, out, weights)

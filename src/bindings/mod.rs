@@ -10,6 +10,7 @@ mod errors;
 mod graph;
 mod storage;
 mod stream;
+mod swap;
 mod swapper;
 mod trainer;
 
@@ -41,7 +42,7 @@ fn _cagan(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<dataset::PyPair>()?;
     module.add_class::<dataset::PyPairs>()?;
     module.add_class::<curation::PyListing>()?;
-    module.add_class::<swapper::PySwap>()?;
+    module.add_class::<swap::PySwap>()?;
     module.add_class::<swapper::PySwapper>()?;
     module.add_class::<stream::PySwapStream>()?;
     module.add_class::<trainer::PyTrainer>()?;

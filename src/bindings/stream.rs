@@ -1,7 +1,7 @@
 //! `Swapper.stream`: swaps of lists and iterators, a part at a time within the budget of memory.
 
 use std::collections::VecDeque;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use image::RgbImage;
 use pyo3::prelude::*;
@@ -10,9 +10,9 @@ use rayon::prelude::*;
 
 use super::arrays::{Given, Picture};
 use super::compute::{Signals, compute};
-use super::swapper::{PySwap, PySwapper};
+use super::swap::PySwap;
 use crate::error::{Error, Result};
-use crate::inference::{Request, Swapped};
+use crate::inference::{Request, Swapped, Swapper};
 use crate::pixels::BUDGET;
 
 /// The names of the sides, in the order of [`PySwapStream`]'s.
@@ -76,7 +76,7 @@ type Row = (usize, PyResult<[Option<Picture>; 3]>);
 /// An iterator of swaps, as `Swapper.stream` returns it.
 #[pyclass(name = "SwapStream", module = "cagan._cagan")]
 pub struct PySwapStream {
-    swapper: Py<PySwapper>,
+    swapper: Arc<Mutex<Swapper>>,
     sides: [Side; 3],
     /// The pictures of the sides with one picture, once they are decoded.
     ones: Option<[Option<RgbImage>; 3]>,
@@ -103,13 +103,9 @@ impl PySwapStream {
 
 impl PySwapStream {
     /// A stream of rows.
-    pub fn new(swapper: &Bound<'_, PySwapper>, sides: [Side; 3], on_row: OnRow) -> PyResult<Self> {
-        if matches!(sides[2], Side::Nothing) && swapper.get().needs_worn {
-            let rule = "a picture: these networks locate the worn article by it";
-            return Err(Error::setting("worn", rule, "none").into());
-        }
-        Ok(PySwapStream {
-            swapper: swapper.clone().unbind(),
+    pub fn new(swapper: Arc<Mutex<Swapper>>, sides: [Side; 3], on_row: OnRow) -> Self {
+        PySwapStream {
+            swapper,
             sides,
             ones: None,
             on_row,
@@ -118,7 +114,7 @@ impl PySwapStream {
             ready: VecDeque::new(),
             failure: None,
             ended: false,
-        })
+        }
     }
 
     /// Returns the next swap, or the exception in its place, or None at the end.
@@ -198,7 +194,7 @@ impl PySwapStream {
 
     /// Swaps the first rows: as many as the budget holds.
     fn work(&mut self, py: Python<'_>) -> PyResult<()> {
-        let swapper = self.swapper.get();
+        let swapper = &self.swapper;
         let (rows, sides, ones) = (&mut self.rows, &mut self.sides, &mut self.ones);
         let (done, failure) = compute(py, || -> PyResult<_> {
             let mut signals = Signals::new();
@@ -252,7 +248,7 @@ fn part(rows: &mut VecDeque<Row>, ones: &[Option<RgbImage>; 3]) -> Vec<Row> {
 /// Decodes and swaps a part. `done` gets the results in the order of the rows, as far as they came before an error that
 /// is not one row's.
 fn swapped(
-    swapper: &PySwapper,
+    swapper: &Mutex<Swapper>,
     part: Vec<Row>,
     ones: &[Option<RgbImage>; 3],
     done: &mut Vec<PyResult<Swapped>>,
@@ -289,7 +285,7 @@ fn swapped(
             }
         }
     };
-    let lock = || swapper.swapper.lock().unwrap_or_else(PoisonError::into_inner);
+    let lock = || swapper.lock().unwrap_or_else(PoisonError::into_inner);
     let parts = lock().parts(&requests);
     for batch in parts {
         signals.check()?;

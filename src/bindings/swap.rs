@@ -1,0 +1,172 @@
+//! `cagan.Swap`.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use image::RgbImage;
+use numpy::PyArrayDyn;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyTuple};
+
+use super::arrays::{bytes_from_numpy, bytes_to_numpy};
+use super::compute::compute;
+use crate::error::{Error, Result};
+use crate::inference::Swapped;
+use crate::pixels::{Format, png, sheet};
+use crate::storage::write_atomically;
+
+/// The longest side of a picture in a notebook.
+const SHOWN: usize = 384;
+
+/// One swapped photo, of the photo's own size. Where the mask is 0 the picture has the photo's exact bytes.
+///
+/// `Swapper.swap` makes them. To make one by hand:
+///
+/// Args:
+///     image: The person in the target article: uint8, [H, W, 3].
+///     mask: The repainted region: uint8, [H, W], 255 = repainted.
+///     paint: The generator's proposal for every pixel: uint8, [H, W, 3].
+///     located: The region of the worn article: uint8, [H, W], 255 = inside.
+///
+/// Raises:
+///     ValueError: An array has another shape or type.
+#[pyclass(name = "Swap", module = "cagan", frozen, eq)]
+#[derive(PartialEq)]
+pub struct PySwap(pub Swapped);
+
+#[pymethods]
+impl PySwap {
+    #[new]
+    #[pyo3(signature = (image, mask, paint, located=None))]
+    fn new(
+        image: &Bound<'_, PyAny>,
+        mask: &Bound<'_, PyAny>,
+        paint: &Bound<'_, PyAny>,
+        located: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let (image, shape) = bytes_from_numpy("image", image, "[H, W, 3]", |s| matches!(*s, [h, w, 3] if h * w > 0))?;
+        let size = [shape[0], shape[1]];
+        let [h, w] = size;
+        let flat = |name, object| {
+            bytes_from_numpy(name, object, &format!("[{h}, {w}]"), |s| *s == size).map(|(bytes, _)| bytes)
+        };
+        let mask = flat("mask", mask)?;
+        let located = located.map(|object| flat("located", object)).transpose()?;
+        let (paint, _) = bytes_from_numpy("paint", paint, &format!("[{h}, {w}, 3]"), |s| *s == [h, w, 3])?;
+        Ok(PySwap(Swapped { size, image, mask, paint, located }))
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        let parts = ["image", "mask", "paint", "located"].map(|name| slf.getattr(name));
+        let parts = parts.into_iter().collect::<PyResult<Vec<_>>>()?;
+        Ok((slf.get_type().into_any(), PyTuple::new(slf.py(), parts)?))
+    }
+
+    /// The person in the target article: uint8, [H, W, 3].
+    #[getter]
+    fn image<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
+        bytes_to_numpy(py, self.0.image.clone(), &self.shape(true))
+    }
+
+    /// The repainted region: uint8, [H, W], 255 = repainted.
+    #[getter]
+    fn mask<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
+        bytes_to_numpy(py, self.0.mask.clone(), &self.shape(false))
+    }
+
+    /// The generator's proposal for every pixel: uint8, [H, W, 3].
+    #[getter]
+    fn paint<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
+        bytes_to_numpy(py, self.0.paint.clone(), &self.shape(true))
+    }
+
+    /// The region of the worn article: uint8, [H, W], 255 = inside; the generator's own cut lies at 127. None for
+    /// "vasily" and "paper", which do not locate it.
+    #[getter]
+    fn located<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyArrayDyn<u8>>>> {
+        let located = self.0.located.clone();
+        located.map(|bytes| bytes_to_numpy(py, bytes, &self.shape(false))).transpose()
+    }
+
+    /// Writes the picture, and with `mask` and `located` those too, the picture last. Without a located region nothing
+    /// is written to `located`. A path's ending is the format: .png, .webp (lossless), .jpg or .jpeg.
+    ///
+    /// Raises:
+    ///     ValueError: An ending is another one, or the picture is too large for the format; nothing is written then.
+    ///     OSError: A path cannot be written.
+    #[pyo3(signature = (path, mask=None, located=None))]
+    fn save(&self, py: Python<'_>, path: PathBuf, mask: Option<PathBuf>, located: Option<PathBuf>) -> PyResult<()> {
+        let swap = &self.0;
+        compute(py, || -> Result<()> {
+            let parts =
+                [(mask, Some(&swap.mask), 1), (located, swap.located.as_ref(), 1), (Some(path), Some(&swap.image), 3)];
+            let mut files = Vec::new();
+            for (path, bytes, channels) in parts {
+                if let (Some(path), Some(bytes)) = (path, bytes) {
+                    let encoded = Format::of(&path, None)?.encode(bytes, swap.size, channels);
+                    let encoded = encoded.map_err(|reason| Error::content(&path, reason))?;
+                    files.push((path, encoded));
+                }
+            }
+            files.iter().try_for_each(|(path, bytes)| write_atomically(path, bytes))
+        })
+    }
+
+    /// Encodes the picture or another part, as `save` writes it.
+    ///
+    /// Args:
+    ///     ending: The format: "png", "webp" (lossless), "jpg" or "jpeg".
+    ///     part: "image", "mask", "paint" or "located".
+    ///
+    /// Returns:
+    ///     The file's bytes.
+    ///
+    /// Raises:
+    ///     ValueError: The ending or the part is another one, the picture is too large for the format, or the swap has no
+    ///         located region.
+    #[pyo3(signature = (ending="png", part="image"))]
+    fn encoded<'py>(&self, py: Python<'py>, ending: &str, part: &str) -> PyResult<Bound<'py, PyBytes>> {
+        let swap = &self.0;
+        let (bytes, channels) = match part {
+            "image" => (Some(&swap.image), 3),
+            "mask" => (Some(&swap.mask), 1),
+            "paint" => (Some(&swap.paint), 3),
+            "located" => (swap.located.as_ref(), 1),
+            other => return Err(Error::setting("part", "image, mask, paint or located", other).into()),
+        };
+        let bytes =
+            bytes.ok_or_else(|| Error::setting("part", "image, mask or paint of a swap without a region", part))?;
+        let path = PathBuf::from(format!("{part}.{}", ending.trim_start_matches('.')));
+        let encoded = compute(py, || -> Result<_> {
+            let encoded = Format::of(&path, None)?.encode(bytes, swap.size, channels);
+            encoded.map_err(|reason| Error::content(&path, reason))
+        })?;
+        Ok(PyBytes::new(py, &encoded))
+    }
+
+    /// Picture, mask and paint side by side.
+    fn _repr_png_(&self, py: Python<'_>) -> PyResult<Cow<'_, [u8]>> {
+        compute(py, || -> Result<_> {
+            let size = self.0.size;
+            let longest = size[0].max(size[1]).max(SHOWN);
+            let cell = size.map(|side| (side * SHOWN / longest).max(1));
+            let [height, width] = size.map(|side| side as u32);
+            let picture = |bytes: Vec<u8>| RgbImage::from_raw(width, height, bytes);
+            let mask = self.0.mask.iter().flat_map(|&level| [level; 3]).collect();
+            let parts = [self.0.image.clone(), mask, self.0.paint.clone()];
+            let (pixels, size) = sheet(&[parts.map(picture).to_vec()], cell, 4);
+            Ok(png(&pixels, size, 3).into())
+        })
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Swap({} x {})", self.0.size[0], self.0.size[1])
+    }
+}
+
+impl PySwap {
+    fn shape(&self, colour: bool) -> Vec<usize> {
+        let [height, width] = self.0.size;
+        if colour { vec![height, width, 3] } else { vec![height, width] }
+    }
+}
