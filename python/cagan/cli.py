@@ -16,6 +16,7 @@ from .demo import demo as run_demo
 from .evaluation import evaluate as run_evaluate
 from .evaluation import listed
 from .exporting import export as run_export
+from .progress import Stream
 from .runs import runs as list_runs
 from .serving import app as run_app
 from .training import train as run_train
@@ -150,12 +151,16 @@ def train(
         progress=False if quiet else None,
         tensorboard=tensorboard,
     )
+    newest = {"snapshot": run.snapshots[-1:], "sample": run.samples[-1:]}
     if as_json:
         last = run.stats[-1] if run.stats else {}
-        files = {"snapshot": str(run.snapshots[-1]), "sample": str(run.samples[-1])}
-        click.echo(json.dumps({"run": str(run.path), **files, **last}))
+        # A time limit may end a run before its first snapshot.
+        files = {kind: str(paths[0]) if paths else None for kind, paths in newest.items()}
+        _say(json.dumps({"run": str(run.path), **files, **last}))
         return
-    click.echo(f"{run.snapshots[-1]}\n{run.samples[-1]}")
+    for paths in newest.values():
+        for path in paths:
+            _say(str(path))
 
 
 @cli.command()
@@ -399,6 +404,22 @@ def info(preset: str | None, as_json: bool) -> None:
         click.echo(f"{name:15} {', '.join(value) if isinstance(value, list) else value}")
 
 
+# What the same command finds after Ctrl-C, where it goes on with something.
+_GOES_ON = {
+    "train": "the steps so far are saved, and the same command resumes it",
+    "demo": "the steps so far are saved, and the same command resumes its run",
+}
+
+
+def _say(text: str) -> None:
+    """Prints a result. A reader who went away does not make the command fail: it is done."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        # Python flushes once more at its end.
+        sys.stdout = None  # type: ignore[assignment]  # as without a standard output
+
+
 def main() -> None:
     """Run the command line; prints an error as one line, without a traceback."""
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
@@ -408,7 +429,8 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("stopped; finished work is saved, and the same command resumes it", err=True)
+        goes_on = _GOES_ON.get(sys.argv[1]) if len(sys.argv) > 1 else None
+        Stream(sys.stderr).write(f"stopped; {goes_on}\n" if goes_on else "stopped\n")
         sys.exit(130)
     except (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError, ArithmeticError) as error:
         text = error.args[0] if isinstance(error, KeyError) else error

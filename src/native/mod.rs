@@ -12,4 +12,4 @@ pub use differentiable::differentiable;
 pub use isolated::{isolated, outside};
 pub use memory::{Memory, channels_last, keep_memory};
 pub use tf32::{allow_tf32, tf32_allowed};
-pub use threads::parallel_for;
+pub use threads::{Threads, parallel_for, stay_alone, use_threads};

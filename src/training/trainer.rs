@@ -1,6 +1,7 @@
 //! A method's networks, the data and the step counter, without a run folder.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use tch::{Device, Kind, Tensor};
 
@@ -12,7 +13,7 @@ use super::step::method;
 use crate::config::Config;
 use crate::data::{Loader, Pairs, Plan, Triplet};
 use crate::error::{Error, Result};
-use crate::native::keep_memory;
+use crate::native::{keep_memory, use_threads};
 use crate::networks::{Parameters, Swap, use_precision};
 
 /// Everything that a step needs.
@@ -55,9 +56,7 @@ impl Trainer {
         progress: &mut dyn FnMut(&Plan, usize) -> bool,
     ) -> Result<Option<Trainer>> {
         let device = config.torch_device()?;
-        if config.threads > 0 {
-            tch::set_num_threads(config.threads as i32);
-        }
+        let _threads = use_threads(config.threads);
         if device == Device::Cpu {
             keep_memory();
         }
@@ -71,6 +70,11 @@ impl Trainer {
         let (method, models) = method(&config, device);
         let ema = Ema::new(&models.generator.parameters.values, &config);
         Ok(Some(Trainer { config, device, data, method, models, step: 0, ema, graph }))
+    }
+
+    /// The updates of both networks: a step that fails may have made one of the two.
+    pub(super) fn updates(&self) -> [u64; 2] {
+        [&self.models.generator, &self.models.discriminator].map(|network| network.adam.steps())
     }
 
     /// Triplets seen so far.
@@ -109,6 +113,7 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::triplet`], with nothing changed; [`Error::Device`] if the step cannot be recorded or launched.
     pub fn step(&mut self) -> Result<Terms> {
+        let _threads = use_threads(self.config.threads);
         let triplet = self.triplet(self.step)?;
         use_precision(self.config.precision, self.device);
         let (method, models) = (&mut *self.method, &mut self.models);
@@ -138,7 +143,7 @@ impl Trainer {
         self.ema = Ema::new(&self.models.generator.parameters.values, &self.config);
     }
 
-    /// Calls `look` while the generator has the weights of [`Trainer::averaged`].
+    /// Calls `look` while the generator has the weights of [`Trainer::averaged`]. It has its own again after a panic too.
     pub fn with_averaged<T>(&mut self, look: impl FnOnce(&Trainer) -> T) -> T {
         if self.ema.is_none() {
             return look(self);
@@ -150,9 +155,9 @@ impl Trainer {
             parameters.changed();
         };
         put(&mut self.models.generator.parameters, &average);
-        let seen = look(self);
+        let seen = catch_unwind(AssertUnwindSafe(|| look(self)));
         put(&mut self.models.generator.parameters, &own);
-        seen
+        seen.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     /// Returns the first network whose weights are not finite.
