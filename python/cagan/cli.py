@@ -16,7 +16,6 @@ from .demo import demo as run_demo
 from .evaluation import evaluate as run_evaluate
 from .evaluation import listed
 from .exporting import export as run_export
-from .progress import Stream
 from .runs import runs as list_runs
 from .serving import app as run_app
 from .training import train as run_train
@@ -404,13 +403,6 @@ def info(preset: str | None, as_json: bool) -> None:
         click.echo(f"{name:15} {', '.join(value) if isinstance(value, list) else value}")
 
 
-# What the same command finds after Ctrl-C, where it goes on with something.
-_GOES_ON = {
-    "train": "the steps so far are saved, and the same command resumes it",
-    "demo": "the steps so far are saved, and the same command resumes its run",
-}
-
-
 def _say(text: str) -> None:
     """Prints a result. A reader who went away does not make the command fail: it is done."""
     try:
@@ -429,8 +421,7 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        goes_on = _GOES_ON.get(sys.argv[1]) if len(sys.argv) > 1 else None
-        Stream(sys.stderr).write(f"stopped; {goes_on}\n" if goes_on else "stopped\n")
+        click.echo("stopped; finished work is saved, and the same command resumes it", err=True)
         sys.exit(130)
     except (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError, ArithmeticError) as error:
         text = error.args[0] if isinstance(error, KeyError) else error

@@ -105,6 +105,7 @@ impl PyTrainer {
     /// The pictures of a step: human, worn, target, each float32 [N, 3, H, W] in the networks' value range.
     ///
     /// Raises:
+    ///     ValueError: No run reaches the step.
     ///     ValueError, OSError: Pictures stream, and one can no longer be decoded.
     fn triplet<'py>(&self, py: Python<'py>, step: u64) -> PyResult<[Array<'py>; 3]> {
         let Triplet { human, worn, target } = self.with(py, |trainer| trainer.triplet(step))?;

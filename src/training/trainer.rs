@@ -90,8 +90,13 @@ impl Trainer {
     /// Returns the pictures of a step.
     ///
     /// # Errors
-    /// If pictures stream: a picture that can no longer be decoded.
+    /// [`Error::Setting`] for a step that no run reaches; if pictures stream, a picture that can no longer be decoded.
     pub fn triplet(&self, step: u64) -> Result<Triplet> {
+        /// Places in the sequence of pictures are counted in 64 bits.
+        const LAST: u64 = 1 << 40;
+        if step > LAST {
+            return Err(Error::setting("step", format!("at most {LAST}"), step));
+        }
         self.data.triplet(step)
     }
 
