@@ -156,12 +156,16 @@ def train(
         progress=False if quiet else None,
         tensorboard=tensorboard,
     )
+    newest = {"snapshot": run.snapshots[-1:], "sample": run.samples[-1:]}
     if as_json:
         last = run.stats[-1] if run.stats else {}
-        files = {"snapshot": str(run.snapshots[-1]), "sample": str(run.samples[-1])}
-        click.echo(json.dumps({"run": str(run.path), **files, **last}))
+        # A time limit may end a run before its first snapshot.
+        files = {kind: str(paths[0]) if paths else None for kind, paths in newest.items()}
+        _say(json.dumps({"run": str(run.path), **files, **last}))
         return
-    click.echo(f"{run.snapshots[-1]}\n{run.samples[-1]}")
+    for paths in newest.values():
+        for path in paths:
+            _say(str(path))
 
 
 @cli.command()
@@ -433,6 +437,15 @@ _STOPPED = {
     "dolls": "the pictures so far stay, and the same command draws all of them again",
     "review": "every decision is saved",
 }
+
+
+def _say(text: str) -> None:
+    """Prints a result. A reader who went away does not make the command fail: it is done."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        # Python flushes once more at its end.
+        sys.stdout = None  # type: ignore[assignment]  # as without a standard output
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Progress bars, in a terminal and in Jupyter."""
+"""Progress bars and warnings, in a terminal and in Jupyter, and without either."""
 
 import sys
 import warnings
@@ -7,7 +7,62 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tqdm.auto import tqdm
 
-__all__ = ["TrainingBar", "new_bar"]
+__all__ = ["Stream", "TrainingBar", "new_bar", "tell"]
+
+
+class Stream:
+    """A stream whose trouble is nobody's: one that is missing, closed, or a pipe without a reader takes text silently.
+
+    Args:
+        stream: Any object with `write`, or None.
+    """
+
+    def __init__(self, stream: Any) -> None:  # noqa: D107  # the class says it
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Writes, or does nothing."""
+        try:
+            self._stream.write(text)
+        # A logger's object in the stream's place may raise anything.
+        except Exception:  # noqa: BLE001
+            self._stream = None
+        return len(text)
+
+    def flush(self) -> None:
+        """Flushes, or does nothing."""
+        try:
+            self._stream.flush()
+        except Exception:  # noqa: BLE001  # as above
+            pass
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        try:
+            return bool(self._stream.isatty())
+        except Exception:  # noqa: BLE001  # as above
+            return False
+
+    def __getattr__(self, name: str) -> Any:
+        """Returns the stream's own attribute, as `encoding` and `fileno`."""
+        return getattr(self._stream, name)
+
+
+def tell(text: str, stacklevel: int) -> None:
+    """Warns. Where warnings are errors the text is shown instead: a word about a run must not end it.
+
+    Args:
+        text: The warning.
+        stacklevel: That of `warnings.warn`, counted from here.
+    """
+    try:
+        warnings.warn(text, stacklevel=stacklevel)
+    except UserWarning as warning:
+        line = warnings.formatwarning(warning, UserWarning, __file__, 0, "")
+        Stream(sys.stderr).write(line)
+    # The stream is closed, or an object of another kind.
+    except (OSError, ValueError, AttributeError, TypeError):
+        pass
 
 
 def new_bar(progress: bool | None, **options: Any) -> "tqdm[Any]":
@@ -24,9 +79,11 @@ def new_bar(progress: bool | None, **options: Any) -> "tqdm[Any]":
         # In Jupyter without ipywidgets tqdm warns, and shows a text bar.
         warnings.simplefilter("ignore", TqdmWarning)
         from tqdm.auto import tqdm
-    # A Jupyter kernel's streams are not terminals.
-    shown = (sys.stderr.isatty() or "ipykernel" in sys.modules) if progress is None else progress
-    return tqdm(disable=not shown, dynamic_ncols=True, **options)
+    # A Jupyter kernel's streams are not terminals; its standard error is red.
+    notebook = "ipykernel" in sys.modules
+    stream = Stream(sys.stdout if notebook else sys.stderr)
+    shown = (stream.isatty() or notebook) if progress is None else progress
+    return tqdm(disable=not shown, dynamic_ncols=True, file=stream, **options)
 
 
 class TrainingBar:
@@ -56,7 +113,10 @@ class TrainingBar:
                 self._bar = new_bar(self._progress, total=value["files"], unit=" pictures")
                 if not self._bar.disable:
                     where = "kept on the device" if value["loader"] == "resident" else "streamed, ahead"
-                    self._bar.write(f"{value['pairs']} pairs, pictures {where}: {value['bytes'] / 2**20:.0f} MiB")
+                    self._bar.write(
+                        f"{value['pairs']} pairs, pictures {where}: {value['bytes'] / 2**20:.0f} MiB",
+                        file=self._bar.fp,
+                    )
             self._bar.update(value["done"] - self._bar.n)
         elif event == "start":
             self.close()

@@ -86,14 +86,25 @@ class Run:
 
 
 def _lines(path: Path, *, or_none: bool = False) -> list[dict[str, Any]]:
-    """Reads the lines of a .jsonl; `or_none` gives an empty list for a missing file."""
+    """Reads the lines of a .jsonl; `or_none` gives an empty list for a missing file.
+
+    Passes over what is no line: the last one while it is written, and bytes that a crash left.
+    """
     if or_none and not path.is_file():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    found = []
+    for text in path.read_bytes().split(b"\n"):
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(line, dict) and isinstance(line.get("step"), int):
+            found.append(line)
+    return found
 
 
 def runs(folder: str | os.PathLike[str]) -> list[Run]:
-    """Lists the runs in a folder and below it, by path.
+    """Lists the runs in a folder and below it, by path; without those that a run has set aside in its folder `old`.
 
     Raises:
         FileNotFoundError: The folder is missing.
@@ -109,5 +120,6 @@ def runs(folder: str | os.PathLike[str]) -> list[Run]:
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder")
     # Other folders have a config.json too; a run has its log beside it.
-    found = (path.parent for path in root.rglob("config.json") if (path.parent / "stats.jsonl").is_file())
-    return [Run(path) for path in sorted(found)]
+    found = {path.parent for path in root.rglob("config.json") if (path.parent / "stats.jsonl").is_file()}
+    # `old` of a run holds what was set aside.
+    return [Run(path) for path in sorted(found) if not (path.parent.name == "old" and path.parent.parent in found)]

@@ -1,4 +1,4 @@
-"""SIGTERM as an exception, so that work ends in order."""
+"""SIGTERM and SIGHUP as exceptions, so that work ends in order."""
 
 import contextlib
 import signal
@@ -11,16 +11,22 @@ __all__ = ["terminable"]
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """Raises SystemExit with the usual exit code at SIGTERM, unless another handler is set."""
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    """Raises SystemExit with the usual exit code at SIGTERM and SIGHUP, unless another handler is set.
+
+    SIGHUP comes when a terminal is closed or an ssh connection drops; under `nohup` it is ignored as before.
+    """
 
     def stop(number: int, _: object) -> None:
         sys.exit(128 + number)
 
-    if ours:
-        signal.signal(signal.SIGTERM, stop)
+    # Windows has no SIGHUP.
+    signals = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    here = threading.current_thread() is threading.main_thread()
+    ours = [number for number in signals if here and signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)

@@ -1,5 +1,6 @@
 """A run's log as TensorBoard's event files."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ class Board:
             self._writer.add_image("samples", _cagan.read_picture(value), step, dataformats="HWC")
 
     def close(self) -> None:
-        """Closes the files."""
+        """Closes the files, if they are still there."""
         if self._writer is not None:
-            self._writer.close()
+            with contextlib.suppress(OSError):
+                self._writer.close()

@@ -1,24 +1,31 @@
 //! The one way from Python into a computation.
 
 use std::cell::OnceCell;
+use std::ffi::CString;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use pyo3::exceptions::PyUserWarning;
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::Error;
-use crate::native::{isolated, outside};
+use crate::native::{isolated, outside, stay_alone};
+use crate::storage::lacking;
 
 /// Computes without the interpreter, independently of the thread's `no_grad`, `inference_mode` and `autocast`. A panic
-/// becomes an exception.
+/// becomes an exception. What a file system lacked becomes a warning.
 pub fn compute<T: Send, E: From<Error> + Into<PyErr> + Send>(
     py: Python<'_>,
     body: impl FnOnce() -> Result<T, E> + Send,
 ) -> PyResult<T> {
-    py.detach(|| isolated(|| in_living_threads(body))).map_err(Into::into)
+    let result = py.detach(|| isolated(|| in_living_threads(body))).map_err(Into::into)?;
+    if let Some(text) = lacking() {
+        PyErr::warn(py, &py.get_type::<PyUserWarning>(), &CString::new(text)?, 1)?;
+    }
+    Ok(result)
 }
 
 /// Locks without the interpreter, so that the thread that holds the lock can take it. What a panic left is still whole:
@@ -64,6 +71,7 @@ fn in_living_threads<T: Send, E: From<Error> + Send>(body: impl FnOnce() -> Resu
         Err(owner) if owner == me => body(),
         Err(_) => {
             tch::set_num_threads(1);
+            stay_alone();
             // The calling thread is one of the pool: Python hears signals on its main thread alone.
             let pool =
                 || ThreadPoolBuilder::new().use_current_thread().start_handler(|_| tch::set_num_threads(1)).build();

@@ -14,7 +14,7 @@ use super::config::PyConfig;
 use super::dataset::PyPairs;
 use crate::data::{LeftOut, Triplet};
 use crate::error::{Error, Named, Result};
-use crate::native::outside;
+use crate::native::{outside, use_threads};
 use crate::networks::Parameters;
 use crate::training::{Event, Pass, Resume, Trainer, train};
 
@@ -43,7 +43,10 @@ impl PyTrainer {
     fn with<T: Send>(&self, py: Python<'_>, body: impl FnOnce(&mut Trainer) -> Result<T> + Send) -> PyResult<T> {
         let mut trainer = lock(py, &self.trainer);
         let trainer = &mut *trainer;
-        compute(py, || body(trainer))
+        compute(py, || {
+            let _threads = use_threads(trainer.config.threads);
+            body(trainer)
+        })
     }
 }
 
@@ -85,6 +88,7 @@ impl PyTrainer {
         if steps == 0 {
             return Err(Error::setting("steps", "at least 1", steps).into());
         }
+        let _threads = use_threads(self.config.0.threads);
         for _ in 1..steps {
             self.with(py, Trainer::step)?;
             // Unlocked: a signal handler may use the trainer.
@@ -101,6 +105,7 @@ impl PyTrainer {
     /// The pictures of a step: human, worn, target, each float32 [N, 3, H, W] in the networks' value range.
     ///
     /// Raises:
+    ///     ValueError: No run reaches the step.
     ///     ValueError, OSError: Pictures stream, and one can no longer be decoded.
     fn triplet<'py>(&self, py: Python<'py>, step: u64) -> PyResult<[Array<'py>; 3]> {
         let Triplet { human, worn, target } = self.with(py, |trainer| trainer.triplet(step))?;

@@ -190,7 +190,7 @@ settings! {
     "Start" {
         /// Seed of all randomness, together with the step.
         seed: u64 = 0, least(0.), for ALL, "[we]";
-        /// Snapshot or checkpoint whose networks the run begins with; a snapshot holds the generator alone.
+        /// Run folder, checkpoint or snapshot whose networks the run begins with; a snapshot holds the generator alone.
         init_from: String = String::new(), ANY, for ALL, resumable, "[we]";
         /// First layers of the discriminator that do not learn, for fine-tuning (FreezeD, arXiv 2002.10964).
         freeze_discriminator: usize = 0, least(0.), for PUBLISHED, "[we] none";

@@ -2,7 +2,9 @@
 
 use std::any::Any;
 use std::ffi::c_void;
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use super::shim::{Range, cagan_parallel_for, check};
@@ -50,5 +52,63 @@ mod tests {
         let loop_of_100 = AssertUnwindSafe(|| parallel_for(100, |i| assert_ne!(i, 70, "on purpose")));
         let payload = catch_unwind(loop_of_100).unwrap_err();
         assert!(payload.downcast_ref::<String>().unwrap().contains("on purpose"));
+    }
+}
+
+/// Keeps the calling thread's number of libtorch's threads until it is dropped.
+#[derive(Debug)]
+#[must_use = "the number holds until the value is dropped"]
+pub struct Threads {
+    /// None if nothing was changed.
+    before: Option<i32>,
+    // It belongs to the thread that made it.
+    _here: PhantomData<*const ()>,
+}
+
+/// Lets the calling thread compute with `count` threads of libtorch until the value is dropped; 0 changes nothing. Other
+/// threads keep their numbers: how a sum is divided decides its last bits.
+///
+/// ```
+/// let before = tch::get_num_threads();
+/// let threads = cagan::native::use_threads(before as usize + 1);
+/// assert_eq!(tch::get_num_threads(), before + 1);
+/// assert_eq!(std::thread::spawn(tch::get_num_threads).join().unwrap(), before);
+/// drop(threads);
+/// assert_eq!(tch::get_num_threads(), before);
+/// ```
+pub fn use_threads(count: usize) -> Threads {
+    // Asked first: it lets libtorch take its default in this thread, which it would do later, over our number.
+    let before = tch::get_num_threads();
+    let changes = count > 0 && count as i32 != before && !ALONE.load(Relaxed);
+    if changes {
+        set_here(count as i32);
+    }
+    Threads { before: changes.then_some(before), _here: PhantomData }
+}
+
+/// Makes [`use_threads`] change nothing in this process, a child of `fork`, whose parent's threads are not there.
+pub fn stay_alone() {
+    ALONE.store(true, Relaxed);
+}
+
+static ALONE: AtomicBool = AtomicBool::new(false);
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(before) = self.before {
+            set_here(before);
+        }
+    }
+}
+
+/// Sets the calling thread's number. libtorch keeps it for each thread, and one more for threads that come later: a
+/// thread of our own reads that one, and puts it back.
+fn set_here(count: i32) {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let later = std::thread::spawn(tch::get_num_threads).join();
+    tch::set_num_threads(count);
+    if let Ok(later) = later {
+        let _ = std::thread::spawn(move || tch::set_num_threads(later)).join();
     }
 }

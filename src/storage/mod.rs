@@ -1,11 +1,13 @@
 //! Files that are whole or absent: atomic writes, and tensors with a header as safetensors.
 
 mod atomic;
+mod lacking;
 mod numbered;
 mod snapshot;
 mod tensors;
 
 pub use atomic::{remove_leftovers, write_atomically, write_unsynced};
+pub use lacking::{Guarantee, lacking, note};
 pub use numbered::{latest, numbered};
 pub use snapshot::Snapshot;
-pub use tensors::{CHECKSUM, Format, TensorFile, parse_tensors, read_header, read_tensors, write_tensors};
+pub use tensors::{CHECKSUM, Format, TensorFile, is_complete, parse_tensors, read_header, read_tensors, write_tensors};

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{AtPath, Result};
 
-/// Lists the files `step_<number>.safetensors` of a folder with their steps, oldest first. A folder that does not exist
-/// has none.
+/// Lists the files `step_<number>.<ending>` of a folder with their steps, oldest first. A folder that does not exist has
+/// none.
 ///
 /// # Errors
 /// [`crate::Error::Io`] with the folder.
-pub fn numbered(folder: &Path) -> Result<Vec<(PathBuf, u64)>> {
+pub fn numbered(folder: &Path, ending: &str) -> Result<Vec<(PathBuf, u64)>> {
     let mut found = Vec::new();
     if !folder.is_dir() {
         return Ok(found);
@@ -18,7 +18,7 @@ pub fn numbered(folder: &Path) -> Result<Vec<(PathBuf, u64)>> {
         let path = entry.at(folder)?.path();
         let name = path.file_name().and_then(|name| name.to_str());
         let step = name
-            .and_then(|name| name.strip_prefix("step_")?.strip_suffix(".safetensors"))
+            .and_then(|name| name.strip_prefix("step_")?.strip_suffix(ending)?.strip_suffix('.'))
             .and_then(|step| step.parse().ok());
         if let Some(step) = step {
             found.push((path, step));
@@ -28,10 +28,10 @@ pub fn numbered(folder: &Path) -> Result<Vec<(PathBuf, u64)>> {
     Ok(found)
 }
 
-/// Returns the newest of [`numbered`].
+/// Returns the newest safetensors file of [`numbered`].
 ///
 /// # Errors
 /// As [`numbered`].
 pub fn latest(folder: &Path) -> Result<Option<(PathBuf, u64)>> {
-    Ok(numbered(folder)?.pop())
+    Ok(numbered(folder, "safetensors")?.pop())
 }

@@ -175,15 +175,28 @@ fn entries(metadata: &Metadata) -> BTreeMap<String, String> {
 /// # Errors
 /// [`Error::NotFound`]; [`Error::Content`] for a file that does not begin with a whole safetensors header.
 pub fn read_header(path: &Path) -> Result<BTreeMap<String, String>> {
+    directory(path).map(|(metadata, _)| entries(&metadata))
+}
+
+/// Whether a file is as long as its safetensors header says. Its bytes are not checked.
+pub fn is_complete(path: &Path) -> bool {
+    let Ok((metadata, start)) = directory(path) else { return false };
+    let end = metadata.tensors().values().map(|tensor| tensor.data_offsets.1 as u64).max();
+    std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == start + end.unwrap_or(0))
+}
+
+/// Reads a file's directory of tensors, and where their bytes begin.
+fn directory(path: &Path) -> Result<(Metadata, u64)> {
     let bad = |text: String| Error::content(path, format!("expected a whole safetensors file: {text}"));
     let mut file = File::open(path).at(path)?;
     let mut length = Vec::new();
     file.by_ref().take(8).read_to_end(&mut length).at(path)?;
     let length = length.try_into().map_err(|_| bad("the header's length is missing".into()))?;
+    let length = u64::from_le_bytes(length);
     let mut header = Vec::new();
-    file.take(u64::from_le_bytes(length)).read_to_end(&mut header).at(path)?;
+    file.take(length).read_to_end(&mut header).at(path)?;
     let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| bad(error.to_string()))?;
-    Ok(entries(&metadata))
+    Ok((metadata, length.saturating_add(8)))
 }
 
 impl TensorFile {
@@ -230,6 +243,7 @@ mod tests {
         assert_eq!(file.number(&path, "step").unwrap(), 7);
         assert_eq!(file.part("x.")["y"], tensor);
         assert_eq!(read_header(&path).unwrap(), file.header);
+        assert!(is_complete(&path));
 
         let wrong = read_tensors(&path, Format { name: "other", ..TEST }).unwrap_err().to_string();
         assert!(wrong.ends_with("format: expected other, got test"), "{wrong}");
@@ -240,6 +254,7 @@ mod tests {
             std::fs::write(&path, &whole[..cut]).unwrap();
             let error = read_tensors(&path, TEST).unwrap_err().to_string();
             assert!(error.contains("a.safetensors: expected a whole"), "{error}");
+            assert!(!is_complete(&path));
             let header = read_header(&path).map_err(|error| error.to_string());
             assert!(cut == whole.len() - 1 || header.is_err_and(|e| e.contains("a.safetensors: expected a whole")));
         }

@@ -1,13 +1,14 @@
 //! A checkpoint: everything needed to go on training, in one safetensors file.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::folder::checkpoints;
 use super::monitor::Memory;
 use super::trainer::Trainer;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::storage::{CHECKSUM, Format, Snapshot, TensorFile, read_tensors, write_tensors};
+use crate::storage::{CHECKSUM, Format, Snapshot, TensorFile, numbered, read_header, read_tensors, write_tensors};
 
 const FORMAT: Format = Format { name: "cagan.checkpoint", version: "3" };
 
@@ -66,24 +67,14 @@ pub fn read(path: &Path) -> Result<TensorFile> {
 /// # Errors
 /// [`Error::Content`] for a checkpoint of a run with other settings or other pairs, which the message lists.
 pub fn restore(path: &Path, file: &TensorFile, trainer: &mut Trainer, memory: Option<&mut Memory>) -> Result<()> {
-    let saved = Config::from_json(file.entry(path, "config")?).map_err(|e| Error::content(path, e.to_string()))?;
-    let mut differences = trainer.config.differences(&saved);
+    let mut differences = differences(path, &file.header, &trainer.config)?;
     let pairs = file.number(path, "pairs")?;
     if pairs != trainer.data.len() as u64 {
         differences.push(format!("pairs ({pairs} there, {} here)", trainer.data.len()));
     } else if differences.is_empty() && file.entry(path, "data")? != trainer.data.fingerprint() {
         differences.push("pairs (other pictures or groups than there)".into());
     }
-    if !differences.is_empty() {
-        return Err(Error::content(
-            path,
-            format!(
-                "expected a run with the same settings to go on with, got other ones: {}; \
-                 take another run folder, or the old settings",
-                differences.join(", ")
-            ),
-        ));
-    }
+    same(path, &differences)?;
     let slowdown = file.entry(path, "slowdown")?;
     let slowdown =
         slowdown.parse().map_err(|_| Error::content(path, format!("slowdown: expected a number, got {slowdown}")))?;
@@ -101,6 +92,69 @@ pub fn restore(path: &Path, file: &TensorFile, trainer: &mut Trainer, memory: Op
         learner.adam.set_steps(steps);
     }
     Ok(())
+}
+
+/// Checks the settings of a run's newest whole checkpoint, before anything is loaded. Reads headers alone, unless it
+/// refuses.
+///
+/// # Errors
+/// [`Error::Content`] for a run with other settings, which the message lists.
+pub fn check_settings(run_dir: &Path, config: &Config) -> Result<()> {
+    for path in checkpoints(run_dir)? {
+        let Ok(header) = read_header(&path) else { continue };
+        match differences(&path, &header, config) {
+            Ok(found) if found.is_empty() => return Ok(()),
+            // A damaged header is no refusal.
+            found if read(&path).is_ok() => return same(&path, &found?),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Lists the settings in which a checkpoint's run differs and must not.
+fn differences(path: &Path, header: &BTreeMap<String, String>, config: &Config) -> Result<Vec<String>> {
+    let saved =
+        header.get("config").ok_or_else(|| Error::content(path, "expected `config` in the header, got none"))?;
+    let saved = Config::from_json(saved).map_err(|e| Error::content(path, e.to_string()))?;
+    Ok(config.differences(&saved))
+}
+
+fn same(path: &Path, differences: &[String]) -> Result<()> {
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let run_dir = path.parent().and_then(Path::parent).unwrap_or(path);
+    Err(Error::content(
+        path,
+        format!(
+            "expected a run with the same settings to go on with, got other ones: {}; take the old settings, or another \
+             run folder; to begin there from this run's weights: init_from={:?}",
+            differences.join(", "),
+            run_dir.display().to_string(),
+        ),
+    ))
+}
+
+/// Finds the file that [`begin_from`] reads: `path` itself, or of a run's folder its newest whole checkpoint, else its
+/// newest whole snapshot.
+///
+/// # Errors
+/// [`Error::NotFound`]; [`Error::Content`] for a file of another kind and for a folder without either.
+pub fn source(path: &Path) -> Result<PathBuf> {
+    if path.is_dir() {
+        let found = checkpoints(path)?.into_iter().find(|path| read(path).is_ok());
+        let mut snapshots = numbered(&path.join("snapshots"), "safetensors")?.into_iter().rev().map(|(path, _)| path);
+        let missing = "expected a checkpoint, a snapshot, or a run's folder with one to begin from, got none";
+        let found = found.or_else(|| snapshots.find(|path| Snapshot::read(path).is_ok()));
+        return found.ok_or_else(|| Error::content(path, missing));
+    }
+    let header = read_header(path)?;
+    let format = header.get("format").map(String::as_str).unwrap_or("none");
+    match format {
+        "cagan.checkpoint" | "cagan.snapshot" => Ok(path.into()),
+        _ => Err(Error::content(path, format!("format: expected cagan.snapshot or cagan.checkpoint, got {format}"))),
+    }
 }
 
 /// Gives a fresh trainer the networks of another run: both of a checkpoint, or the generator of a snapshot. Its

@@ -1,21 +1,29 @@
 //! The files of a run that hold one JSON object a line, in the order of the steps.
 
 use std::fs::OpenOptions;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
 use crate::error::{AtPath, Result};
+use crate::storage::write_atomically;
 
-/// Appends a line, at once and whole. Makes the file if it is missing.
+/// Appends a line, at once and whole. Makes the file if it is missing. A torn line before it stays apart.
 ///
 /// # Errors
 /// [`crate::Error::Io`] with the path; the file is then unchanged.
 pub fn append(path: &Path, line: &Map<String, Value>) -> Result<()> {
-    let mut file = OpenOptions::new().append(true).create(true).open(path).at(path)?;
+    let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).at(path)?;
     let length = file.metadata().at(path)?.len();
-    let text = serde_json::to_string(line).expect("numbers and names") + "\n";
+    let mut last = [b'\n'];
+    if length > 0 {
+        file.seek(SeekFrom::End(-1)).and_then(|_| file.read_exact(&mut last)).at(path)?;
+    }
+    let mut text = serde_json::to_string(line).expect("numbers and names") + "\n";
+    if last != [b'\n'] {
+        text.insert(0, '\n');
+    }
     let written = file.write_all(text.as_bytes());
     if written.is_err() {
         // A full disk took a part of the line, which the next one would follow. Shortening needs no room.
@@ -24,7 +32,7 @@ pub fn append(path: &Path, line: &Map<String, Value>) -> Result<()> {
     written.at(path)
 }
 
-/// Cuts the file after its last whole line of at most `step`. Makes the file if it is missing.
+/// Keeps the whole lines of at most `step`, whatever else the file holds. Makes the file if it is missing.
 ///
 /// # Errors
 /// [`crate::Error::Io`] with the path. A full disk is no error: shortening needs no room.
@@ -32,21 +40,32 @@ pub fn cut(path: &Path, step: u64) -> Result<()> {
     let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).at(path)?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).at(path)?;
-    let keeps = |line: &[u8]| {
-        let line: Option<Value> = line.strip_suffix(b"\n").and_then(|line| serde_json::from_slice(line).ok());
-        line.and_then(|line| line["step"].as_u64()).is_some_and(|of| of <= step)
-    };
-    let (mut end, mut kept) = (0, 0);
-    for line in bytes.split_inclusive(|&byte| byte == b'\n') {
-        end += line.len();
-        if keeps(line) {
-            kept = end;
-        }
+    let keeps = |line: &&[u8]| line.ends_with(b"\n") && step_of(line).is_some_and(|of| of <= step);
+    let lines = || bytes.split_inclusive(|&byte| byte == b'\n');
+    let kept: Vec<u8> = lines().filter(keeps).flatten().copied().collect();
+    if kept.len() == bytes.len() {
+        return Ok(());
     }
-    if kept < bytes.len() {
-        file.set_len(kept as u64).at(path)?;
+    if !bytes.starts_with(&kept) && write_atomically(path, &kept).is_ok() {
+        return Ok(());
     }
-    Ok(())
+    // Readers pass over what is no line.
+    let end = lines().scan(0, |end, line| {
+        *end += line.len();
+        Some((line, *end))
+    });
+    let end = end.filter(|(line, _)| keeps(line)).last().map_or(0, |(_, end)| end);
+    file.set_len(end as u64).at(path)
+}
+
+/// Returns the step of the last whole line; `None` without one, and for a file that cannot be read.
+pub fn last_step(path: &Path) -> Option<u64> {
+    let bytes = std::fs::read(path).ok()?;
+    bytes.split(|&byte| byte == b'\n').filter_map(step_of).next_back()
+}
+
+fn step_of(line: &[u8]) -> Option<u64> {
+    serde_json::from_slice::<Value>(line).ok()?["step"].as_u64()
 }
 
 /// Rounds to six significant digits: a float32 holds no more.
@@ -73,6 +92,23 @@ mod tests {
             cut(&path, step).unwrap();
             let text = std::fs::read_to_string(&path).unwrap();
             assert_eq!(text, "{\"step\":2}\n{\"step\":4}\n{\"step\":6}\n"[..11 * lines]);
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jsonl");
+        let garbage: &[&[u8]] =
+            &[b"", b"\0\xff\xfe", b"\n\n[1]\n", b"{\"step\":-1}\n", b"{\"step\":1e99}\n{", b"null\n7"];
+        for (before, after) in garbage.iter().flat_map(|before| garbage.iter().map(move |after| (before, after))) {
+            std::fs::write(&path, [before, &b"\n{\"step\":2}\n"[..], after, b"\n{\"step\":3}\n", before].concat())
+                .unwrap();
+            assert_eq!(last_step(&path), Some(3));
+            append(&path, serde_json::json!({"step": 4}).as_object().unwrap()).unwrap();
+            assert_eq!(last_step(&path), Some(4));
+            cut(&path, 3).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"step\":2}\n{\"step\":3}\n");
         }
     }
 

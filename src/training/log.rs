@@ -25,6 +25,11 @@ impl Log {
         Log { path, terms: Vec::new(), elapsed: Duration::ZERO }
     }
 
+    /// Writes to another file from now on.
+    pub fn move_to(&mut self, path: PathBuf) {
+        self.path = path;
+    }
+
     /// Adds the terms of a step.
     pub fn note(&mut self, terms: Terms, elapsed: Duration) {
         self.terms.push(terms);

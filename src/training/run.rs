@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-use super::folder::Folder;
+use super::folder::{Folder, checkpoints};
 use super::log::Log;
 use super::monitor::Monitor;
 use super::trainer::Trainer;
@@ -13,7 +13,8 @@ use super::{checkpoint, jsonl, samples};
 use crate::config::{Config, OnNonFinite};
 use crate::data::{LeftOut, Pairs, Plan};
 use crate::error::{Error, Result};
-use crate::native::isolated;
+use crate::native::{isolated, use_threads};
+use crate::storage::{Snapshot, lacking};
 
 /// The least factor of the rates that a run goes back to: the rate is not the cause if it diverges there.
 const SLOWEST: f64 = 1.0 / 8.0;
@@ -89,16 +90,31 @@ pub enum Resume {
     Must,
 }
 
+impl Resume {
+    fn allows(self, run_dir: &Path, checkpoints: &[PathBuf]) -> Result<()> {
+        match (self, checkpoints.first()) {
+            (Resume::Never, Some(path)) => Err(Error::content(path, "expected no checkpoint, as resume is never")),
+            (Resume::Must, None) => {
+                let text = "expected a checkpoint to go on from, as resume is must, got none";
+                Err(Error::content(run_dir, text))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Trains in `run_dir`, or goes on from its newest whole checkpoint. `observer` gets every event and answers whether to
 /// go on; a no ends the run after the step.
 ///
-/// A damaged checkpoint is skipped with a warning if an older one is whole. A file that cannot be written before the
-/// end is a warning, and the next interval tries again. At the end the first such error is returned, after all other
-/// files were tried. A step or a look that fails ends the run with its error, after a checkpoint.
+/// The folder, `resume` and the settings are checked before any picture is decoded. A damaged checkpoint is skipped with
+/// a warning if an older one is whole. Files of later steps than the checkpoint, and all files of a run without one, are
+/// set aside in `old`. A file that cannot be written before the end is a warning, and the next interval tries again. At
+/// the end the first such error is returned, after all other files were tried. A step or a look that fails ends the run
+/// with its error, after a checkpoint. A folder that goes away is made again.
 ///
 /// # Errors
 /// The errors of [`Trainer::new`]; a folder in use; a checkpoint with other settings; a loss that is not finite; a file
-/// that cannot be written at the start or at the end.
+/// that cannot be written at the start or at the end; a folder that went away and cannot be made again.
 pub fn train(
     pairs: &Pairs,
     run_dir: &Path,
@@ -107,11 +123,18 @@ pub fn train(
     observer: &mut dyn FnMut(Event) -> bool,
 ) -> Result<Outcome> {
     let began = Instant::now();
-    let mut load = |plan: &Plan, done| observer(Event::Load { plan, done });
-    let Some(trainer) = Trainer::watched(pairs, config, &mut load)? else {
-        return Ok(Outcome::Stopped);
-    };
+    resume.allows(run_dir, &checkpoints(run_dir)?)?;
     let folder = Folder::open(run_dir)?;
+    let _threads = use_threads(config.threads);
+    let mut load = |plan: &Plan, done| observer(Event::Load { plan, done });
+    let loaded = source(&folder, &config).and_then(|source| Ok((source, Trainer::watched(pairs, config, &mut load)?)));
+    let (source, trainer) = match loaded {
+        Ok((source, Some(trainer))) => (source, trainer),
+        none => {
+            folder.withdraw();
+            return none.map(|_| Outcome::Stopped);
+        }
+    };
     let mut run = Run {
         began,
         monitor: (trainer.config.monitor_every > 0).then(|| Monitor::new(&trainer)),
@@ -120,13 +143,22 @@ pub fn train(
         folder,
         observer,
         saved: None,
+        began_at: 0,
         go_on: true,
         no_better: false,
         end: None,
         error: None,
     };
-    run.begin(resume)?;
+    run.begin(resume, source.as_deref())?;
     run.finish()
+}
+
+/// Checks the folder and its run. Returns the file that a new run begins from, if the config names one.
+fn source(folder: &Folder, config: &Config) -> Result<Option<PathBuf>> {
+    folder.prepare()?;
+    checkpoint::check_settings(folder.path(), config)?;
+    let begins = folder.checkpoints()?.is_empty() && !config.init_from.is_empty();
+    begins.then(|| checkpoint::source(Path::new(&config.init_from))).transpose()
 }
 
 /// A run under way.
@@ -139,6 +171,8 @@ struct Run<'a> {
     began: Instant,
     /// The step of the checkpoint that this call goes on from: an earlier call has written its files.
     saved: Option<u64>,
+    /// The step at which this call begins.
+    began_at: u64,
     /// Whether the observer has always answered yes.
     go_on: bool,
     /// Whether the score did not improve for too long.
@@ -160,15 +194,26 @@ struct Due {
 }
 
 impl Run<'_> {
-    /// Restores the newest checkpoint, if there is one, and prepares the folder.
-    fn begin(&mut self, resume: Resume) -> Result<()> {
-        self.saved = self.resume(resume)?.then_some(self.trainer.step);
-        let source = PathBuf::from(&self.trainer.config.init_from);
-        if self.saved.is_none() && !source.as_os_str().is_empty() {
-            checkpoint::begin_from(&source, &mut self.trainer)?;
+    /// Restores the newest checkpoint, if there is one, and sets aside what is not of its history.
+    fn begin(&mut self, resume: Resume, source: Option<&Path>) -> Result<()> {
+        resume.allows(self.folder.path(), &self.folder.checkpoints()?)?;
+        self.saved = self.resume()?.then_some(self.trainer.step);
+        self.began_at = self.trainer.step;
+        match self.saved {
+            Some(step) => self.folder.set_aside(step + 1)?,
+            None => {
+                if let Some(source) = source {
+                    checkpoint::begin_from(source, &mut self.trainer)?;
+                }
+                self.set_leftovers_aside()?;
+            }
         }
-        self.folder.create(&self.trainer.config, &self.trainer.data.skipped)?;
+        self.folder.describe(&self.trainer.config, &self.trainer.data.skipped)?;
         self.cut_lines()?;
+        if let Some(text) = lacking() {
+            self.say(Event::Warning(&text));
+        }
+        self.stay_ended();
         let trainer = &self.trainer;
         if self.saved.is_some() && trainer.step < trainer.total_steps() {
             self.folder.note_resume(trainer.step)?;
@@ -185,10 +230,45 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Sets aside what a run without checkpoints left, with a word if it is worth one.
+    fn set_leftovers_aside(&mut self) -> Result<()> {
+        let Some(reached) = self.folder.reached(self.trainer.data.len()) else {
+            return self.folder.set_aside(0);
+        };
+        let old = self.folder.set_all_aside()?;
+        let run = self.folder.path().display();
+        let text = format!(
+            "{run}: the run there reached step {reached} and has no checkpoint to go on from; this one begins anew, and \
+             the files of the other are in {}",
+            old.display()
+        );
+        self.say(Event::Warning(&text));
+        Ok(())
+    }
+
+    /// A run that ended as it got no better does not go on unless `early_stop` was raised.
+    fn stay_ended(&mut self) {
+        let (config, step) = (&self.trainer.config, self.trainer.step);
+        let patience = config.early_stop;
+        let since = self.monitor.as_ref().map_or(0, |monitor| monitor.memory.since_best);
+        if self.saved.is_some() && patience > 0 && since >= patience && step < self.trainer.total_steps() {
+            self.no_better = true;
+            let text = format!(
+                "step {step}: the run has ended, as no score was better for {since} looks; a larger early_stop, or 0, \
+                 goes on"
+            );
+            self.say(Event::Warning(&text));
+        }
+    }
+
     /// Saves and steps until the end. Lines go first: no later call can write them. Next is the checkpoint, which holds
     /// the look; then come the files that a later call can make from it.
     fn finish(mut self) -> Result<Outcome> {
         loop {
+            if !self.folder.is_ours() {
+                // A child of `fork`, made by the observer: the run is its parent's.
+                return Ok(Outcome::Stopped);
+            }
             self.end = self.ends();
             let due = self.due();
             match self.healthy(&due) {
@@ -207,6 +287,9 @@ impl Run<'_> {
                     continue;
                 }
             }
+            if due.report || due.look || due.checkpoint || due.sample || due.snapshot {
+                self.mend();
+            }
             if due.report {
                 self.report();
             }
@@ -223,12 +306,28 @@ impl Run<'_> {
                 self.snapshot();
             }
             if let Some(outcome) = self.end {
+                if outcome == Outcome::OutOfTime && self.trainer.step == self.began_at {
+                    let limit = self.trainer.config.time_limit_s.unwrap_or_default();
+                    self.say(Event::Warning(&format!("time_limit_s: {limit} s were over before the first step")));
+                }
                 return self.error.map_or(Ok(outcome), Err);
             }
             // An end that came with this round's events takes one more round, to save.
             if self.ends().is_none() {
                 self.step();
             }
+        }
+    }
+
+    /// Makes the folder again if it went away. If that fails, the run ends in another one.
+    fn mend(&mut self) {
+        let Trainer { config, data, step, .. } = &self.trainer;
+        let mended = self.folder.mend(config, &data.skipped, *step);
+        self.log.move_to(self.folder.stats());
+        match mended {
+            Ok(None) => {}
+            Ok(Some(text)) => self.say(Event::Warning(&text)),
+            Err(error) => self.fail(error),
         }
     }
 
@@ -258,15 +357,16 @@ impl Run<'_> {
         let fresh = self.saved != Some(step);
         let due = |every: u64| fresh && (ends || step.is_multiple_of(every));
         // A kill between the checkpoint and the files after it leaves those out.
-        let finished = self.end == Some(Outcome::Finished);
-        let missing = |every: u64, path: &Path| !fresh && (finished || step.is_multiple_of(every)) && !path.is_file();
+        let finished = matches!(self.end, Some(Outcome::Finished | Outcome::NoBetter));
+        let again = |every: u64| !fresh && (finished || step.is_multiple_of(every));
         Due {
             report: due(config.log_every) && !self.log.is_empty(),
             look: self.look_is_due(),
             checkpoint: step > 0 && due(config.checkpoint_every),
-            sample: due(config.sample_every) || missing(config.sample_every, &folder.sample(step)),
+            sample: due(config.sample_every) || again(config.sample_every) && !samples::is_whole(&folder.sample(step)),
             snapshot: step > 0
-                && (due(config.snapshot_every) || missing(config.snapshot_every, &folder.snapshot(step))),
+                && (due(config.snapshot_every)
+                    || again(config.snapshot_every) && Snapshot::read(&folder.snapshot(step)).is_err()),
         }
     }
 
@@ -313,7 +413,7 @@ impl Run<'_> {
         if look.best {
             let path = self.folder.best();
             let written = isolated(|| self.folder.write_snapshot(&path, &self.trainer));
-            self.wrote(written, Event::Snapshot(&path));
+            self.wrote_file(written, Event::Snapshot, &path);
         }
         if patience > 0 && since >= patience {
             self.no_better = true;
@@ -326,31 +426,33 @@ impl Run<'_> {
         let path = self.folder.checkpoint(self.trainer.step);
         let memory = self.monitor.as_ref().map(|monitor| &monitor.memory);
         let written = isolated(|| checkpoint::write(&path, &self.trainer, memory))
-            .and_then(|()| self.folder.drop_older(self.trainer.step, self.trainer.config.keep_checkpoints));
-        self.wrote(written, Event::Checkpoint(&path));
+            .and_then(|()| self.folder.drop_older(self.trainer.config.keep_checkpoints));
+        self.wrote_file(written, Event::Checkpoint, &path);
     }
 
     fn sample(&mut self) {
         let path = self.folder.sample(self.trainer.step);
-        let written = self.trainer.with_averaged(|trainer| samples::write(&path, trainer));
-        self.wrote(written, Event::Sample(&path));
+        let written = isolated(|| self.trainer.with_averaged(|trainer| samples::write(&path, trainer)));
+        self.wrote_file(written, Event::Sample, &path);
     }
 
     fn snapshot(&mut self) {
         let path = self.folder.snapshot(self.trainer.step);
         let written = isolated(|| self.folder.write_snapshot(&path, &self.trainer));
-        self.wrote(written, Event::Snapshot(&path));
+        self.wrote_file(written, Event::Snapshot, &path);
     }
 
     fn step(&mut self) {
         let began = Instant::now();
-        match self.trainer.step() {
+        match isolated(|| self.trainer.step()) {
             Ok(terms) => {
                 self.log.note(terms, began.elapsed());
                 self.say(Event::Step { step: self.trainer.step });
             }
             // A picture that is gone costs no steps: the last round saves them.
-            Err(error) => self.fail(error),
+            Err(error) => {
+                self.fail(error);
+            }
         }
     }
 
@@ -364,6 +466,17 @@ impl Run<'_> {
             Ok(()) => self.say(event),
             Err(error) => self.trouble(error),
         }
+        if let Some(text) = lacking() {
+            self.say(Event::Warning(&text));
+        }
+    }
+
+    /// As [`Run::wrote`], for a file that another branch may have had too.
+    fn wrote_file<'a>(&mut self, written: Result<()>, event: fn(&'a Path) -> Event<'a>, path: &'a Path) {
+        if written.is_ok() {
+            self.folder.forget_copies(path);
+        }
+        self.wrote(written, event(path));
     }
 
     fn warn(&mut self, error: &Error) {
@@ -387,17 +500,7 @@ impl Run<'_> {
     }
 
     /// Goes on from the newest whole checkpoint. Returns whether there was one.
-    fn resume(&mut self, resume: Resume) -> Result<bool> {
-        match (resume, self.folder.checkpoints()?.first()) {
-            (Resume::Never, Some(path)) => {
-                return Err(Error::content(path, "expected no checkpoint, as resume is never"));
-            }
-            (Resume::Must, None) => {
-                let text = "expected a checkpoint to go on from, as resume is must, got none";
-                return Err(Error::content(self.folder.path(), text));
-            }
-            _ => {}
-        }
+    fn resume(&mut self) -> Result<bool> {
         let (found, damaged) = self.restore()?;
         if !found && let Some(newest) = damaged.into_iter().next() {
             return Err(newest);
@@ -454,7 +557,7 @@ impl Run<'_> {
         self.trainer.models.slowdown = slowdown;
         self.saved = None;
         self.log.clear();
-        if let Err(error) = self.cut_lines() {
+        if let Err(error) = self.folder.set_aside(self.trainer.step + 1).and_then(|()| self.cut_lines()) {
             self.warn(&error);
         }
         let step = self.trainer.step;

@@ -44,6 +44,13 @@ pub fn write(path: &Path, trainer: &Trainer) -> Result<()> {
     write_atomically(path, &png(&pixels, size, 3))
 }
 
+/// Whether a grid's file is there and has its end.
+pub fn is_whole(path: &Path) -> bool {
+    /// The last chunk of a PNG, with its checksum.
+    const END: &[u8] = b"IEND\xaeB`\x82";
+    std::fs::read(path).is_ok_and(|bytes| bytes.ends_with(END))
+}
+
 /// Draws the pairs of the grid: people, then articles of other pairs while any are left.
 fn fixed(trainer: &Trainer) -> (Vec<usize>, Vec<usize>) {
     let count = trainer.data.len();

@@ -13,7 +13,7 @@ use super::undo::Undo;
 use crate::config::Config;
 use crate::data::{Loader, Pairs, Plan, Triplet};
 use crate::error::{Error, Result};
-use crate::native::{isolated, keep_memory};
+use crate::native::{isolated, keep_memory, use_threads};
 use crate::networks::{Parameters, Swap, use_precision};
 
 /// Everything that a step needs.
@@ -59,9 +59,7 @@ impl Trainer {
         progress: &mut dyn FnMut(&Plan, usize) -> bool,
     ) -> Result<Option<Trainer>> {
         let device = config.torch_device()?;
-        if config.threads > 0 {
-            tch::set_num_threads(config.threads as i32);
-        }
+        let _threads = use_threads(config.threads);
         if device == Device::Cpu {
             keep_memory();
         }
@@ -91,8 +89,13 @@ impl Trainer {
     /// Returns the pictures of a step.
     ///
     /// # Errors
-    /// If pictures stream: a picture that can no longer be decoded.
+    /// [`Error::Setting`] for a step that no run reaches; if pictures stream, a picture that can no longer be decoded.
     pub fn triplet(&self, step: u64) -> Result<Triplet> {
+        /// Places in the sequence of pictures are counted in 64 bits.
+        const LAST: u64 = 1 << 40;
+        if step > LAST {
+            return Err(Error::setting("step", format!("at most {LAST}"), step));
+        }
         self.data.triplet(step)
     }
 
@@ -116,6 +119,7 @@ impl Trainer {
     /// [`Error::Torch`]. Nothing is changed then: the next call takes the same step. If that cannot be,
     /// [`Trainer::is_torn`], and each later call is an [`Error::Torn`].
     pub fn step(&mut self) -> Result<Terms> {
+        let _threads = use_threads(self.config.threads);
         if self.torn {
             return Err(Error::Torn);
         }
