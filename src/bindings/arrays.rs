@@ -7,13 +7,15 @@ use std::sync::Mutex;
 use image::RgbImage;
 use numpy::ndarray::ArrayViewD;
 use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyByteArray, PyBytes, PyDict};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
+use super::compute::compute;
 use crate::error::{Error, Result};
-use crate::pixels::{decode_rgb, read_rgb};
+use crate::pixels::{Foreign, MAX_FILE_BYTES, MAX_PIXELS, decode_rgb, foreign_rgb, read_rgb};
 
 /// Converts a value to a Python object through JSON.
 pub fn to_python<'py>(py: Python<'py>, value: &impl serde::Serialize) -> PyResult<Bound<'py, PyAny>> {
@@ -33,37 +35,40 @@ pub fn from_python(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Value> {
     value.ok_or_else(|| wrong().into())
 }
 
-/// A picture from Python: a path, a PIL picture, or an `[H, W, 3]` uint8 array or CPU tensor (through DLPack).
+/// A picture from Python: a path, a file's bytes, a PIL picture, or an `[H, W, 3]` uint8 array or CPU tensor (through
+/// DLPack).
 pub enum Picture {
     Path(PathBuf),
+    File { name: String, bytes: Vec<u8> },
     Pixels(RgbImage),
 }
+
+const PICTURE: &str = "a path, a file's bytes, a PIL picture or a uint8 array or CPU tensor of shape [H, W, 3]";
 
 impl Picture {
     /// Converts an object. Files are decoded later, without the interpreter.
     pub fn from_python(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Picture> {
+        let file = |bytes| Ok(Picture::File { name: name.into(), bytes });
+        if let Ok(bytes) = object.cast::<PyBytes>() {
+            return file(bytes.as_bytes().to_vec());
+        }
+        if let Ok(bytes) = object.cast::<PyByteArray>() {
+            return file(bytes.to_vec());
+        }
         if let Ok(path) = object.extract::<PathBuf>() {
             return Ok(Picture::Path(path));
         }
-        let array = if object.hasattr("convert")? {
-            let mode: String = object.getattr("mode")?.extract()?;
-            if ["1", "L", "LA", "P", "RGBA", "I;16"].contains(&mode.as_str()) {
-                return Ok(Picture::Pixels(from_pil(name, object)?));
-            }
-            let rgb = object.call_method1("convert", ("RGB",))?;
-            object.py().import("numpy")?.call_method1("asarray", (rgb,))?
-        } else if object.hasattr("__dlpack__")? && !object.hasattr("__array_interface__")? {
+        if object.hasattr("convert")? && object.hasattr("getexif")? {
+            return Ok(Picture::Pixels(from_pil(name, object)?));
+        }
+        let array = if object.hasattr("__dlpack__")? && !object.hasattr("__array_interface__")? {
             // Another library's tensor, without a copy. One that numpy cannot take fails below with its own dtype.
             let numpy = object.py().import("numpy")?;
             (numpy.call_method1("from_dlpack", (object,))).unwrap_or_else(|_| object.clone())
         } else {
             object.clone()
         };
-        let wrong = |got: String| Error::Array {
-            name: name.into(),
-            expected: "a path, a PIL picture or a uint8 array or CPU tensor of shape [H, W, 3]".into(),
-            got,
-        };
+        let wrong = |got: String| Error::Array { name: name.into(), expected: PICTURE.into(), got };
         let Ok(pixels) = array.extract::<PyReadonlyArrayDyn<u8>>() else {
             let kind = array.getattr("dtype").or_else(|_| array.get_type().getattr("__name__"))?;
             return Err(wrong(kind.to_string()).into());
@@ -82,21 +87,58 @@ impl Picture {
     pub fn decode(&self) -> Result<RgbImage> {
         match self {
             Picture::Path(path) => read_rgb(path),
+            Picture::File { name, bytes } => {
+                let failed = |reason| Error::content(name, format!("cannot be decoded: {reason}"));
+                match bytes.len() as u64 {
+                    0..=MAX_FILE_BYTES => decode_rgb(bytes).map_err(failed),
+                    length => Err(failed(format!("expected at most {MAX_FILE_BYTES} bytes, got {length}"))),
+                }
+            }
             Picture::Pixels(picture) => Ok(picture.clone()),
         }
     }
 }
 
-/// Converts a PIL picture through PNG: transparency and 16 bits then mean the same as in a file.
+/// A picture as `cagan._pillow` takes it apart: mode, width, height, bytes, orientation, profile.
+type Parts<'py> = (String, u32, u32, Bound<'py, PyBytes>, u32, Option<Bound<'py, PyBytes>>);
+
+fn foreign((mode, width, height, bytes, orientation, profile): Parts<'_>) -> Foreign {
+    let bytes = bytes.as_bytes().to_vec();
+    Foreign { mode, width, height, bytes, orientation, profile: profile.map(|profile| profile.as_bytes().to_vec()) }
+}
+
+/// Converts a PIL picture. It means what its file means: orientation, profile, transparency and 16 bits count.
 fn from_pil(name: &str, picture: &Bound<'_, PyAny>) -> PyResult<RgbImage> {
     let py = picture.py();
-    let file = py.import("io")?.call_method0("BytesIO")?;
-    let options = PyDict::new(py);
-    options.set_item("compress_level", 1)?;
-    picture.call_method("save", (&file, "PNG"), Some(&options))?;
-    let bytes: Vec<u8> = file.call_method0("getvalue")?.extract()?;
-    let wrong = |got| Error::Array { name: name.into(), expected: "a PIL picture that PNG can hold".into(), got };
-    Ok(decode_rgb(&bytes).map_err(wrong)?)
+    let wrong = |got| Error::Array { name: name.into(), expected: "a PIL picture that can be decoded".into(), got };
+    let parts = py.import("cagan._pillow")?.call_method1("unpack", (picture,));
+    let parts: Parts = match parts {
+        Ok(parts) => parts.extract()?,
+        Err(error) if error.is_instance_of::<PyKeyboardInterrupt>(py) => return Err(error),
+        Err(error) => return Err(wrong(error.to_string()).into()),
+    };
+    let picture = foreign(parts);
+    compute(py, || foreign_rgb(picture).map_err(wrong))
+}
+
+/// Decodes with Pillow what the core does not read; see [`crate::pixels::set_fallback`]. The thread may be any one, and
+/// does not have the interpreter.
+pub fn decode_with_pillow(bytes: &[u8]) -> std::result::Result<Option<Foreign>, String> {
+    let decoded = Python::try_attach(|py| -> PyResult<Option<Foreign>> {
+        let parts = py.import("cagan._pillow")?.call_method1("decode", (PyBytes::new(py, bytes), MAX_PIXELS));
+        if parts.as_ref().is_err_and(|error| error.is_instance_of::<PyKeyboardInterrupt>(py)) {
+            // The caller hears of it where it next looks for signals.
+            py.import("_thread")?.call_method0("interrupt_main")?;
+        }
+        Ok(parts?.extract::<Option<Parts>>()?.map(foreign))
+    });
+    match decoded {
+        Some(decoded) => decoded.map_err(|error| {
+            let text = error.to_string();
+            text.strip_prefix("ValueError: ").or(text.strip_prefix("OSError: ")).unwrap_or(&text).to_owned()
+        }),
+        None => Err("the interpreter is ending".into()),
+    }
 }
 
 /// Makes a numpy array of that shape from bytes.
