@@ -15,7 +15,6 @@ use cagan::random::fill_normal;
 use cagan::storage::{Format, parse_tensors, write_tensors};
 use cagan::training::Adam;
 use image::RgbImage;
-use image::codecs::jpeg::JpegEncoder;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
@@ -61,10 +60,8 @@ fn photo() -> RgbImage {
 }
 
 fn jpeg_file() -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let encoder = JpegEncoder::new_with_quality(&mut bytes, 90);
-    photo().write_with_encoder(encoder).unwrap();
-    bytes
+    let size = PHOTO.map(|side| side as usize);
+    pixels::Format::Jpeg(80).encode(photo().as_raw(), size, 3).unwrap()
 }
 
 fn jpeg() -> Part {

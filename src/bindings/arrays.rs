@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use image::RgbImage;
 use numpy::ndarray::ArrayViewD;
 use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyKeyboardInterrupt, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyMemoryView};
 use serde_json::Value;
@@ -15,7 +15,9 @@ use tch::{Device, Kind, Tensor};
 
 use super::compute::compute;
 use crate::error::{Error, Result};
-use crate::pixels::{BUDGET, MAX_FILE_BYTES, decode_rgb, pixels_of_bytes, pixels_of_file, read_rgb};
+use crate::pixels::{
+    BUDGET, Foreign, MAX_FILE_BYTES, MAX_PIXELS, decode_rgb, foreign_rgb, pixels_of_bytes, pixels_of_file, read_rgb,
+};
 
 /// Converts a value to a Python object through JSON.
 pub fn to_python<'py>(py: Python<'py>, value: &impl serde::Serialize) -> PyResult<Bound<'py, PyAny>> {
@@ -157,54 +159,46 @@ impl Picture {
     }
 }
 
-/// Converts a PIL picture so that it means the same as its file: upright, with its profile, transparency and 16 bits.
+/// A picture as `cagan._pillow` takes it apart: mode, width, height, bytes, orientation, profile.
+type Parts<'py> = (String, u32, u32, Bound<'py, PyBytes>, u32, Option<Bound<'py, PyBytes>>);
+
+fn foreign((mode, width, height, bytes, orientation, profile): Parts<'_>) -> Foreign {
+    let bytes = bytes.as_bytes().to_vec();
+    Foreign { mode, width, height, bytes, orientation, profile: profile.map(|profile| profile.as_bytes().to_vec()) }
+}
+
+/// Converts a PIL picture. It means what its file means: orientation, profile, transparency and 16 bits count.
 fn from_pil(name: &str, picture: &Bound<'_, PyAny>) -> PyResult<RgbImage> {
     let py = picture.py();
-    let upright = py.import("PIL.ImageOps")?.call_method1("exif_transpose", (picture,))?;
-    let info = upright.getattr("info")?;
-    let mode: String = upright.getattr("mode")?.extract()?;
-    let mut profile = info.call_method1("get", ("icc_profile",))?;
-    let transparent = info.contains("transparency")?;
-    let picture = match mode.as_str() {
-        "RGB" if !profile.is_truthy()? && !transparent => {
-            let array = py.import("numpy")?.call_method1("asarray", (&upright,))?;
-            let picture = Given::of(name, &array)?.load(name)?;
-            return Ok(picture.decode(name)?);
-        }
-        // Modes that files hold. TIFF alone holds CMYK.
-        "1" | "L" | "LA" | "P" | "RGB" | "RGBA" | "CMYK" => upright,
-        "RGBX" | "YCbCr" | "LAB" | "HSV" => {
-            // The profile was of the old mode.
-            profile = py.None().into_bound(py);
-            upright.call_method1("convert", ("RGB",))?
-        }
-        "RGBa" | "PA" => upright.call_method1("convert", ("RGBA",))?,
-        "La" => upright.call_method1("convert", ("LA",))?,
-        mode if mode.starts_with("I") => {
-            let (least, most): (f64, f64) = upright.call_method0("getextrema")?.extract()?;
-            if least < 0.0 || most > 65_535.0 {
-                let got = format!("{least} to {most}");
-                let expected = format!("values of 0 to 65535 in a PIL picture of mode {mode}");
-                return Err(Error::Array { name: name.into(), expected, got }.into());
-            }
-            if mode == "I" { upright.call_method1("convert", ("I;16",))? } else { upright }
-        }
-        mode => {
-            let expected = "a PIL picture of grey, RGB, CMYK or a palette".into();
-            return Err(Error::Array { name: name.into(), expected, got: format!("mode {mode}") }.into());
-        }
+    let wrong = |got| Error::Array { name: name.into(), expected: "a PIL picture that can be decoded".into(), got };
+    let parts = py.import("cagan._pillow")?.call_method1("unpack", (picture,));
+    let parts: Parts = match parts {
+        Ok(parts) => parts.extract()?,
+        Err(error) if error.is_instance_of::<PyKeyboardInterrupt>(py) => return Err(error),
+        Err(error) => return Err(wrong(error.to_string()).into()),
     };
-    let file = py.import("io")?.call_method0("BytesIO")?;
-    let options = PyDict::new(py);
-    let format = if mode == "CMYK" { "TIFF" } else { "PNG" };
-    if format == "PNG" {
-        options.set_item("compress_level", 1)?;
+    let picture = foreign(parts);
+    compute(py, || foreign_rgb(picture).map_err(wrong))
+}
+
+/// Decodes with Pillow what the core does not read; see [`crate::pixels::set_fallback`]. The thread may be any one, and
+/// does not have the interpreter.
+pub fn decode_with_pillow(bytes: &[u8]) -> std::result::Result<Option<Foreign>, String> {
+    let decoded = Python::try_attach(|py| -> PyResult<Option<Foreign>> {
+        let parts = py.import("cagan._pillow")?.call_method1("decode", (PyBytes::new(py, bytes), MAX_PIXELS));
+        if parts.as_ref().is_err_and(|error| error.is_instance_of::<PyKeyboardInterrupt>(py)) {
+            // The caller hears of it where it next looks for signals.
+            py.import("_thread")?.call_method0("interrupt_main")?;
+        }
+        Ok(parts?.extract::<Option<Parts>>()?.map(foreign))
+    });
+    match decoded {
+        Some(decoded) => decoded.map_err(|error| {
+            let text = error.to_string();
+            text.strip_prefix("ValueError: ").or(text.strip_prefix("OSError: ")).unwrap_or(&text).to_owned()
+        }),
+        None => Err("the interpreter is ending".into()),
     }
-    // Without a word Pillow takes the profile of `info`.
-    options.set_item("icc_profile", profile)?;
-    picture.call_method("save", (&file, format), Some(&options))?;
-    let picture = Picture::Encoded(file.call_method0("getvalue")?.extract()?);
-    compute(py, || picture.decode(name))
 }
 
 /// A device's name, given as text or as a `torch.device`.

@@ -37,6 +37,7 @@ fn system(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
 #[pymodule]
 fn _cagan(module: &Bound<'_, PyModule>) -> PyResult<()> {
     crate::training::set_capture(graph::TorchGraph::make);
+    crate::pixels::set_fallback(arrays::decode_with_pillow);
     module.add_class::<config::PyConfig>()?;
     config::add_properties(&module.py().get_type::<config::PyConfig>())?;
     module.add_class::<dataset::PyPair>()?;

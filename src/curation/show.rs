@@ -2,11 +2,8 @@
 
 use std::path::Path;
 
-use image::ExtendedColorType;
-use image::codecs::jpeg::JpegEncoder;
-
-use crate::error::Result;
-use crate::pixels::{png, read_rgb, resize};
+use crate::error::{Error, Result};
+use crate::pixels::{Format, png, read_rgb, resize};
 
 /// JPEG quality, of 100.
 const QUALITY: u8 = 82;
@@ -24,11 +21,7 @@ pub fn thumbnail(path: &Path, most: usize) -> Result<Vec<u8>> {
         false => from,
     };
     let pixels = resize(picture.as_raw(), from, to, 3);
-    let mut bytes = Vec::new();
-    JpegEncoder::new_with_quality(&mut bytes, QUALITY)
-        .encode(&pixels, to[1] as u32, to[0] as u32, ExtendedColorType::Rgb8)
-        .map_err(|error| crate::Error::content(path, error.to_string()))?;
-    Ok(bytes)
+    Format::Jpeg(QUALITY).encode(&pixels, to, 3).map_err(|reason| Error::content(path, reason))
 }
 
 /// Encodes a picture as PNG at its own size.
@@ -44,6 +37,7 @@ pub fn as_png(path: &Path) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pixels::decode_rgb;
     use image::{Rgb, RgbImage};
 
     #[test]
@@ -52,10 +46,10 @@ mod tests {
         let path = folder.path().join("a.bmp");
         let picture = RgbImage::from_fn(300, 100, |x, y| Rgb([x as u8, y as u8, 7]));
         picture.save(&path).unwrap();
-        let small = image::load_from_memory(&thumbnail(&path, 60).unwrap()).unwrap();
+        let small = decode_rgb(&thumbnail(&path, 60).unwrap()).unwrap();
         assert_eq!((small.width(), small.height()), (60, 20));
-        let same = image::load_from_memory(&thumbnail(&path, 600).unwrap()).unwrap();
+        let same = decode_rgb(&thumbnail(&path, 600).unwrap()).unwrap();
         assert_eq!((same.width(), same.height()), (300, 100));
-        assert_eq!(image::load_from_memory(&as_png(&path).unwrap()).unwrap().into_rgb8(), picture);
+        assert_eq!(decode_rgb(&as_png(&path).unwrap()).unwrap(), picture);
     }
 }

@@ -1,34 +1,37 @@
 //! Decodes a file's bytes to upright sRGB pixels, within limits.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::io::{Cursor, Read};
 use std::panic::UnwindSafe;
 use std::path::Path;
-use std::sync::{Arc, Once};
+use std::sync::{Once, OnceLock};
 
-use image::metadata::Orientation;
-use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, Limits, Rgb, RgbImage};
-use memchr::memmem;
-use moxcms::{ColorProfile, DataColorSpace, Layout, TransformExecutor, TransformOptions};
-use zune_core::bytestream::ZCursor;
-use zune_core::colorspace::ColorSpace;
-use zune_core::options::DecoderOptions;
-use zune_jpeg::JpegDecoder;
+use flate2::read::ZlibDecoder;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use memchr::memchr;
 
+use super::jpeg::decode_jpeg;
+use super::limits::{MAX_DECODER_BYTES, MAX_FILE_BYTES, check_pixels};
+use super::orientation::{Notes, raw_profile};
+use super::raw::{Decoded, Foreign, Pixels, Raw, Refusal};
+use super::sniff::{foreign, what_it_is};
+use super::tiff::decode_tiff;
 use crate::error::{AtPath, Error, Result};
 
-/// [`read_rgb`] rejects a larger file before reading it.
-pub const MAX_FILE_BYTES: u64 = 256 << 20;
-/// [`decode_rgb`] rejects a larger picture before decoding it: a few kilobytes can claim to be gigabytes.
-pub const MAX_PIXELS: u64 = 100_000_000;
-/// The decoders' limit of memory: pixels of at most 8 bytes each, and working space.
-const MAX_DECODER_BYTES: u64 = 8 * MAX_PIXELS + (64 << 20);
+/// A decoder of what this module does not read. It gives `None` for a format that it does not know either, and else the
+/// reason why there is no picture.
+pub type Fallback = fn(&[u8]) -> std::result::Result<Option<Foreign>, String>;
 
-/// Decodes a picture file to 8-bit RGB. Applies the orientation, composites transparency over white and converts RGB
-/// and grey ICC profiles to sRGB. Detects the format by content, not by the file's name. Takes an animation's first
-/// frame.
-///
-/// Converts a CMYK JPEG without its profile, and ignores a profile that cannot be read.
+static FALLBACK: OnceLock<Fallback> = OnceLock::new();
+
+/// Sets the decoder that is asked for kinds of pictures that this module does not read. The first call counts.
+pub fn set_fallback(decoder: Fallback) {
+    let _ = FALLBACK.set(decoder);
+}
+
+/// Decodes a picture file to 8-bit RGB. Applies the orientation, composites transparency over white and converts ICC
+/// profiles of RGB, grey and CMYK to sRGB. Detects the format by content, not by the file's name. Takes an animation's
+/// first frame. Ignores a profile that cannot be read.
 ///
 /// # Errors
 /// [`Error::NotFound`], and [`Error::Content`] for a file that is not a whole picture, a file above [`MAX_FILE_BYTES`]
@@ -51,26 +54,39 @@ pub fn read_rgb(path: &Path) -> Result<RgbImage> {
 /// # Errors
 /// Returns the reason, without the file's name.
 pub fn decode_rgb(bytes: &[u8]) -> std::result::Result<RgbImage, String> {
-    let decoded = quietly(|| match bytes {
+    let raw = match quietly(|| decode(bytes))? {
+        Ok(raw) => Ok(raw),
+        Err(Refusal::Broken(reason)) => Err(reason),
+        Err(Refusal::Unsupported(reason)) => match FALLBACK.get() {
+            Some(decoder) => match decoder(bytes) {
+                Ok(Some(picture)) => check_pixels(picture.width as usize, picture.height as usize)
+                    .and_then(|()| Raw::from_foreign(picture)),
+                Ok(None) => Err(reason),
+                Err(error) => Err(error),
+            },
+            None => Err(reason),
+        },
+    };
+    let raw = raw.map_err(|reason| reason.trim_end().replace(['\n', '\r'], " "))?;
+    quietly(|| raw.into_rgb())
+}
+
+/// Converts a picture that another library decoded as [`read_rgb`] does its own.
+///
+/// # Errors
+/// A layout without a name in [`Foreign`], bytes that do not fill it, or no pixels.
+pub fn foreign_rgb(picture: Foreign) -> std::result::Result<RgbImage, String> {
+    check_pixels(picture.width as usize, picture.height as usize)?;
+    let raw = Raw::from_foreign(picture)?;
+    quietly(|| raw.into_rgb())
+}
+
+fn decode(bytes: &[u8]) -> Decoded {
+    match bytes {
         [0xff, 0xd8, ..] => decode_jpeg(bytes),
+        [b'I', b'I', b'*' | b'+', 0, ..] | [b'M', b'M', 0, b'*' | b'+', ..] => decode_tiff(bytes),
         _ => decode_other(bytes),
-    });
-    let raw = decoded
-        .map_err(|_| "the decoder failed".to_owned())?
-        .map_err(|error| error.to_string().trim_end().replace('\n', " "))?;
-    let mut picture = raw.pixels;
-    picture.apply_orientation(raw.orientation);
-    if let Some(profile) = raw.profile {
-        picture = to_srgb(picture, &profile);
     }
-    if !picture.color().has_alpha() {
-        return Ok(picture.into_rgb8());
-    }
-    let rgba = picture.into_rgba8();
-    Ok(RgbImage::from_fn(rgba.width(), rgba.height(), |x, y| {
-        let [r, g, b, a] = rgba.get_pixel(x, y).0.map(u32::from);
-        Rgb([r, g, b].map(|c| ((c * a + 255 * (255 - a) + 127) / 255) as u8))
-    }))
 }
 
 thread_local! {
@@ -79,7 +95,7 @@ thread_local! {
 
 /// Calls a decoder and catches its panics, without printing their trace. Fuzzing found panics in the decoders; one bad
 /// file must not end a run.
-fn quietly<T>(decode: impl FnOnce() -> T + UnwindSafe) -> std::thread::Result<T> {
+fn quietly<T>(decode: impl FnOnce() -> T + UnwindSafe) -> std::result::Result<T, String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let others = std::panic::take_hook();
@@ -92,153 +108,99 @@ fn quietly<T>(decode: impl FnOnce() -> T + UnwindSafe) -> std::thread::Result<T>
     DECODING.set(true);
     let result = std::panic::catch_unwind(decode);
     DECODING.set(false);
-    result
-}
-
-/// A decoder's result.
-struct Raw {
-    pixels: DynamicImage,
-    orientation: Orientation,
-    profile: Option<Vec<u8>>,
-}
-
-type Decoded = std::result::Result<Raw, Box<dyn std::error::Error>>;
-
-fn check_pixels(width: usize, height: usize) -> std::result::Result<(), String> {
-    match width as u64 * height as u64 {
-        1..=MAX_PIXELS => Ok(()),
-        0 => Err(format!("expected pixels, got {width} x {height}")),
-        _ => Err(format!("expected at most {MAX_PIXELS} pixels, got {width} x {height}")),
-    }
-}
-
-/// Calls the JPEG decoder directly. `image`'s interface to it parses the header anew for each question, which slows
-/// small pictures down.
-fn decode_jpeg(bytes: &[u8]) -> Decoded {
-    let options = DecoderOptions::default().set_strict_mode(false);
-    let options = options.set_max_width(usize::MAX).set_max_height(usize::MAX);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    decoder.decode_headers()?;
-    let (width, height) = decoder.dimensions().ok_or("the JPEG has no size")?;
-    check_pixels(width, height)?;
-    // The decoder fills missing pixels with grey, so only the missing end shows that a file is truncated.
-    if !jpeg_ends(bytes) {
-        return Err("the JPEG has no end: it is truncated".into());
-    }
-    let grey = matches!(decoder.input_colorspace(), Some(ColorSpace::Luma | ColorSpace::LumaA));
-    let space = if grey { ColorSpace::Luma } else { ColorSpace::RGB };
-    decoder.set_options(options.jpeg_set_out_colorspace(space));
-    let pixels = decoder.decode()?;
-    let (width, height) = (width as u32, height as u32);
-    let pixels = match grey {
-        true => GrayImage::from_raw(width, height, pixels).map(DynamicImage::ImageLuma8),
-        false => RgbImage::from_raw(width, height, pixels).map(DynamicImage::ImageRgb8),
-    };
-    let exif = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
-    Ok(Raw {
-        pixels: pixels.ok_or("the JPEG has fewer pixels than it says")?,
-        orientation: exif.unwrap_or(Orientation::NoTransforms),
-        profile: decoder.icc_profile(),
-    })
-}
-
-/// Whether an end-of-image marker follows the last start of a scan. A scan's data cannot contain a marker.
-fn jpeg_ends(bytes: &[u8]) -> bool {
-    let scan = memmem::rfind(bytes, b"\xff\xda");
-    scan.is_some_and(|start| memmem::rfind(&bytes[start..], b"\xff\xd9").is_some())
+    result.map_err(|_| "the decoder failed".to_owned())
 }
 
 fn decode_other(bytes: &[u8]) -> Decoded {
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
-    use ImageFormat::{Bmp, Gif, Png, Tiff, WebP};
-    if !matches!(reader.format(), Some(Bmp | Gif | Png | Tiff | WebP)) {
-        return Err("expected JPEG, PNG, WebP, BMP, TIFF or GIF, got something else".into());
-    }
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(Refusal::broken)?;
+    use ImageFormat::{Bmp, Gif, Png, WebP};
+    let format = reader.format().filter(|format| [Bmp, Gif, Png, WebP].contains(format));
+    let Some(format) = format else {
+        if let Some(known) = what_it_is(bytes) {
+            return Err(Refusal::Broken(known));
+        }
+        return Err(Refusal::Unsupported(match foreign(bytes) {
+            Some((name, needs)) => format!("it is {name}: it is broken, or Python lacks {needs}"),
+            None => format!(
+                "expected JPEG, PNG, WebP, BMP, TIFF or GIF, got something else, which begins with the bytes {}",
+                bytes.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
+            ),
+        }));
+    };
     let mut decoder = reader.into_decoder()?;
     let (width, height) = decoder.dimensions();
-    check_pixels(width as usize, height as usize)?;
+    check_pixels(width as usize, height as usize).map_err(Refusal::Broken)?;
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_DECODER_BYTES);
     decoder.set_limits(limits)?;
+    let notes = match format {
+        Png => png_notes(bytes),
+        WebP => Notes { exif: decoder.exif_metadata().ok().flatten(), xmp: decoder.xmp_metadata().ok().flatten() },
+        _ => Notes::default(),
+    };
     Ok(Raw {
-        orientation: decoder.orientation()?,
+        orientation: notes.orientation(),
         profile: decoder.icc_profile().ok().flatten(),
-        pixels: DynamicImage::from_decoder(decoder)?,
+        pixels: Pixels::Light(DynamicImage::from_decoder(decoder)?),
     })
 }
 
-type ToSrgb = Arc<dyn TransformExecutor<u8> + Send + Sync>;
-
-thread_local! {
-    /// The last profile and its transform: most photos of a set have the same profile.
-    static LAST: RefCell<(Vec<u8>, bool, Option<ToSrgb>)> = const { RefCell::new((Vec::new(), false, None)) };
-}
-
-/// Converts a picture from its profile's colours to sRGB. The profile must be one of RGB or, for a grey picture, of
-/// grey.
-fn to_srgb(picture: DynamicImage, profile: &[u8]) -> DynamicImage {
-    let grey = !picture.color().has_color();
-    let transform = LAST.with_borrow_mut(|last| {
-        if (last.0.as_slice(), last.1) != (profile, grey) {
-            *last = (profile.to_vec(), grey, transform(profile, grey));
+/// Reads EXIF and XMP from all places of a PNG, which may lie behind the pixels.
+fn png_notes(bytes: &[u8]) -> Notes {
+    let (mut notes, mut profile) = (Notes::default(), None);
+    let mut rest = &bytes[8.min(bytes.len())..];
+    while let Some((head, body)) = rest.split_first_chunk::<8>() {
+        let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        let Some(data) = body.get(..length) else { break };
+        let kind = &head[4..];
+        match kind {
+            b"eXIf" => notes.exif = Some(data.to_vec()),
+            b"tEXt" | b"zTXt" | b"iTXt" => {
+                let (keyword, text) = data.split_at(memchr(0, data).unwrap_or(data.len()));
+                match keyword {
+                    b"Raw profile type exif" => {
+                        profile = png_text(kind, text).and_then(|text| raw_profile(&text)).or(profile);
+                    }
+                    b"XML:com.adobe.xmp" => notes.xmp = png_text(kind, text).or(notes.xmp),
+                    _ => {}
+                }
+            }
+            _ => {}
         }
-        last.2.clone()
-    });
-    let Some(transform) = transform else {
-        return picture;
-    };
-    // Grey profiles take one channel. Alpha stays as it is.
-    let rgba = picture.into_rgba8();
-    let pixels = rgba.pixels();
-    let from: Vec<u8> = if grey {
-        pixels.map(|pixel| pixel.0[0]).collect()
-    } else {
-        pixels.flat_map(|pixel| [pixel.0[0], pixel.0[1], pixel.0[2]]).collect()
-    };
-    let mut to = vec![0; rgba.as_raw().len() / 4 * 3];
-    if transform.transform(&from, &mut to).is_err() {
-        return DynamicImage::ImageRgba8(rgba);
+        // A checksum follows.
+        rest = body.get(length + 4..).unwrap_or_default();
     }
-    let mut converted = rgba;
-    for (pixel, srgb) in converted.pixels_mut().zip(to.chunks_exact(3)) {
-        pixel.0[..3].copy_from_slice(srgb);
-    }
-    DynamicImage::ImageRgba8(converted)
+    notes.exif = notes.exif.or(profile);
+    notes
 }
 
-/// Returns a profile's transform to sRGB, or `None` for sRGB itself, other colour models and broken profiles.
-fn transform(profile: &[u8], grey: bool) -> Option<ToSrgb> {
-    let profile = ColorProfile::new_from_slice(profile).ok()?;
-    let (space, layout) = match grey {
-        true => (DataColorSpace::Gray, Layout::Gray),
-        false => (DataColorSpace::Rgb, Layout::Rgb),
+/// Unpacks a text chunk's text, which begins with the zero behind its keyword.
+fn png_text(kind: &[u8], text: &[u8]) -> Option<Vec<u8>> {
+    /// A packed text may claim to be endless.
+    const MOST: u64 = 4 << 20;
+    let (packed, text) = match (kind, text) {
+        (b"tEXt", [0, text @ ..]) => (false, text),
+        (b"zTXt", [0, 0, text @ ..]) => (true, text),
+        (b"iTXt", [0, packed, 0, rest @ ..]) => {
+            // A language and a translated keyword stand before the text.
+            let rest = &rest[memchr(0, rest)? + 1..];
+            (*packed != 0, &rest[memchr(0, rest)? + 1..])
+        }
+        _ => return None,
     };
-    if profile.color_space != space {
-        return None;
+    if !packed {
+        return Some(text.to_vec());
     }
-    let srgb = ColorProfile::new_srgb();
-    let options = TransformOptions::default();
-    let transform = (profile.create_transform_8bit(layout, &srgb, Layout::Rgb, options)).ok()?;
-    // Most profiles are sRGB under some name. A few colours show this, and no pixel needs a conversion.
-    let steps: Vec<u8> = (0..=255).step_by(15).collect();
-    let probe: Vec<u8> = match grey {
-        true => steps.clone(),
-        false => (steps.iter()).flat_map(|&a| [[a, a, a], [a, 255 - a, 128], [128, a, 255 - a]].concat()).collect(),
-    };
-    let expected: Vec<u8> = match grey {
-        true => steps.iter().flat_map(|&a| [a; 3]).collect(),
-        false => probe.clone(),
-    };
-    let mut got = vec![0; expected.len()];
-    transform.transform(&probe, &mut got).ok()?;
-    let same = (got.iter().zip(&expected)).all(|(a, b)| a.abs_diff(*b) <= 1);
-    (!same).then_some(transform)
+    let mut unpacked = Vec::new();
+    ZlibDecoder::new(text).take(MOST).read_to_end(&mut unpacked).ok()?;
+    Some(unpacked)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
+    use moxcms::ColorProfile;
 
     fn png(pixels: &[u8], width: u32, kind: ExtendedColorType, profile: Option<&ColorProfile>) -> Vec<u8> {
         let mut bytes = Vec::new();

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::codecs::webp::WebPEncoder;
 use image::{ColorType, ImageEncoder};
+use libjpeg_turbo_rs::{PixelFormat, Subsampling, compress};
 use tch::{Device, Tensor};
 
 use crate::error::{Error, Result};
@@ -18,7 +18,7 @@ pub const QUALITY: u8 = 95;
 pub enum Format {
     /// Lossless.
     Png,
-    /// Of a quality from 1 to 100.
+    /// Of a quality from 1 to 100. From 90 on, colours keep their full resolution.
     Jpeg(u8),
     /// Lossless WebP.
     WebP,
@@ -63,9 +63,9 @@ impl Format {
         [height, width]: [usize; 2],
         channels: usize,
     ) -> std::result::Result<Vec<u8>, String> {
-        let kind = match channels {
-            1 => ColorType::L8,
-            3 => ColorType::Rgb8,
+        let (kind, layout) = match channels {
+            1 => (ColorType::L8, PixelFormat::Grayscale),
+            3 => (ColorType::Rgb8, PixelFormat::Rgb),
             _ => unreachable!("pictures have 1 or 3 channels"),
         };
         let (most, name) = match self {
@@ -82,7 +82,8 @@ impl Format {
             Format::Png => PngEncoder::new(&mut bytes).write_image(pixels, w, h, kind.into()),
             Format::WebP => WebPEncoder::new_lossless(&mut bytes).write_image(pixels, w, h, kind.into()),
             Format::Jpeg(quality) => {
-                JpegEncoder::new_with_quality(&mut bytes, quality).write_image(pixels, w, h, kind.into())
+                let colours = if quality < 90 { Subsampling::S420 } else { Subsampling::S444 };
+                return compress(pixels, width, height, layout, quality, colours).map_err(|error| error.to_string());
             }
         }
         .map_err(|error| error.to_string())?;
@@ -111,12 +112,29 @@ mod tests {
     #[test]
     fn formats_keep_pixels_or_nearly() {
         let pixels: Vec<u8> = (0..60).flat_map(|at| [at * 4, 255 - at * 4, 128]).collect();
-        for (name, most) in [("a.png", 0), ("a.webp", 0), ("a.jpg", 12), ("a.JPEG", 12)] {
+        for (name, most) in [("a.png", 0), ("a.webp", 0), ("a.jpg", 3), ("a.JPEG", 3)] {
             let format = Format::of(name.as_ref(), None).unwrap();
             let read = decode_rgb(&format.encode(&pixels, [6, 10], 3).unwrap()).unwrap();
             assert_eq!(read.dimensions(), (10, 6));
             let far = read.as_raw().iter().zip(&pixels).map(|(a, b)| a.abs_diff(*b)).max();
             assert!(far <= Some(most), "{name}: {far:?}");
+            let grey = decode_rgb(&format.encode(&pixels[..60], [6, 10], 1).unwrap()).unwrap();
+            assert!(grey.pixels().all(|pixel| pixel.0[0] == pixel.0[1] && pixel.0[1] == pixel.0[2]));
         }
+    }
+
+    #[test]
+    fn what_a_format_cannot_hold_is_refused() {
+        for name in ["a", "a.gif", "a.png.bak"] {
+            assert!(Format::of(name.as_ref(), None).is_err());
+        }
+        let refused = |name: &str, quality| Format::of(name.as_ref(), Some(quality)).unwrap_err().to_string();
+        assert_eq!(refused("a.jpg", 0), "quality: expected 1 to 100, got 0");
+        assert_eq!(refused("a.jpg", 101), "quality: expected 1 to 100, got 101");
+        assert!(refused("a.png", 90).contains("written without loss, got 90"));
+        let long = vec![0; 70_000];
+        let said = Format::Jpeg(90).encode(&long, [1, 70_000], 1).unwrap_err();
+        assert_eq!(said, "expected sides of at most 65500 pixels for JPEG, got 70000 x 1");
+        assert!(Format::WebP.encode(&long, [70_000, 1], 1).is_err());
     }
 }

@@ -1,0 +1,131 @@
+"""Pictures through Pillow: files that the core does not decode, and Pillow's own objects."""
+
+import io
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+# Mode, width, height, the pixels' bytes, EXIF's orientation, ICC profile. Modes: L, LA, RGB, RGBA, CMYK, I;16.
+Parts = tuple[str, int, int, bytes, int, bytes | None]
+
+# Without EPS, which runs a program, and formats that any bytes may pass for.
+_FORMATS = (
+    *("AVIF", "BMP", "DDS", "DIB", "GIF", "HEIF", "ICNS", "ICO", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "PSD"),
+    *("QOI", "SGI", "TIFF", "WEBP"),
+)
+_ORIENTATION = 0x0112
+
+
+def decode(data: bytes, most: int) -> Parts | None:
+    """Decodes the first picture of a file's bytes, or returns None where Pillow does not know the format.
+
+    Args:
+        data: The file.
+        most: The largest number of pixels.
+
+    Raises:
+        ValueError: The picture is larger, or of a kind without a conversion to RGB.
+        OSError: The picture is broken.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    if data[4:8] == b"ftyp":
+        try:
+            from pillow_heif import register_heif_opener
+        except ImportError:
+            pass
+        else:
+            register_heif_opener()
+    Image.init()
+    try:
+        picture = Image.open(io.BytesIO(data), formats=[name for name in _FORMATS if name in Image.OPEN])
+    except UnidentifiedImageError:
+        return None
+    with picture:
+        width, height = picture.size
+        if width * height > most:
+            raise ValueError(f"expected at most {most} pixels, got {width} x {height}")
+        return unpack(picture)
+
+
+def unpack(picture: "Image") -> Parts:
+    """Takes a picture of Pillow apart.
+
+    Raises:
+        ValueError: The picture is of a kind without a conversion to RGB, or its numbers have no meaning as light.
+        OSError: The picture's file is broken.
+    """
+    picture.load()
+    # Its file may be closed after the pixels' conversion.
+    orientation = _orientation(picture)
+    profile = picture.info.get("icc_profile")
+    mode, data = _pixels(picture)
+    return mode, picture.width, picture.height, data, orientation, profile if isinstance(profile, bytes) else None
+
+
+def _orientation(picture: "Image") -> int:
+    try:
+        value: Any = picture.getexif().get(_ORIENTATION, 1)
+    except Exception:  # Damaged entries raise whatever parsing them raises.
+        value = getattr(picture, "tag_v2", {}).get(_ORIENTATION, 1)
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _pixels(picture: "Image") -> tuple[str, bytes]:
+    mode = picture.mode
+    if mode[0] in "IF":
+        return _numbers(picture)
+    transparent = "transparency" in picture.info
+    if mode in ("1", "L"):
+        mode = "LA" if transparent else "L"
+    elif mode == "P":
+        palette = picture.palette.mode if picture.palette else "RGB"
+        mode = "RGBA" if transparent or palette.endswith("A") else "RGB"
+    elif mode in ("La", "LA"):
+        mode = "LA"
+    elif mode in ("PA", "RGBa", "RGBA"):
+        mode = "RGBA"
+    elif mode == "LAB":
+        return "RGB", _from_lab(picture).tobytes()
+    elif mode != "CMYK":
+        mode = "RGBA" if mode == "RGB" and transparent else "RGB"
+    return mode, (picture if mode == picture.mode else picture.convert(mode)).tobytes()
+
+
+def _numbers(picture: "Image") -> tuple[str, bytes]:
+    """Finds the meaning of grey numbers of 16 or 32 bits.
+
+    16 bits are from 0 to 65535. Whole numbers of 32 bits are so too, unless none exceeds 255, which then is white.
+    Floats are from 0 to 1, or to 255 where one exceeds 1.
+    """
+    import numpy as np
+
+    values = np.asarray(picture)
+    if picture.mode.startswith("I;16"):
+        clear = picture.info.get("transparency")
+        if not isinstance(clear, int):
+            return "I;16", values.astype("<u2").tobytes()
+        grey = np.rint(values / 257).astype(np.uint8)
+        return "LA", np.stack([grey, np.where(values == clear, 0, 255).astype(np.uint8)], -1).tobytes()
+    if not np.isfinite(values).all():
+        raise ValueError(f"expected finite numbers in a picture of mode {picture.mode}")
+    low, high = (values.min(), values.max()) if values.size else (0, 0)
+    whole = picture.mode == "I"
+    most = 65535 if whole else 255
+    if low < 0 or high > most:
+        ranges = "0 to 255 or 0 to 65535" if whole else "0 to 1 or 0 to 255"
+        raise ValueError(f"expected numbers of {ranges} in a picture of mode {picture.mode}, got {low} to {high}")
+    if whole and high > 255:
+        return "I;16", values.astype("<u2").tobytes()
+    levels = values if whole or high > 1 else values * 255
+    return "L", np.rint(levels).astype(np.uint8).tobytes()
+
+
+def _from_lab(picture: "Image") -> "Image":
+    from PIL import ImageCms
+
+    lab, srgb = (ImageCms.createProfile(name) for name in ("LAB", "sRGB"))
+    converted = ImageCms.profileToProfile(picture, lab, srgb, outputMode="RGB")  # type: ignore[arg-type]  # a core profile
+    assert converted is not None, "not in place"
+    return converted
