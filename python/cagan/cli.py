@@ -445,7 +445,7 @@ def _say(text: str) -> None:
         click.echo(text)
     except BrokenPipeError:
         # Python flushes once more at its end.
-        sys.stdout = None  # type: ignore[assignment]  # as without a standard output
+        sys.stdout = None
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Progress bars and warnings, in a terminal and in Jupyter, and without either."""
 
+import contextlib
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -25,22 +26,20 @@ class Stream:
         try:
             self._stream.write(text)
         # A logger's object in the stream's place may raise anything.
-        except Exception:  # noqa: BLE001
+        except Exception:
             self._stream = None
         return len(text)
 
     def flush(self) -> None:
         """Flushes, or does nothing."""
-        try:
+        with contextlib.suppress(Exception):  # as above
             self._stream.flush()
-        except Exception:  # noqa: BLE001  # as above
-            pass
 
     def isatty(self) -> bool:
         """Whether it is a terminal."""
         try:
             return bool(self._stream.isatty())
-        except Exception:  # noqa: BLE001  # as above
+        except Exception:  # as above
             return False
 
     def __getattr__(self, name: str) -> Any:

@@ -1,5 +1,6 @@
 """`cagan.train`: a run with its progress bar, its warnings and TensorBoard."""
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -30,16 +31,17 @@ def train(
     Ctrl-C, SIGTERM, SIGHUP and the kernel's interrupt button finish the step and write a checkpoint. The same call then
     resumes the run. On a CPU a run that was stopped or killed ends with the same bytes as one that was not.
 
-    Files of later steps than the checkpoint are set aside in `run_dir`/old, and so is all that a run without checkpoints
-    left, with a warning. If the folder is moved or removed while the run trains, it is made again. Warnings never end a
-    run: under `-W error` they are shown.
+    Files of later steps than the checkpoint are set aside in `run_dir`/old, and so is all that a run without
+    checkpoints left, with a warning. If the folder is moved or removed while the run trains, it is made again. Warnings
+    never end a run: under `-W error` they are shown.
 
     Args:
         pairs: The pairs, or their folder.
         run_dir: The run's folder, made if it is missing.
         config: A config, or a preset's name; defaults to the default preset.
-        resume: Asked before pictures are loaded. "auto" (the default) resumes if `run_dir` holds a checkpoint and starts a run if not. "never" fails for
-            a folder with checkpoints, "must" fails for one without.
+        resume: "auto" (the default) resumes if `run_dir` holds a checkpoint and starts a run if not. "never" fails for
+            a folder with checkpoints, "must" fails for one without. Like the settings and the folder it is checked
+            before any picture is decoded.
         progress: Whether to show a progress bar; defaults to True in a terminal and in Jupyter.
         tensorboard: Whether to write TensorBoard's event files (curves and sample grids) to `run_dir`/tensorboard;
             needs `pip install 'cagan[tensorboard]'`.
@@ -93,7 +95,7 @@ def train(
             try:
                 board.show(event, value)
             # Its writers raise what they like, and no curve is worth a run.
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 tell(f"{folder / 'tensorboard'}: {error}; TensorBoard gets no more of this run", stacklevel=4)
                 board = None
         if event == "start" and value["skipped"]:
@@ -115,4 +117,7 @@ def train(
         bar.close()
         if board is not None:
             board.close()
-    return Run(run_dir if Path(run_dir).absolute() == folder else folder)
+    with contextlib.suppress(FileNotFoundError):  # the process's own folder may be gone
+        if Path(run_dir).absolute() == folder:
+            return Run(run_dir)
+    return Run(folder)

@@ -47,7 +47,9 @@ def test_gone_back_to_an_older_checkpoint(pairs, tmp_path, back):
             assert data in (aside.get(name), contents(run.path).get(name)), name
     # On to the end, the files of the same steps are the same, and nothing is kept twice.
     end = train(pairs, run.path, steps=8, keep_checkpoints=9, **OFTEN)
-    assert same_tensors(end.snapshots[-1], train(pairs, tmp_path / "whole", steps=8, keep_checkpoints=9, **OFTEN).snapshots[-1])
+    assert same_tensors(
+        end.snapshots[-1], train(pairs, tmp_path / "whole", steps=8, keep_checkpoints=9, **OFTEN).snapshots[-1]
+    )
     assert steps(end.path) == list(range(1, 9))
     assert [run.path.name for run in cagan.runs(tmp_path)] == ["run", "whole"]
 
@@ -70,7 +72,6 @@ def test_begun_anew_over_a_finished_run(pairs, tmp_path):
     assert aside.swapper().step == 8
     kept = {name: data for name, data in before.items() if not name.startswith(("checkpoints", ".lock"))}
     assert contents(aside.path) == kept
-    assert cagan.runs(tmp_path) == cagan.runs(tmp_path)
     assert [run.path for run in cagan.runs(tmp_path)] == [first.path]
     # With the same settings it is not trained over without a word either; `never` has no checkpoint to fail for.
     shutil.rmtree(run.path / "checkpoints")
@@ -136,7 +137,9 @@ def test_a_damaged_file_of_the_last_step_is_written_again(pairs, run, tmp_path, 
     assert path.read_bytes() == whole
 
 
-@pytest.mark.parametrize("garbage", [b"\0\xff\xfe", b"[1]\n", b'{"step": "x"}\n', b'{"step":', b"\n\n\n", bytes(range(256))])
+@pytest.mark.parametrize(
+    "garbage", [b"\0\xff\xfe", b"[1]\n", b'{"step": "x"}\n', b'{"step":', b"\n\n\n", bytes(range(256))]
+)
 def test_a_log_of_any_bytes_blocks_nothing(pairs, tmp_path, garbage):
     run = train_often(pairs, tmp_path, steps=4, monitor_every=2)
     looks = run.looks
@@ -163,16 +166,23 @@ def test_mistakes_are_found_before_pictures_are_decoded(pairs, run, tmp_path):
         refusal(kind, lambda: train(pairs, folder, on_event=note, **{"steps": 6} | more), *parts)
         assert loaded == []
 
-    refused(ValueError, used, "learning_rate", "to begin there from this run's weights: init_from=", used, learning_rate=1e-3)
+    refused(
+        ValueError,
+        used,
+        "learning_rate",
+        "to begin there from this run's weights: init_from=",
+        used,
+        learning_rate=1e-3,
+    )
     refused(ValueError, used, "resume is never", resume="never")
     refused(ValueError, tmp_path / "none", "resume is must", resume="must")
     assert not (tmp_path / "none").exists()
-    refused(OSError, "/proc/nothing/r", "/proc/nothing/r")
+    refused(FileNotFoundError, "/proc/nothing/r", "/proc/nothing")
     refused(FileNotFoundError, tmp_path / "none", "gone", init_from=str(tmp_path / "gone"))
     assert not (tmp_path / "none").exists()
     assert contents(used) == before
     (tmp_path / "file").write_text("a file")
-    refused(OSError, tmp_path / "file", tmp_path / "file")
+    refused(FileExistsError, tmp_path / "file", tmp_path / "file")
 
     def busy(name, value):
         if (name, value) == ("step", 1):

@@ -3,9 +3,11 @@
 import csv
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import cagan
+import torch
 from helpers import LOG_KEYS, RARELY, assert_same_end, checkpoints, same_tensors, train, train_often
 
 
@@ -72,6 +74,40 @@ def test_lengths(pairs, tmp_path):
     assert 1 < reached < 10**6
     assert checkpoints(run.path)[-1].stem == f"step_{reached:08}"
     assert run.snapshots[-1].stem == f"step_{reached:08}"
+
+
+def test_two_trainings_at_once_keep_to_their_threads(pairs, tmp_path):
+    """Each ends with the bytes that it has alone, and the process keeps the number that it had."""
+    settings = {"steps": 8, "width": 32, **RARELY}
+    alone = {n: train(pairs, tmp_path / f"alone {n}", threads=n, **settings).snapshots[-1].read_bytes() for n in (1, 2)}
+    before = torch.get_num_threads()
+    together = {}
+
+    def work(n):
+        together[n] = train(pairs, tmp_path / f"together {n}", threads=n, **settings).snapshots[-1].read_bytes()
+        # That of this thread, which trained.
+        assert torch.get_num_threads() == before
+
+    workers = [threading.Thread(target=work, args=(n,)) for n in (1, 2)]
+    for worker in workers:
+        worker.start()
+    # Threads that begin in the middle have the process's number.
+    assert seen_by_a_new_thread() == before
+    for worker in workers:
+        worker.join()
+    assert together == alone
+    assert (torch.get_num_threads(), seen_by_a_new_thread()) == (before, before)
+    trainer = cagan.Trainer(pairs, cagan.Config("smoke", threads=before + 1))
+    trainer.run(2)
+    assert (torch.get_num_threads(), seen_by_a_new_thread()) == (before, before)
+
+
+def seen_by_a_new_thread():
+    seen = []
+    worker = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    worker.start()
+    worker.join()
+    return seen[0]
 
 
 def test_the_seed_is_all_that_matters(pairs, tmp_path):
