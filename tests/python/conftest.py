@@ -71,6 +71,9 @@ def call(monkeypatch, capsys):
             main()
         except SystemExit as stop:
             code = stop.code
+        finally:
+            # At its end a command that was stopped hears no more.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         out, err = capsys.readouterr()
         assert "Traceback" not in out + err
         return code, out, err
