@@ -457,11 +457,10 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        # A second press would only spoil the message.
-        usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # Further presses would only spoil the message and the exit code.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         left = next((_STOPPED[word] for word in sys.argv[1:] if word in _STOPPED), None)
         click.echo(f"stopped; {left}" if left else "stopped", err=True)
-        signal.signal(signal.SIGINT, usual)
         sys.exit(130)
     except (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError, ArithmeticError) as error:
         text = error.args[0] if isinstance(error, KeyError) else error

@@ -218,8 +218,9 @@ def _sealed(app: Any, guard: Guard) -> Any:
     """Wraps the server: strangers are refused, and the page loads nothing from other hosts."""
 
     async def refuse(send: Any) -> None:
-        await send({"type": "http.response.start", "status": 403, "headers": [(b"content-length", b"0")]})
-        await send({"type": "http.response.body", "body": b""})
+        headers = [(b"content-type", b"text/plain"), (b"content-length", b"9")]
+        await send({"type": "http.response.start", "status": 403, "headers": headers})
+        await send({"type": "http.response.body", "body": b"forbidden"})
 
     async def sealed(scope: Any, receive: Any, send: Any) -> None:
         async def sealing(message: Any) -> None:
@@ -239,10 +240,9 @@ def _sealed(app: Any, guard: Guard) -> Any:
             await app(scope, receive, send)
             return
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        admitted = guard.admits(scope["path"], headers.get(b"host", ""), headers.get(b"origin"))
-        if scope["type"] != "http" or not admitted:
-            await refuse(send)
-        else:
+        if guard.admits(scope["path"], headers.get(b"host", ""), headers.get(b"origin")):
             await app(scope, receive, sealing)
+        else:
+            await refuse(send)
 
     return sealed

@@ -2,7 +2,9 @@
 
 import contextlib
 import hashlib
+import math
 import struct
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,6 +19,8 @@ __all__ = ["Listed", "swap_list"]
 
 # A PNG's signature and its first chunk, which holds the size.
 _START = 33
+# Seconds after Ctrl-C to write what is done already.
+_LAST_S = 0.7
 
 
 @dataclass
@@ -64,14 +68,19 @@ def swap_list(swapper: _cagan.Swapper, rows: list[Row], out: Path) -> Listed:
         except KeyboardInterrupt:
             # Some are done that were not yet taken.
             with contextlib.suppress(KeyboardInterrupt):
-                _save(swaps, waiting, result, bar.update)
+                _save(swaps, waiting, result, bar.update, time.monotonic() + _LAST_S)
             raise
     return result
 
 
 def _save(
-    swaps: _cagan.SwapStream, waiting: "Iterator[_Made]", result: Listed, update: Callable[[int], object]
+    swaps: _cagan.SwapStream,
+    waiting: "Iterator[_Made]",
+    result: Listed,
+    update: Callable[[int], object],
+    until: float = math.inf,
 ) -> None:
+    """Writes the swaps, until the clock shows a time."""
     for swap in swaps:
         made = next(waiting)
         if isinstance(swap, Exception):
@@ -81,6 +90,8 @@ def _save(
             made.write(swap)
             result.made += 1
         update(1)
+        if time.monotonic() > until:
+            return
 
 
 class _Made:

@@ -71,6 +71,9 @@ def call(monkeypatch, capsys):
             main()
         except SystemExit as stop:
             code = stop.code
+        finally:
+            # At its end a command that was stopped hears no more.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         out, err = capsys.readouterr()
         assert "Traceback" not in out + err
         return code, out, err
@@ -81,15 +84,30 @@ def call(monkeypatch, capsys):
 # Of a module, not of the session: Playwright's event loop would stand in the way of the notebooks' own.
 @pytest.fixture(scope="module")
 def browser():
-    names = ("chromium", "chromium-browser", "google-chrome")
-    chromium = next((path for name in names if (path := shutil.which(name))), None)
+    chromium = _chromium()
     if chromium is None and not os.environ.get("CI"):
         pytest.skip("there is no chromium on this machine")
     from playwright.sync_api import sync_playwright
 
-    quiet = ("gpu", "quic", "background-networking", "component-update", "sync")
     with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in quiet)]
-        started = playwright.chromium.launch(executable_path=chromium, args=options)
+        started = playwright.chromium.launch(executable_path=chromium, args=_OPTIONS)
         yield started
         started.close()
+
+
+@pytest.fixture(scope="module")
+def rebound(browser):
+    """A browser for which evil.example is this machine, as its owner could make it."""
+    options = [*_OPTIONS, "--host-resolver-rules=MAP evil.example 127.0.0.1"]
+    started = browser.browser_type.launch(executable_path=_chromium(), args=options)
+    yield started
+    started.close()
+
+
+_QUIET = ("gpu", "quic", "background-networking", "component-update", "sync")
+_OPTIONS = ["--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in _QUIET)]
+
+
+def _chromium():
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((path for name in names if (path := shutil.which(name))), None)

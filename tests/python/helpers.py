@@ -1,14 +1,22 @@
 """Functions that several test files use: for files of tensors, short runs, swaps, and commands in other processes."""
 
 import doctest
+import http.server
 import inspect
 import io
 import json
 import math
+import os
+import re
 import signal
 import struct
 import subprocess
 import sys
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
 from pathlib import Path
 
 import cagan
@@ -238,9 +246,13 @@ def command(*arguments):
 class Server:
     """A command that serves on `address`, in a process of its own."""
 
-    def __init__(self, arguments, **options):
+    def __init__(self, arguments, browser=False, **options):
         self.process = subprocess.Popen(
-            [*arguments, "--no-browser"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+            [*arguments, *([] if browser else ["--no-browser"])],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
         )
         self.address = self.process.stdout.readline().strip()
         assert self.address, self.process.stderr.read()
@@ -268,3 +280,94 @@ def another(setting):
         return (default or 0) + 1
     assert setting["kind"] == "number", setting["name"]
     return 0.125 if default != 0.125 else 0.25
+
+
+# Pages for one user
+
+
+def status(address, body=None, **headers):
+    """Asks for an address and returns the status of the answer."""
+    request = urllib.request.Request(address, body, headers)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+class _Empty(http.server.BaseHTTPRequestHandler):
+    """Answers with an empty page, and prints nothing."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def assert_admits_its_user_alone(address, rebound):
+    """Asserts that a page on this machine refuses strangers: other names, origins and tokens, and a rebound browser."""
+    base, token = re.fullmatch(r"(http://127\.0\.0\.1:\d+)/([\w-]{32})/", address).groups()
+    port = base.rsplit(":", 1)[1]
+    assert status(address) == 200
+    assert status(address, Host=f"localhost:{port}", Origin=f"http://localhost:{port}") == 200
+    for path in ("/", f"/{token[:-1]}/", f"/{token}x/", "/config", "/state", "/favicon.ico", "/%C3%A9/"):
+        assert status(base + path) == 403, path
+    for host in (
+        "evil.example",
+        f"evil.example:{port}",
+        f"127.0.0.1.evil.example:{port}",
+        "127.0.0.1",
+        "127.0.0.1:x",
+        "",
+    ):
+        assert status(address, Host=host) == 403, host
+    for origin in (
+        "null",
+        "http://evil.example",
+        f"http://evil.example:{port}",
+        "http://127.0.0.1:1",
+        f"https://127.0.0.1:{port}",
+    ):
+        assert status(address, Origin=origin) == 403, origin
+        assert status(address, b"{}", Origin=origin) == 403, origin
+    page = rebound.new_page()
+    assert page.goto(f"http://evil.example:{port}/{token}/").status == 403
+    # A page of another server asks in its visitor's name.
+    other = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Empty)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    page.goto(f"http://127.0.0.1:{other.server_port}/")
+    with page.expect_response(address) as answer:
+        page.evaluate("address => fetch(address, {method: 'POST', mode: 'no-cors', body: '1'})", address)
+    assert answer.value.status == 403
+    page.close()
+    other.shutdown()
+    other.server_close()
+
+
+def handed_over(folder, arguments):
+    """Runs a page's command with a browser that notes its word. Returns the server and the word."""
+    words = folder / "words"
+    script = folder / "browser"
+    script.write_text(f'#!/bin/sh\nprintf %s "$1" > {words}.new && mv {words}.new {words}\n')
+    script.chmod(0o755)
+    server = Server(arguments, browser=True, env={**os.environ, "BROWSER": f"{script} %s"})
+    deadline = time.monotonic() + 30
+    while not words.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return server, words.read_text()
+
+
+def assert_hands_the_address_over_unseen(folder, arguments):
+    """Asserts that the browser's command line, which all users see, has no token, and leads to the page even so."""
+    server, word = handed_over(folder, arguments)
+    token = server.address.rstrip("/").rsplit("/", 1)[1]
+    file = Path(urllib.request.url2pathname(urllib.parse.urlsplit(word).path))
+    assert token not in word
+    assert f'url={server.address}"' in file.read_text()
+    assert (file.stat().st_mode & 0o077, file.parent.stat().st_mode & 0o077) == (0, 0)
+    server.stop()
+    assert not file.exists()

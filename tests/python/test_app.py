@@ -4,15 +4,24 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import cagan
 import numpy as np
 import pytest
-from helpers import Server, read_png, refusal
+from helpers import (
+    Server,
+    assert_admits_its_user_alone,
+    assert_hands_the_address_over_unseen,
+    read_png,
+    refusal,
+    status,
+)
 from PIL import Image
 
 # Runs the command and prints every address of another machine that it asks for.
@@ -147,10 +156,89 @@ def test_files_of_the_machine_are_not_served(server, run):
             assert error.code in (403, 404)
 
 
+def test_strangers_are_refused(server, rebound):
+    assert_admits_its_user_alone(server.address, rebound)
+    # Gradio's own addresses lie below the token too.
+    base, token = server.address.rstrip("/").rsplit("/", 1)
+    for path in ("config", "gradio_api/info", "gradio_api/startup-events", "gradio_api/upload", "docs", "openapi.json"):
+        assert status(f"{base}/{path}") == 403, path
+    for path in (
+        "../config",
+        "..%2Fconfig",
+        f"../{token}x/config",
+        "gradio_api/file=../../../../etc/passwd",
+        "static/..%2f..%2fapp.py",
+    ):
+        assert status(f"{server.address}{path}") in (403, 404), path
+
+
+def test_the_browser_gets_the_address_unseen(run, tmp_path):
+    assert_hands_the_address_over_unseen(tmp_path, [sys.executable, "-c", PROGRAM, "app", str(run.path)])
+
+
+def test_a_port_that_is_taken(run):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refusal(OSError, lambda: cagan.app(run, port=port, browser=False), f"127.0.0.1:{port}", "in use")
+
+
+def ask(server, path, body=None, **headers):
+    request = urllib.request.Request(server.address + path, body, headers)
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        return answer.read()
+
+
+def sent(server, content):
+    """Uploads a file and returns its path at the server."""
+    head = b'--xx\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    kind = {"Content-Type": "multipart/form-data; boundary=xx"}
+    return json.loads(ask(server, "gradio_api/upload", head + content + b"\r\n--xx--\r\n", **kind))[0]
+
+
+def called(server, files):
+    """Calls the page's endpoint with uploaded files and returns the last event."""
+    data = [{"path": file, "meta": {"_type": "gradio.FileData"}} for file in files]
+    body = json.dumps({"data": data}).encode()
+    event = json.loads(ask(server, "gradio_api/call/swap", body, **{"Content-Type": "application/json"}))["event_id"]
+    return ask(server, f"gradio_api/call/swap/{event}").decode()
+
+
+def test_endpoints_and_uploads(server, pairs, run):
+    named = json.loads(ask(server, "gradio_api/info"))["named_endpoints"]
+    assert list(named) == ["/swap"]
+    articles = [sent(server, pair.article_path.read_bytes()) for pair in (pairs[0], pairs[1])]
+    for content, part in (
+        (b"a letter", "human: cannot be decoded"),
+        (b"", "human:"),
+        (b"\xff\xd8\xff" + bytes(99), "human:"),
+    ):
+        answer = called(server, [sent(server, content), *articles])
+        assert part in answer
+        assert "cagan-app" not in answer, "no path of the server's"
+    # A path that was never uploaded, though a stranger may know it.
+    answer = called(server, [str(run.snapshots[-1]), *articles])
+    assert "event: error" in answer
+    assert "safetensors" not in answer
+
+
+def test_twenty_at_once(server, pairs, run):
+    names = [sent(server, pairs[k].human_path.read_bytes()) for k in range(4)]
+    articles = [sent(server, pair.article_path.read_bytes()) for pair in (pairs[0], pairs[1])]
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda k: called(server, [names[k % 4], *articles]), range(20)))
+    swapper = run.swapper()
+    for k, answer in enumerate(answers):
+        assert "event: complete" in answer
+        found = json.loads(answer.split("data: ")[-1])
+        expected = swapper.swap(pairs[k % 4].human_path, pairs[0].article_path, pairs[1].article_path)
+        with urllib.request.urlopen(found[0]["url"], timeout=60) as picture:
+            assert np.array_equal(read_png(picture.read()), expected.image)
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_no_file_stays_and_no_address_is_asked(run, tmp_path, how):
     server = App(tmp_path, run.path)
-    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", server.address)
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/[\w-]{32}/", server.address)
     assert any(tmp_path.iterdir())
     with urllib.request.urlopen(server.address, timeout=30) as answer:
         policy = answer.headers["Content-Security-Policy"]

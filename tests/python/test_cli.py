@@ -1,8 +1,11 @@
 """The command line: it gives the results of the Python functions, and a mistake is one line, not a traceback."""
 
+import contextlib
+import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +16,8 @@ import cagan
 import numpy as np
 import pytest
 from cagan.cli import cli
-from helpers import another, contents, read_png
+from helpers import another, command, contents, read_png
+from PIL import Image
 
 
 def assert_saved(swap, path):
@@ -143,6 +147,161 @@ def test_swap_wants_one_photo_or_a_list(call, run, pairs_dir, tmp_path, missing)
     code, _, err = call("swap", run.path, *options, "--out", tmp_path / "out")
     assert code == 2
     assert err.strip().splitlines()[-1] == "Error: expected --human and --target (and --worn), or --pairs and --list"
+
+
+def listed(folder, rows, wanted, name="list.csv"):
+    """Writes pairs.csv with these ids for the first dolls, and a list of swaps. Returns the list."""
+    with (folder / "pairs.csv").open("w", newline="") as file:
+        lines = [(name, f"human/{k:05}.png", f"article/{k:05}.png") for k, name in enumerate(rows)]
+        csv.writer(file).writerows([("id", "human", "article"), *lines])
+    with (folder / name).open("w", newline="") as file:
+        csv.writer(file).writerows([("human", "target"), *wanted])
+    return folder / name
+
+
+def test_no_id_leaves_the_folder_of_swaps(call, run, copied, tmp_path):
+    ids = ["../../evil", str(tmp_path / "abs"), "shop/1", "..", "a__b", "a", "b__c", "c" * 300]
+    wanted = [(one, other) for one in ids for other in (ids[5], ids[6]) if one != other]
+    wanted += [("a", "b__c"), ("a__b", "c" * 300)]
+    listing = listed(copied, ids, wanted)
+    before = set(tmp_path.rglob("*"))
+    out = tmp_path / "deep" / "out"
+    code, text, err = call("swap", run.path, "--pairs", copied, "--list", listing, "--out", out)
+    assert (code, err) == (0, "")
+    count = len(set(wanted))
+    assert text == f"{count} swaps in {out}\n"
+    made = {path for path in tmp_path.rglob("*") if path.is_file()} - before
+    assert {path.parent for path in made} == {out}
+    assert len(made) == 2 * count, "each has its own name"
+    assert (out / "shop%2F1__a.png").is_file()
+
+
+def test_a_list_goes_on_where_it_stopped(call, run, copied, tmp_path):
+    ids = [str(k) for k in range(8)]
+    listing = listed(copied, ids, [(one, other) for one in ids for other in ids[:3]])
+    out = tmp_path / "out"
+    words = ("swap", run.path, "--pairs", copied, "--list", listing, "--out", out)
+    assert call(*words) == (0, f"24 swaps in {out}\n", "")
+    whole = contents(out)
+    times = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    assert call(*words) == (0, f"24 swaps in {out}, 24 of them from before\n", "")
+    assert times == {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    # A missing mask, a picture of another program, and a photo that is newer.
+    (out / "0__1.alpha.png").unlink()
+    (out / "1__1.png").write_bytes((copied / "human" / "00001.png").read_bytes())
+    os.utime(copied / "human" / "00002.png")
+    assert call(*words)[1] == f"24 swaps in {out}, 19 of them from before\n"
+    assert contents(out) == whole
+    # Another model makes all of them anew.
+    other = cagan.train(copied, tmp_path / "other", "smoke", steps=2, seed=5, threads=1, progress=False)
+    assert call("swap", other.path, *words[2:])[1] == f"24 swaps in {out}\n"
+    assert contents(out) != whole
+
+
+def test_a_broken_picture_costs_its_own_rows(call, run, copied, tmp_path):
+    ids = [str(k) for k in range(8)]
+    listing = listed(copied, ids, [(one, ids[0]) for one in ids])
+    os.truncate(copied / "human" / "00003.png", 30)
+    (copied / "human" / "00005.png").unlink()
+    out, report = tmp_path / "out", tmp_path / "report.csv"
+    words = ("swap", run.path, "--pairs", copied, "--list", listing, "--out", out, "--report", report)
+    for before in ("", ", 6 of them from before"):
+        code, text, err = call(*words)
+        assert (code, text) == (1, f"6 swaps in {out}{before}\n")
+        assert one_line(err, "2 swaps not made; the first: 3 in 0", "00003.png: cannot be decoded")
+        with report.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [(row["human"], row["target"]) for row in rows] == [("3", "0"), ("5", "0")]
+        assert "no such file" in rows[1]["reason"]
+    assert len(list(out.iterdir())) == 12
+
+
+def test_ctrl_c_keeps_what_was_done_of_a_list(run, copied, tmp_path):
+    ids = [str(k) for k in range(8)]
+    for path in (copied / "human").iterdir():
+        with Image.open(path) as picture:
+            picture.resize((1500, 1500)).save(path)
+    wanted = [(one, other) for one in ids for other in ids]
+    words = ("swap", run.path, "--pairs", copied, "--list", listed(copied, ids, wanted), "--out", tmp_path / "out")
+    process = subprocess.Popen(command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "out").is_dir() or not list((tmp_path / "out").iterdir()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    start = time.monotonic()
+    out, err = process.communicate(timeout=30)
+    assert time.monotonic() - start < 4
+    assert (process.returncode, out) == (130, "")
+    assert err == "\nstopped; finished swaps of a list are saved, and the same command goes on with the rest\n"
+    made = [path for path in (tmp_path / "out").iterdir() if "alpha" not in path.name]
+    assert 0 < len(made) < 64
+    done = subprocess.run(command(*words), capture_output=True, text=True, timeout=60)
+    assert done.stdout == f"64 swaps in {tmp_path / 'out'}, {len(made)} of them from before\n"
+
+
+def test_a_swap_is_written_as_its_ending_says(call, run, pairs, tmp_path):
+    person, other = pairs[0], pairs[3]
+    photo = shutil.copy(person.human_path, tmp_path / "photo.png")
+    options = ("--human", photo, "--worn", person.article_path, "--target", other.article_path)
+    for name, kind in (("a.jpg", "JPEG"), ("b.webp", "WEBP"), ("c.PNG", "PNG")):
+        assert call("swap", run.path, *options, "--out", tmp_path / name)[0] == 0
+        with Image.open(tmp_path / name) as picture:
+            assert picture.format == kind
+        assert read_png((tmp_path / name).with_suffix(".alpha.png")).ndim == 2
+    before = contents(tmp_path)
+    for name, part in (("a.gif", ".png, .jpg, .jpeg, .webp"), ("a", ".png"), ("photo.png", "another file")):
+        code, out, err = call("swap", run.path, *options, "--out", tmp_path / name)
+        assert (code, out) == (1, "")
+        assert one_line(err, tmp_path / name, part)
+    assert contents(tmp_path) == before
+
+
+# Ctrl-C
+
+
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        (("evaluate", "{run}", "{dolls}", "--json", "{out}"), "no score was kept, and the same command begins anew"),
+        (("curate", "{dolls}", "--report", "{out}"), "no file was changed, and the same command begins anew"),
+        (
+            ("dolls", "{out}", "--count", "100000"),
+            "the pictures so far stay, and the same command draws all of them again",
+        ),
+    ],
+)
+def test_ctrl_c_is_heard_soon_and_what_it_says_is_true(run, many_dolls, tmp_path, words, left):
+    names = {"run": run.path, "dolls": many_dolls, "out": tmp_path / "out"}
+    before = contents(many_dolls)
+    process = subprocess.Popen(
+        command(*(word.format(**names) for word in words)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    # Its start takes a second or so.
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.communicate(timeout=3)
+    assert process.returncode is None, "it works longer"
+    start = time.monotonic()
+    for _ in range(3):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.02)
+    out, err = process.communicate(timeout=30)
+    assert time.monotonic() - start < 4, "seconds, with the interpreter's end on a busy machine"
+    assert "Traceback" not in err
+    assert (process.returncode, out, err) == (130, "", f"\nstopped; {left}\n")
+    assert contents(many_dolls) == before
+    assert (tmp_path / "out").exists() == (words[0] == "dolls")
+
+
+@pytest.fixture(scope="module")
+def many_dolls(tmp_path_factory):
+    """Dolls that take a while to read and to swap."""
+    folder = tmp_path_factory.mktemp("many")
+    cagan.dolls(folder, count=60, size=512, swaps=0)
+    for kind in ("human", "article"):
+        for k in range(60, 600):
+            (folder / kind / f"{k:05}.png").hardlink_to(folder / kind / f"{k % 60:05}.png")
+    return folder
 
 
 # dolls and info

@@ -1,12 +1,15 @@
 """Pickle and copy: swaps, runs and pairs survive them."""
 
 import copy
+import multiprocessing
 import pickle
 import shutil
 
 import cagan
 import numpy as np
 import pytest
+from helpers import refusal
+from torch.utils.data import DataLoader
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +64,73 @@ def test_a_set_of_pairs_survives_with_everything_that_was_read(pairs_dir, tmp_pa
                 assert getattr(one, name) == getattr(whole, name)
             # The handling of broken files is part of the state.
             assert one.__reduce__()[1] == whole.__reduce__()[1]
+
+
+# Workers
+
+
+class Swaps:
+    """A data set that swaps: for a DataLoader."""
+
+    def __init__(self, swapper, pairs):
+        self.swapper, self.pairs = swapper, pairs
+
+    def __len__(self):
+        return len(self.pairs)
+
+    def __getitem__(self, k):
+        return made(self.swapper, self.pairs[k])
+
+
+def made(swapper, pair):
+    return swapper.swap(pair.human_path, pair.article_path, pair.article_path).image
+
+
+def test_a_swapper_survives_pickle_and_copy(run, pairs, tmp_path, monkeypatch):
+    swapper = run.swapper()
+    for one in again(swapper):
+        assert (one.path, one.step, one.config) == (swapper.path, swapper.step, swapper.config)
+        assert np.array_equal(made(one, pairs[0]), made(swapper, pairs[0]))
+    assert copy.deepcopy(swapper) is swapper
+    # A worker may be in another folder.
+    folder = shutil.copytree(run.path, tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    content = pickle.dumps(cagan.Swapper("run", "cpu"))
+    monkeypatch.chdir(folder)
+    assert pickle.loads(content).step == swapper.step
+    # Not another snapshot in silence, nor a traceback of the core.
+    newest = sorted((folder / "snapshots").glob("step_*"))[-1]
+    other = sorted((run.path / "snapshots").glob("step_*"))[0]
+    if cagan.Swapper(other).step != swapper.step:
+        shutil.copy(other, newest)
+        refusal(ValueError, lambda: pickle.loads(content), newest, "step 4")
+    newest.unlink()
+    refusal(FileNotFoundError, lambda: pickle.loads(content), newest)
+
+
+def test_workers_take_a_swapper(run, pairs):
+    swapper = run.swapper()
+    chosen = [pairs[k] for k in range(3)]
+    expected = [made(swapper, pair) for pair in chosen]
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert all(map(np.array_equal, pool.starmap(made, [(swapper, pair) for pair in chosen]), expected))
+    loader = DataLoader(Swaps(swapper, chosen), batch_size=None, num_workers=1, multiprocessing_context="spawn")
+    assert all(np.array_equal(np.asarray(image), want) for image, want in zip(loader, expected))
+
+
+def test_scores_survive_pickle_and_copy(run, pairs, tmp_path):
+    scores = cagan.evaluate(run.swapper(), pairs, targets=1, height=64)
+    scores.sheet(tmp_path / "a.png")
+    for one in again(scores):
+        assert one.to_json() == scores.to_json()
+        one.sheet(tmp_path / "b.png")
+        assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    # A function without a name stays behind, and only the sheet needs it.
+    scores = cagan.evaluate(lambda *pictures: pictures[0], pairs, targets=1, height=64)
+    pickled, *copies = again(scores)
+    assert pickled.to_json() == scores.to_json()
+    refusal(ValueError, lambda: pickled.sheet(tmp_path / "c.png"), "could not be pickled")
+    for one in copies:
+        one.sheet(tmp_path / "c.png")
+    copies[1].rows[0]["human"] = "changed"
+    assert scores.rows[0]["human"] != "changed"

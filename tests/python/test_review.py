@@ -20,7 +20,13 @@ from pathlib import Path
 import cagan
 import pytest
 from cagan.curation.decisions import KEYS, ConflictError, Review
-from helpers import HOSTILE, Server, command
+from helpers import (
+    HOSTILE,
+    Server,
+    assert_admits_its_user_alone,
+    assert_hands_the_address_over_unseen,
+    command,
+)
 from PIL import Image
 
 
@@ -169,6 +175,43 @@ def test_only_the_token_gets_in(server):
     # Another address of this machine.
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.2", int(base.split(":")[2])), timeout=5)
+
+
+def test_strangers_are_refused(server, rebound):
+    assert_admits_its_user_alone(server.address, rebound)
+
+
+def test_the_browser_gets_the_address_unseen(folder, tmp_path):
+    assert_hands_the_address_over_unseen(tmp_path, command("review", folder))
+
+
+def test_two_reviews_of_a_folder_lose_no_decision(folder):
+    """Two programs decide in turn, quickly and on all pairs; each decision joins the list on disk."""
+    servers = [ReviewServer(folder), ReviewServer(folder)]
+    names = sorted(row["id"] for row in Review(folder).state()["rows"])
+    with ThreadPoolExecutor(8) as pool:
+        decided = list(pool.map(lambda k: servers[k % 2].decide(names[k], "other")[0], range(len(names))))
+    assert decided == [200] * 8
+    assert all(row["reason"] == "other" for row in rows(folder).values())
+    assert servers[0].ask("undo", {})[0] == servers[1].ask("undo", {})[0] == 200
+    assert sum(row["reason"] == "other" for row in rows(folder).values()) == 6
+    for server in servers:
+        server.stop()
+
+
+def test_a_large_file_that_begins_like_a_picture_is_not_sent(server, folder):
+    with (folder / "human" / "big.png").open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        file.truncate(600 << 20)
+    (folder / "pairs.csv").write_text("id,human,article\nbig,human/big.png,article/00000.png\n")
+    assert server.decide("big", "keep")[0] == 200
+    assert server.ask("picture/human?id=big")[0] == 404
+    peak = int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{server.process.pid}/status").read_text())[1])
+    assert peak < 1 << 20, "KiB"
+
+
+def test_large_requests_are_refused(server):
+    assert server.ask("decide", {"id": "x" * (1 << 17), "decision": "keep"})[0] == 413
 
 
 def test_another_name_for_this_machine_is_rejected(server):

@@ -1,12 +1,20 @@
 """Swapping: pictures of every form, masks, batches, threads, saved swaps."""
 
+import functools
+import io
+import os
+import signal
+import threading
+import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import cagan
 import numpy as np
 import pytest
+import torch
 from helpers import random_picture, refusal, same_swap, with_mask
-from PIL import Image
+from PIL import Image, ImageCms
 
 
 def test_the_attributes_of_a_swapper(swapper, run):
@@ -148,3 +156,235 @@ def test_swaps_of_the_wrong_shape(parts, text):
     whole = {"image": np.zeros((4, 5, 3), np.uint8), "mask": np.zeros((4, 5), np.uint8)}
     whole["paint"] = whole["image"]
     refusal(ValueError, lambda: cagan.Swap(**(whole | parts)), *text)
+
+
+# Streams
+
+
+def test_a_stream_gives_the_swaps_of_a_list(swapper, pairs):
+    people = [pairs[k % 8] for k in range(21)]
+    sides = (
+        [p.human_path for p in people],
+        [p.article for p in people],
+        [pairs[(k + 1) % 8].article_path for k in range(21)],
+    )
+    expected = swapper.swap(*sides)
+    for given in (sides, (iter(sides[0]), (p for p in sides[1]), sides[2])):
+        assert all(map(same_swap, swapper.stream(*given), expected))
+        assert len(list(swapper.stream(*given[:2], pairs[0].article))) in (0, 21), "iterators are used up"
+    (alone,) = swapper.stream(sides[0][0], sides[1][0], sides[2][0])
+    assert same_swap(alone, expected[0])
+    assert list(swapper.stream([], sides[1][0], sides[2][0])) == []
+
+
+def test_a_stream_reads_as_it_goes(swapper, pairs):
+    taken = []
+
+    def photos():
+        for k in range(1000):
+            taken.append(k)
+            yield pairs[k % 8].human
+
+    stream = swapper.stream(photos(), pairs[0].article, pairs[1].article)
+    for _ in range(3):
+        next(stream)
+    assert len(taken) < 50
+
+
+def test_a_broken_picture_costs_its_own_swap(swapper, pairs, tmp_path):
+    (tmp_path / "cut.png").write_bytes(pairs[0].human_path.read_bytes()[:60])
+    photos = [pairs[k % 8].human_path for k in range(40)]
+    photos[5], photos[20], photos[39] = tmp_path / "cut.png", tmp_path / "none.png", b"a letter"
+    rest = (pairs[0].article, pairs[1].article)
+    whole = swapper.swap([pairs[k % 8].human_path for k in range(40)], *rest)
+    found = swapper.swap(photos, *rest, on_error="skip")
+    assert [k for k, swap in enumerate(found) if isinstance(swap, Exception)] == [5, 20, 39]
+    assert [type(found[k]) for k in (5, 20, 39)] == [ValueError, FileNotFoundError, ValueError]
+    assert "human[39]: cannot be decoded" in str(found[39])
+    assert all(same_swap(a, b) for a, b in zip(found, whole) if not isinstance(a, Exception))
+    with pytest.raises(ValueError, match="cut"):
+        swapper.swap(photos, *rest)
+    # A stream raises in the row's turn, and the next call goes on behind it.
+    stream, seen = swapper.stream(iter(photos), *rest), []
+    while True:
+        try:
+            seen.append(next(stream))
+        except StopIteration:
+            break
+        except (ValueError, FileNotFoundError) as error:
+            seen.append(error)
+    assert [type(a) for a in seen] == [type(a) for a in found]
+    # An article that goes with all is everyone's.
+    with pytest.raises(ValueError, match="target: cannot be decoded"):
+        swapper.swap(photos, rest[0], b"a letter", on_error="skip")
+
+
+def test_a_streams_mistakes(swapper, pairs):
+    photo, article = pairs[0].human, pairs[0].article
+    refusal(
+        ValueError,
+        lambda: swapper.stream([photo], [article] * 2, article),
+        "worn",
+        "as many pictures as human (1)",
+        "2",
+    )
+    refusal(ValueError, lambda: swapper.stream([photo], article, article, on_error="drop"), "on_error", "drop")
+    refusal(ValueError, lambda: swapper.stream([photo], target=article), "worn", "none")
+    refusal(TypeError, lambda: swapper.stream([photo], article), "target")
+    for human, target, text in (
+        (2, 3, "target: expected as many pictures as human (2), got more"),
+        (3, 2, "target: expected as many pictures as human, got 2"),
+    ):
+        stream = swapper.stream(iter([photo] * human), article, iter([article] * target))
+        assert [type(next(stream)) for _ in range(2)] == [cagan.Swap] * 2
+        refusal(ValueError, stream.__next__, text)
+        assert list(stream) == []
+
+    def failing():
+        yield photo
+        raise KeyError("mine")
+
+    stream = swapper.stream(failing(), article, article)
+    next(stream)
+    with pytest.raises(KeyError, match="mine"):
+        next(stream)
+
+
+def test_a_signal_handler_that_swaps_does_not_wait_for_itself(swapper, pairs):
+    """The handler runs in the middle of a list, in the thread that swaps."""
+    person, seen = (pairs[0].human, pairs[0].article, pairs[1].article), []
+    photo = np.zeros((900, 700, 3), np.uint8)
+
+    def handler(*_):
+        seen.append(swapper.swap(*person))
+
+    old = signal.signal(signal.SIGUSR1, handler)
+    timer = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGUSR1))
+    timer.start()
+    try:
+        swaps = swapper.swap([photo] * 100, person[1], person[2])
+    finally:
+        timer.join()
+        signal.signal(signal.SIGUSR1, old)
+    assert len(swaps) == 100
+    assert same_swap(seen[0], swapper.swap(*person))
+
+
+def test_ctrl_c_is_heard_soon_and_leaves_nothing_locked(swapper, pairs):
+    photo, rest = np.zeros((1500, 1200, 3), np.uint8), (pairs[0].article, pairs[1].article)
+    for make in (lambda: swapper.swap([photo] * 400, *rest), lambda: list(swapper.stream([photo] * 400, *rest))):
+        timers = [threading.Timer(0.5 + k / 100, lambda: os.kill(os.getpid(), signal.SIGINT)) for k in range(2)]
+        start, ended = time.monotonic(), False
+        try:
+            try:
+                [timer.start() for timer in timers]
+                make()
+                ended = True
+            except KeyboardInterrupt:
+                # The second may come here.
+                time.sleep(0.5)
+        except KeyboardInterrupt:
+            pass
+        assert not ended
+        assert time.monotonic() - start < 3
+        swapper.swap(photo, *rest)
+    stream = swapper.stream([photo] * 400, *rest)
+    timer = threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT))
+    start, count = time.monotonic(), 0
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        for _ in stream:
+            count += 1
+    assert time.monotonic() - start < 2.5
+    # What was done behind the last one taken is still given.
+    assert count + len(list(stream)) < 400
+
+
+# Pictures
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
+def test_bytes_and_open_files_are_pictures(swapper, pairs, tmp_path, ending):
+    path = tmp_path / f"a.{ending}"
+    Image.fromarray(pairs[0].human).resize((90, 70)).save(path)
+    rest = (pairs[0].article, pairs[1].article)
+    expected = swapper.swap(path, *rest)
+    content = path.read_bytes()
+    with path.open("rb") as file, zipfile.ZipFile(tmp_path / "a.zip", "w") as pack:
+        pack.writestr("a", content)
+        with pack.open("a") as packed:
+            for given in (content, bytearray(content), memoryview(content), io.BytesIO(content), file, packed):
+                assert same_swap(swapper.swap(given, *rest), expected), type(given)
+    with path.open(encoding="latin-1") as file:
+        refusal(ValueError, lambda: swapper.swap(file, *rest), "human: expected a file opened for bytes")
+    refusal(ValueError, lambda: swapper.swap(content[:50], *rest), "human: cannot be decoded")
+    refusal(ValueError, lambda: swapper.swap(7, *rest), "human: expected a path, a file's bytes", "int")
+
+
+def test_a_pil_picture_keeps_its_profile_orientation_and_range(swapper, pairs, tmp_path):
+    rest, photo = (pairs[0].article, pairs[1].article), Image.fromarray(pairs[0].human).resize((90, 70))
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    # Red and blue change places.
+    tags = {profile[p : p + 4]: p for p in range(132, 132 + 12 * profile[131], 12)}
+    red, blue = (tags[name] + 4 for name in (b"rXYZ", b"bXYZ"))
+    other = bytearray(profile)
+    other[red : red + 8], other[blue : blue + 8] = profile[blue : blue + 8], profile[red : red + 8]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name, options in (
+        ("a.png", {"icc_profile": bytes(other)}),
+        ("b.jpg", {"exif": exif, "quality": 95}),
+        ("c.png", {"transparency": (255, 255, 255)}),
+    ):
+        photo.save(tmp_path / name, **options)
+        with Image.open(tmp_path / name) as opened:
+            # Two decoders of JPEG differ by a few levels.
+            got, want = swapper.swap(opened, *rest), swapper.swap(tmp_path / name, *rest)
+        assert got.image.shape == want.image.shape
+        assert np.abs(got.image.astype(int) - want.image).max() <= 8, name
+    grey = photo.convert("L")
+    want = swapper.swap(grey, *rest)
+    for mode, scale in (("I", 257), ("I;16", 257)):
+        array = np.asarray(grey).astype(np.int32 if mode == "I" else np.uint16) * scale
+        assert same_swap(swapper.swap(Image.fromarray(array), *rest), want), mode
+    for array in (np.asarray(grey).astype(np.float32) / 255, np.full((8, 8), 70_000, np.int32)):
+        with pytest.raises(ValueError, match="human: expected"):
+            swapper.swap(Image.fromarray(array), *rest)
+
+
+def test_a_device_of_torch(run, pairs):
+    swapper = cagan.Swapper(run.path, torch.device("cpu"))
+    assert same_swap(
+        swapper.swap(pairs[0].human, pairs[0].article, pairs[1].article),
+        run.swapper().swap(pairs[0].human, pairs[0].article, pairs[1].article),
+    )
+    assert cagan.Config("smoke", device=torch.device("cuda", 1)).device == "cuda:1"
+    refusal(TypeError, lambda: cagan.Swapper(run.path, 3), "device: expected a text or a torch.device, got int")
+    refusal(RuntimeError, lambda: cagan.Swapper(run.path, torch.device("cuda:64")), "device")
+
+
+# Files
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.JPEG", "a.webp", "a.png"])
+def test_a_saved_file_is_what_its_ending_says(swapper, pairs, tmp_path, name):
+    swap = swapper.swap(pairs[0].human, pairs[0].article, pairs[1].article)
+    swap.save(tmp_path / name, mask=tmp_path / f"m{name}")
+    kind = {"jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP", "png": "PNG"}[name.split(".")[1].lower()]
+    for file, part, array in ((name, "image", swap.image), (f"m{name}", "mask", np.stack([swap.mask] * 3, -1))):
+        with Image.open(tmp_path / file) as picture:
+            assert picture.format == kind
+            most = 40 if kind == "JPEG" else 0
+            assert np.abs(np.asarray(picture.convert("RGB")).astype(int) - array).max() <= most
+        assert swap.encoded(name.split(".")[1], part) == (tmp_path / file).read_bytes()
+
+
+def test_an_ending_that_cannot_be_written_writes_nothing(swapper, pairs, tmp_path):
+    swap = swapper.swap(pairs[0].human, pairs[0].article, pairs[1].article)
+    for name in ("a.gif", "a.tar.gz", "a"):
+        for paths in ((tmp_path / name, tmp_path / "m.png"), (tmp_path / "b.png", tmp_path / name)):
+            refusal(ValueError, functools.partial(swap.save, *paths), name, ".png, .jpg, .jpeg or .webp")
+    assert list(tmp_path.iterdir()) == []
+    refusal(ValueError, lambda: swap.encoded("gif"), ".gif")
+    refusal(ValueError, lambda: swap.encoded("png", "hat"), "part", "hat")
+    refusal(ValueError, lambda: swap.encoded("png", "located"), "part", "located")

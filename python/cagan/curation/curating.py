@@ -96,18 +96,20 @@ def curate(
     listing = _cagan.Listing(folder)
     with Bar(progress) as bar:
         findings = listing.curate(options, bar.show)
+    page, content = None, b""
+    if report is not False:
+        page = listing.folder / "curation.html" if report is True else Path(report)
+        # Only this needs jinja2.
+        from .report import make_report
+
+        # Its thumbnails take a while: what is stopped before the end changes no file.
+        content = make_report(listing, findings)
     with locked(listing.folder):
         if listing.is_stale():
             raise RuntimeError(f"{listing.path}: another program wrote it meanwhile, nothing was changed; curate again")
         listing.write()
-
-    page = None
-    if report is not False:
-        page = listing.folder / "curation.html" if report is True else Path(report)
-        # Only this needs jinja2.
-        from .report import write_report
-
-        write_report(page, listing, findings)
+    if page is not None:
+        _cagan.write_atomically(page, content)
     decisions = [decision for decision in listing.decisions if decision["excluded"]]
     found = Counter(word for decision in decisions for word in decision["reasons"])
     # The known words in their order, then the user's own.

@@ -1,14 +1,13 @@
 """The page of `cagan.curate`: one self-contained HTML file."""
 
 import base64
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from .. import _cagan
 
-__all__ = ["write_report"]
+__all__ = ["make_report"]
 
 # Rows with pictures in a section, and groups with pictures: they limit the file and keep a browser quick.
 _SHOWN = 500
@@ -18,12 +17,8 @@ _SIDE = 144
 _MEMBERS = 6
 
 
-def write_report(path: Path, listing: _cagan.Listing, findings: list[dict[str, Any]]) -> None:
-    """Writes the page.
-
-    Raises:
-        OSError: If it cannot be written.
-    """
+def make_report(listing: _cagan.Listing, findings: list[dict[str, Any]]) -> bytes:
+    """Makes the page."""
     environment = Environment(
         loader=PackageLoader("cagan"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -48,7 +43,7 @@ def write_report(path: Path, listing: _cagan.Listing, findings: list[dict[str, A
         members=_MEMBERS,
     )
     # File names may hold bytes that are no UTF-8.
-    _cagan.write_atomically(path, page.encode("utf-8", errors="replace"))
+    return page.encode("utf-8", errors="replace")
 
 
 def _cells(entry: dict[str, Any]) -> tuple[str, ...]:
