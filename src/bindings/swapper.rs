@@ -187,7 +187,7 @@ impl PySwapper {
     /// Puts the target article on the person.
     ///
     /// Args:
-    ///     human: The photo: a path, an upright PIL picture, or a uint8 array [H, W, 3]; or a list of them.
+    ///     human: The photo: a path, a file's bytes, a PIL picture, or a uint8 array [H, W, 3]; or a list of them.
     ///     worn: The product picture of the worn article; or a list. "kisekae" works without it, less well.
     ///     target: The product picture of the article to put on; or a list. A single picture goes with every element of
     ///         a list.

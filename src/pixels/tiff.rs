@@ -22,11 +22,15 @@ impl From<TiffError> for Refusal {
 
 const XMP: Tag = Tag::Unknown(700);
 const DNG_VERSION: Tag = Tag::Unknown(50_706);
+const CAMERA: &str = "it is a camera's raw file: develop it to a JPEG or TIFF first";
 /// None, LZW, both deflates, PackBits: lossless ones.
 const COMPRESSIONS: [u16; 5] = [1, 5, 8, 32_946, 32_773];
 
 /// Decodes the first picture of a file.
 pub fn decode_tiff(bytes: &[u8]) -> Decoded {
+    if bytes.get(8..10) == Some(b"CR") {
+        return Err(Refusal::broken(CAMERA));
+    }
     let mut limits = Limits::default();
     limits.decoding_buffer_size = MAX_DECODER_BYTES as usize;
     limits.intermediate_buffer_size = MAX_DECODER_BYTES as usize;
@@ -35,8 +39,8 @@ pub fn decode_tiff(bytes: &[u8]) -> Decoded {
     let mut decoder = Decoder::new(Cursor::new(bytes))?.with_limits(limits);
     let (width, height) = decoder.dimensions()?;
     check_pixels(width as usize, height as usize).map_err(Refusal::Broken)?;
-    if decoder.find_tag(DNG_VERSION).ok().flatten().is_some() || bytes.get(8..10) == Some(b"CR") {
-        return Err(Refusal::broken("it is a camera's raw file: develop it to a JPEG or TIFF first"));
+    if decoder.find_tag(DNG_VERSION).ok().flatten().is_some() {
+        return Err(Refusal::broken(CAMERA));
     }
     let mut numbers = |tag| decoder.find_tag_unsigned_vec::<u16>(tag).map(Option::unwrap_or_default);
     let mut number = |tag, otherwise| numbers(tag).map(|values| values.first().copied().unwrap_or(otherwise));
