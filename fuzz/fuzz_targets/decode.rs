@@ -1,8 +1,9 @@
-//! Any bytes decode to a picture within the limits or fail with one line. Decoded pictures can be fitted.
+//! Any bytes decode to a picture within the limits or fail with one line: as a file, and as a profile in a whole file.
+//! Decoded pictures can be fitted.
 #![no_main]
 
 use cagan::config::Fit;
-use cagan::pixels::{MAX_PIXELS, decode_rgb, planes};
+use cagan::pixels::{Foreign, MAX_PIXELS, decode_rgb, foreign_rgb, planes};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     // `decode_rgb` turns a decoder's panic into an error and hides it from libFuzzer's hook. Any other panic ends the
@@ -16,5 +17,16 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
             }
         }
         Err(text) => assert!(!text.is_empty() && !text.contains('\n'), "{text:?}"),
+    }
+    for (mode, channels) in [("L", 1), ("RGB", 3), ("CMYK", 4)] {
+        let pixels = Foreign {
+            mode: mode.into(),
+            width: 2,
+            height: 2,
+            bytes: (0..4 * channels).map(|at| at * 15).collect(),
+            orientation: bytes.first().copied().unwrap_or_default().into(),
+            profile: Some(bytes.to_vec()),
+        };
+        assert!(foreign_rgb(pixels).is_ok());
     }
 });

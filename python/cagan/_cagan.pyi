@@ -34,7 +34,7 @@ __all__ = [
 
 _Path: TypeAlias = str | PathLike[str]
 # A path, a file's bytes, a binary file, a PIL picture, or a uint8 array or CPU tensor (DLPack) [H, W, 3].
-_Picture: TypeAlias = _Path | NDArray[np.uint8] | Any
+_Picture: TypeAlias = _Path | bytes | NDArray[np.uint8] | Any
 _List: TypeAlias = list[Any] | tuple[Any, ...]
 _Floats: TypeAlias = NDArray[np.float32]
 _Network: TypeAlias = Literal["generator", "discriminator"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# Mode, width, height, the pixels' bytes, EXIF's orientation, ICC profile. Modes: L, LA, RGB, RGBA, CMYK, I;16.
+# Mode, width, height, the pixels' bytes, EXIF's orientation, ICC profile. Modes: L, LA, RGB, RGBA, CMYK, I;16, I, F.
 Parts = tuple[str, int, int, bytes, int, bytes | None]
 
 # Without EPS, which runs a program, and formats that any bytes may pass for.
@@ -53,7 +53,7 @@ def unpack(picture: "Image") -> Parts:
     """Takes a picture of Pillow apart.
 
     Raises:
-        ValueError: The picture is of a kind without a conversion to RGB, or its numbers have no meaning as light.
+        ValueError: The picture is of a kind without a conversion to RGB.
         OSError: The picture's file is broken.
     """
     picture.load()
@@ -94,32 +94,17 @@ def _pixels(picture: "Image") -> tuple[str, bytes]:
 
 
 def _numbers(picture: "Image") -> tuple[str, bytes]:
-    """Finds the meaning of grey numbers of 16 or 32 bits.
-
-    16 bits are from 0 to 65535. Whole numbers of 32 bits are so too, unless none exceeds 255, which then is white.
-    Floats are from 0 to 1, or to 255 where one exceeds 1.
-    """
+    """Takes grey numbers of 16 or 32 bits, of which the core knows what they mean."""
     import numpy as np
 
     values = np.asarray(picture)
-    if picture.mode.startswith("I;16"):
-        clear = picture.info.get("transparency")
-        if not isinstance(clear, int):
-            return "I;16", values.astype("<u2").tobytes()
-        grey = np.rint(values / 257).astype(np.uint8)
-        return "LA", np.stack([grey, np.where(values == clear, 0, 255).astype(np.uint8)], -1).tobytes()
-    if not np.isfinite(values).all():
-        raise ValueError(f"expected finite numbers in a picture of mode {picture.mode}")
-    low, high = (values.min(), values.max()) if values.size else (0, 0)
-    whole = picture.mode == "I"
-    most = 65535 if whole else 255
-    if low < 0 or high > most:
-        ranges = "0 to 255 or 0 to 65535" if whole else "0 to 1 or 0 to 255"
-        raise ValueError(f"expected numbers of {ranges} in a picture of mode {picture.mode}, got {low} to {high}")
-    if whole and high > 255:
+    if not picture.mode.startswith("I;16"):
+        return picture.mode, values.astype("<i4" if picture.mode == "I" else "<f4").tobytes()
+    clear = picture.info.get("transparency")
+    if not isinstance(clear, int):
         return "I;16", values.astype("<u2").tobytes()
-    levels = values if whole or high > 1 else values * 255
-    return "L", np.rint(levels).astype(np.uint8).tobytes()
+    grey = np.rint(values / 257).astype(np.uint8)
+    return "LA", np.stack([grey, np.where(values == clear, 0, 255).astype(np.uint8)], -1).tobytes()
 
 
 def _from_lab(picture: "Image") -> "Image":

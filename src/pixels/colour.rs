@@ -1,12 +1,14 @@
 //! Converts colours to sRGB by their ICC profiles.
 
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use image::DynamicImage;
-use moxcms::{ColorProfile, DataColorSpace, Layout, TransformExecutor, TransformOptions};
+use lcms2::{ColorSpaceSignature, Intent, PixelFormat, Profile, Transform};
+use moxcms::{ColorProfile, DataColorSpace, Layout, TransformOptions};
 
-type ToSrgb = Arc<dyn TransformExecutor<u8> + Send + Sync>;
+/// Turns pixels of a profile into those of sRGB, 3 bytes each. Both have the same number of pixels.
+type ToSrgb = Rc<dyn Fn(&[u8], &mut [u8])>;
 
 /// The colour models of profiles that pictures have.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,9 +49,7 @@ pub fn to_srgb(picture: DynamicImage, profile: &[u8]) -> DynamicImage {
         pixels.flat_map(|pixel| [pixel.0[0], pixel.0[1], pixel.0[2]]).collect()
     };
     let mut to = vec![0; rgba.as_raw().len() / 4 * 3];
-    if transform.transform(&from, &mut to).is_err() {
-        return DynamicImage::ImageRgba8(rgba);
-    }
+    transform(&from, &mut to);
     let mut converted = rgba;
     for (pixel, srgb) in converted.pixels_mut().zip(to.chunks_exact(3)) {
         pixel.0[..3].copy_from_slice(srgb);
@@ -62,7 +62,8 @@ pub fn to_srgb(picture: DynamicImage, profile: &[u8]) -> DynamicImage {
 pub fn cmyk_to_rgb(inks: &[u8], profile: Option<&[u8]>) -> Vec<u8> {
     let mut rgb = vec![0; inks.len() / 4 * 3];
     let transform = profile.and_then(|profile| kept(profile, Model::Cmyk));
-    if transform.is_some_and(|transform| transform.transform(inks, &mut rgb).is_ok()) {
+    if let Some(transform) = transform {
+        transform(inks, &mut rgb);
         return rgb;
     }
     for (to, from) in rgb.chunks_exact_mut(3).zip(inks.chunks_exact(4)) {
@@ -76,19 +77,8 @@ pub fn cmyk_to_rgb(inks: &[u8], profile: Option<&[u8]>) -> Vec<u8> {
 
 /// Returns a profile's transform to sRGB, or `None` for sRGB itself, other colour models and broken profiles.
 fn transform(profile: &[u8], model: Model) -> Option<ToSrgb> {
-    let profile = ColorProfile::new_from_slice(profile).ok()?;
-    let (space, layout) = match model {
-        Model::Grey => (DataColorSpace::Gray, Layout::Gray),
-        Model::Rgb => (DataColorSpace::Rgb, Layout::Rgb),
-        // Four channels; the profile says which.
-        Model::Cmyk => (DataColorSpace::Cmyk, Layout::Rgba),
-    };
-    if profile.color_space != space {
-        return None;
-    }
-    let srgb = ColorProfile::new_srgb();
-    let options = TransformOptions::default();
-    let transform = (profile.create_transform_8bit(layout, &srgb, Layout::Rgb, options)).ok()?;
+    let matrix = if model == Model::Rgb { by_matrix(profile) } else { None };
+    let transform = matrix.or_else(|| by_little_cms(profile, model))?;
     // Most profiles are sRGB under some name. A few colours show this, and no pixel needs a conversion.
     let steps: Vec<u8> = (0..=255).step_by(15).collect();
     let (probe, expected): (Vec<u8>, Vec<u8>) = match model {
@@ -101,9 +91,43 @@ fn transform(profile: &[u8], model: Model) -> Option<ToSrgb> {
         }
     };
     let mut got = vec![0; expected.len()];
-    transform.transform(&probe, &mut got).ok()?;
+    transform(&probe, &mut got);
     let same = (got.iter().zip(&expected)).all(|(a, b)| a.abs_diff(*b) <= 1);
     (!same).then_some(transform)
+}
+
+/// Transforms by three curves and a matrix, as in the profiles of most cameras and screens. Several times as fast as
+/// Little CMS and as exact; with tables it is not.
+fn by_matrix(profile: &[u8]) -> Option<ToSrgb> {
+    let profile = ColorProfile::new_from_slice(profile).ok()?;
+    let tables = [
+        profile.lut_a_to_b_perceptual.is_some(),
+        profile.lut_a_to_b_colorimetric.is_some(),
+        profile.lut_a_to_b_saturation.is_some(),
+    ];
+    if profile.color_space != DataColorSpace::Rgb || tables.contains(&true) {
+        return None;
+    }
+    let srgb = ColorProfile::new_srgb();
+    let options = TransformOptions::default();
+    let transform = (profile.create_transform_8bit(Layout::Rgb, &srgb, Layout::Rgb, options)).ok()?;
+    Some(Rc::new(move |from, to| transform.transform(from, to).expect("as many pixels on both sides")))
+}
+
+/// Transforms by any profile, as Pillow does.
+fn by_little_cms(profile: &[u8], model: Model) -> Option<ToSrgb> {
+    let profile = Profile::new_icc(profile).ok()?;
+    let (space, format) = match model {
+        Model::Grey => (ColorSpaceSignature::GrayData, PixelFormat::GRAY_8),
+        Model::Rgb => (ColorSpaceSignature::RgbData, PixelFormat::RGB_8),
+        Model::Cmyk => (ColorSpaceSignature::CmykData, PixelFormat::CMYK_8),
+    };
+    if profile.color_space() != space {
+        return None;
+    }
+    let srgb = Profile::new_srgb();
+    let transform = Transform::new(&profile, format, &srgb, PixelFormat::RGB_8, Intent::Perceptual).ok()?;
+    Some(Rc::new(move |from, to| transform.transform_pixels(from, to)))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod encode;
 mod fit;
 mod jpeg;
 mod limits;
+mod numbers;
 mod orientation;
 mod range;
 mod raw;

@@ -1,9 +1,10 @@
 //! A decoder's result on its way to upright sRGB.
 
 use image::metadata::Orientation;
-use image::{DynamicImage, GrayAlphaImage, GrayImage, ImageBuffer, Rgb, RgbImage, RgbaImage};
+use image::{DynamicImage, Rgb, RgbImage};
 
 use super::colour::{cmyk_to_rgb, to_srgb};
+use super::numbers::{eight_bits, from_floats, from_whole, sixteen_bits};
 use super::orientation::from_number;
 
 /// Pixels as a decoder gives them.
@@ -61,7 +62,8 @@ pub type Decoded = std::result::Result<Raw, Refusal>;
 
 /// A picture that another library decoded; see [`super::set_fallback`].
 pub struct Foreign {
-    /// The name of the pixels' layout as Pillow names it: `L`, `LA`, `RGB`, `RGBA`, `CMYK` or `I;16`, of which the last is in
+    /// The name of the pixels' layout as Pillow names it: `L`, `LA`, `RGB`, `RGBA`, `CMYK`, `I;16`,
+    /// `I` or `F`, of which the last three are in
     /// little-endian order.
     pub mode: String,
     /// Pixels in a row.
@@ -84,13 +86,21 @@ impl Raw {
     pub fn from_foreign(picture: Foreign) -> std::result::Result<Raw, String> {
         let Foreign { mode, width: w, height: h, bytes, orientation, profile } = picture;
         let light = match mode.as_str() {
-            "L" => GrayImage::from_raw(w, h, bytes).map(DynamicImage::ImageLuma8),
-            "LA" => GrayAlphaImage::from_raw(w, h, bytes).map(DynamicImage::ImageLumaA8),
-            "RGB" => RgbImage::from_raw(w, h, bytes).map(DynamicImage::ImageRgb8),
-            "RGBA" => RgbaImage::from_raw(w, h, bytes).map(DynamicImage::ImageRgba8),
+            "L" => eight_bits(bytes, w, h, 1),
+            "LA" => eight_bits(bytes, w, h, 2),
+            "RGB" => eight_bits(bytes, w, h, 3),
+            "RGBA" => eight_bits(bytes, w, h, 4),
             "I;16" => {
-                let values = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect();
-                ImageBuffer::from_raw(w, h, values).map(DynamicImage::ImageLuma16)
+                let values = bytes.as_chunks().0.iter().map(|&pair| u16::from_le_bytes(pair)).collect();
+                sixteen_bits(values, w, h, 1)
+            }
+            "I" => {
+                let values = bytes.as_chunks().0.iter().map(|&four| f64::from(i32::from_le_bytes(four)));
+                sixteen_bits(from_whole(&values.collect::<Vec<_>>())?, w, h, 1)
+            }
+            "F" => {
+                let values: Vec<f32> = bytes.as_chunks().0.iter().map(|&four| f32::from_le_bytes(four)).collect();
+                sixteen_bits(from_floats(&values)?, w, h, 1)
             }
             "CMYK" => {
                 if bytes.len() as u64 != 4 * u64::from(w) * u64::from(h) {
@@ -99,7 +109,7 @@ impl Raw {
                 let pixels = Pixels::Cmyk { width: w, height: h, inks: bytes };
                 return Ok(Raw { pixels, orientation: from_number(orientation), profile });
             }
-            _ => return Err(format!("expected L, LA, RGB, RGBA, CMYK or I;16, got mode {mode}")),
+            _ => return Err(format!("expected L, LA, RGB, RGBA, CMYK, I;16, I or F, got mode {mode}")),
         };
         let pixels = light.ok_or_else(|| format!("expected the bytes of {w} x {h} pixels"))?;
         Ok(Raw { pixels: Pixels::Light(pixels), orientation: from_number(orientation), profile })
