@@ -8,6 +8,7 @@ mod curation;
 mod dataset;
 mod errors;
 mod graph;
+mod sources;
 mod storage;
 mod swapper;
 mod trainer;

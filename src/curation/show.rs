@@ -5,6 +5,7 @@ use std::path::Path;
 use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
 
+use crate::data::Source;
 use crate::error::Result;
 use crate::pixels::{png, read_rgb, resize};
 
@@ -14,9 +15,9 @@ const QUALITY: u8 = 82;
 /// Encodes a picture as JPEG, shrunk so that neither side is longer than `most`. Its proportions stay.
 ///
 /// # Errors
-/// As [`read_rgb`].
-pub fn thumbnail(path: &Path, most: usize) -> Result<Vec<u8>> {
-    let picture = read_rgb(path)?;
+/// As [`Source::decode`].
+pub fn thumbnail(source: &Source, most: usize) -> Result<Vec<u8>> {
+    let picture = source.decode()?;
     let from = [picture.height() as usize, picture.width() as usize];
     let longest = from[0].max(from[1]);
     let to = match longest > most {
@@ -27,7 +28,7 @@ pub fn thumbnail(path: &Path, most: usize) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     JpegEncoder::new_with_quality(&mut bytes, QUALITY)
         .encode(&pixels, to[1] as u32, to[0] as u32, ExtendedColorType::Rgb8)
-        .map_err(|error| crate::Error::content(path, error.to_string()))?;
+        .map_err(|error| crate::Error::content(source.name(), error.to_string()))?;
     Ok(bytes)
 }
 
@@ -52,9 +53,9 @@ mod tests {
         let path = folder.path().join("a.bmp");
         let picture = RgbImage::from_fn(300, 100, |x, y| Rgb([x as u8, y as u8, 7]));
         picture.save(&path).unwrap();
-        let small = image::load_from_memory(&thumbnail(&path, 60).unwrap()).unwrap();
+        let small = image::load_from_memory(&thumbnail(&Source::from(path.clone()), 60).unwrap()).unwrap();
         assert_eq!((small.width(), small.height()), (60, 20));
-        let same = image::load_from_memory(&thumbnail(&path, 600).unwrap()).unwrap();
+        let same = image::load_from_memory(&thumbnail(&Source::from(path.clone()), 600).unwrap()).unwrap();
         assert_eq!((same.width(), same.height()), (300, 100));
         assert_eq!(image::load_from_memory(&as_png(&path).unwrap()).unwrap().into_rgb8(), picture);
     }

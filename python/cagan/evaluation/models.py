@@ -61,7 +61,7 @@ def opened(model: Model, device: str | None) -> "_cagan.Swapper | Callable[[_Arr
     raise TypeError(f"model: expected a Swapper, a run, a path or a function, got {type(model).__name__}")
 
 
-def swapped(model: Any, humans: "list[Path | _Array]", worn: list[Path], targets: list[Path]) -> Iterator[Swapped]:
+def swapped(model: Any, humans: "list[Path | _Array]", worn: "list[Path | _Array]", targets: "list[Path | _Array]") -> Iterator[Swapped]:
     """Swaps each human into the target at the same index, a part at a time.
 
     Raises:
@@ -105,7 +105,7 @@ class _Painter:
             region = truth.region(pair)
             if region is None:
                 raise FileNotFoundError(
-                    f"{pairs.folder}: expected a folder mask/ with the worn garments' regions, got none"
+                    f"{pairs.folder or 'pairs'}: expected a folder mask/ with the worn garments' regions, got none"
                 )
             self._regions[_key(pair.human)] = region
 

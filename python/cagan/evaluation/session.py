@@ -120,8 +120,10 @@ def evaluate(
     found = pairs if isinstance(pairs, _cagan.Pairs) else _cagan.Pairs(pairs)
     truth = Truth(found)
     _check(found, targets, height, feature_size)
-    with_truth = targets is None and truth.listing.is_file()
-    rows = listed(truth.listing, found) if with_truth else drawn(found, targets, seed)
+    rows = listed(truth.listing, found) if targets is None and truth.listing and truth.listing.is_file() else []
+    with_truth = bool(rows)
+    if not rows:
+        rows = drawn(found, targets, seed)
     # Sorted by file name, as in a folder of swaps: the region's draws depend on the order.
     rows.sort(key=lambda row: f"{row[0].id}__{row[1].id}.png")
     network = FeatureNetwork(features, feature_size or (height, height * 3 // 4))
@@ -131,7 +133,7 @@ def evaluate(
     session.self_swaps(rows)
     settings = {
         "model": _name(model),
-        "pairs": str(found.folder),
+        "pairs": str(found.folder or f"{len(found)} pairs"),
         "targets": targets,
         "height": height,
         "features": _fingerprint(features),
@@ -160,16 +162,16 @@ class _Session:
         """Swaps the rows."""
         return swapped(
             self._model,
-            [human.human_path for human, _ in rows],
-            [human.article_path for human, _ in rows],
-            [target.article_path for _, target in rows],
+            [human.human_source for human, _ in rows],
+            [human.article_source for human, _ in rows],
+            [target.article_source for _, target in rows],
         )
 
     def score(self, rows: list[Row]) -> None:
         """Swaps the rows, swaps the results back, and notes the figures of both."""
         swaps = list(self.swaps(rows))
         self._features.append(self._network([swap.image for swap in swaps]))
-        worn, targets = ([pair.article_path for pair in side] for side in zip(*rows))
+        worn, targets = ([pair.article_source for pair in side] for side in zip(*rows))
         back = swapped(self._model, [swap.image for swap in swaps], targets, worn)
         for row, swap, restored in zip(rows, swaps, back):
             self._people.append(row[0].id)
@@ -227,7 +229,8 @@ class _Session:
         parts = np.array([part[person] for person in self._people])
         leave_out = [parts == k for k in range(min(_PARTS, len(people)))] if len(people) > 2 else []
         pairs = [self._truth.pairs[k] for k in range(len(self._truth.pairs))]
-        photos = [pair.human for pair in sorted(pairs, key=lambda pair: pair.human_path.name)]
+        names = {pair.id: pair.id if pair.human_path is None else pair.human_path.name for pair in pairs}
+        photos = [pair.human for pair in sorted(pairs, key=lambda pair: names[pair.id])]
         count = len(self._people)
         if any(name.startswith("region/") for name in self._values):
             figures["region/realism"] = set_figure(*self._region.realism(photos, leave_out), count)
@@ -275,7 +278,7 @@ def _against(swap: Swapped, photo: _Array, true: _Array, where: _Array) -> dict[
 
 def _check(pairs: _cagan.Pairs, targets: int | None, height: int, feature_size: tuple[int, int] | None) -> None:
     if len(pairs) < 2:
-        raise ValueError(f"{pairs.folder}: expected 2 pairs or more, got {len(pairs)}")
+        raise ValueError(f"{pairs.folder or 'pairs'}: expected 2 pairs or more, got {len(pairs)}")
     if targets is not None and not 1 <= targets < len(pairs):
         raise ValueError(f"targets: expected 1 to {len(pairs) - 1}, one less than there are pairs, got {targets}")
     if not _LEAST_HEIGHT <= height <= _MOST_HEIGHT:

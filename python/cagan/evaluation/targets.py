@@ -18,6 +18,8 @@ Row: TypeAlias = "tuple[_cagan.Pair, _cagan.Pair]"
 def listed(listing: Path, pairs: _cagan.Pairs) -> list[Row]:
     """Reads a CSV with the columns human and target, ids of `pairs`.
 
+    Rows of pairs that the folder has and that `pairs`, a part of it, has not are left out.
+
     Raises:
         FileNotFoundError: The CSV is missing.
         ValueError: A column or a value is missing, an id is unknown, or the CSV has no rows.
@@ -28,7 +30,7 @@ def listed(listing: Path, pairs: _cagan.Pairs) -> list[Row]:
         if missing:
             got = ", ".join(rows.fieldnames or ()) or "none"
             raise ValueError(f"{listing}: expected the columns human, target, got {got}")
-        found = []
+        found, others = [], None
         for row in rows:
             for name in ("human", "target"):
                 if not row[name]:
@@ -36,10 +38,22 @@ def listed(listing: Path, pairs: _cagan.Pairs) -> list[Row]:
             try:
                 found.append((pairs[row["human"]], pairs[row["target"]]))
             except KeyError as error:
-                raise ValueError(f"{listing}: line {rows.line_num}: {error.args[0]}") from None
-    if not found:
+                if others is None:
+                    others = _others(pairs)
+                if not {row["human"], row["target"]} <= others.union(pairs.ids):
+                    raise ValueError(f"{listing}: line {rows.line_num}: {error.args[0]}") from None
+    if not found and not others:
         raise ValueError(f"{listing}: expected rows under the header, got none")
     return found
+
+
+def _others(pairs: _cagan.Pairs) -> set[str]:
+    """Returns the ids that the folder of `pairs` has beside them."""
+    if pairs.folder is None:
+        return set()
+    whole = _cagan.Pairs(pairs.folder, on_error="skip", extra_articles=True)
+    left_out = [name for name, *_ in (*whole.excluded, *whole.skipped)]
+    return {*whole.ids, *left_out} - set(pairs.ids)
 
 
 def drawn(pairs: _cagan.Pairs, targets: int | None, seed: int) -> list[Row]:
@@ -61,5 +75,5 @@ def drawn(pairs: _cagan.Pairs, targets: int | None, seed: int) -> list[Row]:
             raise ValueError(f"targets: expected at most {len(chosen)} for {human.id} and its group, got {targets}")
         rows += [(human, other) for other in chosen]
     if not rows:
-        raise ValueError(f"{pairs.folder}: expected pairs of two groups or more, got one")
+        raise ValueError(f"{pairs.folder or 'pairs'}: expected pairs of two groups or more, got one")
     return rows
