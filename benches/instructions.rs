@@ -9,7 +9,7 @@ use std::io::Write;
 
 use cagan::config::{Config, Fit, Preset};
 use cagan::curation::{self, measure};
-use cagan::data::{Draw, Loader, Pairs, Targets};
+use cagan::data::{Draw, Loader, Pairs, Source, Targets};
 use cagan::pixels::{self, decode_rgb, planes};
 use cagan::random::fill_normal;
 use cagan::storage::{Format, parse_tensors, write_tensors};
@@ -125,7 +125,7 @@ fn doll() -> Part {
 fn measured() -> Part {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(&jpeg_file()).unwrap();
-    part(1, move || measure(file.path(), curation::Kind::Human).unwrap())
+    part(1, move || measure(&Source::from(file.path().to_path_buf()), curation::Kind::Human).unwrap())
 }
 
 fn tensors() -> Part {

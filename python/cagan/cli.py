@@ -316,17 +316,24 @@ def dolls(out: Path, count: int, seed: int | None, size: Any, swaps: int | None)
 @_thresholds
 @cli.command(cls=_Grouped)
 @click.argument("folder", type=_PATH)
-@click.option("--report", type=_PATH, help="Page to write [default: curation.html in FOLDER]")
+@click.option("--out", type=_PATH, help="Folder for pairs.csv and the page, if FOLDER cannot be written to")
+@click.option("--report", type=_PATH, help="Page to write [default: curation.html beside pairs.csv]")
 @click.option("--no-report", is_flag=True, help="Write no page")
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON")
 @click.option("--quiet", is_flag=True, help="Hide the progress bar")
 def curate(
-    folder: Path, report: Path | None, no_report: bool, as_json: bool, quiet: bool, **thresholds: float | None
+    folder: Path,
+    out: Path | None,
+    report: Path | None,
+    no_report: bool,
+    as_json: bool,
+    quiet: bool,
+    **thresholds: float | None,
 ) -> None:
     """Find unreadable, repeated and wrong pairs in FOLDER, and write pairs.csv and a page that shows them."""
     given = {name: value for name, value in thresholds.items() if value is not None}
     found = run_curate(
-        folder, report=False if no_report else report or True, progress=False if quiet else None, **given
+        folder, out=out, report=False if no_report else report or True, progress=False if quiet else None, **given
     )
     if as_json:
         counts = {"pairs": len(found.rows), "kept": found.kept, "excluded": found.excluded, "reasons": found.counts}

@@ -8,7 +8,6 @@ import socket
 import tempfile
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -190,8 +189,8 @@ def _galleries(gr: Any, pairs: _cagan.Pairs, given: list[Any]) -> None:
 
     shown = [pairs[k] for k in range(min(len(pairs), _SHOWN))]
 
-    def thumbnails(paths: list[Path]) -> list[tuple[Any, str]]:
-        found = _cagan.thumbnails(list(paths), _SIDE)
+    def thumbnails(pictures: list[Any]) -> list[tuple[Any, str]]:
+        found = _cagan.thumbnails(pictures, _SIDE)
         empty = Image.new("RGB", (_SIDE, _SIDE), "white")
         return [(Image.open(io.BytesIO(data)) if data else empty, pair.id) for data, pair in zip(found, shown)]
 
@@ -206,10 +205,10 @@ def _galleries(gr: Any, pairs: _cagan.Pairs, given: list[Any]) -> None:
     # Gradio passes the event to the parameter of this type.
     person.__annotations__["event"] = article.__annotations__["event"] = gr.SelectData
     options = {"columns": 10, "height": 260, "object_fit": "contain", "allow_preview": False, "interactive": False}
-    people = gr.Gallery(thumbnails([pair.human_path for pair in shown]), label="people", elem_id="people", **options)
+    people = gr.Gallery(thumbnails([pair.human_source for pair in shown]), label="people", elem_id="people", **options)
     people.select(person, None, given[:2], api_visibility="private")
     clothes = gr.Gallery(
-        thumbnails([pair.article_path for pair in shown]), label="articles", elem_id="articles", **options
+        thumbnails([pair.article_source for pair in shown]), label="articles", elem_id="articles", **options
     )
     clothes.select(article, None, given[2], api_visibility="private")
 

@@ -99,12 +99,15 @@ class _Made:
 
     def __init__(self, row: Row, out: Path, weights: bytes) -> None:
         human, target = self.row = row
-        self.pictures = (human.human_path, human.article_path, target.article_path)
+        self.pictures = (human.human_source, human.article_source, target.article_source)
+        # Pictures in memory have no path.
+        paths = (human.human_path, human.article_path, target.article_path)
+        self._files = [path for path in paths if path is not None]
         name = swap_name(human.id, target.id)
         self._path, self._mask, self._located = (
             out / f"{name}{ending}" for ending in (".png", ".alpha.png", ".located.png")
         )
-        names = "\0".join(str(path.absolute()) for path in self.pictures).encode("utf-8", "surrogateescape")
+        names = "\0".join(str(path.absolute()) for path in self._files).encode("utf-8", "surrogateescape")
         mark = hashlib.sha256(weights + names).hexdigest()[:32]
         # A text chunk, which viewers ignore.
         chunk = b"tEXtcagan\0" + mark.encode()
@@ -116,7 +119,7 @@ class _Made:
             with self._path.open("rb") as file:
                 start = file.read(_START + len(self._chunk))
             made = self._path.stat().st_mtime_ns
-            newest = max(path.stat().st_mtime_ns for path in self.pictures)
+            newest = max((path.stat().st_mtime_ns for path in self._files), default=0)
         except OSError:
             return False
         return start[_START:] == self._chunk and newest <= made and self._mask.is_file()

@@ -1,7 +1,7 @@
 //! The core of `cagan.curate` and `cagan.review`: the list of a folder's pairs, thresholds, reasons, pictures for
 //! pages.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
 use pyo3::prelude::*;
@@ -11,8 +11,10 @@ use serde_json::{Value, json};
 
 use super::arrays::{from_python, to_python};
 use super::compute::{compute, lock};
+use super::dataset::warn;
+use super::sources::source;
 use crate::curation::{OPTIONS, Options, Reason, as_png, curate, thumbnail};
-use crate::data::{Listing, Row};
+use crate::data::{Listing, Row, Source};
 use crate::error::Error;
 
 /// Lists the thresholds of curation: name, default and help.
@@ -38,6 +40,7 @@ pub fn curation_reasons(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 ///
 /// Args:
 ///     folder: The folder of pairs.
+///     csv: The file of the list, if it is not `pairs.csv` in the folder.
 ///
 /// Raises:
 ///     FileNotFoundError: For a missing folder, or one without `pairs.csv` and of no layout that `cagan.Pairs` knows.
@@ -48,8 +51,12 @@ pub struct PyListing(Mutex<Listing>);
 #[pymethods]
 impl PyListing {
     #[new]
-    fn new(py: Python<'_>, folder: PathBuf) -> PyResult<Self> {
-        Ok(PyListing(Mutex::new(compute(py, || Listing::open(&folder))?)))
+    #[pyo3(signature = (folder, csv=None))]
+    fn new(py: Python<'_>, folder: PathBuf, csv: Option<PathBuf>) -> PyResult<Self> {
+        let csv = csv.unwrap_or_else(|| folder.join("pairs.csv"));
+        let listing = compute(py, || Listing::open_at(&folder, &csv))?;
+        warn(py, &folder, &listing.notes, &listing.passed_over)?;
+        Ok(PyListing(Mutex::new(listing)))
     }
 
     #[getter]
@@ -68,6 +75,21 @@ impl PyListing {
     fn rows<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
         let listing = self.lock(py);
         (0..listing.rows().len()).map(|place| cells(py, &listing, place)).collect()
+    }
+
+    /// The files of the rows: human and article, None for one that the row does not have.
+    #[getter]
+    fn files(&self, py: Python<'_>) -> Vec<Files> {
+        self.lock(py).rows().iter().map(files).collect()
+    }
+
+    /// The files of the row with that id.
+    ///
+    /// Raises:
+    ///     KeyError: For an id that is not listed.
+    fn files_of(&self, py: Python<'_>, id: &str) -> PyResult<Files> {
+        let listing = self.lock(py);
+        Ok(files(&listing.rows()[listing.find(id)?]))
     }
 
     /// The decisions, one for each row: excluded, reasons, reviewed.
@@ -185,6 +207,14 @@ impl PyListing {
     }
 }
 
+/// The files of a row: human and article.
+type Files = (Option<PathBuf>, Option<PathBuf>);
+
+fn files(row: &Row) -> Files {
+    let file = |picture: &Option<Source>| picture.as_ref().and_then(Source::path).map(Path::to_owned);
+    (file(&row.human), file(&row.article))
+}
+
 fn cells<'py>(py: Python<'py>, listing: &Listing, place: usize) -> PyResult<Bound<'py, PyDict>> {
     let cells = PyDict::new(py);
     for (column, text) in listing.columns().iter().zip(listing.cells(place)) {
@@ -201,18 +231,20 @@ fn decision<'py>(py: Python<'py>, row: &Row) -> PyResult<Bound<'py, PyDict>> {
     Ok(decision)
 }
 
-/// Encodes pictures as JPEG, neither side longer than `most`; None for a file that cannot be read.
+/// Encodes pictures, files or pixels, as JPEG, neither side longer than `most`; None for one that cannot be read.
 #[pyfunction]
 pub fn thumbnails<'py>(
     py: Python<'py>,
-    paths: Vec<PathBuf>,
+    pictures: Vec<Bound<'py, PyAny>>,
     most: usize,
 ) -> PyResult<Vec<Option<Bound<'py, PyBytes>>>> {
-    let mut pictures = Vec::with_capacity(paths.len());
-    for part in paths.chunks(64) {
+    let all = pictures.iter().map(|picture| source("picture", picture, Path::new("")));
+    let all: Vec<_> = all.collect::<PyResult<_>>()?;
+    let mut pictures = Vec::with_capacity(all.len());
+    for part in all.chunks(64) {
         py.check_signals()?;
-        let shown: Vec<_> =
-            compute(py, || Ok::<_, Error>(part.par_iter().map(|path| thumbnail(path, most).ok()).collect()))?;
+        let one = |picture: &Option<Source>| thumbnail(picture.as_ref()?, most).ok();
+        let shown: Vec<_> = compute(py, || Ok::<_, Error>(part.par_iter().map(one).collect()))?;
         pictures.extend(shown);
     }
     let bytes = |picture: Vec<u8>| PyBytes::new(py, &picture);

@@ -2,17 +2,22 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use numpy::PyArrayDyn;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyImportError, PyTypeError, PyUserWarning};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyDict, PyList, PySlice, PyTuple};
 use rayon::prelude::*;
 
 use super::arrays::bytes_to_numpy;
 use super::compute::{Signals, compute};
-use crate::data::{Article, LeftOut, OnError, Options, Pair, Pairs};
+use super::sources::{
+    Columns, Rows, dataset_rows, frame_rows, is_dataset, is_frame, read_parquet, source as source_of, stored,
+};
+use crate::data::{Article, LeftOut, Note, OnError, Options, Pair, Pairs, PassedOver, Source};
 use crate::dolls::{SEED, SIZE, SWAPS, write_observed};
 use crate::error::{Error, Result};
 use crate::pixels::{png, read_rgb, sheet};
@@ -22,14 +27,18 @@ const SHEET: usize = 16;
 /// Pairs in a row of it.
 const ACROSS: usize = 8;
 
-/// One pair on disk: a human and the article that the human wears. Each access to a picture decodes it.
+/// One pair: a human and the article that the human wears. Each access to a picture decodes it.
 ///
 /// Args:
 ///     id: The pair's name.
-///     human_path: The photo's file.
-///     article_path: The product picture's file.
+///     human_path: The photo's file; or, in memory, a file's bytes, a PIL picture, or an array as of `human`.
+///     article_path: The product picture's file, or the same in memory.
 ///     group: A name, as a person's. A split keeps the pairs of one group together.
 ///     split: The part of the set that the pair belongs to, as "train".
+///
+/// Raises:
+///     TypeError: A picture is missing.
+///     ValueError: An array has another shape or type.
 ///
 /// Example:
 ///     >>> import cagan
@@ -37,7 +46,7 @@ const ACROSS: usize = 8;
 ///     'ann.jpg'
 #[pyclass(name = "Pair", module = "cagan", frozen, eq)]
 #[derive(PartialEq)]
-pub struct PyPair(Pair);
+pub struct PyPair(pub Pair);
 
 #[pymethods]
 impl PyPair {
@@ -45,16 +54,16 @@ impl PyPair {
     #[pyo3(signature = (id, human_path, article_path, group=None, split=None))]
     fn new(
         id: String,
-        human_path: PathBuf,
-        article_path: PathBuf,
+        human_path: &Bound<'_, PyAny>,
+        article_path: &Bound<'_, PyAny>,
         group: Option<String>,
         split: Option<String>,
-    ) -> Self {
-        PyPair(Pair { id, human: human_path, article: article_path, group, split })
+    ) -> PyResult<Self> {
+        pair_of((id, human_path.clone(), article_path.clone(), group, split)).map(PyPair)
     }
 
-    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> (Bound<'py, PyAny>, PairParts) {
-        (slf.get_type().into_any(), parts_of(slf.get().0.clone()))
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, PairParts<'py>)> {
+        Ok((slf.get_type().into_any(), parts_of(slf.py(), &slf.get().0)?))
     }
 
     #[getter]
@@ -62,14 +71,28 @@ impl PyPair {
         &self.0.id
     }
 
+    /// The photo's file; None for a photo in memory.
     #[getter]
-    fn human_path(&self) -> PathBuf {
-        self.0.human.clone()
+    fn human_path(&self) -> Option<PathBuf> {
+        self.0.human.path().map(Path::to_owned)
     }
 
+    /// The product picture's file; None for a picture in memory.
     #[getter]
-    fn article_path(&self) -> PathBuf {
-        self.0.article.clone()
+    fn article_path(&self) -> Option<PathBuf> {
+        self.0.article.path().map(Path::to_owned)
+    }
+
+    /// The photo as `cagan.Swapper.swap` takes it: its path, or its pixels.
+    #[getter]
+    fn human_source<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        path_or_pixels(py, &self.0.human)
+    }
+
+    /// The product picture as `cagan.Swapper.swap` takes it: its path, or its pixels.
+    #[getter]
+    fn article_source<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        path_or_pixels(py, &self.0.article)
     }
 
     /// Pairs of one group share a person or an article: they stay on one side of a split, and none is another's target.
@@ -102,55 +125,277 @@ impl PyPair {
 }
 
 /// A pair as Python pickles it: id, human, article, group, split.
-type PairParts = (String, PathBuf, PathBuf, Option<String>, Option<String>);
+type PairParts<'py> = (String, Bound<'py, PyAny>, Bound<'py, PyAny>, Option<String>, Option<String>);
 
-fn parts_of(pair: Pair) -> PairParts {
-    (pair.id, pair.human, pair.article, pair.group, pair.split)
+fn parts_of<'py>(py: Python<'py>, pair: &Pair) -> PyResult<PairParts<'py>> {
+    let (human, article) = (stored(py, &pair.human)?, stored(py, &pair.article)?);
+    Ok((pair.id.clone(), human, article, pair.group.clone(), pair.split.clone()))
 }
 
-fn decoded<'py>(py: Python<'py>, path: &Path) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
-    let picture = compute(py, || read_rgb(path))?;
+fn pair_of((id, human, article, group, split): PairParts<'_>) -> PyResult<Pair> {
+    let picture = |side: &str, value: &Bound<'_, PyAny>| {
+        let missing = || PyTypeError::new_err(format!("{side}: expected a picture, got none"));
+        source_of(&format!("{side} of `{id}`"), value, Path::new(""))?.ok_or_else(missing)
+    };
+    let (human, article) = (picture("human", &human)?, picture("article", &article)?);
+    Ok(Pair { human, article, id, group, split })
+}
+
+fn path_or_pixels<'py>(py: Python<'py>, source: &Source) -> PyResult<Bound<'py, PyAny>> {
+    match source.path() {
+        Some(path) => Ok(path.into_pyobject(py)?.into_any()),
+        None => Ok(decoded(py, source)?.into_any()),
+    }
+}
+
+fn decoded<'py>(py: Python<'py>, source: &Source) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
+    let picture = compute(py, || source.decode())?;
     let shape = [picture.height() as usize, picture.width() as usize, 3];
-    bytes_to_numpy(py, picture.into_raw(), &shape)
+    bytes_to_numpy(py, Arc::unwrap_or_clone(picture).into_raw(), &shape)
 }
 
-/// The pairs of a folder, by the first of these layouts that it has: `pairs.csv` (columns id, human, article and
-/// optionally group, split, exclude, reason, reviewed; paths relative to the folder); `human/` and `article/` matched
-/// by file stem; `image/` and `cloth/`, as in the try-on sets, with or without a text file of the pairs; files `<id>_1`
-/// (human) and `<id>_5` (article). All but the first may also be in folders `train`, `val`, `valid`, `validation`,
-/// `test`. No picture is opened yet.
+/// Pairs: of a folder, of a list, or of rows in memory. It is a sequence of `Pair`s. No picture is opened yet.
+///
+/// A folder is read by the first of these layouts that it has: `pairs.csv` (columns human and article and optionally id,
+/// group, split, exclude, reason, reviewed; paths relative to the folder); `human/` and `article/` matched by file stem;
+/// `image/` and `cloth/`, as in the try-on sets, with or without a text file of the pairs; `images/` with `<id>_0`
+/// (human) and `<id>_1` (article), as in DressCode; files `<id>_1` and `<id>_5`, also in folders `1/` and `5/`; files
+/// `<id>_1_front` and `<id>_6_flat`, as in DeepFashion In-shop. All but the first may also be in folders `train`, `val`,
+/// `valid`, `validation`, `test`, or further down.
 ///
 /// Args:
-///     folder: The folder.
+///     folder: The folder, a .csv or .parquet file, rows as for `from_rows`, a data frame as for `from_frame`, or a
+///         dataset as for `from_dataset`.
+///     human: The folder or the pattern of the humans, in place of a layout: `"photos"`, or `"*_0.jpg"`, in which `*` is
+///         any part of a name, `?` a character and `**` any folders. Of a data frame or a dataset: the column.
+///     article: The folder or the pattern of the articles. Two files whose signs stand for the same are a pair.
 ///     on_error: "raise" (the default), or "skip" to leave out pairs with a file that is missing, has no partner or, in
 ///         training, cannot be decoded. `skipped` and the run's folder list them.
 ///     extra_articles: Whether articles without a human join as targets. By default each is an error.
 ///
+/// Warns:
+///     UserWarning: A file that is a picture was passed over, or a split is empty. `passed_over` and `notes` say more.
+///
 /// Raises:
 ///     FileNotFoundError: For a missing folder, or one of none of these layouts.
 ///     ValueError: For a folder without pairs, a picture without its partner, a repeated id, or a broken CSV.
+///     TypeError: For an object that holds no pairs.
+///     ImportError: For a .parquet file or a data frame that needs a library to be read.
+///
+/// Example:
+///     >>> import cagan
+///     >>> dolls = cagan.dolls("data/shop", count=4)
+///     >>> pairs = cagan.Pairs("data/shop", human="human/*.png", article="article/*.png")
+///     >>> len(pairs), pairs[0].id, [pair.id for pair in pairs[1:3]]
+///     (4, '00000', ['00001', '00002'])
 #[pyclass(name = "Pairs", module = "cagan", frozen, sequence)]
 pub struct PyPairs(pub Pairs);
+
+/// Returns the options of a reading.
+fn options(on_error: Option<&str>, extra_articles: Option<bool>) -> Result<Options> {
+    let on_error = match on_error {
+        None => OnError::default(),
+        Some("raise") => OnError::Raise,
+        Some("skip") => OnError::Skip,
+        Some(other) => return Err(Error::setting("on_error", "raise or skip", other)),
+    };
+    Ok(Options { on_error, extra_articles: extra_articles.unwrap_or_default(), sides: None })
+}
+
+/// Warns of what the reading of a folder left out.
+pub fn warn(py: Python<'_>, place: &Path, notes: &[Note], passed: &[PassedOver]) -> PyResult<()> {
+    let mut said: Vec<String> = notes.iter().filter(|note| note.warning).map(|note| note.text.clone()).collect();
+    let pictures: Vec<&PassedOver> = passed.iter().filter(|passed| passed.picture).collect();
+    if let Some(first) = pictures.first() {
+        let path = first.path.strip_prefix(place).unwrap_or(&first.path).display();
+        let (count, reason) = (pictures.len(), &first.reason);
+        let what = if count == 1 { "1 picture is" } else { &format!("{count} pictures are") };
+        said.push(format!("{what} passed over, the first: {path}: {reason}"));
+    }
+    if said.is_empty() {
+        return Ok(());
+    }
+    let text = format!("{}: {}", place.display(), said.join("; ")).replace('\0', " ");
+    PyErr::warn(py, &py.get_type::<PyUserWarning>(), &CString::new(text)?, 1)
+}
+
+/// The columns of the options of `from_frame` and `from_dataset`.
+fn columns(human: Option<String>, article: Option<String>, others: [Option<String>; 3]) -> Columns {
+    let (human, article) = (human.unwrap_or("human".into()), article.unwrap_or("article".into()));
+    Columns { human, article, others }
+}
 
 #[pymethods]
 impl PyPairs {
     #[new]
-    #[pyo3(signature = (folder, *, on_error=None, extra_articles=None))]
-    fn new(py: Python<'_>, folder: PathBuf, on_error: Option<&str>, extra_articles: Option<bool>) -> PyResult<Self> {
-        let mut options = Options::default();
-        if let Some(on_error) = on_error {
-            options.on_error = match on_error {
-                "raise" => OnError::Raise,
-                "skip" => OnError::Skip,
-                other => return Err(Error::setting("on_error", "raise or skip", other).into()),
+    #[pyo3(signature = (folder, *, human=None, article=None, on_error=None, extra_articles=None))]
+    fn new(
+        folder: &Bound<'_, PyAny>,
+        human: Option<String>,
+        article: Option<String>,
+        on_error: Option<&str>,
+        extra_articles: Option<bool>,
+    ) -> PyResult<Self> {
+        let py = folder.py();
+        let mut options = options(on_error, extra_articles)?;
+        if let Ok(path) = folder.extract::<PathBuf>() {
+            let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_lowercase();
+            if ["parquet", "pq"].contains(&ending.as_str()) {
+                let table = read_parquet(py, &path)?;
+                let parent = path.parent().map(Path::to_owned);
+                return Self::of_frame(&table, &columns(human, article, [None, None, None]), parent, &options);
+            }
+            options.sides = match (human, article) {
+                (None, None) => None,
+                (Some(human), Some(article)) => Some([human, article]),
+                (one, _) => {
+                    let name = if one.is_some() { "article" } else { "human" };
+                    return Err(Error::setting(name, "a folder or a pattern, as for the other side", "none").into());
+                }
             };
+            let pairs = compute(py, || Pairs::open(&path, &options))?;
+            warn(py, &path, &pairs.notes, &pairs.passed_over)?;
+            return Ok(PyPairs(pairs));
         }
-        options.extra_articles = extra_articles.unwrap_or(options.extra_articles);
-        Ok(PyPairs(compute(py, || Pairs::open(folder, &options))?))
+        if let Ok(pairs) = folder.cast::<PyPairs>() {
+            return Ok(PyPairs(pairs.get().0.clone()));
+        }
+        if is_dataset(folder)? {
+            return Self::of_dataset(folder, &columns(human, article, [None, None, None]), &options);
+        }
+        if is_frame(folder)? {
+            return Self::of_frame(folder, &columns(human, article, [None, None, None]), None, &options);
+        }
+        let Ok(rows) = folder.try_iter() else {
+            let expected = "a folder, a .csv or .parquet file, rows of human and article, a data frame or a dataset";
+            let text = format!("pairs: expected {expected}, got {}", folder.get_type().name()?);
+            return Err(PyTypeError::new_err(text));
+        };
+        Self::of_rows(rows.as_any(), None, &options)
     }
 
+    /// Makes pairs of rows.
+    ///
+    /// Args:
+    ///     rows: Each (human, article), with id, group and split after them if known; a dict with these keys; or a
+    ///         `Pair`. A picture is a path, a file's bytes, a PIL picture, or a uint8 array [H, W, 3]. Without an id a
+    ///         pair has the name of its photo, or its number.
+    ///     folder: The folder to which paths are relative; the current one by default.
+    ///     on_error: As of `Pairs`.
+    ///     extra_articles: As of `Pairs`, for rows whose human is None.
+    ///
+    /// Raises:
+    ///     TypeError: A row or a picture is of another type.
+    ///     ValueError: An id occurs twice, a file is missing, or there are no rows.
+    ///
+    /// Example:
+    ///     >>> import cagan
+    ///     >>> dolls = cagan.dolls("data/dolls", count=8)
+    ///     >>> pairs = cagan.Pairs.from_rows([(doll.human, doll.article, doll.id) for doll in dolls])
+    ///     >>> pairs["00003"].human_path is None, pairs["00003"].human.shape
+    ///     (True, (128, 96, 3))
+    #[staticmethod]
+    #[pyo3(signature = (rows, *, folder=None, on_error=None, extra_articles=None))]
+    fn from_rows(
+        rows: &Bound<'_, PyAny>,
+        folder: Option<PathBuf>,
+        on_error: Option<&str>,
+        extra_articles: Option<bool>,
+    ) -> PyResult<Self> {
+        Self::of_rows(rows, folder, &options(on_error, extra_articles)?)
+    }
+
+    /// Makes pairs of a data frame: of pandas, polars or pyarrow, of a dict of columns, or of any that speaks Arrow's or
+    /// the data frames' protocol. Columns `exclude` and `reason` leave rows out, as in `pairs.csv`.
+    ///
+    /// Args:
+    ///     frame: The data frame.
+    ///     human: The column of the photos: paths, files' bytes, PIL pictures or arrays (default "human").
+    ///     article: The column of the product pictures (default "article").
+    ///     id: The column of the names; "id" by default, if there is one.
+    ///     group: The column of the groups; "group" by default, if there is one.
+    ///     split: The column of the splits; "split" by default, if there is one.
+    ///     folder: The folder to which paths are relative; the current one by default.
+    ///     on_error: As of `Pairs`.
+    ///     extra_articles: As of `Pairs`.
+    ///
+    /// Raises:
+    ///     TypeError: It is no data frame.
+    ///     ValueError: A column is missing, an id occurs twice, or a file is missing.
+    ///     ImportError: The data frame can only be read by a library that is missing.
+    ///
+    /// Example:
+    ///     >>> import cagan
+    ///     >>> dolls = cagan.dolls("data/dolls", count=8)
+    ///     >>> columns = {"photo": [doll.human_path for doll in dolls], "shirt": [doll.article_path for doll in dolls]}
+    ///     >>> cagan.Pairs.from_frame(columns, human="photo", article="shirt").ids[:2]
+    ///     ['00000', '00001']
+    #[staticmethod]
+    #[pyo3(signature = (
+        frame, *, human=None, article=None, id=None, group=None, split=None, folder=None, on_error=None,
+        extra_articles=None
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
+    fn from_frame(
+        frame: &Bound<'_, PyAny>,
+        human: Option<String>,
+        article: Option<String>,
+        id: Option<String>,
+        group: Option<String>,
+        split: Option<String>,
+        folder: Option<PathBuf>,
+        on_error: Option<&str>,
+        extra_articles: Option<bool>,
+    ) -> PyResult<Self> {
+        let columns = columns(human, article, [id, group, split]);
+        Self::of_frame(frame, &columns, folder, &options(on_error, extra_articles)?)
+    }
+
+    /// Makes pairs of a dataset of Hugging Face's `datasets`, or of a dict of them by split. Pictures stay in the
+    /// dataset's files, and nothing is copied to disk.
+    ///
+    /// Args:
+    ///     dataset: The dataset.
+    ///     human: The column of the photos: pictures or paths (default "human").
+    ///     article: The column of the product pictures (default "article").
+    ///     id: The column of the names; "id" by default, if there is one.
+    ///     group: The column of the groups; "group" by default, if there is one.
+    ///     split: The column of the splits; "split" by default, if there is one.
+    ///     on_error: As of `Pairs`.
+    ///     extra_articles: As of `Pairs`.
+    ///
+    /// Raises:
+    ///     TypeError: It is no dataset.
+    ///     ValueError: A column is missing, an id occurs twice, or a cell is no picture.
+    ///
+    /// Example:
+    ///     >>> import cagan
+    ///     >>> dolls = cagan.dolls("data/dolls", count=8)
+    ///     >>> rows = [{"human": doll.human, "article": doll.article} for doll in dolls]
+    ///     >>> len(cagan.Pairs.from_dataset(rows))
+    ///     8
+    #[staticmethod]
+    #[pyo3(signature = (
+        dataset, *, human=None, article=None, id=None, group=None, split=None, on_error=None, extra_articles=None
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
+    fn from_dataset(
+        dataset: &Bound<'_, PyAny>,
+        human: Option<String>,
+        article: Option<String>,
+        id: Option<String>,
+        group: Option<String>,
+        split: Option<String>,
+        on_error: Option<&str>,
+        extra_articles: Option<bool>,
+    ) -> PyResult<Self> {
+        let columns = columns(human, article, [id, group, split]);
+        Self::of_dataset(dataset, &columns, &options(on_error, extra_articles)?)
+    }
+
+    /// The folder that was read; None for pairs that were made by hand.
     #[getter]
-    fn folder(&self) -> PathBuf {
+    fn folder(&self) -> Option<PathBuf> {
         self.0.folder.clone()
     }
 
@@ -166,11 +411,11 @@ impl PyPairs {
         self.0.splits()
     }
 
-    /// Articles without a human, which join as targets: (id, path).
+    /// Articles without a human, which join as targets: (id, path). The path of a picture in memory is a name.
     #[getter]
     fn extra_articles(&self) -> Vec<(String, PathBuf)> {
         let articles = self.0.extra.iter();
-        articles.map(|article| (article.id.clone(), article.path.clone())).collect()
+        articles.map(|article| (article.id.clone(), article.picture.name().to_owned())).collect()
     }
 
     /// Pairs that `pairs.csv` excludes: (id, path, reason).
@@ -193,6 +438,72 @@ impl PyPairs {
     #[getter]
     fn skipped(&self) -> Vec<(String, PathBuf, String)> {
         left_out(&self.0.skipped)
+    }
+
+    /// Files in the folders of the pictures that are none of them: (path, reason).
+    #[getter]
+    fn passed_over(&self) -> Vec<(PathBuf, String)> {
+        self.0.passed_over.iter().map(|passed| (passed.path.clone(), passed.reason.clone())).collect()
+    }
+
+    /// What the reading of the folder chose or left out, a sentence each: which text file decides, which split is empty.
+    #[getter]
+    fn notes(&self) -> Vec<&str> {
+        self.0.notes.iter().map(|note| note.text.as_str()).collect()
+    }
+
+    /// Returns the pairs that a function wants.
+    ///
+    /// Args:
+    ///     wanted: Called with each `Pair`; true keeps it.
+    ///
+    /// Example:
+    ///     >>> import cagan
+    ///     >>> pairs = cagan.dolls("data/dolls", count=8)
+    ///     >>> pairs.filter(lambda pair: pair.id > "00005").ids
+    ///     ['00006', '00007']
+    fn filter(&self, wanted: &Bound<'_, PyAny>) -> PyResult<PyPairs> {
+        let mut places = Vec::new();
+        for (place, pair) in self.0.pairs.iter().enumerate() {
+            if wanted.call1((PyPair(pair.clone()),))?.is_truthy()? {
+                places.push(place);
+            }
+        }
+        Ok(PyPairs(self.0.at(&places)))
+    }
+
+    /// Returns the pairs as a data frame with the columns id, human, article, group and split, which `from_frame` reads:
+    /// of pandas, or else of polars. Pictures are paths, or the bytes or pixels of those in memory.
+    ///
+    /// Raises:
+    ///     ImportError: Neither pandas nor polars is installed.
+    ///
+    /// Example:
+    ///     >>> import cagan
+    ///     >>> frame = cagan.dolls("data/dolls", count=8).to_frame()
+    ///     >>> len(frame), list(frame.columns)
+    ///     (8, ['id', 'human', 'article', 'group', 'split'])
+    fn to_frame<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let pairs = &self.0.pairs;
+        let picture = |source: &Source| match source.path().and_then(Path::to_str) {
+            Some(path) => Ok(path.into_pyobject(py)?.into_any()),
+            None => stored(py, source),
+        };
+        let columns = PyDict::new(py);
+        let text = |value: fn(&Pair) -> Option<&String>| PyList::new(py, pairs.iter().map(value));
+        columns.set_item("id", text(|pair| Some(&pair.id))?)?;
+        let humans = pairs.iter().map(|pair| picture(&pair.human)).collect::<PyResult<Vec<_>>>()?;
+        let articles = pairs.iter().map(|pair| picture(&pair.article)).collect::<PyResult<Vec<_>>>()?;
+        columns.set_item("human", humans)?;
+        columns.set_item("article", articles)?;
+        columns.set_item("group", text(|pair| pair.group.as_ref())?)?;
+        columns.set_item("split", text(|pair| pair.split.as_ref())?)?;
+        for library in ["pandas", "polars"] {
+            if let Ok(library) = py.import(library) {
+                return library.call_method1("DataFrame", (columns,));
+            }
+        }
+        Err(PyImportError::new_err("pandas: expected pandas or polars for a data frame, found neither"))
     }
 
     /// Returns the pairs of one named split, as "train".
@@ -224,32 +535,52 @@ impl PyPairs {
 
     /// Restores pickled pairs as they were read, without looking at the folder.
     #[staticmethod]
+    #[expect(clippy::too_many_arguments, reason = "they are the parts of a pickle")]
     fn _restored(
-        folder: PathBuf,
-        pairs: Vec<PairParts>,
-        extra: Vec<(String, PathBuf)>,
+        folder: Option<PathBuf>,
+        pairs: Vec<PairParts<'_>>,
+        extra: Vec<(String, Bound<'_, PyAny>)>,
         excluded: Vec<(String, PathBuf, String)>,
         skipped: Vec<(String, PathBuf, String)>,
+        passed_over: Vec<(PathBuf, String, bool)>,
+        notes: Vec<(String, bool)>,
         skips: bool,
-    ) -> PyPairs {
-        let pair = |(id, human, article, group, split)| Pair { id, human, article, group, split };
+    ) -> PyResult<PyPairs> {
         let left_out = |(id, path, reason)| LeftOut { id, path, reason };
-        PyPairs(Pairs {
-            folder,
-            pairs: pairs.into_iter().map(pair).collect(),
-            extra: (extra.into_iter()).map(|(id, path)| Article { id, path }).collect(),
-            excluded: excluded.into_iter().map(left_out).collect(),
-            skipped: skipped.into_iter().map(left_out).collect(),
-            on_error: if skips { OnError::Skip } else { OnError::Raise },
-        })
+        let article = |(id, picture): (String, Bound<'_, PyAny>)| -> PyResult<Article> {
+            let pair = pair_of((id, picture.clone(), picture, None, None))?;
+            Ok(Article { id: pair.id, picture: pair.article })
+        };
+        let mut restored = Pairs::default();
+        restored.folder = folder;
+        restored.pairs = pairs.into_iter().map(pair_of).collect::<PyResult<_>>()?;
+        restored.extra = extra.into_iter().map(article).collect::<PyResult<_>>()?;
+        restored.excluded = excluded.into_iter().map(left_out).collect();
+        restored.skipped = skipped.into_iter().map(left_out).collect();
+        restored.passed_over =
+            (passed_over.into_iter()).map(|(path, reason, picture)| PassedOver { path, reason, picture }).collect();
+        restored.notes = notes.into_iter().map(|(text, warning)| Note { text, warning }).collect();
+        restored.on_error = if skips { OnError::Skip } else { OnError::Raise };
+        Ok(PyPairs(restored))
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
-        let it = slf.get();
-        let pairs: Vec<PairParts> = it.0.pairs.iter().cloned().map(parts_of).collect();
-        let parts =
-            (it.folder(), pairs, it.extra_articles(), it.excluded(), it.skipped(), it.0.on_error == OnError::Skip);
-        Ok((slf.get_type().getattr("_restored")?, parts.into_pyobject(slf.py())?))
+        let (py, pairs) = (slf.py(), &slf.get().0);
+        let parts = (
+            pairs.folder.clone(),
+            pairs.pairs.iter().map(|pair| parts_of(py, pair)).collect::<PyResult<Vec<_>>>()?,
+            (pairs.extra.iter())
+                .map(|article| Ok((article.id.clone(), stored(py, &article.picture)?)))
+                .collect::<PyResult<Vec<_>>>()?,
+            left_out(&pairs.excluded),
+            left_out(&pairs.skipped),
+            (pairs.passed_over.iter())
+                .map(|passed| (passed.path.clone(), passed.reason.clone(), passed.picture))
+                .collect::<Vec<_>>(),
+            pairs.notes.iter().map(|note| (note.text.clone(), note.warning)).collect::<Vec<_>>(),
+            pairs.on_error == OnError::Skip,
+        );
+        Ok((slf.get_type().getattr("_restored")?, parts.into_pyobject(py)?))
     }
 
     /// Draws a contact sheet of pairs from the whole set, each human above its article; white for unreadable pictures.
@@ -259,9 +590,9 @@ impl PyPairs {
             let chosen: Vec<&Pair> = (0..count).map(|k| &self.0.pairs[k * self.0.len() / count]).collect();
             let mut rows = Vec::new();
             for part in chosen.chunks(ACROSS) {
-                let paths = [|pair: &Pair| pair.human.clone(), |pair: &Pair| pair.article.clone()];
-                for path in paths {
-                    let pictures = part.par_iter().map(|pair| read_rgb(&path(pair)).ok());
+                let sides: [fn(&Pair) -> &Source; 2] = [|pair| &pair.human, |pair| &pair.article];
+                for side in sides {
+                    let pictures = part.par_iter().map(|pair| side(pair).decode().ok().map(Arc::unwrap_or_clone));
                     rows.push(pictures.collect());
                 }
             }
@@ -274,9 +605,15 @@ impl PyPairs {
         self.0.len()
     }
 
-    /// Returns the pair at an index, or with an id.
-    fn __getitem__(&self, key: &Bound<'_, PyAny>) -> PyResult<PyPair> {
-        let pair = if let Ok(id) = key.extract::<String>() {
+    /// Returns the pair at an index, or with an id; or the pairs of a slice.
+    fn __getitem__<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = key.py();
+        let pair = if let Ok(slice) = key.cast::<PySlice>() {
+            let range = slice.indices(self.0.len() as isize)?;
+            let place = |k: usize| (range.start + k as isize * range.step) as usize;
+            let places: Vec<usize> = (0..range.slicelength).map(place).collect();
+            return Ok(Bound::new(py, PyPairs(self.0.at(&places)))?.into_any());
+        } else if let Ok(id) = key.extract::<String>() {
             self.0.find(&id)?
         } else if let Ok(index) = key.extract::<i64>() {
             let len = self.0.len();
@@ -284,29 +621,80 @@ impl PyPairs {
             let pair = usize::try_from(place).ok().and_then(|p| self.0.pairs.get(p));
             pair.ok_or(Error::Index { index, len })?
         } else {
-            let text = format!("pairs: expected an index or an id, got {}", key.repr()?);
+            let text = format!("pairs: expected an index, a slice or an id, got {}", key.repr()?);
             return Err(PyTypeError::new_err(text));
         };
-        Ok(PyPair(pair.clone()))
+        Ok(Bound::new(py, PyPair(pair.clone()))?.into_any())
+    }
+
+    /// Returns these pairs and then the others. An id that both have gets a number in the second: `a_2`.
+    fn __add__(&self, other: &Bound<'_, PyAny>) -> PyResult<PyPairs> {
+        match other.cast::<PyPairs>() {
+            Ok(other) => Ok(PyPairs(self.0.joined(&other.get().0))),
+            Err(_) => {
+                let kind = other.get_type();
+                Err(PyTypeError::new_err(format!("pairs: expected other Pairs to add, got {}", kind.name()?)))
+            }
+        }
     }
 
     /// Whether the pairs contain that pair, or one with that id.
     fn __contains__(&self, key: &Bound<'_, PyAny>) -> bool {
         match key.extract::<String>() {
-            Ok(id) => self.0.find(&id).is_ok(),
-            Err(_) => key.cast::<PyPair>().is_ok_and(|pair| self.0.pairs.contains(&pair.get().0)),
+            Ok(id) => self.0.position(&id).is_some(),
+            Err(_) => key.cast::<PyPair>().is_ok_and(|pair| {
+                let pair = &pair.get().0;
+                self.0.position(&pair.id).is_some_and(|place| self.0.pairs[place] == *pair)
+            }),
         }
     }
 
     fn __repr__(&self) -> String {
-        let Pairs { extra, excluded, skipped, .. } = &self.0;
-        let mut text = format!("Pairs({:?}, {} pairs", self.0.folder.display().to_string(), self.0.len());
-        let counts =
-            [("articles without a human", extra.len()), ("excluded", excluded.len()), ("skipped", skipped.len())];
+        let Pairs { folder, extra, excluded, skipped, passed_over, .. } = &self.0;
+        let folder = folder.as_ref().map(|folder| format!("{:?}, ", folder.display().to_string()));
+        let mut text = format!("Pairs({}{} pairs", folder.unwrap_or_default(), self.0.len());
+        let counts = [
+            ("articles without a human", extra.len()),
+            ("excluded", excluded.len()),
+            ("skipped", skipped.len()),
+            ("files passed over", passed_over.len()),
+        ];
         for (what, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
             text += &format!(", {count} {what}");
         }
         text + ")"
+    }
+}
+
+impl PyPairs {
+    fn of_rows(rows: &Bound<'_, PyAny>, folder: Option<PathBuf>, options: &Options) -> PyResult<PyPairs> {
+        let py = rows.py();
+        let mut all = Rows::new(folder.clone());
+        for row in rows.try_iter()? {
+            all.push(&row?)?;
+            py.check_signals()?;
+        }
+        let rows = all.finish();
+        Ok(PyPairs(compute(py, || Pairs::of_rows(rows, folder, options))?))
+    }
+
+    fn of_frame(
+        frame: &Bound<'_, PyAny>,
+        columns: &Columns,
+        folder: Option<PathBuf>,
+        options: &Options,
+    ) -> PyResult<PyPairs> {
+        let mut all = Rows::new(folder.clone());
+        frame_rows(frame, columns, &mut all)?;
+        let rows = all.finish();
+        Ok(PyPairs(compute(frame.py(), || Pairs::of_rows(rows, folder, options))?))
+    }
+
+    fn of_dataset(dataset: &Bound<'_, PyAny>, columns: &Columns, options: &Options) -> PyResult<PyPairs> {
+        let mut all = Rows::new(None);
+        dataset_rows(dataset, columns, &mut all)?;
+        let rows = all.finish();
+        Ok(PyPairs(compute(dataset.py(), || Pairs::of_rows(rows, None, options))?))
     }
 }
 
@@ -322,7 +710,9 @@ fn left_out(list: &[LeftOut]) -> Vec<(String, PathBuf, String)> {
 ///     ValueError: For a file that is no whole picture, or too large.
 #[pyfunction]
 pub fn read_picture(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyArrayDyn<u8>>> {
-    decoded(py, &path)
+    let picture = compute(py, || read_rgb(&path))?;
+    let shape = [picture.height() as usize, picture.width() as usize, 3];
+    bytes_to_numpy(py, picture.into_raw(), &shape)
 }
 
 /// Draws synthetic pairs, paper dolls and the garments that they wear, as an ordinary pairs folder of PNG files, and

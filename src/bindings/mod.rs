@@ -8,6 +8,7 @@ mod curation;
 mod dataset;
 mod errors;
 mod graph;
+mod sources;
 mod storage;
 mod stream;
 mod swap;

@@ -5,23 +5,50 @@ use std::collections::{HashMap, HashSet};
 use super::finding::{Finding, Standing};
 use super::inspect::inspect;
 use super::options::Options;
+use super::reason::Reason;
 use crate::data::{DisjointSets, Listing};
+use crate::error::Error;
 
 /// Inspects the pairs of a list and fills its columns `group`, `exclude` and `reason`. Rows that a person decided keep
-/// their decision. Nothing is written to disk.
+/// their decision, and rows that an earlier call could not look at are judged anew. Nothing is written to disk.
 ///
 /// # Errors
-/// An error of `observe`, which is called as by [`inspect`].
-pub fn curate<E>(
+/// [`Error::NotFound`] if no pair could be looked at; an error of `observe`, which is called as by [`inspect`].
+pub fn curate<E: From<Error>>(
     listing: &mut Listing,
     options: &Options,
     observe: impl FnMut(&'static str, usize, usize) -> Result<(), E>,
 ) -> Result<Vec<Finding>, E> {
+    reopen(listing);
     let findings = inspect(listing.rows(), options, observe)?;
+    let unseen = |finding: &Finding| finding.reasons.iter().any(|(reason, _)| *reason == Reason::Missing);
+    if findings.iter().all(unseen) {
+        let row = &listing.rows()[0];
+        let sources = [&row.human, &row.article].into_iter().flatten();
+        let first = sources.map(|source| source.name()).find(|path| !path.is_file()).unwrap_or(listing.folder());
+        let what = "file that can be read, and none of any other pair: is the drive mounted?";
+        return Err(Error::NotFound { path: first.into(), what }.into());
+    }
     listing.add_columns(&["group", "exclude", "reason"]);
     judge(listing, &findings);
     group(listing, &findings);
     Ok(findings)
+}
+
+/// Opens the rows that are left out for no other reason than that an earlier call could not look at them.
+fn reopen(listing: &mut Listing) {
+    for place in 0..listing.rows().len() {
+        let row = &listing.rows()[place];
+        if !row.exclude || row.reviewed || row.reasons().all(|word| word != Reason::Missing.name()) {
+            continue;
+        }
+        let others: Vec<&str> = row.reasons().filter(|word| *word != Reason::Missing.name()).collect();
+        let (words, open) = (others.join(" "), others.is_empty());
+        put(listing, place, "reason", &words);
+        if open {
+            put(listing, place, "exclude", "");
+        }
+    }
 }
 
 /// Excludes the open rows with reasons against them.

@@ -1,7 +1,6 @@
 //! Judges every pair: its own pictures, then whether they belong together, then the other pairs.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
@@ -12,13 +11,21 @@ use super::measure::{Kind, Measured, measure};
 use super::options::Options;
 use super::reason::Reason;
 use super::repeats::{Alike, doubles, group};
-use crate::data::Row;
+use crate::data::{Row, Source};
 use crate::error::Error;
 
 /// Pictures measured between two reports of progress.
 const PART: usize = 128;
 
-type Picture = Result<Measured, String>;
+pub(super) type Picture = Result<Measured, Fault>;
+
+/// Why a picture has no measurements.
+#[derive(Clone, Debug)]
+pub(super) struct Fault {
+    text: String,
+    /// Whether it was looked at: else nothing is known about it.
+    seen: bool,
+}
 
 /// Measures all pictures and judges all pairs.
 ///
@@ -32,12 +39,12 @@ pub fn inspect<'a, E>(
     mut observe: impl FnMut(&'static str, usize, usize) -> Result<(), E>,
 ) -> Result<Vec<Finding>, E> {
     // Each file once, even if several pairs name it.
-    let mut jobs: Vec<(Kind, &Path)> = Vec::new();
+    let mut jobs: Vec<(Kind, &Source)> = Vec::new();
     let mut known = HashMap::new();
-    let mut place = |kind, path: &'a Option<PathBuf>| {
-        let path = path.as_deref()?;
-        Some(*known.entry((kind, path)).or_insert_with(|| {
-            jobs.push((kind, path));
+    let mut place = |kind, picture: &'a Option<Source>| {
+        let picture = picture.as_ref()?;
+        Some(*known.entry((kind, picture)).or_insert_with(|| {
+            jobs.push((kind, picture));
             jobs.len() - 1
         }))
     };
@@ -49,7 +56,7 @@ pub fn inspect<'a, E>(
     let mut pictures: Vec<Picture> = Vec::with_capacity(jobs.len());
     for part in jobs.chunks(PART) {
         observe("measure", pictures.len(), jobs.len())?;
-        pictures.par_extend(part.par_iter().map(|(kind, path)| measure(path, *kind).map_err(reason)));
+        pictures.par_extend(part.par_iter().map(|(kind, picture)| measure(picture, *kind).map_err(fault)));
     }
     observe("measure", jobs.len(), jobs.len())?;
 
@@ -89,13 +96,15 @@ pub fn inspect<'a, E>(
 }
 
 /// An error's text without the path, which the row names already.
-fn reason(error: Error) -> String {
-    match error {
+fn fault(error: Error) -> Fault {
+    let seen = !matches!(error, Error::NotFound { .. } | Error::Io { .. });
+    let text = match error {
         Error::Content { message, .. } => message,
         Error::NotFound { what, .. } => format!("no such {what}"),
         Error::Io { source, .. } => source.to_string(),
         other => other.to_string(),
-    }
+    };
+    Fault { text, seen }
 }
 
 /// Whether a picture can be compared. Blank pictures all look the same.
@@ -105,6 +114,17 @@ fn comparable(picture: &Picture, options: &Options) -> bool {
 
 /// Judges a pair without looking at others.
 fn judge(human: Option<&Picture>, article: Option<&Picture>, options: &Options) -> Vec<(Reason, String)> {
+    let sides = [("human", human), ("article", article)];
+    let unseen: Vec<_> = (sides.iter())
+        .filter_map(|(name, side)| match side {
+            Some(Err(fault)) if !fault.seen => Some((Reason::Missing, format!("{name}: {}", fault.text))),
+            _ => None,
+        })
+        .collect();
+    // Half of a pair says nothing about it.
+    if !unseen.is_empty() {
+        return unseen;
+    }
     let mut found = Vec::new();
     for (name, side, missing) in [("human", human, Reason::NoHuman), ("article", article, Reason::NoArticle)] {
         let picture = match side {
@@ -112,8 +132,8 @@ fn judge(human: Option<&Picture>, article: Option<&Picture>, options: &Options) 
                 found.push((missing, format!("{name}: expected a picture, got none")));
                 continue;
             }
-            Some(Err(message)) => {
-                found.push((Reason::Unreadable, format!("{name}: {message}")));
+            Some(Err(fault)) => {
+                found.push((Reason::Unreadable, format!("{name}: {}", fault.text)));
                 continue;
             }
             Some(Ok(picture)) => picture,
@@ -154,6 +174,7 @@ fn judge(human: Option<&Picture>, article: Option<&Picture>, options: &Options) 
 mod tests {
     use super::*;
     use image::{GenericImageView, Rgb, RgbImage};
+    use std::path::Path;
 
     /// A photo of waves with a block of the garment's colour in the middle. `seed` moves the waves.
     fn photo(seed: u32, garment: [u8; 3], side: u32) -> RgbImage {
@@ -180,8 +201,8 @@ mod tests {
     const GREEN: [u8; 3] = [20, 150, 60];
 
     fn row(folder: &Path, human: &str, article: &str) -> Row {
-        let path = |name: &str| (!name.is_empty()).then(|| folder.join(name));
-        Row { human: path(human), article: path(article), ..Row::default() }
+        let file = |name: &str| (!name.is_empty()).then(|| Source::File(folder.join(name)));
+        Row { human: file(human), article: file(article), ..Row::default() }
     }
 
     fn found(rows: &[Row]) -> Vec<Finding> {
@@ -228,9 +249,10 @@ mod tests {
         assert_eq!(all[0], Vec::<&str>::new());
         assert_eq!(all[1], ["wrong_pair"]);
         assert_eq!(all[2], ["unreadable"]);
-        assert_eq!(findings[3].reasons[0].1, "human: no such file or folder");
+        assert_eq!(findings[3].reasons, [(Reason::Missing, "human: no such file or folder".to_owned())]);
         assert_eq!(all[4][..2], ["tiny", "aspect"]);
-        assert_eq!(all[5], ["blank", "duplicate"]);
+        // One file in two rows is a person in two articles.
+        assert_eq!(all[5], ["blank"]);
         assert_eq!(all[6], ["no_human"]);
         assert_eq!(all[7], ["no_article"]);
         assert_eq!(all[8], ["not_packshot"]);

@@ -1,15 +1,15 @@
 //! Measures one picture for the judgements and the search for duplicates.
 
 use std::hash::{DefaultHasher, Hash, Hasher as _};
-use std::path::Path;
 use std::sync::LazyLock;
 
 use image::RgbImage;
 use image_hasher::{HashAlg, Hasher, HasherConfig};
 
 use super::colour::{Oklab, Palette, distance, oklab, palette};
+use crate::data::Source;
 use crate::error::Result;
-use crate::pixels::{read_rgb, resize};
+use crate::pixels::resize;
 
 /// The side of the thumbnail that is compared.
 pub(super) const SIDE: usize = 64;
@@ -59,9 +59,9 @@ pub struct Measured {
 /// Reads and measures a picture.
 ///
 /// # Errors
-/// As [`read_rgb`].
-pub fn measure(path: &Path, kind: Kind) -> Result<Measured> {
-    Ok(measured(&read_rgb(path)?, kind))
+/// As [`Source::decode`].
+pub fn measure(picture: &Source, kind: Kind) -> Result<Measured> {
+    Ok(measured(&*picture.decode()?, kind))
 }
 
 static HASHER: LazyLock<Hasher<[u8; 8]>> = LazyLock::new(|| {

@@ -3,7 +3,7 @@
 /// Each reason once: its explanation, its variant, and its word in the column `reason` of `pairs.csv`.
 macro_rules! reasons {
     ($(#[doc = $help:literal] $reason:ident = $name:literal,)*) => {
-        /// Why a pair is left out. Curation finds the first nine; people find the others.
+        /// Why a pair is left out. Curation finds the first ten; people find the others.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Reason {
             $(#[doc = $help] $reason,)*
@@ -35,7 +35,9 @@ reasons! {
     NoHuman = "no_human",
     /// a photo of a person without an article
     NoArticle = "no_article",
-    /// a picture that is missing or cannot be decoded
+    /// a picture that could not be looked at, as on a drive that is not mounted; the next call judges it anew
+    Missing = "missing",
+    /// a picture that cannot be decoded
     Unreadable = "unreadable",
     /// a picture with too few pixels
     Tiny = "tiny",
@@ -69,7 +71,7 @@ mod tests {
         assert!(Reason::ALL.is_sorted());
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), 13);
+        assert_eq!(names.len(), 14);
         assert_eq!(Reason::Tiny.help(), "a picture with too few pixels");
         assert!(names.iter().all(|n| n.chars().all(|c| c == '_' || c.is_ascii_lowercase())));
     }

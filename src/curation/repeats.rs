@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::duplicates::Link;
 use super::finding::{Finding, Standing};
-use super::measure::Measured;
+use super::inspect::Picture;
 use super::reason::Reason;
 use crate::data::{DisjointSets, Row};
 
@@ -12,11 +12,11 @@ use crate::data::{DisjointSets, Row};
 pub(super) type Alike = HashMap<usize, Vec<(usize, Link)>>;
 
 /// Marks the photos that repeat another pair's. Of several the one that a person kept stays, else the one with the most
-/// pixels, else the first.
+/// pixels, else the first. One file in several rows is no repeat: a person wears several articles.
 pub(super) fn doubles(
     rows: &[Row],
     places: &[[Option<usize>; 2]],
-    pictures: &[Result<Measured, String>],
+    pictures: &[Picture],
     first: &[usize],
     alike: &Alike,
     findings: &mut [Finding],
@@ -35,14 +35,23 @@ pub(super) fn doubles(
     order.sort_by_key(|&row| (rank(row), std::cmp::Reverse(pixels(row)), row));
     let stays: Vec<bool> = (0..rows.len()).map(|row| rank(row) < 2).collect();
 
-    // Photo (its stand-in) to the pair that keeps it.
-    let mut kept: HashMap<usize, usize> = HashMap::new();
+    let same_article = |one: usize, other: usize| match [one, other].map(|row| places[row][1].map(|p| first[p])) {
+        [Some(one), Some(other)] => {
+            one == other || alike.get(&one).is_some_and(|near| near.iter().any(|(place, _)| *place == other))
+        }
+        [one, other] => one == other,
+    };
+    // Photo (its stand-in) to the pairs that keep it: those of one file.
+    let mut kept: HashMap<usize, Vec<usize>> = HashMap::new();
     for row in order {
         let own = first[photo(row).expect("only pairs with photos are in the order")];
-        let near = alike.get(&own).into_iter().flatten();
-        let same = kept.get(&own).map(|&keeper| (keeper, "the same pixels".to_owned()));
+        let keepers = kept.get(&own).map_or(&[][..], Vec::as_slice);
+        let same_file = keepers.iter().any(|&keeper| places[keeper][0] == places[row][0]);
+        let same = keepers.iter().find(|&&keeper| !same_file || same_article(keeper, row));
+        let same = same.map(|&keeper| (keeper, "the same pixels".to_owned()));
         let found = same.or_else(|| {
-            let linked = near.filter_map(|(other, link)| Some((*kept.get(other)?, link)));
+            let near = alike.get(&own).into_iter().flatten().filter(|_| !same_file);
+            let linked = near.filter_map(|(other, link)| Some((kept.get(other)?[0], link)));
             let nearest = linked.min_by(|a, b| a.1.difference.total_cmp(&b.1.difference).then(a.0.cmp(&b.0)));
             nearest.map(|(keeper, link)| (keeper, describe(link)))
         });
@@ -54,11 +63,11 @@ pub(super) fn doubles(
                 finding.reasons.sort_by_key(|(reason, _)| *reason);
                 // A person kept it although it repeats another: it may have repeats of its own.
                 if Standing::of(&rows[row]) == Standing::Kept {
-                    kept.entry(own).or_insert(row);
+                    kept.entry(own).or_default().push(row);
                 }
             }
             None if stays[row] => {
-                kept.insert(own, row);
+                kept.entry(own).or_default().push(row);
             }
             None => {}
         }

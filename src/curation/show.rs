@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::data::Source;
 use crate::error::{Error, Result};
 use crate::pixels::{Format, png, read_rgb, resize};
 
@@ -11,9 +12,9 @@ const QUALITY: u8 = 82;
 /// Encodes a picture as JPEG, shrunk so that neither side is longer than `most`. Its proportions stay.
 ///
 /// # Errors
-/// As [`read_rgb`].
-pub fn thumbnail(path: &Path, most: usize) -> Result<Vec<u8>> {
-    let picture = read_rgb(path)?;
+/// As [`Source::decode`].
+pub fn thumbnail(source: &Source, most: usize) -> Result<Vec<u8>> {
+    let picture = source.decode()?;
     let from = [picture.height() as usize, picture.width() as usize];
     let longest = from[0].max(from[1]);
     let to = match longest > most {
@@ -21,7 +22,7 @@ pub fn thumbnail(path: &Path, most: usize) -> Result<Vec<u8>> {
         false => from,
     };
     let pixels = resize(picture.as_raw(), from, to, 3);
-    Format::Jpeg(QUALITY).encode(&pixels, to, 3).map_err(|reason| Error::content(path, reason))
+    Format::Jpeg(QUALITY).encode(&pixels, to, 3).map_err(|reason| Error::content(source.name(), reason))
 }
 
 /// Encodes a picture as PNG at its own size.
@@ -46,9 +47,9 @@ mod tests {
         let path = folder.path().join("a.bmp");
         let picture = RgbImage::from_fn(300, 100, |x, y| Rgb([x as u8, y as u8, 7]));
         picture.save(&path).unwrap();
-        let small = decode_rgb(&thumbnail(&path, 60).unwrap()).unwrap();
+        let small = decode_rgb(&thumbnail(&Source::from(path.clone()), 60).unwrap()).unwrap();
         assert_eq!((small.width(), small.height()), (60, 20));
-        let same = decode_rgb(&thumbnail(&path, 600).unwrap()).unwrap();
+        let same = decode_rgb(&thumbnail(&Source::from(path.clone()), 600).unwrap()).unwrap();
         assert_eq!((same.width(), same.height()), (300, 100));
         assert_eq!(decode_rgb(&as_png(&path).unwrap()).unwrap(), picture);
     }

@@ -3,204 +3,529 @@
 //! ```text
 //! human/0001.jpg     article/0001.png     by stem
 //! image/0001_0.jpg   cloth/0001_1.jpg     by stem, with or without an ending `_0`, `_1`: the try-on sets' convention
-//! 0001_1.jpg         0001_5.jpg           human and article in one folder, by the stem before `_1` and `_5`
+//! 1/0001_1.jpg       5/0001_5.jpg         by the stem before `_1` and `_5`
+//! 0001_1.jpg         0001_5.jpg           the same in one folder
+//! images/0001_0.jpg  images/0001_1.jpg    human and article in one folder, as in DressCode
+//! 02_1_front.jpg     02_6_flat.jpg        the same, as in DeepFashion In-shop
 //! ```
 //!
-//! Each may be in the folder itself or in its subfolders `train`, `val`, `valid`, `validation`, `test`.
+//! Each may be in the folder itself, in its subfolders `train`, `val`, `valid`, `validation`, `test`, or in several
+//! folders further down: DressCode has one for each category, In-shop one for each product, and an archive unpacks into
+//! one. The text files of try-on sets are read by [`super::texts`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use super::names::{ENDINGS, fresh, is_picture_name, name, normal};
 use super::row::Row;
+use super::texts;
 use crate::error::{AtPath, Error, Result};
 
-/// The file endings of pictures.
-const ENDINGS: [&str; 9] = ["jpg", "jpeg", "png", "webp", "bmp", "tif", "tiff", "gif", "jfif"];
 /// The folders of a set's splits.
-const SPLITS: [&str; 5] = ["train", "val", "valid", "validation", "test"];
+pub(super) const SPLITS: [&str; 5] = ["train", "val", "valid", "validation", "test"];
 /// The folders of humans and of articles.
-const FOLDERS: [[&str; 2]; 2] = [["human", "article"], ["image", "cloth"]];
-/// The endings of stems of humans and of articles in one folder.
-const SUFFIXES: [&str; 2] = ["_1", "_5"];
+const FOLDERS: [[&str; 2]; 3] = [["human", "article"], ["image", "cloth"], ["1", "5"]];
+/// The endings of the stems of humans and of articles in two folders, where no stem is in both.
+const BESIDE: [[&str; 2]; 2] = [["_0", "_1"], ["_1", "_5"]];
+/// The endings of the stems of humans and of articles in one folder.
+const SUFFIXES: [[&str; 2]; 3] = [["_1", "_5"], ["_0", "_1"], ["_1_front", "_6_flat"]];
+/// The folder of a DressCode category in which its pictures are.
+const TOGETHER: &str = "images";
+/// Files that systems leave everywhere.
+const LITTER: [&str; 4] = ["Thumbs.db", "desktop.ini", "@eaDir", "__MACOSX"];
+/// Folders below the given one in which sets are looked for: In-shop has four between a set and its pictures.
+const DEEPEST: usize = 5;
+/// Folders without a set after which the search ends: someone gave a home folder.
+const MOST_EMPTY: usize = 2000;
 
-/// Lists a folder in one of the layouts, sorted by id. A picture without a partner has a row of its own.
+/// A file that no layout takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassedOver {
+    /// The file.
+    pub path: PathBuf,
+    /// The reason.
+    pub reason: String,
+    /// Whether it is a picture, or a link that should be one.
+    pub picture: bool,
+}
+
+/// A choice or an omission of the reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The sentence.
+    pub text: String,
+    /// Whether pictures may be missing by mistake.
+    pub warning: bool,
+}
+
+impl Note {
+    pub(super) fn new(text: String, warning: bool) -> Note {
+        Note { text, warning }
+    }
+}
+
+/// A folder's rows, and what they leave out.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// The rows, sorted by id. A picture without a partner has a row of its own.
+    pub rows: Vec<Row>,
+    /// Files that no layout takes.
+    pub passed_over: Vec<PassedOver>,
+    /// Choices and omissions.
+    pub notes: Vec<Note>,
+}
+
+/// The pictures of one side by stem.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Side {
+    pub files: BTreeMap<String, PathBuf>,
+    /// The stems by their composed form; None for a form of two stems.
+    forms: HashMap<String, Option<String>>,
+}
+
+impl Side {
+    pub(super) fn new(files: BTreeMap<String, PathBuf>) -> Side {
+        let mut forms = HashMap::new();
+        for stem in files.keys().filter(|stem| !stem.is_ascii()) {
+            forms.entry(normal(stem).into_owned()).and_modify(|old| *old = None).or_insert_with(|| Some(stem.clone()));
+        }
+        Side { files, forms }
+    }
+
+    /// Returns the stem and the file of a stem in any Unicode form.
+    pub fn get(&self, stem: &str) -> Option<(&str, &PathBuf)> {
+        let exact = self.files.get_key_value(stem);
+        let found = exact.or_else(|| self.files.get_key_value(self.forms.get(&*normal(stem))?.as_deref()?))?;
+        Some((found.0, found.1))
+    }
+}
+
+/// The two sides of one folder.
+#[derive(Debug, Default)]
+pub(super) struct Set {
+    /// The folder that was found to be a set.
+    pub folder: PathBuf,
+    /// The folder below the given one, for messages.
+    place: String,
+    split: Option<String>,
+    pub humans: Side,
+    pub articles: Side,
+    passed: Vec<PassedOver>,
+    notes: Vec<Note>,
+    /// Whether stems of one folder name the pairs.
+    whole: bool,
+    /// Whether the folder holds one product's pictures: they are one group.
+    product: bool,
+}
+
+/// Lists a folder in one of the layouts.
 ///
 /// # Errors
 /// [`Error::NotFound`] for a missing folder or one of none of the layouts; [`Error::Content`] for two pictures of one
-/// stem.
-pub fn list(folder: &Path) -> Result<Vec<Row>> {
+/// stem and for a broken text file.
+pub fn list(folder: &Path) -> Result<Found> {
     if !folder.is_dir() {
         return Err(Error::NotFound { path: folder.into(), what: "folder" });
     }
-    if let Some(rows) = list_one(folder)? {
-        return Ok(rows);
-    }
-    let mut all = Vec::new();
-    for split in SPLITS {
-        let part = folder.join(split);
-        if part.is_dir() {
-            let Some(rows) = list_one(&part)? else {
-                return Err(unknown(&part));
-            };
-            all.push((split, rows));
-        }
-    }
-    if all.is_empty() {
+    let mut found = Found::default();
+    let mut search = Search { sets: Vec::new(), notes: Vec::new(), empty: 0 };
+    search.look(folder, "", 0)?;
+    let Search { sets, notes, .. } = search;
+    if sets.is_empty() {
         return Err(unknown(folder));
     }
-    // An id may occur in two splits: then the split's name joins every id.
-    let mut seen = BTreeMap::new();
-    let clash = (all.iter().flat_map(|(_, rows)| rows)).any(|row| seen.insert(&row.id, ()).is_some());
-    let rows = all.into_iter().flat_map(|(split, rows)| {
-        rows.into_iter().map(move |row| Row {
-            id: if clash { format!("{split}_{}", row.id) } else { row.id },
-            split: Some(split.into()),
-            ..row
-        })
-    });
-    Ok(rows.collect())
+    found.notes = notes;
+    let further: Vec<&str> = sets.iter().filter(|set| set.split.is_none()).map(|set| set.place.as_str()).collect();
+    if let [place] = further[..]
+        && !place.is_empty()
+    {
+        found.notes.push(Note::new(format!("the set is one folder further down: read `{place}`"), false));
+    }
+    if further.len() > 1 {
+        let known = |place: &str| place.ends_with("_body") || place.ends_with("dresses") || place.contains("/id_");
+        let shown: Vec<String> = further.iter().take(4).map(|place| format!("`{place}`")).collect();
+        let more = further.len().saturating_sub(shown.len());
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let strange = !further.iter().all(|place| known(place));
+        let text = format!("read {} sets further down as one: {}{more}", further.len(), shown.join(", "));
+        found.notes.push(Note::new(text, strange));
+    }
+    let mut parts: Vec<Vec<Row>> = match texts::above(folder, &sets)? {
+        Some(text) => vec![text.rows(folder, &sets, &mut found.notes)?],
+        None => Vec::new(),
+    };
+    let listed = !parts.is_empty();
+    for set in &sets {
+        if !listed {
+            parts.push(rows(set, &mut found.notes)?);
+        }
+        found.passed_over.extend_from_slice(&set.passed);
+        found.notes.extend_from_slice(&set.notes);
+    }
+    // An id may occur in two folders: then the folder's name joins every id.
+    let mut seen = HashSet::new();
+    let own: Vec<HashSet<&str>> = parts.iter().map(|rows| rows.iter().map(|row| row.id.as_str()).collect()).collect();
+    let clash = own.iter().flatten().any(|id| !seen.insert(*id));
+    let mut taken = HashSet::new();
+    for (rows, set) in parts.into_iter().zip(&sets) {
+        for row in rows {
+            let id = match clash && !set.place.is_empty() {
+                true => format!("{}_{}", set.place.replace('/', "_"), row.id),
+                false => row.id.clone(),
+            };
+            let id = fresh(&id, |id| taken.contains(id));
+            taken.insert(id.clone());
+            let split = row.split.clone().or_else(|| set.split.clone());
+            let group = if set.product { Some(set.place.clone()) } else { row.group.clone() };
+            found.rows.push(Row { id, split, group, ..row });
+        }
+    }
+    Ok(found)
 }
 
 fn unknown(folder: &Path) -> Error {
     Error::NotFound {
         path: folder.into(),
         what: "pairs (expected `human/` and `article/`, `image/` and `cloth/`, files `<id>_1` and `<id>_5`, \
-            or `pairs.csv`)",
+            or `pairs.csv`; human= and article= take two folders or patterns of any name)",
     }
 }
 
-fn list_one(folder: &Path) -> Result<Option<Vec<Row>>> {
+/// The sets in a folder and below it.
+struct Search {
+    sets: Vec<Set>,
+    notes: Vec<Note>,
+    /// Folders without a set.
+    empty: usize,
+}
+
+impl Search {
+    /// Looks into a folder: for a set, for its splits, for sets further down.
+    fn look(&mut self, folder: &Path, place: &str, depth: usize) -> Result<()> {
+        if let Some(set) = set_of(folder)? {
+            self.sets.push(Set { place: place.into(), ..set });
+            return Ok(());
+        }
+        let below = |name: &str| if place.is_empty() { name.to_owned() } else { format!("{place}/{name}") };
+        let before = self.sets.len();
+        let mut empty = Vec::new();
+        for split in SPLITS {
+            let part = folder.join(split);
+            if !part.is_dir() {
+                continue;
+            }
+            match set_of(&part)? {
+                Some(set) if set.humans.files.is_empty() && set.articles.files.is_empty() => empty.push(split),
+                Some(set) => self.sets.push(Set { place: below(split), split: Some(split.into()), ..set }),
+                None => empty.push(split),
+            }
+        }
+        if self.sets.len() > before {
+            for split in empty {
+                let what = match is_empty(&folder.join(split)) {
+                    true => "it is empty",
+                    false => "it is of no known layout",
+                };
+                self.notes.push(Note::new(format!("`{}` has no pairs: {what}", below(split)), true));
+            }
+            return Ok(());
+        }
+        self.empty += 1;
+        if depth == DEEPEST || self.empty > MOST_EMPTY && self.sets.is_empty() {
+            return Ok(());
+        }
+        for (name, child) in subfolders(folder) {
+            // The fault of another folder must not hide a set.
+            if let Err(error) = self.look(&child, &below(&name), depth + 1) {
+                self.notes.push(Note::new(format!("passed over: {error}"), true));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_empty(folder: &Path) -> bool {
+    std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+/// Lists the folders in a folder, sorted.
+fn subfolders(folder: &Path) -> Vec<(String, PathBuf)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        // A link to a folder above would never end.
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_folder && !name.starts_with('.') && !LITTER.contains(&name.as_str()) {
+            found.push((name, entry.path()));
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Reads the sides of a folder of one of the layouts.
+fn set_of(folder: &Path) -> Result<Option<Set>> {
     for [humans, articles] in FOLDERS {
         let [human, article] = [folder.join(humans), folder.join(articles)];
         match (human.is_dir(), article.is_dir()) {
             (true, true) => {}
-            (false, false) => continue,
-            (true, false) => return Err(missing(article)),
-            // `image` and `cloth` are common words: one alone is no layout.
+            (true, false) if humans != "1" => return Err(missing(article)),
             (false, true) if humans == "human" => return Err(missing(human)),
-            (false, true) => continue,
+            // `cloth`, `1` and `5` are common words: one alone is no layout.
+            _ => continue,
         }
-        let (humans, articles) = (pictures(&human)?, pictures(&article)?);
-        if let Some(text) = pairs_text(folder) {
-            return Ok(Some(by_text(&text, humans, articles)?));
-        }
-        return Ok(Some(by_stem(humans, articles)));
+        let mut set = Set { folder: folder.into(), ..Set::default() };
+        let mut side = |path: &Path| -> Result<Side> {
+            let (files, passed) = pictures(path)?;
+            set.passed.extend(passed);
+            Ok(Side::new(files))
+        };
+        (set.humans, set.articles) = (side(&human)?, side(&article)?);
+        return Ok(Some(set));
     }
-    let files = pictures(folder)?;
-    let side = |suffix: &str| -> BTreeMap<String, PathBuf> {
-        let stems = files.iter().filter_map(|(stem, path)| {
-            let id = stem.strip_suffix(suffix).filter(|id| !id.is_empty())?;
-            Some((id.to_owned(), path.clone()))
-        });
-        stems.collect()
-    };
-    let [humans, articles] = SUFFIXES.map(side);
-    if humans.keys().any(|id| articles.contains_key(id)) {
-        return Ok(Some(by_stem(humans, articles)));
+    let together = folder.join(TOGETHER);
+    let found = if together.is_dir() { in_one_folder(&together)? } else { None };
+    match found {
+        Some(set) => Ok(Some(Set { folder: folder.into(), ..set })),
+        None => in_one_folder(folder),
     }
-    Ok(None)
 }
 
 fn missing(path: PathBuf) -> Error {
     Error::NotFound { path, what: "folder, beside the other half of the pairs" }
 }
 
-/// Lists the pictures of a folder by stem.
-fn pictures(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
-    let mut found = BTreeMap::new();
-    for entry in std::fs::read_dir(folder).at(folder)? {
-        let path = entry.at(folder)?.path();
-        let ending = path.extension().and_then(|e| e.to_str()).unwrap_or("");
-        if !ENDINGS.contains(&ending.to_ascii_lowercase().as_str()) || !path.is_file() {
+/// Reads humans and articles that lie in one folder, told apart by the endings of their stems.
+fn in_one_folder(folder: &Path) -> Result<Option<Set>> {
+    // Most folders have no such file, and two pictures of one stem are no error there.
+    let names = |suffix: &str| {
+        let mut names = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        names.any(|entry| entry.file_name().to_str().is_some_and(|name| super::names::stem(name).ends_with(suffix)))
+    };
+    let likely = SUFFIXES.iter().any(|[_, article]| names(article));
+    if !likely {
+        return Ok(None);
+    }
+    let (files, passed) = pictures(folder)?;
+    for [human, article] in SUFFIXES {
+        let side = |suffix: &str| -> BTreeMap<String, PathBuf> {
+            let stems = files.iter().filter_map(|(stem, path)| {
+                let id = stem.strip_suffix(suffix).filter(|id| !id.is_empty())?;
+                Some((id.to_owned(), path.clone()))
+            });
+            stems.collect()
+        };
+        let (humans, articles) = (side(human), side(article));
+        let both = humans.keys().filter(|id| articles.contains_key(*id)).count();
+        // `_0` and `_1` also number any pictures.
+        let enough = human != "_0" || 4 * both >= files.len();
+        if both == 0 || !enough {
             continue;
         }
-        let Some(stem) = path.file_stem().and_then(|s| s.to_str()) else {
+        let others = files.len() - humans.len() - articles.len();
+        let mut set = Set { folder: folder.into(), passed, whole: true, ..Set::default() };
+        set.product = human == "_1_front" && humans.len() > 1;
+        if others > 0 && human != "_1_front" {
+            let text = format!("{}: {others} pictures are neither `<id>{human}` nor `<id>{article}`", folder.display());
+            set.notes.push(Note::new(text, false));
+        }
+        (set.humans, set.articles) = (Side::new(humans), Side::new(articles));
+        return Ok(Some(set));
+    }
+    Ok(None)
+}
+
+/// Lists the pictures of a folder by stem, and the files that are none.
+pub(super) fn pictures(folder: &Path) -> Result<(BTreeMap<String, PathBuf>, Vec<PassedOver>)> {
+    let mut found = BTreeMap::new();
+    let mut passed = Vec::new();
+    for entry in std::fs::read_dir(folder).at(folder)? {
+        let entry = entry.at(folder)?;
+        let path = entry.path();
+        let full = entry.file_name();
+        let text = full.to_string_lossy();
+        if text.starts_with('.') || LITTER.contains(&&*text) {
+            continue;
+        }
+        let mut pass = |reason: String, picture: bool| {
+            passed.push(PassedOver { path: path.clone(), reason, picture });
+        };
+        let kind = entry.file_type().at(&path)?;
+        let is_link = kind.is_symlink();
+        let kind = match is_link {
+            true => match std::fs::metadata(&path) {
+                Ok(there) => there.file_type(),
+                Err(_) => {
+                    let to = std::fs::read_link(&path).unwrap_or_default();
+                    pass(format!("a link to `{}`, which is missing", to.display()), true);
+                    continue;
+                }
+            },
+            false => kind,
+        };
+        if kind.is_dir() {
+            pass("a folder".into(), false);
+            continue;
+        }
+        if !kind.is_file() {
+            pass("no file".into(), false);
+            continue;
+        }
+        if !is_picture_name(&text) {
+            let ending = text.rsplit_once('.').map_or("nothing".into(), |(_, ending)| format!("`.{ending}`"));
+            pass(format!("its name ends in {ending}, expected .{}", ENDINGS.join(", .")), is_picture(&path));
+            continue;
+        }
+        let Some(stem) = path.file_stem().and_then(|s| s.to_str()).filter(|_| full.to_str().is_some()) else {
             let text = "expected a file name in UTF-8, got another encoding";
             return Err(Error::content(&path, text));
         };
-        if stem.starts_with('.') {
-            continue;
-        }
         if let Some(other) = found.insert(stem.to_owned(), path.clone()) {
             let (one, two) = (name(&other), name(&path));
             let text = format!("expected one picture for `{stem}`, got {one} and {two}");
             return Err(Error::content(folder, text));
         }
     }
-    Ok(found)
+    passed.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok((found, passed))
 }
 
-pub(super) fn name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into()
+/// Whether a file begins as pictures do.
+fn is_picture(path: &Path) -> bool {
+    use std::io::Read;
+    let mut start = [0; 12];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read(&mut start));
+    matches!(
+        (read, start),
+        (
+            Ok(4..),
+            [0xff, 0xd8, 0xff, ..]
+                | [0x89, b'P', b'N', b'G', ..]
+                | [b'G', b'I', b'F', b'8', ..]
+                | [b'B', b'M', ..]
+                | [b'I', b'I', 42, 0, ..]
+                | [b'M', b'M', 0, 42, ..]
+                | [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P']
+                | [_, _, _, _, b'f', b't', b'y', b'p', ..]
+        )
+    )
 }
 
-/// Cuts the ending off: `0001_0` and `0001_1` are pictures of one product.
-fn base(stem: &str) -> &str {
-    let cut = stem.strip_suffix("_0").or_else(|| stem.strip_suffix("_1"));
-    cut.filter(|base| !base.is_empty()).unwrap_or(stem)
-}
-
-fn by_stem(humans: BTreeMap<String, PathBuf>, mut articles: BTreeMap<String, PathBuf>) -> Vec<Row> {
-    // `0001_0` pairs with `0001_1` only where no stem is on both sides.
-    let plain = humans.keys().any(|stem| articles.contains_key(stem));
-    let partner = |stem: &str| match plain {
-        true => stem.to_owned(),
-        false => stem.strip_suffix("_0").map_or(stem.to_owned(), |base| format!("{base}_1")),
-    };
-    let mut rows = Vec::new();
-    for (id, human) in humans {
-        rows.push(Row { article: articles.remove(&partner(&id)), human: Some(human), id, ..Row::default() });
+/// Pairs the two sides of a set, by its text files or by stems.
+fn rows(set: &Set, notes: &mut Vec<Note>) -> Result<Vec<Row>> {
+    match texts::of(set)? {
+        Some(text) => text.rows(&set.folder, std::slice::from_ref(set), notes),
+        None => Ok(by_stem(set, |_| true)),
     }
-    rows.extend(articles.into_iter().map(|(id, article)| Row { id, article: Some(article), ..Row::default() }));
+}
+
+/// Returns the article of the same name as a human, if there is one: of the same stem, or with the other ending where no
+/// stem is on both sides.
+pub(super) fn partners(set: &Set) -> impl Fn(&str) -> Option<String> {
+    let both = |ending: &[&str; 2]| {
+        let names = set.humans.files.keys().filter_map(|stem| stem.strip_suffix(ending[0]));
+        names.map(|base| format!("{base}{}", ending[1])).any(|stem| set.articles.get(&stem).is_some())
+    };
+    let plain = set.humans.files.keys().any(|stem| set.articles.get(stem).is_some());
+    let ending = if plain { None } else { BESIDE.iter().find(|ending| both(ending)) };
+    move |human: &str| {
+        let named = match ending {
+            None => Some(human.to_owned()),
+            Some([own, other]) => human.strip_suffix(own).map(|base| format!("{base}{other}")),
+        };
+        set.articles.get(&named?).map(|(stem, _)| stem.to_owned())
+    }
+}
+
+/// Pairs by stem the humans that are wanted. Articles of no human have rows of their own.
+pub(super) fn by_stem(set: &Set, wanted: impl Fn(&str) -> bool) -> Vec<Row> {
+    let partner = partners(set);
+    let mut used = HashSet::new();
+    let mut rows = Vec::new();
+    for (id, human) in &set.humans.files {
+        let article = partner(id);
+        let path = article.as_ref().map(|stem| set.articles.files[stem].clone());
+        used.extend(article);
+        if wanted(id) {
+            let why = if path.is_none() { set.why(id) } else { None };
+            let article = path.map(Into::into);
+            rows.push(Row { id: id.clone(), human: Some(human.clone().into()), article, why, ..Row::default() });
+        }
+    }
+    if rows.len() == set.humans.files.len() {
+        for (id, article) in set.articles.files.iter().filter(|(stem, _)| !used.contains(*stem)) {
+            let article = Some(article.clone().into());
+            rows.push(Row { id: id.clone(), article, why: set.why(id), ..Row::default() });
+        }
+    }
     rows.sort_by(|a, b| a.id.cmp(&b.id));
     rows
 }
 
-/// Finds the text file of a try-on set's pairs: `train_pairs.txt` in the folder `train` or beside it, else `pairs.txt`.
-fn pairs_text(folder: &Path) -> Option<PathBuf> {
-    let own = format!("{}_pairs.txt", name(folder));
-    let above = folder.parent().map(|above| above.join(&own));
-    let found = [Some(folder.join(&own)), above, Some(folder.join("pairs.txt"))];
-    found.into_iter().flatten().find(|path| path.is_file())
+impl Set {
+    /// Explains why a picture has no partner, by a file that was passed over.
+    pub(super) fn why(&self, stem: &str) -> Option<String> {
+        let own = normal(stem);
+        let mut names = vec![own.to_string()];
+        let base = BESIDE.iter().flatten().find_map(|ending| own.strip_suffix(ending)).or(self.whole.then_some(&own));
+        let endings = BESIDE.iter().chain(&SUFFIXES).flatten();
+        names.extend(base.into_iter().flat_map(|base| endings.clone().map(move |ending| format!("{base}{ending}"))));
+        let near = |path: &Path| {
+            let name = name(path);
+            let name = normal(&name).into_owned();
+            names.iter().any(|own| name.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+        };
+        let passed = self.passed.iter().find(|passed| near(&passed.path))?;
+        let folder = passed.path.parent().map(name).unwrap_or_default();
+        Some(format!("`{folder}/{}`: {}", name(&passed.path), passed.reason))
+    }
 }
 
-/// Pairs humans and articles as the text does. In the test splits of try-on sets the text lists the article to try on,
-/// not the one worn: it gives a human another article than that of its own stem. Then the stems decide.
-fn by_text(text: &Path, humans: BTreeMap<String, PathBuf>, articles: BTreeMap<String, PathBuf>) -> Result<Vec<Row>> {
-    let content = std::fs::read_to_string(text).at(text)?;
-    let stem = |name: &str| {
-        let name = Path::new(name).file_stem().unwrap_or_default();
-        name.to_string_lossy().into_owned()
+/// Lists two folders or the files of two patterns as `human` and `article`. See [`super::pattern`].
+///
+/// # Errors
+/// [`Error::NotFound`] for a missing folder; [`Error::Content`] for a pattern without files, and for two pictures of
+/// one name.
+pub fn by_names(folder: &Path, human: &str, article: &str) -> Result<Found> {
+    let mut set = Set { folder: folder.into(), whole: true, ..Set::default() };
+    let mut side = |given: &str| -> Result<Side> {
+        if given.contains(['*', '?']) {
+            return Ok(Side::new(super::pattern::matched(folder, given)?));
+        }
+        let path = folder.join(given);
+        if !path.is_dir() {
+            return Err(Error::NotFound { path, what: "folder" });
+        }
+        let (files, passed) = pictures(&path)?;
+        set.passed.extend(passed);
+        Ok(Side::new(files))
     };
-    let mut rows = Vec::new();
-    let mut used = BTreeMap::new();
-    for (number, line) in content.lines().enumerate() {
-        let line_number = number + 1;
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let [human, article] = match words[..] {
-            [] => continue,
-            [human, article] | [human, article, _] => [stem(human), stem(article)],
-            _ => {
-                let text_got = format!("line {line_number}: expected `human article`, got `{line}`");
-                return Err(Error::content(text, text_got));
-            }
-        };
-        let own = [human.clone(), format!("{}_1", base(&human))];
-        if own.iter().any(|own| *own != article && articles.contains_key(own)) && !own.contains(&article) {
-            return Ok(by_stem(humans, articles));
-        }
-        if used.insert(human.clone(), line_number).is_some() {
-            let first = format!("line {line_number}: `{human}` is also on an earlier line");
-            return Err(Error::content(text, first));
-        }
-        rows.push(Row {
-            human: humans.get(&human).cloned(),
-            article: articles.get(&article).cloned(),
-            line: line_number,
-            id: human,
-            ..Row::default()
-        });
+    let (humans, articles) = (side(human)?, side(article)?);
+    (set.humans, set.articles) = (humans, articles);
+    set.whole = false;
+    let mut found = Found { rows: by_stem(&set, |_| true), ..Found::default() };
+    let mut taken = HashSet::new();
+    for row in &mut found.rows {
+        row.id = fresh(&row.id, |id| taken.contains(id));
+        taken.insert(row.id.clone());
     }
-    rows.sort_by(|a, b| a.id.cmp(&b.id));
-    Ok(rows)
+    found.passed_over = set.passed;
+    Ok(found)
 }
+
+/// The text files of a folder of sets that are read as one: their names of all sets.
+pub(super) fn find_in<'a>(
+    sets: &'a [Set],
+    stem: &str,
+    side: impl Fn(&Set) -> &Side,
+    category: Option<usize>,
+) -> Option<(&'a Set, String)> {
+    let named = category.and_then(|number| CATEGORIES.get(number));
+    let found = sets.iter().filter_map(|set| side(set).get(stem).map(|(stem, _)| (set, stem.to_owned())));
+    let all: Vec<(&Set, String)> = found.collect();
+    let own = all.iter().position(|(set, _)| named.is_some_and(|name| set.place.ends_with(name)));
+    all.into_iter().nth(own.unwrap_or(0))
+}
+
+/// DressCode's categories, by their number in its lists.
+const CATEGORIES: [&str; 3] = ["upper_body", "lower_body", "dresses"];

@@ -1,37 +1,44 @@
 //! Parses `pairs.csv`, changes its cells, and writes it back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::layouts;
+use super::layouts::{self, Note, PassedOver};
+use super::names::{Finder, fresh, stem};
 use super::row::Row;
+use super::source::Source;
 use super::table::{Record, Table};
 use crate::error::{AtPath, Error, Named, Result};
 use crate::storage::write_atomically;
 
-/// The columns that every list has.
+/// The columns that every list has. A list without ids gets those of its files.
 const REQUIRED: [&str; 3] = ["id", "human", "article"];
 /// The columns that a list may have; all others are the user's own, and stay as they are.
 const OPTIONAL: [&str; 5] = ["group", "split", "exclude", "reason", "reviewed"];
+/// Words that programs write into empty cells.
+const EMPTY: [&str; 6] = ["nan", "NaN", "NaT", "None", "<NA>", "NULL"];
 
-/// Reads a list as [`parse`] does.
+/// Reads a list as [`parse`] does, and finds its files under other spellings too.
 ///
 /// # Errors
 /// [`Error::Content`] with the file, the line and the reason.
 pub fn read(csv: &Path) -> Result<Vec<Row>> {
     let bytes = std::fs::read(csv).at(csv)?;
     let folder = csv.parent().unwrap_or(Path::new(""));
-    parse(&bytes, folder).map_err(|message| Error::content(csv, message))
+    let mut rows = parse(&bytes, folder).map_err(|message| Error::content(csv, message))?;
+    find_files(&mut rows);
+    Ok(rows)
 }
 
-/// Parses `pairs.csv`: the columns id, human and article, and optionally group, split, exclude, reason and reviewed, in
-/// any order, with any others beside them. Spaces around their cells and names do not count. Paths are relative to the
-/// folder; an empty cell of human or article is no picture. A short row is filled with empty cells.
+/// Parses `pairs.csv`: the columns human and article, and optionally id, group, split, exclude, reason and reviewed, in
+/// any order, with any others beside them. Between cells stand commas, semicolons or tabs. Spaces around cells and names
+/// do not count, unless they are quoted. Paths are relative to the folder; an empty cell of human or article is no
+/// picture. A short row is filled with empty cells. Without ids the rows are named by their files.
 ///
 /// ```
 /// let rows = cagan::data::parse_csv(b"id,human,article\na,h/1.jpg,a/1.jpg\n", "shop".as_ref())?;
-/// assert_eq!(rows[0].human.as_deref(), Some("shop/h/1.jpg".as_ref()));
+/// assert_eq!(rows[0].human.as_ref().unwrap().path(), Some("shop/h/1.jpg".as_ref()));
 /// let error = cagan::data::parse_csv(b"id,human\n", "".as_ref()).unwrap_err();
 /// assert_eq!(error, "line 1: expected the columns id, human, article, got id, human");
 /// # Ok::<(), String>(())
@@ -41,11 +48,11 @@ pub fn read(csv: &Path) -> Result<Vec<Row>> {
 /// The line and the reason, without the file's name: a missing or repeated column, an empty or repeated id, an exclude
 /// or reviewed that is neither yes nor no, a row with too many cells, broken quotes, other bytes than UTF-8.
 pub fn parse(bytes: &[u8], folder: &Path) -> std::result::Result<Vec<Row>, String> {
-    rows_of(&known(Table::parse(bytes)?)?, folder)
+    rows_of(&known(Table::parse(bytes)?, folder)?, folder)
 }
 
 /// Trims the names and the cells of the columns that have a meaning, and checks that each is there as often as it must.
-fn known(mut table: Table) -> std::result::Result<Table, String> {
+fn known(mut table: Table, folder: &Path) -> std::result::Result<Table, String> {
     for place in 0..table.columns.len() {
         let name = table.columns[place].trim().to_owned();
         if !REQUIRED.contains(&name.as_str()) && !OPTIONAL.contains(&name.as_str()) {
@@ -54,16 +61,92 @@ fn known(mut table: Table) -> std::result::Result<Table, String> {
         if table.columns[..place].contains(&name) {
             return Err(format!("line 1: expected each column once, got {name} twice"));
         }
-        table.columns[place] = name;
-        for Record { cells, .. } in &mut table.records {
-            cells[place] = cells[place].trim().to_owned();
+        match name.as_str() {
+            "id" => trim_ids(&mut table.records, place),
+            "human" | "article" => table.records.iter_mut().for_each(|record| trim_path(record, place, folder)),
+            _ => table.records.iter_mut().for_each(|record| keep(record, place, false)),
         }
+        table.columns[place] = name;
     }
-    if REQUIRED.iter().any(|name| !table.columns.iter().any(|column| column == name)) {
+    let has = |name: &str| table.columns.iter().any(|column| column == name);
+    if !has("human") || !has("article") {
         let got = if table.columns.is_empty() { "none".into() } else { table.columns.join(", ") };
         return Err(format!("line 1: expected the columns {}, got {got}", REQUIRED.join(", ")));
     }
+    if !has("id") {
+        name_rows(&mut table);
+    }
     Ok(table)
+}
+
+/// Keeps a cell as it is, and marks it for quotes, or trims it.
+fn keep(record: &mut Record, place: usize, whole: bool) {
+    let cell = &mut record.cells[place];
+    let trimmed = cell.trim();
+    if trimmed.len() == cell.len() {
+        return;
+    }
+    match whole {
+        true => record.quoted[place] = true,
+        false => *cell = trimmed.to_owned(),
+    }
+}
+
+/// Trims ids, but for quoted ones and for those that only their spaces tell apart.
+fn trim_ids(records: &mut [Record], place: usize) {
+    let mut seen = HashSet::new();
+    let plain: HashSet<String> =
+        (records.iter()).map(|record| &record.cells[place]).filter(|id| id.trim() == *id).cloned().collect();
+    for record in records {
+        let cell = &record.cells[place];
+        let trimmed = cell.trim().to_owned();
+        let clash = plain.contains(&trimmed) || seen.contains(&trimmed);
+        let whole = trimmed != *cell && !trimmed.is_empty() && (record.quoted[place] || clash);
+        seen.insert(if whole { cell.clone() } else { trimmed });
+        keep(record, place, whole);
+    }
+}
+
+/// Trims a path, but for a quoted one and for one that names a file only with its spaces.
+fn trim_path(record: &mut Record, place: usize, folder: &Path) {
+    let cell = &record.cells[place];
+    let trimmed = cell.trim();
+    if trimmed.len() == cell.len() {
+        return;
+    }
+    let [is_trimmed, is_whole] = [trimmed, cell].map(|name| folder.join(name).is_file());
+    let whole = match record.quoted[place] {
+        true => is_whole || !is_trimmed,
+        false => is_whole && !is_trimmed,
+    };
+    keep(record, place, whole && !trimmed.is_empty());
+}
+
+/// Adds a column of ids: the stem of each row's file, with a number where it is taken.
+fn name_rows(table: &mut Table) {
+    let of = |name: &str| table.columns.iter().position(|column| column == name).expect("the list has it");
+    let [human, article] = ["human", "article"].map(of);
+    table.add_column("id");
+    let mut taken = HashSet::new();
+    for (number, record) in table.records.iter_mut().enumerate() {
+        let file = [human, article].into_iter().map(|place| stem(&record.cells[place])).find(|stem| !stem.is_empty());
+        let id = fresh(file.unwrap_or(&number.to_string()), |id| taken.contains(id));
+        *record.cells.last_mut().expect("the column was added") = id.clone();
+        taken.insert(id);
+    }
+}
+
+/// Puts the files that lie under another spelling into the rows: with other separators, or in another Unicode form.
+fn find_files(rows: &mut [Row]) {
+    let mut finder = Finder::default();
+    for source in rows.iter_mut().flat_map(|row| [&mut row.human, &mut row.article]).flatten() {
+        if let Source::File(path) = source
+            && !path.is_file()
+            && let Some(found) = finder.find(path)
+        {
+            *path = found;
+        }
+    }
 }
 
 fn rows_of(table: &Table, folder: &Path) -> std::result::Result<Vec<Row>, String> {
@@ -83,8 +166,8 @@ fn rows_of(table: &Table, folder: &Path) -> std::result::Result<Vec<Row>, String
 fn row_of(columns: &[String], record: &Record, folder: &Path) -> std::result::Result<Row, String> {
     let mut row = Row { line: record.line, ..Row::default() };
     for (column, cell) in columns.iter().zip(&record.cells) {
-        let text = || (!cell.is_empty()).then(|| cell.clone());
-        let path = || text().map(|cell| folder.join(cell));
+        let text = || (!cell.is_empty() && !EMPTY.contains(&cell.as_str())).then(|| cell.clone());
+        let path = || text().map(|cell| Source::File(folder.join(cell)));
         match column.as_str() {
             "id" => row.id = cell.clone(),
             "human" => row.human = path(),
@@ -92,7 +175,7 @@ fn row_of(columns: &[String], record: &Record, folder: &Path) -> std::result::Re
             "group" => row.group = text(),
             "split" => row.split = text(),
             "exclude" => row.exclude = flag("exclude", cell)?,
-            "reason" => row.reason = cell.clone(),
+            "reason" => row.reason = text().unwrap_or_default(),
             "reviewed" => row.reviewed = flag("reviewed", cell)?,
             _ => {}
         }
@@ -103,10 +186,20 @@ fn row_of(columns: &[String], record: &Record, folder: &Path) -> std::result::Re
     }
 }
 
-fn flag(column: &str, cell: &str) -> std::result::Result<bool, String> {
+/// Reads a yes or no of a list or a data frame. Programs write the number 1 as 1.0 beside empty cells.
+///
+/// ```
+/// assert_eq!(cagan::data::read_flag("exclude", "1.0"), Ok(true));
+/// assert!(cagan::data::read_flag("exclude", "maybe").unwrap_err().starts_with("exclude: expected 1, true"));
+/// ```
+///
+/// # Errors
+/// The column and the words that it takes.
+pub fn flag(column: &str, cell: &str) -> std::result::Result<bool, String> {
     match cell.to_ascii_lowercase().as_str() {
-        "1" | "true" | "yes" | "x" => Ok(true),
-        "" | "0" | "false" | "no" => Ok(false),
+        "1" | "1.0" | "true" | "yes" | "x" => Ok(true),
+        "" | "0" | "0.0" | "false" | "no" => Ok(false),
+        _ if EMPTY.contains(&cell) => Ok(false),
         _ => Err(format!("{column}: expected 1, true, yes, x, or 0, false, no, nothing, got `{cell}`")),
     }
 }
@@ -114,11 +207,17 @@ fn flag(column: &str, cell: &str) -> std::result::Result<bool, String> {
 /// The list of a folder's pairs, to be changed: `pairs.csv`, or the folder's pictures while that file does not exist.
 #[derive(Debug)]
 pub struct Listing {
+    /// What the reading of the folder chose or left out.
+    pub notes: Vec<Note>,
+    /// Files of the folder that no layout takes.
+    pub passed_over: Vec<PassedOver>,
     folder: PathBuf,
     path: PathBuf,
     table: Table,
     /// The table's rows, with their cells parsed.
     rows: Vec<Row>,
+    /// The place of each id.
+    places: HashMap<String, usize>,
     /// The file's bytes as they were read or written here.
     written: Option<Vec<u8>>,
     stamp: Option<Stamp>,
@@ -134,29 +233,57 @@ impl Listing {
     /// [`Error::NotFound`] for a missing folder, or one without `pairs.csv` and of no layout of [`layouts`];
     /// [`Error::Content`] as [`parse`], and for a folder without pairs.
     pub fn open(folder: &Path) -> Result<Listing> {
+        Listing::open_at(folder, &folder.join("pairs.csv"))
+    }
+
+    /// Reads the list of a folder that is kept in another file: that file, or, while it does not exist, the folder's own
+    /// list.
+    ///
+    /// # Errors
+    /// As [`Listing::open`].
+    pub fn open_at(folder: &Path, path: &Path) -> Result<Listing> {
         if !folder.is_dir() {
             return Err(Error::NotFound { path: folder.into(), what: "folder" });
         }
-        let path = folder.join("pairs.csv");
-        let (mut stamp, mut written) = (None, None);
+        let own = folder.join("pairs.csv");
+        let parent = path.parent().unwrap_or(Path::new(""));
+        let (mut stamp, mut written, mut left) = (None, None, layouts::Found::default());
         let table = if path.is_file() {
             // Before the bytes: a write between the two must make the list stale.
-            stamp = stamp_of(&path);
-            let bytes = std::fs::read(&path).at(&path)?;
-            let table = Table::parse(&bytes).and_then(known).map_err(|message| Error::content(&path, message))?;
+            stamp = stamp_of(path);
+            let bytes = std::fs::read(path).at(path)?;
+            let table = Table::parse(&bytes).and_then(|table| known(table, parent));
             written = Some(bytes);
-            table
+            table.map_err(|message| Error::content(path, message))?
+        } else if own.is_file() {
+            let bytes = std::fs::read(&own).at(&own)?;
+            let table = Table::parse(&bytes).and_then(|table| known(table, folder));
+            moved(table.map_err(|message| Error::content(&own, message))?, folder, parent)?
         } else {
-            table_of(&layouts::list(folder)?, folder)?
+            left = layouts::list(folder)?;
+            table_of(&left.rows, parent)?
         };
-        let rows = rows_of(&table, folder).map_err(|message| Error::content(&path, message))?;
+        let mut rows = rows_of(&table, parent).map_err(|message| Error::content(path, message))?;
         if rows.is_empty() {
             return Err(Error::content(folder, "expected pairs, got none"));
         }
-        Ok(Listing { folder: folder.into(), path, table, rows, written, stamp })
+        find_files(&mut rows);
+        let places = places_of(&rows);
+        let layouts::Found { notes, passed_over, .. } = left;
+        Ok(Listing {
+            notes,
+            passed_over,
+            folder: parent.into(),
+            path: path.into(),
+            table,
+            rows,
+            places,
+            written,
+            stamp,
+        })
     }
 
-    /// The folder of the pairs.
+    /// The folder of the list, to which its paths are relative.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -186,7 +313,7 @@ impl Listing {
     /// # Errors
     /// [`Error::UnknownName`] with the nearest id.
     pub fn find(&self, id: &str) -> Result<usize> {
-        let place = self.rows.iter().position(|row| row.id == id);
+        let place = self.places.get(id).copied();
         place.ok_or_else(|| Error::unknown(Named::Id, id, self.rows.iter().map(|row| row.id.as_str())))
     }
 
@@ -223,14 +350,32 @@ impl Listing {
         self.add_columns(&[column]);
         let Table { columns, records, .. } = &mut self.table;
         let place = columns.iter().position(|name| name == column).expect("the column was added");
-        let old = std::mem::replace(&mut records[row].cells[place], text.to_owned());
-        match row_of(columns, &records[row], &self.folder) {
+        let Record { cells, quoted, .. } = &mut records[row];
+        if cells[place] == text {
+            return Ok(());
+        }
+        let old = (std::mem::replace(&mut cells[place], text.to_owned()), quoted[place]);
+        quoted[place] = text.trim() != text;
+        let clash = column == "id" && self.places.contains_key(text);
+        let parsed = match clash {
+            true => Err(format!("id: `{text}` is also another row's")),
+            false => row_of(columns, &records[row], &self.folder),
+        };
+        match parsed {
             Ok(parsed) => {
-                self.rows[row] = parsed;
+                let old = std::mem::replace(&mut self.rows[row], parsed);
+                match column {
+                    "human" | "article" => find_files(&mut self.rows[row..=row]),
+                    _ => (self.rows[row].human, self.rows[row].article) = (old.human, old.article),
+                }
+                if column == "id" {
+                    self.places = places_of(&self.rows);
+                }
                 Ok(())
             }
             Err(message) => {
-                records[row].cells[place] = old;
+                let Record { cells, quoted, .. } = &mut self.table.records[row];
+                (cells[place], quoted[place]) = old;
                 Err(Error::content(&self.path, message))
             }
         }
@@ -261,26 +406,67 @@ fn stamp_of(path: &Path) -> Option<Stamp> {
     Some((found.modified().ok()?, found.len()))
 }
 
-/// The rows of a folder as a table with paths relative to the folder.
-fn table_of(rows: &[Row], folder: &Path) -> Result<Table> {
-    let mut table = Table::new(&REQUIRED);
-    let has_splits = rows.iter().any(|row| row.split.is_some());
-    for row in rows {
-        let relative = |path: &Option<PathBuf>| {
-            let path = path.as_deref().map(|path| path.strip_prefix(folder).unwrap_or(path));
-            path.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default()
-        };
-        let cells = vec![row.id.clone(), relative(&row.human), relative(&row.article)];
-        if let Some(name) = cells.iter().find(|cell| cell.chars().any(char::is_control)) {
-            return Err(Error::content(folder, format!("expected printable names, got {name:?}")));
+fn places_of(rows: &[Row]) -> HashMap<String, usize> {
+    rows.iter().enumerate().map(|(place, row)| (row.id.clone(), place)).collect()
+}
+
+/// A path as a list in a folder names it: relative to the folder if it lies in it, else whole.
+fn named(path: &Path, folder: &Path) -> Result<String> {
+    let whole = || std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let name = match path.strip_prefix(folder) {
+        Ok(inside) => inside.to_owned(),
+        Err(_) => {
+            let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+            whole().strip_prefix(&folder).map_or_else(|_| whole(), Path::to_owned)
         }
-        table.records.push(Record { line: 0, cells });
+    };
+    match name.to_str() {
+        Some(text) if !text.chars().any(char::is_control) => Ok(text.to_owned()),
+        _ => Err(Error::content(folder, format!("expected printable names, got {name:?}"))),
     }
-    if has_splits {
-        table.add_column("split");
-        for (record, row) in table.records.iter_mut().zip(rows) {
-            record.cells[REQUIRED.len()] = row.split.clone().unwrap_or_default();
+}
+
+/// Names the files of a list in `from` as a list in `to` does.
+fn moved(mut table: Table, from: &Path, to: &Path) -> Result<Table> {
+    let paths: Vec<usize> = (0..table.columns.len())
+        .filter(|&place| ["human", "article"].contains(&table.columns[place].as_str()))
+        .collect();
+    let mut finder = Finder::default();
+    for record in &mut table.records {
+        for &place in &paths {
+            let cell = &mut record.cells[place];
+            if !cell.is_empty() && !EMPTY.contains(&cell.as_str()) {
+                let path = from.join(&*cell);
+                let found = if path.is_file() { None } else { finder.find(&path) };
+                *cell = named(&found.unwrap_or(path), to)?;
+            }
         }
+    }
+    Ok(table)
+}
+
+/// The rows of a folder as the table of a list in `folder`.
+fn table_of(rows: &[Row], folder: &Path) -> Result<Table> {
+    let names: Vec<&str> = REQUIRED.into_iter().collect();
+    let mut table = Table::new(&names);
+    let kept: [(&str, fn(&Row) -> &Option<String>); 2] = [("group", |row| &row.group), ("split", |row| &row.split)];
+    let kept: Vec<_> = kept.into_iter().filter(|(_, value)| rows.iter().any(|row| value(row).is_some())).collect();
+    kept.iter().for_each(|(name, _)| table.add_column(name));
+    for row in rows {
+        let path = |source: &Option<Source>| {
+            let path = source.as_ref().and_then(Source::path);
+            path.map_or(Ok(String::new()), |path| named(path, folder))
+        };
+        let mut cells = vec![row.id.clone(), path(&row.human)?, path(&row.article)?];
+        if row.id.chars().any(char::is_control) {
+            return Err(Error::content(folder, format!("expected printable names, got {:?}", row.id)));
+        }
+        cells.extend(kept.iter().map(|(_, value)| value(row).clone().unwrap_or_default()));
+        let mut record = Record::new(0, cells);
+        for place in 0..record.cells.len() {
+            record.quoted[place] = record.cells[place].trim() != record.cells[place];
+        }
+        table.records.push(record);
     }
     Ok(table)
 }
@@ -298,15 +484,15 @@ mod tests {
         let rows = parse(text.as_bytes(), Path::new("f")).unwrap();
         let first = Row {
             id: "one".into(),
-            human: Some("f/h.png".into()),
-            article: Some("f/a.png".into()),
+            human: Some(Source::File("f/h.png".into())),
+            article: Some(Source::File("f/a.png".into())),
             group: Some("anna".into()),
             split: Some("train".into()),
             line: 2,
             ..Row::default()
         };
         assert_eq!(rows[0], first);
-        assert_eq!((rows[1].human.as_deref(), rows[1].line), (None, 4));
+        assert_eq!((rows[1].human.clone(), rows[1].line), (None, 4));
         assert!(rows[1].exclude && rows[1].reviewed);
         assert_eq!(rows[1].reasons().collect::<Vec<_>>(), ["no_human", "other"]);
         assert_eq!(rows[2], Row { id: "three".into(), line: 5, ..Row::default() });
@@ -319,7 +505,7 @@ mod tests {
         insta::assert_snapshot!(
             [
                 error(""),
-                error("id;human;article\n"),
+                error("id;human\n"),
                 error("id,human,article, id\n"),
                 error(&format!("{head}a,h,a,maybe,\n")),
                 error(&format!("{head}a,h,a,,2\n")),
@@ -331,7 +517,7 @@ mod tests {
             .join("\n"),
             @r"
         line 1: expected the columns id, human, article, got none
-        line 1: expected the columns id, human, article, got id;human;article
+        line 1: expected the columns id, human, article, got id, human
         line 1: expected each column once, got id twice
         line 2: exclude: expected 1, true, yes, x, or 0, false, no, nothing, got `maybe`
         line 2: reviewed: expected 1, true, yes, x, or 0, false, no, nothing, got `2`

@@ -82,7 +82,7 @@ impl Loader {
             listed.articles.push(article);
         }
         for article in &pairs.extra {
-            let article = listed.number(File::new(article.path.clone(), Side::Article, config));
+            let article = listed.number(File::new(article.picture.clone(), Side::Article, config));
             listed.articles.push(article);
         }
         let plan = Plan::new(pairs.len(), listed.files.len(), config, device)?;
@@ -228,7 +228,7 @@ impl Listed {
             if let Some((file, error)) = broken {
                 skipped.push(LeftOut {
                     id: id.to_owned(),
-                    path: self.files[file].path.clone(),
+                    path: self.files[file].picture.name().to_owned(),
                     reason: error.to_string(),
                 });
             }

@@ -1,16 +1,16 @@
 //! One row of a list of pairs.
 
-use std::path::PathBuf;
+use super::source::Source;
 
 /// A human and its article, or one of them alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
     /// The pair's name.
     pub id: String,
-    /// The photo's file.
-    pub human: Option<PathBuf>,
-    /// The product picture's file.
-    pub article: Option<PathBuf>,
+    /// The photo.
+    pub human: Option<Source>,
+    /// The product picture.
+    pub article: Option<Source>,
     /// Pairs of one group share a person or an article.
     pub group: Option<String>,
     /// The part of the set, as `train`.
@@ -23,6 +23,8 @@ pub struct Row {
     pub reviewed: bool,
     /// The line of the list that the row begins at; 0 in a folder without a list.
     pub line: usize,
+    /// Why a picture is missing, where the folder or the list shows it.
+    pub why: Option<String>,
 }
 
 impl Row {

@@ -1,11 +1,10 @@
 //! The files of a set and how each is read. Resident and streaming loading share it.
 
-use std::path::PathBuf;
-
 use super::draw::{Draw, PictureDraw, Targets};
+use super::source::Source;
 use crate::config::{Config, Fit};
 use crate::error::Result;
-use crate::pixels::{planes, read_rgb};
+use crate::pixels::planes;
 
 /// Humans or articles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,20 +13,20 @@ pub enum Side {
     Article,
 }
 
-/// One picture file of a set.
+/// One picture of a set.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct File {
-    pub path: PathBuf,
+    pub picture: Source,
     fit: Fit,
 }
 
 impl File {
-    pub fn new(path: PathBuf, side: Side, config: &Config) -> File {
+    pub fn new(picture: Source, side: Side, config: &Config) -> File {
         let fit = match side {
             Side::Human => config.human_fit,
             Side::Article => config.article_fit,
         };
-        File { path, fit }
+        File { picture, fit }
     }
 
     /// Decodes the picture at the config's size plus its crop margin.
@@ -35,7 +34,7 @@ impl File {
     /// # Shapes
     /// `[3, H + margin, W + margin]`.
     pub fn decode(&self, config: &Config) -> Result<Vec<u8>> {
-        Ok(planes(&read_rgb(&self.path)?, loaded_size(config), self.fit))
+        Ok(planes(&*self.picture.decode()?, loaded_size(config), self.fit))
     }
 }
 

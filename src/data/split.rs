@@ -1,15 +1,14 @@
 //! Random splits that keep connected pairs on one side.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
-use xxhash_rust::xxh3::xxh3_128;
 
 use super::disjoint::DisjointSets;
 use super::pairs::Pairs;
-use crate::error::{AtPath, Error, Result};
+use super::source::Source;
+use crate::error::{Error, Result};
 use crate::random::rng;
 
 impl Pairs {
@@ -46,17 +45,15 @@ impl Pairs {
 
     /// Groups the pairs that share a group, a file or its bytes, in the order of their first pairs.
     fn tied(&self) -> Result<Vec<Vec<usize>>> {
-        let files: Vec<&Path> =
-            (self.pairs.iter()).flat_map(|pair| [pair.human.as_path(), pair.article.as_path()]).collect();
-        let sizes: Vec<u64> =
-            (files.par_iter()).map(|path| Ok(std::fs::metadata(path).at(path)?.len())).collect::<Result<_>>()?;
+        let files: Vec<&Source> = self.pairs.iter().flat_map(|pair| [&pair.human, &pair.article]).collect();
+        let sizes: Vec<u64> = files.par_iter().map(|file| file.size()).collect::<Result<_>>()?;
         let mut of_size: HashMap<u64, usize> = HashMap::new();
         sizes.iter().for_each(|size| *of_size.entry(*size).or_default() += 1);
         // Only files of one size can have the same bytes.
         let hashes: Vec<Option<u128>> = (files.par_iter().zip(&sizes))
-            .map(|(path, size)| match of_size[size] {
+            .map(|(file, size)| match of_size[size] {
                 1 => Ok(None),
-                _ => Ok(Some(xxh3_128(&std::fs::read(path).at(path)?))),
+                _ => file.hash_stored().map(Some),
             })
             .collect::<Result<_>>()?;
         let mut tied = DisjointSets::new(self.len());
@@ -76,14 +73,15 @@ impl Pairs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{OnError, Pair};
+    use crate::data::Pair;
+    use std::path::Path;
 
     /// Pairs of files that all differ.
     fn pairs(folder: &Path, n: usize) -> Pairs {
         let file = |name: String| {
             let path = folder.join(&name);
             std::fs::write(&path, name).unwrap();
-            path
+            Source::from(path)
         };
         let pair = |i: usize| Pair {
             id: format!("{i}"),
@@ -92,14 +90,9 @@ mod tests {
             group: None,
             split: None,
         };
-        Pairs {
-            folder: folder.into(),
-            pairs: (0..n).map(pair).collect(),
-            extra: Vec::new(),
-            excluded: Vec::new(),
-            skipped: Vec::new(),
-            on_error: OnError::Raise,
-        }
+        let mut all = Pairs::default();
+        all.pairs = (0..n).map(pair).collect();
+        all
     }
 
     fn ids(pairs: &Pairs) -> Vec<&str> {
@@ -130,7 +123,7 @@ mod tests {
             all.pairs[i].group = Some("anna".into());
         }
         all.pairs[6].article = all.pairs[5].article.clone();
-        std::fs::write(&all.pairs[7].human, std::fs::read(&all.pairs[6].human).unwrap()).unwrap();
+        std::fs::copy(all.pairs[6].human.name(), all.pairs[7].human.name()).unwrap();
         // 0 - 5 by group, 5 - 6 by file, 6 - 7 by bytes.
         let tied = ["0", "5", "6", "7"];
         let mut sides = [0; 2];

@@ -1,33 +1,58 @@
-//! CSV text to cells and back (RFC 4180). Reading is strict: a quote that is never closed would swallow rows.
+//! CSV text to cells and back (RFC 4180), with commas, semicolons or tabs between the cells. Reading is strict: a quote
+//! that is never closed would swallow rows.
 
-use csv::{Terminator, WriterBuilder};
+const BYTE_ORDER_MARK: char = '\u{feff}';
+/// The characters that may stand between cells. Spreadsheets write semicolons where the comma is a decimal sign.
+const DELIMITERS: [char; 3] = [',', ';', '\t'];
 
-const BYTE_ORDER_MARK: &str = "\u{feff}";
-
-/// The cells of a CSV file, its byte order mark and its line ends: enough to write it back unchanged.
-#[derive(Clone, Debug, Default)]
+/// The cells of a CSV file, its byte order mark, its delimiter and its line ends: enough to write it back unchanged.
+#[derive(Clone, Debug)]
 pub struct Table {
     pub columns: Vec<String>,
     pub records: Vec<Record>,
+    /// Which columns' names are quoted.
+    quoted: Vec<bool>,
     /// Whether the file begins with a byte order mark, as spreadsheets write it.
     mark: bool,
     /// Whether lines end in CR LF.
     crlf: bool,
+    delimiter: char,
 }
 
 /// One row.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Record {
     /// The line that it begins at; a quoted cell may span lines.
     pub line: usize,
     /// One cell for each column.
     pub cells: Vec<String>,
+    /// Which cells are quoted: their spaces count.
+    pub quoted: Vec<bool>,
+}
+
+impl Record {
+    /// Makes a row without quotes.
+    pub fn new(line: usize, cells: Vec<String>) -> Record {
+        Record { line, quoted: vec![false; cells.len()], cells }
+    }
+
+    fn push(&mut self, cell: String, quoted: bool) {
+        self.cells.push(cell);
+        self.quoted.push(quoted);
+    }
 }
 
 impl Table {
     /// Makes a table without rows.
     pub fn new(columns: &[&str]) -> Table {
-        Table { columns: columns.iter().map(|name| (*name).to_owned()).collect(), ..Table::default() }
+        Table {
+            columns: columns.iter().map(|name| (*name).to_owned()).collect(),
+            records: Vec::new(),
+            quoted: vec![false; columns.len()],
+            mark: false,
+            crlf: false,
+            delimiter: DELIMITERS[0],
+        }
     }
 
     /// Parses a file. A row with fewer cells than columns is filled with empty ones; an empty line is skipped.
@@ -35,20 +60,26 @@ impl Table {
     /// # Errors
     /// The line and the reason: other bytes than UTF-8, broken quotes, or a row with more cells than columns.
     pub fn parse(bytes: &[u8]) -> Result<Table, String> {
-        let text = std::str::from_utf8(bytes).map_err(|error| {
-            let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
-            format!("line {line}: expected UTF-8, got other bytes")
-        })?;
-        let rest = text.strip_prefix(BYTE_ORDER_MARK);
-        let mut records = records(rest.unwrap_or(text))?.into_iter();
-        let columns = records.next().map(|header| header.cells).unwrap_or_default();
-        let mut table = Table { columns, records: Vec::new(), mark: rest.is_some(), crlf: text.contains("\r\n") };
+        let text = utf8(bytes)?;
+        let rest = text.trim_start_matches(BYTE_ORDER_MARK);
+        let delimiter = delimiter(rest);
+        let mut records = records(rest, delimiter)?.into_iter();
+        let header = records.next().unwrap_or_default();
+        let mut table = Table {
+            columns: header.cells,
+            records: Vec::new(),
+            quoted: header.quoted,
+            mark: rest.len() < text.len(),
+            crlf: text.contains("\r\n"),
+            delimiter,
+        };
         for mut record in records {
             let (expected, got) = (table.columns.len(), record.cells.len());
             if got > expected {
                 return Err(format!("line {}: expected {expected} cells, got {got}", record.line));
             }
             record.cells.resize_with(expected, String::new);
+            record.quoted.resize(expected, false);
             table.records.push(record);
         }
         Ok(table)
@@ -57,37 +88,78 @@ impl Table {
     /// Appends an empty column.
     pub fn add_column(&mut self, name: &str) {
         self.columns.push(name.to_owned());
-        self.records.iter_mut().for_each(|record| record.cells.push(String::new()));
+        self.quoted.push(false);
+        self.records.iter_mut().for_each(|record| record.push(String::new(), false));
     }
 
-    /// Writes the table with the byte order mark and the line ends of the parsed file.
+    /// Writes the table with the byte order mark, the delimiter, the quotes and the line ends of the parsed file. Quotes
+    /// a cell that would be read as another one without them.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = if self.mark { BYTE_ORDER_MARK.as_bytes().to_vec() } else { Vec::new() };
-        let terminator = if self.crlf { Terminator::CRLF } else { Terminator::Any(b'\n') };
-        let mut writer = WriterBuilder::new().terminator(terminator).from_writer(&mut bytes);
-        for cells in std::iter::once(&self.columns).chain(self.records.iter().map(|record| &record.cells)) {
-            writer.write_record(cells).expect("memory takes rows of one length");
+        let mut text = String::new();
+        if self.mark {
+            text.push(BYTE_ORDER_MARK);
         }
-        writer.flush().expect("memory takes all");
-        drop(writer);
-        bytes
+        let rows = self.records.iter().map(|record| (&record.cells, &record.quoted));
+        for (cells, quoted) in std::iter::once((&self.columns, &self.quoted)).chain(rows) {
+            for (place, (cell, quoted)) in cells.iter().zip(quoted).enumerate() {
+                if place > 0 {
+                    text.push(self.delimiter);
+                }
+                let special = cell.contains(['"', '\r', '\n', self.delimiter]);
+                match *quoted || special || cells.len() == 1 && cell.is_empty() {
+                    true => text.extend(["\"", &cell.replace('"', "\"\""), "\""]),
+                    false => text.push_str(cell),
+                }
+            }
+            text.push_str(if self.crlf { "\r\n" } else { "\n" });
+        }
+        text.into_bytes()
     }
 }
 
+/// Returns the text of a list's bytes.
+///
+/// # Errors
+/// The line with other bytes than UTF-8.
+pub(super) fn utf8(bytes: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(bytes).map_err(|error| match bytes {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "line 1: expected UTF-8, got UTF-16".into(),
+        _ => {
+            let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+            format!("line {line}: expected UTF-8, got other bytes")
+        }
+    })
+}
+
+/// Returns the delimiter that gives the header the most cells; a comma among equals.
+fn delimiter(text: &str) -> char {
+    let header = text.trim_start_matches(['\r', '\n']);
+    let cells = |delimiter: char| {
+        let (mut rest, mut count) = (header, 1);
+        while let Some((_, _, after)) = cell(rest, delimiter) {
+            let Some(next) = after.strip_prefix(delimiter) else { break };
+            (rest, count) = (next, count + 1);
+        }
+        count
+    };
+    // Of equal ones `max_by_key` takes the last.
+    DELIMITERS.into_iter().rev().max_by_key(|delimiter| cells(*delimiter)).expect("there are some")
+}
+
 /// Splits a text into rows; the header is one of them.
-fn records(text: &str) -> Result<Vec<Record>, String> {
+fn records(text: &str, delimiter: char) -> Result<Vec<Record>, String> {
     let mut records = Vec::new();
     let (mut rest, mut line) = (text, 1);
     while !rest.is_empty() {
-        let mut record = Record { line, cells: Vec::new() };
+        let mut record = Record { line, ..Record::default() };
         loop {
-            let (value, after) =
-                cell(rest).ok_or_else(|| format!("line {line}: expected a closing quote, got none"))?;
+            let (value, quoted, after) =
+                cell(rest, delimiter).ok_or_else(|| format!("line {line}: expected a closing quote, got none"))?;
             line += rest[..rest.len() - after.len()].matches('\n').count();
-            record.cells.push(value);
+            record.push(value, quoted);
             let mut characters = after.chars();
             match characters.next() {
-                Some(',') => rest = characters.as_str(),
+                Some(next) if next == delimiter => rest = characters.as_str(),
                 Some('\r' | '\n') => {
                     rest = after.strip_prefix("\r\n").unwrap_or(characters.as_str());
                     line += 1;
@@ -97,7 +169,9 @@ fn records(text: &str) -> Result<Vec<Record>, String> {
                     rest = after;
                     break;
                 }
-                Some(other) => return Err(format!("line {line}: expected `,` after a closing quote, got `{other}`")),
+                Some(other) => {
+                    return Err(format!("line {line}: expected `{delimiter}` after a closing quote, got `{other}`"));
+                }
             }
         }
         if record.cells != [""] {
@@ -107,11 +181,12 @@ fn records(text: &str) -> Result<Vec<Record>, String> {
     Ok(records)
 }
 
-/// Takes one cell off a text; None for a quote that is never closed.
-fn cell(text: &str) -> Option<(String, &str)> {
-    let Some(mut rest) = text.strip_prefix('"') else {
-        let end = text.find([',', '\r', '\n']).unwrap_or(text.len());
-        return Some((text[..end].to_owned(), &text[end..]));
+/// Takes one cell off a text: its value and whether it is quoted. None for a quote that is never closed. Spaces around
+/// quotes do not count.
+fn cell(text: &str, delimiter: char) -> Option<(String, bool, &str)> {
+    let Some(mut rest) = text.trim_start_matches(' ').strip_prefix('"') else {
+        let end = text.find([delimiter, '\r', '\n']).unwrap_or(text.len());
+        return Some((text[..end].to_owned(), false, &text[end..]));
     };
     let mut value = String::new();
     loop {
@@ -123,7 +198,7 @@ fn cell(text: &str) -> Option<(String, &str)> {
                 value.push('"');
                 rest = after;
             }
-            None => return Some((value, after)),
+            None => return Some((value, true, after.trim_start_matches(' '))),
         }
     }
 }
@@ -144,7 +219,7 @@ mod tests {
 
     #[test]
     fn cells_may_be_quoted_span_lines_and_be_missing_at_the_end() {
-        let text = "a,b,c\r\n\"x,\"\"y\"\"\nz\",5\" heel, 3 \r\n\r\nlast,\"\"";
+        let text = "a,b,c\r\n\"x,\"\"y\"\"\nz\",5\" heel, 3 \r\n\r\nlast, \"\" ";
         let expected = owned(&[(1, &["a", "b", "c"]), (2, &["x,\"y\"\nz", "5\" heel", " 3 "]), (5, &["last", "", ""])]);
         assert_eq!(cells(text), expected);
         assert_eq!(cells("a,b\r1,2\r"), owned(&[(1, &["a", "b"]), (2, &["1", "2"])]));
@@ -153,7 +228,14 @@ mod tests {
 
     #[test]
     fn a_table_is_written_as_it_came() {
-        for text in ["a,b\n1,\n", "\u{feff}a,b\r\n\"1,2\",\"x\"\"y\"\r\n", "a,b\n\"two\nlines\", \n"] {
+        for text in [
+            "a,b\n1,\n",
+            "\u{feff}a,b\r\n\"1,2\",\"x\"\"y\"\r\n",
+            "a,b\n\"two\nlines\", \n",
+            "\"a\",b\n\"1\",\" 2\"\n",
+            "a;b\n\"1;2\";3,4\n",
+            "a\tb,c\n1\t2, 3\n",
+        ] {
             assert_eq!(String::from_utf8(Table::parse(text.as_bytes()).unwrap().to_bytes()).unwrap(), text);
         }
         let mut table = Table::parse(b"a\n1\n").unwrap();
@@ -169,5 +251,6 @@ mod tests {
         assert_eq!(error(b"a,b\n\"1\n\"2,3"), "line 3: expected `,` after a closing quote, got `2`");
         assert_eq!(error(b"a,b\n1\n1,2,3\n"), "line 3: expected 2 cells, got 3");
         assert_eq!(error(b"a,b\n1,\xff\n"), "line 2: expected UTF-8, got other bytes");
+        assert_eq!(error(b"\xff\xfea\0"), "line 1: expected UTF-8, got UTF-16");
     }
 }

@@ -2,6 +2,7 @@
 
 import html
 import os
+import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ class Curation:
 
     Attributes:
         folder: The folder of pairs.
-        csv: The written list, `pairs.csv`.
+        csv: The written list.
         report: The written page, or None.
         rows: The rows of the list, texts by column.
         counts: The number of pairs left out for each reason. A pair with two reasons counts for both.
@@ -59,20 +60,24 @@ class Curation:
 def curate(
     folder: str | os.PathLike[str],
     *,
+    out: str | os.PathLike[str] | None = None,
     report: bool | str | os.PathLike[str] = True,
     progress: bool | None = None,
     **options: float,
 ) -> Curation:
-    """Find the faults of a folder's pairs. No picture is changed.
+    """Find the faults of a folder's pairs. No picture is changed, and none is condemned that could not be looked at.
 
     Writes `pairs.csv`: `exclude` is 1 for a pair to leave out, `reason` holds the reasons, and `group` is one name for
     pairs that share a person or an article and stay on one side of a split. Other columns stay as they are. An existing
     file keeps its exclusions, and decisions of `cagan.review` are not judged again. To have a pair judged anew, empty
-    its `exclude`, `reason` and `reviewed`. A second call writes the same file.
+    its `exclude`, `reason` and `reviewed`. A second call writes the same file, but for pairs whose files were missing:
+    their reason is `missing`, and each call judges them anew.
 
     Args:
-        folder: A folder with `human/` and `article/`, or with a `pairs.csv`.
-        report: The page of findings to write: True is `curation.html` in the folder, False none.
+        folder: A folder of pairs in any layout that `cagan.Pairs` knows.
+        out: The folder for the list and the page, for a set that cannot be written to. `cagan.Pairs` reads the list
+            there. Defaults to the folder; for one that cannot be written to, to that of `report`.
+        report: The page of findings to write: True is `curation.html` beside the list, False none.
         progress: Whether to show a progress bar (default: in a terminal and in Jupyter).
         **options: Thresholds, of which `cagan curate --help` lists the defaults: `min_side`, `max_aspect`,
             `min_spread`, `min_plain`, `min_colours`, `hash_distance`, `human_difference`, `article_difference`.
@@ -80,8 +85,12 @@ def curate(
     Returns:
         The findings.
 
+    Warns:
+        UserWarning: A picture was passed over, or the list went to the folder of `report`.
+
     Raises:
-        FileNotFoundError: For a missing folder, or one without pairs.
+        FileNotFoundError: For a missing folder, one without pairs, or one of whose pictures none can be read.
+        PermissionError: For a folder that cannot be written to, without `out`.
         ValueError: For a broken `pairs.csv` (the message names line and column), or a bad threshold.
         TypeError: For a name that is no threshold.
         RuntimeError: If another program wrote `pairs.csv` meanwhile; nothing is written then.
@@ -93,18 +102,18 @@ def curate(
         >>> curation.kept, curation.report.name
         (8, 'curation.html')
     """
-    listing = _cagan.Listing(folder)
+    listing = _cagan.Listing(folder, _list_path(Path(folder), out, report))
     with Bar(progress) as bar:
         findings = listing.curate(options, bar.show)
     page, content = None, b""
     if report is not False:
-        page = listing.folder / "curation.html" if report is True else Path(report)
+        page = listing.path.with_name("curation.html") if report is True else Path(report)
         # Only this needs jinja2.
         from .report import make_report
 
         # Its thumbnails take a while: what is stopped before the end changes no file.
-        content = make_report(listing, findings)
-    with locked(listing.folder):
+        content = make_report(Path(folder), listing, findings)
+    with locked(listing.path.parent):
         if listing.is_stale():
             raise RuntimeError(f"{listing.path}: another program wrote it meanwhile, nothing was changed; curate again")
         listing.write()
@@ -114,7 +123,27 @@ def curate(
     found = Counter(word for decision in decisions for word in decision["reasons"])
     # The known words in their order, then the user's own.
     counts = {word: found[word] for word in [*_cagan.curation_reasons(), *found] if found[word]}
-    return Curation(listing.folder, listing.path, page, listing.rows, counts, len(decisions), listing.groups)
+    return Curation(Path(folder), listing.path, page, listing.rows, counts, len(decisions), listing.groups)
+
+
+def _list_path(folder: Path, out: str | os.PathLike[str] | None, report: bool | str | os.PathLike[str]) -> Path | None:
+    """Returns the file of the list, or None for that of the folder, before any picture is measured.
+
+    Raises:
+        PermissionError: The list cannot be written.
+    """
+    if out is not None:
+        Path(out).mkdir(parents=True, exist_ok=True)
+        return Path(out) / "pairs.csv"
+    # A list may be a link to another place.
+    target = (folder / "pairs.csv").resolve().parent
+    if not folder.is_dir() or os.access(target, os.W_OK):
+        return None
+    if not isinstance(report, bool):
+        found = Path(report).parent / "pairs.csv"
+        warnings.warn(f"{folder}: it cannot be written to; the list is {found}", stacklevel=3)
+        return found
+    raise PermissionError(f"{folder}: expected a folder that can be written to; out= (--out) takes another one")
 
 
 class Bar:

@@ -138,9 +138,9 @@ class Review:
             ValueError: For a file that is no picture.
         """
         with self._lock:
-            cell = self._row(name)[side]
-            path = self.listing.folder / cell
-        if not cell:
+            self._row(name)
+            path = self.listing.files_of(name)[side == "article"]
+        if path is None:
             raise ConflictError(f"{name!r} has no {side}")
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file")

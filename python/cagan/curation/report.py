@@ -1,6 +1,7 @@
 """The page of `cagan.curate`: one self-contained HTML file."""
 
 import base64
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -17,8 +18,8 @@ _SIDE = 144
 _MEMBERS = 6
 
 
-def make_report(listing: _cagan.Listing, findings: list[dict[str, Any]]) -> bytes:
-    """Makes the page."""
+def make_report(folder: Path, listing: _cagan.Listing, findings: list[dict[str, Any]]) -> bytes:
+    """Makes the page on a folder's list."""
     environment = Environment(
         loader=PackageLoader("cagan"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -26,13 +27,21 @@ def make_report(listing: _cagan.Listing, findings: list[dict[str, Any]]) -> byte
     groups = _groups(listing)
     wanted = {cell: "" for section in sections for entry in section["rows"][:_SHOWN] for cell in _cells(entry) if cell}
     wanted |= {row["article"]: "" for group in groups[:_SHOWN] for row in group["rows"][:_MEMBERS] if row["article"]}
-    pictures = _cagan.thumbnails([listing.folder / cell for cell in wanted], _SIDE)
+    # A cell may spell its file in another way than the disk.
+    files = {
+        row[side]: path
+        for row, paths in zip(listing.rows, listing.files)
+        for side, path in zip(("human", "article"), paths)
+        if path is not None
+    }
+    wanted = {cell: "" for cell in wanted if cell in files}
+    pictures = _cagan.thumbnails([files[cell] for cell in wanted], _SIDE)
     for cell, picture in zip(wanted, pictures):
         if picture is not None:
             wanted[cell] = "data:image/jpeg;base64," + base64.b64encode(picture).decode("ascii")
     decisions = listing.decisions
     page = environment.get_template("curation.html").render(
-        folder=listing.folder.resolve().name or str(listing.folder),
+        folder=folder.resolve().name or str(folder),
         total=len(decisions),
         excluded=sum(decision["excluded"] for decision in decisions),
         grouped=sum(len(group["rows"]) for group in groups),

@@ -60,7 +60,12 @@ def opened(model: Model, device: str | None) -> "_cagan.Swapper | Callable[[_Arr
 
 
 def swapped(
-    model: Any, humans: "Iterable[Path | _Array]", worn: Iterable[Path], targets: Iterable[Path], *, skip: bool = False
+    model: Any,
+    humans: "Iterable[Path | _Array]",
+    worn: "Iterable[Path | _Array]",
+    targets: "Iterable[Path | _Array]",
+    *,
+    skip: bool = False,
 ) -> Iterator[Swapped | Exception]:
     """Swaps each human into the target at the same index; a few are in memory at once.
 
@@ -122,7 +127,7 @@ class _Painter:
                 continue
             if region is None:
                 raise FileNotFoundError(
-                    f"{pairs.folder}: expected a folder mask/ with the worn garments' regions, got none"
+                    f"{pairs.folder or 'pairs'}: expected a folder mask/ with the worn garments' regions, got none"
                 )
             self._regions[_key(photo)] = region.shape, zlib.compress(region.tobytes(), 1)
 

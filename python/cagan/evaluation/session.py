@@ -145,7 +145,7 @@ def evaluate(
     session.self_swaps()
     settings = {
         "model": _name(model),
-        "pairs": str(found.folder),
+        "pairs": str(found.folder or f"{len(found)} pairs"),
         "targets": targets,
         "height": height,
         "features": _fingerprint(features),
@@ -165,14 +165,14 @@ def _rows(
     """Returns the swaps to score, and whether true ones are known."""
     if targets is not None:
         return drawn(pairs, targets, seed), False
-    true = listed(truth.listing, pairs, partly=True) if truth.listing.is_file() else []
+    true = listed(truth.listing, pairs, partly=True) if truth.listing and truth.listing.is_file() else []
     if listing is not None:
         rows = listed(Path(listing), pairs)
         known = {(human.id, target.id) for human, target in true}
         return rows, all((human.id, target.id) in known for human, target in rows)
     if true:
         return true, True
-    if truth.listing.is_file():
+    if truth.listing and truth.listing.is_file():
         warnings.warn(f"{truth.listing}: no true swap is of two of these pairs; targets are drawn", stacklevel=3)
     return drawn(pairs, targets, seed), False
 
@@ -215,7 +215,7 @@ class _Show:
     def __call__(self, row: dict[str, Any]) -> list[_Array]:
         """Returns human, worn, target, swap, mask, and the truth."""
         human, target = self.truth.pairs[row["human"]], self.truth.pairs[row["target"]]
-        (swap,) = swapped(self.model, [human.human_path], [human.article_path], [target.article_path])
+        (swap,) = swapped(self.model, [human.human_source], [human.article_source], [target.article_source])
         assert isinstance(swap, Swapped)
         known = self.known((human, target))
         shown = [known.photo, human.article, target.article, swap.image]
@@ -247,9 +247,9 @@ class _Session:
         """Swaps the rows."""
         return swapped(
             self._model,
-            (human.human_path for human, _ in rows),
-            (human.article_path for human, _ in rows),
-            (target.article_path for _, target in rows),
+            (human.human_source for human, _ in rows),
+            (human.article_source for human, _ in rows),
+            (target.article_source for _, target in rows),
             skip=self._skips,
         )
 
@@ -257,13 +257,13 @@ class _Session:
         """Swaps the rows, swaps the results back, and notes the figures of both."""
         waiting: deque[tuple[Row, Swapped]] = deque()
 
-        def made() -> Iterator[tuple[_Array, Path, Path]]:
+        def made() -> Iterator[tuple[_Array, Any, Any]]:
             for row, swap in zip(rows, self._swaps(rows)):
                 if isinstance(swap, Exception):
                     self._skip(row, swap)
                     continue
                 waiting.append((row, swap))
-                yield swap.image, row[1].article_path, row[0].article_path
+                yield swap.image, row[1].article_source, row[0].article_source
 
         sides: list[Any] = [map(itemgetter(k), copy) for k, copy in enumerate(itertools.tee(made(), 3))]
         for restored in swapped(self._model, *sides, skip=self._skips):
@@ -330,7 +330,8 @@ class _Session:
     def _photos(self, features: Features) -> Iterator[_Array]:
         """Reads the photos one by one, in the order of their names, and adds their features."""
         pairs = [self._truth.pairs[k] for k in range(len(self._truth.pairs))]
-        for pair in sorted(pairs, key=lambda pair: pair.human_path.name):
+        names = {pair.id: pair.id if pair.human_path is None else pair.human_path.name for pair in pairs}
+        for pair in sorted(pairs, key=lambda pair: names[pair.id]):
             try:
                 photo = pair.human
             except (OSError, ValueError):
@@ -396,7 +397,7 @@ def _check(
     if targets is not None and listing is not None:
         raise ValueError(f"listing: expected targets or a listing, got both {targets} and {os.fspath(listing)}")
     if len(pairs) < 2:
-        raise ValueError(f"{pairs.folder}: expected 2 pairs or more, got {len(pairs)}")
+        raise ValueError(f"{pairs.folder or 'pairs'}: expected 2 pairs or more, got {len(pairs)}")
     if targets is not None and not 1 <= targets < len(pairs):
         raise ValueError(f"targets: expected 1 to {len(pairs) - 1}, one less than there are pairs, got {targets}")
     if not _LEAST_HEIGHT <= height <= _MOST_HEIGHT:

@@ -28,6 +28,8 @@ def listed(
         unread: Gets (human, target, reason) of the rows whose pairs were skipped when they were read. None makes them
             errors, as unknown ids.
 
+    Rows of pairs that the folder has and that `pairs`, a part of it, has not are left out.
+
     Raises:
         FileNotFoundError: The CSV is missing.
         ValueError: A column or a value is missing, an id is unknown, or the CSV has no rows.
@@ -63,6 +65,8 @@ def listed(
 
 def _ids_of_folder(pairs: _cagan.Pairs) -> set[str]:
     """Lists the ids of all pairs of the folder, also of excluded and skipped ones."""
+    if pairs.folder is None:
+        return set(pairs.ids)
     try:
         whole = _cagan.Pairs(pairs.folder, on_error="skip", extra_articles=True)
     except (OSError, ValueError):
@@ -90,5 +94,5 @@ def drawn(pairs: _cagan.Pairs, targets: int | None, seed: int) -> list[Row]:
             raise ValueError(f"targets: expected at most {len(chosen)} for {human.id} and its group, got {targets}")
         rows += [(human, other) for other in chosen]
     if not rows:
-        raise ValueError(f"{pairs.folder}: expected pairs of two groups or more, got one")
+        raise ValueError(f"{pairs.folder or 'pairs'}: expected pairs of two groups or more, got one")
     return rows

@@ -18,7 +18,7 @@ class Truth:
 
     def __init__(self, pairs: _cagan.Pairs) -> None:  # noqa: D107  # the class says it
         self.pairs = pairs
-        self.listing = pairs.folder / "swaps" / "list.csv"
+        self.listing = None if pairs.folder is None else pairs.folder / "swaps" / "list.csv"
 
     def swap(self, human: _cagan.Pair, target: _cagan.Pair, photo: _Array) -> tuple[_Array, _Array]:
         """Returns the true swap, uint8 [H, W, 3], and the mask of its changes, boolean [H, W].
@@ -32,6 +32,7 @@ class Truth:
             FileNotFoundError: A file is missing.
             ValueError: A file has another size than the photo.
         """
+        assert self.listing is not None, "only listed swaps have a truth"
         path = self.listing.parent / f"{swap_name(human.id, target.id)}.png"
         true = _cagan.read_picture(path)
         mask = _cagan.read_picture(path.with_suffix(".alpha.png"))[:, :, 0] > 0
@@ -50,12 +51,13 @@ class Truth:
             FileNotFoundError: The folder lacks the pair's file.
             ValueError: The file has another size than the photo.
         """
-        # Pairs with one folder for each split have the regions beside the photos' folder.
-        beside = human.human_path.parent.parent / "mask"
-        for path in (
-            self.pairs.folder / "mask" / f"{file_name(human.id)}.png",
-            beside / f"{human.human_path.stem}.png",
-        ):
+        files = []
+        if self.pairs.folder is not None:
+            files.append(self.pairs.folder / "mask" / f"{file_name(human.id)}.png")
+        if human.human_path is not None:
+            # Pairs with one folder for each split have the regions beside the photos' folder.
+            files.append(human.human_path.parent.parent / "mask" / f"{human.human_path.stem}.png")
+        for path in files:
             if path.parent.is_dir():
                 region = _cagan.read_picture(path)[:, :, 0]
                 _expect_size(path, region, human.human if photo is None else photo)

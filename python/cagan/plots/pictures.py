@@ -72,10 +72,10 @@ def swap_grid(
     people, articles = list(people), list(articles)
     _expect("people", people, "one pair at least")
     _expect("articles", articles, "one article at least")
-    targets = [article.article_path if isinstance(article, _cagan.Pair) else article for article in articles]
+    targets = [article.article_source if isinstance(article, _cagan.Pair) else article for article in articles]
     swaps = swapper_of(model).swap(
-        [pair.human_path for pair in people] * len(targets),
-        [pair.article_path for pair in people] * len(targets),
+        [pair.human_source for pair in people] * len(targets),
+        [pair.article_source for pair in people] * len(targets),
         [_given(target) for target in targets for _ in people],
     )
     top: list[NDArray[Any] | None] = [None]

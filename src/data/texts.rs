@@ -1,0 +1,348 @@
+//! The text files of try-on sets: on each line the names of a human and of an article, and in DressCode the number of a
+//! category.
+//!
+//! A list is found by its place and its content: `pairs.txt` or `train_pairs.txt` in the set's folder, `train_pairs.txt`
+//! beside a folder `train`, or a list beside the folder that names its files.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use super::layouts::{Note, SPLITS, Set, by_stem, find_in, partners};
+use super::names::{fresh, name, stem};
+use super::row::Row;
+use super::table::utf8;
+use crate::error::{AtPath, Error, Result};
+
+/// The lines that show whether a list is of a folder.
+const LOOKED_AT: usize = 20;
+
+/// The text files of a set.
+#[derive(Debug)]
+pub struct Text {
+    lists: Vec<List>,
+    notes: Vec<Note>,
+}
+
+/// One text file.
+#[derive(Debug)]
+struct List {
+    path: PathBuf,
+    split: Option<&'static str>,
+    lines: Vec<Line>,
+}
+
+/// One line: names as they are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Line {
+    number: usize,
+    human: String,
+    article: String,
+    category: Option<usize>,
+}
+
+/// Reads the lists of a set: in its folder, or beside it.
+///
+/// # Errors
+/// [`Error::Content`] with the list and the line.
+pub(super) fn of(set: &Set) -> Result<Option<Text>> {
+    let sets = std::slice::from_ref(set);
+    let real = std::fs::canonicalize(&set.folder).at(&set.folder)?;
+    let own: Vec<String> = [&set.folder, &real].map(|folder| name(folder)).into();
+    let parents: Vec<&Path> = [&set.folder, &real].into_iter().filter_map(|folder| folder.parent()).collect();
+    // The list of the folder's own name comes first.
+    for place in std::iter::once(set.folder.as_path()).chain(parents.iter().copied()) {
+        let named: Vec<PathBuf> = lists_in(place).into_iter().filter(|path| own.contains(&word(path))).collect();
+        if !named.is_empty() {
+            return chosen(named, sets).map(Some);
+        }
+    }
+    let inside = known_lists(&set.folder, sets)?;
+    if !inside.is_empty() {
+        return chosen(inside, sets).map(Some);
+    }
+    let Some(parent) = real.parent() else { return Ok(None) };
+    let mut beside = known_lists(parent, sets)?;
+    // That of another folder, as of `test` beside `train`.
+    beside.retain(|path| word(path).is_empty() || !parent.join(word(path)).is_dir());
+    beside.retain(|path| is_of(path, sets));
+    match beside.is_empty() {
+        true => Ok(None),
+        false => chosen(beside, sets).map(Some),
+    }
+}
+
+/// Reads the lists in a folder of sets that are all further down, as DressCode's.
+///
+/// # Errors
+/// As [`of`].
+pub(super) fn above(folder: &Path, sets: &[Set]) -> Result<Option<Text>> {
+    if sets.iter().any(|set| set.folder == folder || set.folder.parent() != Some(folder)) {
+        return Ok(None);
+    }
+    let splits: Vec<String> = sets.iter().map(|set| name(&set.folder)).collect();
+    let mut found = known_lists(folder, sets)?;
+    found.retain(|path| !splits.contains(&word(path)) && is_of(path, sets));
+    match found.is_empty() {
+        true => Ok(None),
+        false => chosen(found, sets).map(Some),
+    }
+}
+
+/// The text files of pairs in a folder, by their names.
+fn lists_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_list = |path: &PathBuf| {
+        let name = name(path).to_lowercase();
+        name.contains("pairs") && name.ends_with(".txt") && !name.starts_with('.') && path.is_file()
+    };
+    let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_list).collect();
+    found.sort();
+    found
+}
+
+/// Drops the lists of unusual names that name no file of the sets: they are of something else.
+fn known_lists(folder: &Path, sets: &[Set]) -> Result<Vec<PathBuf>> {
+    let usual = |path: &Path| word(path).is_empty() || SPLITS.contains(&word(path).as_str());
+    Ok(lists_in(folder).into_iter().filter(|path| usual(path) || is_of(path, sets)).collect())
+}
+
+/// The word of a list's name beside `pairs`: `train` of `train_pairs.txt` and of `train_pairs_paired.txt`.
+fn word(path: &Path) -> String {
+    let name = name(path).to_lowercase();
+    let stem = name.strip_suffix(".txt").unwrap_or(&name);
+    let parts = stem.split(['_', '-', ' ', '.']).filter(|part| !["pairs", "paired", "unpaired", ""].contains(part));
+    parts.collect::<Vec<_>>().join("_")
+}
+
+/// Whether the first lines of a list name files of the sets.
+fn is_of(path: &Path, sets: &[Set]) -> bool {
+    let lines = read(path, sets, LOOKED_AT).unwrap_or_default();
+    let both = |line: &Line| known(sets, &line.human, 0) && known(sets, &line.article, 1);
+    2 * lines.iter().filter(|line| both(line)).count() > lines.len()
+}
+
+fn known(sets: &[Set], name: &str, side: usize) -> bool {
+    let side = |set: &Set| if side == 0 { set.humans.get(stem(name)) } else { set.articles.get(stem(name)) }.is_some();
+    sets.iter().any(side)
+}
+
+/// Reads the lists that decide: `pairs.txt`, else one for each split, and of several for one split that of the worn
+/// articles.
+fn chosen(found: Vec<PathBuf>, sets: &[Set]) -> Result<Text> {
+    let mut words: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for path in found {
+        words.entry(word(&path)).or_default().push(path);
+    }
+    let mut notes = Vec::new();
+    let mut unused = |path: &Path, other: &Path| {
+        notes.push(Note::new(format!("`{}` is not used: `{}` decides", name(path), name(other)), false));
+    };
+    let mut lists = Vec::new();
+    let plain = words.contains_key("").then(|| words[""][0].clone());
+    let several = plain.is_none() && words.len() > 1;
+    for (word, mut paths) in words {
+        paths.sort_by_key(|path| (is_unpaired(path), path.clone()));
+        if let Some(plain) = plain.as_ref().filter(|_| !word.is_empty()) {
+            paths.iter().for_each(|path| unused(path, plain));
+            continue;
+        }
+        paths[1..].iter().for_each(|path| unused(path, &paths[0]));
+        let split = SPLITS.into_iter().find(|split| several && *split == word);
+        let lines = read(&paths[0], sets, usize::MAX).map_err(|message| Error::content(&paths[0], message))?;
+        lists.push(List { path: paths.remove(0), split, lines });
+    }
+    // `train` before `test`.
+    lists.sort_by_key(|list| SPLITS.iter().position(|split| list.split == Some(split)));
+    Ok(Text { lists, notes })
+}
+
+fn is_unpaired(path: &Path) -> bool {
+    name(path).to_lowercase().contains("unpaired")
+}
+
+impl List {
+    /// Whether the convention lets the list hold articles to try on: lists of tests do.
+    fn may_try_on(&self) -> bool {
+        is_unpaired(&self.path) || ["test", "val", "valid", "validation"].contains(&word(&self.path).as_str())
+    }
+}
+
+impl Text {
+    /// Pairs humans and articles as the lists do. Where a list of a test gives a human another article than that of its
+    /// own name, it lists articles to try on, and the names decide.
+    ///
+    /// # Errors
+    /// [`Error::Content`] for a list without lines.
+    pub(super) fn rows(mut self, folder: &Path, sets: &[Set], notes: &mut Vec<Note>) -> Result<Vec<Row>> {
+        notes.append(&mut self.notes);
+        let alone = self.lists.len() == 1;
+        let partners: Vec<_> = sets.iter().map(|set| (set, partners(set))).collect();
+        let mut rows = Vec::new();
+        let mut listed: HashSet<(PathBuf, String)> = HashSet::new();
+        for list in &self.lists {
+            let shown =
+                list.path.strip_prefix(folder).map_or_else(|_| name(&list.path), |path| path.display().to_string());
+            let found: Vec<(&Line, [Option<(&Set, String)>; 2])> = (list.lines.iter())
+                .map(|line| {
+                    let human = find_in(sets, stem(&line.human), |set| &set.humans, line.category);
+                    let article = find_in(sets, stem(&line.article), |set| &set.articles, line.category);
+                    (line, [human, article])
+                })
+                .collect();
+            let own = |(set, human): &(&Set, String)| {
+                partners.iter().find(|(other, _)| std::ptr::eq(*other, *set)).and_then(|(_, partner)| partner(human))
+            };
+            let tries_on = list.may_try_on()
+                && found.iter().any(|(line, [human, article])| {
+                    let given = article.as_ref().map_or_else(|| stem(&line.article), |(_, article)| article);
+                    human.as_ref().and_then(own).is_some_and(|own| own != given)
+                });
+            let humans = found.iter().filter_map(|(_, [human, _])| human.as_ref());
+            listed.extend(humans.clone().map(|(set, human)| (set.folder.clone(), human.clone())));
+            if tries_on {
+                let text = format!("`{shown}` lists articles to try on: the pairs are those of equal names");
+                notes.push(Note::new(text, false));
+                let wanted: HashSet<&str> = humans.map(|(_, human)| human.as_str()).collect();
+                for set in sets {
+                    let split = list.split.map(str::to_owned);
+                    let own = by_stem(set, |human| alone || wanted.contains(human));
+                    listed.extend(own.iter().map(|row| (set.folder.clone(), row.id.clone())));
+                    rows.extend(own.into_iter().map(|row| Row { split: split.clone(), ..row }));
+                }
+                continue;
+            }
+            for (line, [human, article]) in found {
+                let missing = [(&human, &line.human), (&article, &line.article)];
+                let why = missing.iter().find(|(found, _)| found.is_none()).map(|(_, name)| {
+                    let passed = sets.iter().find_map(|set| set.why(stem(name)));
+                    passed.unwrap_or_else(|| format!("`{shown}` names `{name}`, and no such picture is there"))
+                });
+                rows.push(Row {
+                    id: human.as_ref().map_or_else(|| stem(&line.human).to_owned(), |(_, human)| human.clone()),
+                    human: human.map(|(set, stem)| set.humans.files[&stem].clone().into()),
+                    article: article.map(|(set, stem)| set.articles.files[&stem].clone().into()),
+                    split: list.split.map(str::to_owned),
+                    line: line.number,
+                    why,
+                    ..Row::default()
+                });
+            }
+        }
+        let humans = sets.iter().map(|set| set.humans.files.len()).sum::<usize>();
+        if humans > listed.len() {
+            let names: Vec<String> = self.lists.iter().map(|list| format!("`{}`", name(&list.path))).collect();
+            let text = format!("{} of {humans} people are not in {}", humans - listed.len(), names.join(", "));
+            notes.push(Note::new(text, false));
+        }
+        rows.sort_by(|a, b| a.id.cmp(&b.id));
+        name_apart(&mut rows);
+        Ok(rows)
+    }
+}
+
+/// Gives the rows of one person names of their own.
+fn name_apart(rows: &mut [Row]) {
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    rows.iter().for_each(|row| *counts.entry(row.id.clone()).or_default() += 1);
+    let mut taken: HashSet<String> = counts.keys().cloned().collect();
+    let mut seen = HashSet::new();
+    for row in rows {
+        if !seen.insert(row.id.clone()) {
+            row.id = fresh(&row.id, |id| taken.contains(id));
+            taken.insert(row.id.clone());
+        }
+    }
+}
+
+/// Reads at most `most` lines of a list.
+fn read(path: &Path, sets: &[Set], most: usize) -> std::result::Result<Vec<Line>, String> {
+    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    parse(&bytes, most, |name, side| known(sets, name, side))
+}
+
+/// Parses at most `most` lines. `known` says whether a name is that of a human (0) or of an article (1): it decides
+/// where a name with spaces ends.
+fn parse(bytes: &[u8], most: usize, known: impl Fn(&str, usize) -> bool) -> std::result::Result<Vec<Line>, String> {
+    let text = utf8(bytes)?.trim_start_matches('\u{feff}').replace("\r\n", "\n");
+    let mut found = Vec::new();
+    for (place, line) in text.split(['\n', '\r']).enumerate().filter(|(_, line)| !line.trim().is_empty()).take(most) {
+        let number = place + 1;
+        let wrong = || format!("line {number}: expected `human article`, got `{line}`");
+        let (names, category) = cut(line, &known).ok_or_else(wrong)?;
+        found.push(Line { number, human: names[0].to_owned(), article: names[1].to_owned(), category });
+    }
+    Ok(found)
+}
+
+/// Cuts a line into two names and, at its end, a category. Between them stand tabs, commas or spaces, and names may hold
+/// spaces of any kind.
+fn cut(line: &str, known: impl Fn(&str, usize) -> bool) -> Option<([&str; 2], Option<usize>)> {
+    let parted = |delimiter: char| -> Option<([&str; 2], Option<usize>)> {
+        let words: Vec<&str> = line.split(delimiter).map(str::trim).filter(|word| !word.is_empty()).collect();
+        match words[..] {
+            [human, article] => Some(([human, article], None)),
+            [human, article, last] => Some(([human, article], last.parse().ok())),
+            _ => None,
+        }
+    };
+    if line.contains('\t') {
+        return parted('\t');
+    }
+    let simple = parted(' ');
+    if let Some(([human, article], _)) = simple
+        && known(human, 0)
+        && known(article, 1)
+    {
+        return simple;
+    }
+    let line = line.trim_matches(' ');
+    let last = line.rsplit_once(' ').and_then(|(rest, last)| Some((rest, Some(last.parse::<usize>().ok()?))));
+    for (line, category) in [Some((line, None)), last].into_iter().flatten() {
+        for (place, _) in line.match_indices([' ', ',']) {
+            let names = [line[..place].trim_matches(' '), line[place + 1..].trim_matches(' ')];
+            if known(names[0], 0) && known(names[1], 1) {
+                return Some((names, category));
+            }
+        }
+    }
+    simple.or_else(|| parted(','))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str, known: &[&str]) -> std::result::Result<Vec<(usize, String, String, Option<usize>)>, String> {
+        let all = parse(text.as_bytes(), usize::MAX, |name, _| known.contains(&name))?;
+        Ok(all.into_iter().map(|l| (l.number, l.human, l.article, l.category)).collect())
+    }
+
+    #[test]
+    fn names_are_parted_by_any_blank_and_may_hold_blanks() {
+        let one = |text: &str, known: &[&str]| lines(text, known).unwrap().remove(0);
+        let ab = |human: &str, article: &str, category| (1, human.to_owned(), article.to_owned(), category);
+        assert_eq!(one("a.jpg b.jpg\n", &[]), ab("a.jpg", "b.jpg", None));
+        assert_eq!(one("\u{feff}a.jpg\tb.jpg\t2\r\n", &[]), ab("a.jpg", "b.jpg", Some(2)));
+        assert_eq!(one("a.jpg,b.jpg", &[]), ab("a.jpg", "b.jpg", None));
+        assert_eq!(one("  a.jpg   b.jpg 0 ", &[]), ab("a.jpg", "b.jpg", Some(0)));
+        assert_eq!(one("my a.jpg my b.jpg", &["my a.jpg", "my b.jpg"]), ab("my a.jpg", "my b.jpg", None));
+        assert_eq!(one("my a.jpg b.jpg", &["my a.jpg", "b.jpg"]), ab("my a.jpg", "b.jpg", None));
+        assert_eq!(one("my a.jpg b.jpg 1", &["my a.jpg", "b.jpg"]), ab("my a.jpg", "b.jpg", Some(1)));
+        assert_eq!(one("a\u{3000}b.jpg c\u{a0}d.jpg", &[]), ab("a\u{3000}b.jpg", "c\u{a0}d.jpg", None));
+    }
+
+    #[test]
+    fn lines_are_counted_with_the_empty_ones_and_a_wrong_one_is_named() {
+        let numbers: Vec<usize> = lines("a b\r\n\r\nc d\re f", &[]).unwrap().iter().map(|line| line.0).collect();
+        assert_eq!(numbers, [1, 3, 4]);
+        assert_eq!(lines("a b\nc\n", &[]).unwrap_err(), "line 2: expected `human article`, got `c`");
+        assert_eq!(lines("a b c d\n", &[]).unwrap_err(), "line 1: expected `human article`, got `a b c d`");
+        assert!(parse(b"a b\n\xff\xfe", 9, |_, _| true).unwrap_err().starts_with("line 2: expected UTF-8"));
+    }
+
+    #[test]
+    fn a_lists_word_is_its_split() {
+        let words = ["pairs.txt", "train_pairs.txt", "test_pairs_unpaired.txt", "Pairs-Mine.txt"];
+        assert_eq!(words.map(|name| word(Path::new(name))), ["", "train", "test", "mine"]);
+    }
+}
