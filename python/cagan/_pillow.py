@@ -32,7 +32,7 @@ def decode(data: bytes, most: int) -> Parts | None:
 
     if data[4:8] == b"ftyp":
         try:
-            from pillow_heif import register_heif_opener
+            from pillow_heif import register_heif_opener  # type: ignore[import-not-found, unused-ignore]  # an extra
         except ImportError:
             pass
         else:
@@ -111,6 +111,6 @@ def _from_lab(picture: "Image") -> "Image":
     from PIL import ImageCms
 
     lab, srgb = (ImageCms.createProfile(name) for name in ("LAB", "sRGB"))
-    converted = ImageCms.profileToProfile(picture, lab, srgb, outputMode="RGB")  # type: ignore[arg-type]  # a core profile
+    converted = ImageCms.profileToProfile(picture, lab, srgb, outputMode="RGB")
     assert converted is not None, "not in place"
     return converted

@@ -1,4 +1,4 @@
-"""A walk through all bindings: every class, method, attribute and function of `cagan._cagan`, called on tiny pictures."""
+"""A walk through all bindings: each class, method, attribute and function of `cagan._cagan`, on tiny pictures."""
 
 import hashlib
 import shutil
@@ -140,8 +140,8 @@ class Walk:
         """Trains for two steps, goes on for one, and returns all files."""
         folder, seen = self.new_folder(), []
         made = config(form, **RUN | settings)
-        _cagan.run(self.pairs, folder, made, None, lambda event, value: seen.append(event))
-        _cagan.run(self.pairs, folder, made.replace(steps=3), "must", lambda event, value: seen.append(event))
+        _cagan.run(self.pairs, folder, made, None, lambda event, _: seen.append(event))
+        _cagan.run(self.pairs, folder, made.replace(steps=3), "must", lambda event, _: seen.append(event))
         return [seen, files(folder)]
 
     def other_calls(self):
