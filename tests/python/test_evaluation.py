@@ -304,6 +304,113 @@ def test_people_of_one_group_do_not_change_clothes(pairs, tmp_path):
     )
 
 
+# Parts, lists, broken pictures
+
+
+def test_a_part_of_dolls_has_its_own_true_swaps(tmp_path):
+    """A random split, pairs that were left out in review, and a named split: rows of two of the given pairs remain."""
+    pairs = cagan.dolls(tmp_path, count=12, seed=2, size=32, swaps=4)
+    wanted = [tuple(line.split(",")) for line in (tmp_path / "swaps" / "list.csv").read_text().split()[1:]]
+    _, part = pairs.split(0.5)
+    (tmp_path / "pairs.csv").write_text(
+        "id,human,article,exclude,split\n"
+        + "".join(
+            f"{p.id},human/{p.id}.png,article/{p.id}.png,{int(k == 3)},{'ab'[k % 2]}\n" for k, p in enumerate(pairs)
+        )
+    )
+    fewer = cagan.Pairs(tmp_path)
+    assert len(fewer) == 11
+    for given in (part, fewer, fewer.of_split("a")):
+        scores = cagan.evaluate(untouched, given, height=64)
+        rows = [(row["human"], row["target"]) for row in scores.rows]
+        assert sorted(rows) == sorted(row for row in wanted if set(row) <= set(given.ids))
+        assert scores.figures["true/error"].count == len(rows) > 1
+    # An id of nobody is still a mistake, and a part without any true swap draws its targets.
+    listing = tmp_path / "swaps" / "list.csv"
+    listing.write_text("human,target\n00000,00001\n00000,0001\n")
+    refusal(ValueError, lambda: cagan.evaluate(untouched, fewer), listing, "line 3", "unknown id `0001`")
+    listing.write_text("human,target\n00000,00001\n")
+    with pytest.warns(UserWarning, match="no true swap is of two of these pairs"):
+        scores = cagan.evaluate(untouched, fewer.of_split("b"), height=64)
+    assert not any(name.startswith("true/") for name in scores)
+
+
+def test_a_list_of_swaps_is_scored(dolls, tmp_path, call, run):
+    listing = tmp_path / "mine.csv"
+    listing.write_text("human,target\n00000,00001\n00003,00001\n00003,00001\n00002,00004\n")
+    scores = cagan.evaluate(untouched, dolls, listing=listing, height=64)
+    assert [(row["human"], row["target"]) for row in scores.rows] == [
+        ("00000", "00001"),
+        ("00002", "00004"),
+        ("00003", "00001"),
+    ]
+    assert scores.settings["listing"] == str(listing)
+    refusal(ValueError, lambda: cagan.evaluate(untouched, dolls, listing=listing, targets=2), "listing")
+    # With a true swap for each row they are compared.
+    known = (dolls / "swaps" / "list.csv").read_text().split()[:4]
+    listing.write_text("\n".join(known) + "\n")
+    assert cagan.evaluate(untouched, dolls, listing=listing, height=64).figures["true/error"].count == 3
+    code, out, err = call("evaluate", run.path, dolls, "--list", listing, "--height", 64, "--json", "-")
+    assert (code, err, len(json.loads(out)["rows"])) == (0, "", 3)
+
+
+def untouched(human, worn, target):  # noqa: ARG001  # `evaluate` passes them
+    return human
+
+
+@pytest.mark.parametrize("kind", ["human", "article", "swaps", "mask"])
+def test_what_pairs_skip_is_skipped(run, tmp_path, kind, masked, dolls):
+    """A picture that cannot be read costs its own swaps, in each folder, for networks and for functions."""
+    folder = shutil.copytree(masked if kind == "mask" else dolls, tmp_path / "pairs")
+    name = sorted((folder / kind).glob("0000[13]*.png"))[0]
+    name.write_bytes(name.read_bytes()[:40])
+    refusal(ValueError, lambda: cagan.evaluate(untouched, folder, height=64), name, "cannot be decoded")
+    pairs = cagan.Pairs(folder, on_error="skip")
+    for model in (run, untouched):
+        with pytest.warns(UserWarning, match="swaps skipped; the first: "):
+            scores = cagan.evaluate(model, pairs, height=64)
+        assert len(scores.rows) + len(scores.skipped) == (10 if kind != "mask" else 27)
+        skipped = {(human, target) for human, target, reason in scores.skipped if str(name) in reason}
+        assert len(skipped) == len(scores.skipped) > 0
+        assert all(name.stem[:5] in row for row in skipped)
+        assert scores.settings["swaps"] == len(scores.rows)
+        assert json.loads(scores.to_json())["skipped"] == [list(row) for row in scores.skipped]
+    # The figures are those of the rest alone.
+    rest = cagan.evaluate(untouched, dolls, height=64) if kind == "swaps" else scores
+    for row in scores.rows:
+        (same,) = (other for other in rest.rows if (other["human"], other["target"]) == (row["human"], row["target"]))
+        assert same == row
+
+
+def test_pairs_without_a_picture_that_can_be_read(tmp_path):
+    cagan.dolls(tmp_path, count=3, size=32, swaps=0)
+    for path in (tmp_path / "human").iterdir():
+        path.write_text("a letter")
+    pairs = cagan.Pairs(tmp_path, on_error="skip")
+    refusal(ValueError, lambda: cagan.evaluate(untouched, pairs), tmp_path, "got none", "6 of 6 swaps skipped")
+
+
+def test_a_failing_function_is_not_skipped(dolls):
+    def failing(*_):
+        raise ValueError("mine")
+
+    pairs = cagan.Pairs(dolls, on_error="skip")
+    with pytest.raises(ValueError, match="mine"):
+        cagan.evaluate(failing, pairs)
+
+
+def test_ids_with_slashes_have_regions(masked, tmp_path):
+    folder = shutil.copytree(masked, tmp_path / "pairs")
+    names = {pair.id: f"shop/{pair.id}" for pair in cagan.Pairs(masked)}
+    lines = [f"{names[k]},human/{k}.png,article/{k}.png\n" for k in names]
+    (folder / "pairs.csv").write_text("id,human,article\n" + "".join(lines))
+    for name in names:
+        (folder / "mask" / f"{name}.png").rename(folder / "mask" / f"shop%2F{name}.png")
+    one, other = (cagan.evaluate(untouched, where, height=64) for where in (masked, folder))
+    assert other["region/keep"] == one["region/keep"]
+    assert len(other.rows) == len(one.rows)
+
+
 def test_the_command_line(run, masked, tmp_path):
     def call(*arguments):
         command = [sys.executable, "-c", "from cagan.cli import main; main()", "evaluate", run.path, masked]

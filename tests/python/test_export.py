@@ -13,7 +13,7 @@ import cagan
 import numpy as np
 import pytest
 import torch
-from cagan import torch_module
+from cagan import exporting, torch_module
 from conftest import FORWARD
 from helpers import checkpoints, read_tensors, refusal, write_tensors
 from PIL import Image
@@ -271,6 +271,48 @@ def test_a_snapshot_alone_has_a_card_too(small, tmp_path):
     assert "fingerprint" not in (tmp_path / "b.md").read_text()
     assert cagan.Swapper(tmp_path / "b.safetensors").config == small.config
     assert cagan.export(cagan.Swapper(snapshot), tmp_path / "c.safetensors") == tmp_path / "c.safetensors"
+
+
+def test_a_foreign_card_or_picture_stays(call, small, tmp_path):
+    card, picture, out = tmp_path / "a.md", tmp_path / "a.png", tmp_path / "a.safetensors"
+    for file in (card, picture):
+        for old in (b"my notes\n", b""):
+            file.write_bytes(old)
+            refusal(FileExistsError, lambda: cagan.export(small, out), file, "overwrite=True")
+            assert (file.read_bytes(), list(tmp_path.iterdir())) == (old, [file])
+        code, _, err = call("export", small.path, out)
+        assert (code, err.count("\n")) == (1, 1)
+        cagan.export(small, out, overwrite=True)
+        assert file.read_bytes() != b""
+        # What an export wrote may be replaced, by another model's too.
+        cagan.export(small, out)
+        cagan.export(small.snapshots[-1], tmp_path / "a.pt")
+        [path.unlink() for path in tmp_path.iterdir()]
+    cagan.export(small, out)
+    written = card.read_text()
+    card.write_text(written.replace("# a", "# my article"))
+    refusal(FileExistsError, lambda: cagan.export(small, out), card)
+    card.write_text(written)
+    Image.new("RGB", (3, 3)).save(picture)
+    refusal(FileExistsError, lambda: cagan.export(small, out), picture)
+
+
+def test_the_weights_are_those_of_the_swapper(small, tmp_path):
+    """The file of the snapshot may hold another one by now, or be gone."""
+    snapshot = shutil.copy(small.snapshots[-1], tmp_path / "best.safetensors")
+    swapper, content = cagan.Swapper(snapshot), small.snapshots[-1].read_bytes()
+    entries, arrays = read_tensors(snapshot)
+    write_tensors(snapshot, entries | {"step": "9"}, {name: 2 * array for name, array in arrays.items()})
+    assert swapper.snapshot() == content
+    assert cagan.export(swapper, tmp_path / "a.safetensors").read_bytes() == content
+    snapshot.unlink()
+    cagan.export(swapper, tmp_path / "b.pt")
+    assert "| step | 2 |" in (tmp_path / "b.md").read_text()
+
+
+def test_a_snapshot_at_the_top_of_the_file_system_is_of_no_run():
+    for snapshot in ("/s.safetensors", "/run/s.safetensors"):
+        assert exporting._run_of(Path(snapshot)) is None
 
 
 # Mistakes
