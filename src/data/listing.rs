@@ -447,9 +447,10 @@ fn moved(mut table: Table, from: &Path, to: &Path) -> Result<Table> {
 
 /// The rows of a folder as the table of a list in `folder`.
 fn table_of(rows: &[Row], folder: &Path) -> Result<Table> {
+    type Cell = fn(&Row) -> &Option<String>;
     let names: Vec<&str> = REQUIRED.into_iter().collect();
     let mut table = Table::new(&names);
-    let kept: [(&str, fn(&Row) -> &Option<String>); 2] = [("group", |row| &row.group), ("split", |row| &row.split)];
+    let kept: [(&str, Cell); 2] = [("group", |row| &row.group), ("split", |row| &row.split)];
     let kept: Vec<_> = kept.into_iter().filter(|(_, value)| rows.iter().any(|row| value(row).is_some())).collect();
     kept.iter().for_each(|(name, _)| table.add_column(name));
     for row in rows {

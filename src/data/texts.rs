@@ -182,7 +182,7 @@ impl Text {
         for list in &self.lists {
             let shown =
                 list.path.strip_prefix(folder).map_or_else(|_| name(&list.path), |path| path.display().to_string());
-            let found: Vec<(&Line, [Option<(&Set, String)>; 2])> = (list.lines.iter())
+            let found: Vec<_> = (list.lines.iter())
                 .map(|line| {
                     let human = find_in(sets, stem(&line.human), |set| &set.humans, line.category);
                     let article = find_in(sets, stem(&line.article), |set| &set.articles, line.category);
@@ -312,7 +312,9 @@ fn cut(line: &str, known: impl Fn(&str, usize) -> bool) -> Option<([&str; 2], Op
 mod tests {
     use super::*;
 
-    fn lines(text: &str, known: &[&str]) -> std::result::Result<Vec<(usize, String, String, Option<usize>)>, String> {
+    type Parts = (usize, String, String, Option<usize>);
+
+    fn lines(text: &str, known: &[&str]) -> std::result::Result<Vec<Parts>, String> {
         let all = parse(text.as_bytes(), usize::MAX, |name, _| known.contains(&name))?;
         Ok(all.into_iter().map(|l| (l.number, l.human, l.article, l.category)).collect())
     }

@@ -51,6 +51,6 @@ mod tests {
         std::fs::write(&cut, &bytes[..60]).unwrap();
         std::fs::write(&text, "a letter").unwrap();
         assert_eq!([&whole, &cut].map(|path| pixels_of_file(path)), [Some(120_000); 2]);
-        assert_eq!([&text, folder.path()].map(|path| pixels_of_file(path)), [None; 2]);
+        assert_eq!([&text, folder.path()].map(pixels_of_file), [None; 2]);
     }
 }
