@@ -99,7 +99,7 @@ def test_no_state_reaches_the_core(walk, expected, name):
 def test_an_observer_has_the_programs_state(walk, pairs):
     seen = []
 
-    def observe(event, value):
+    def observe(*_):
         seen.append((torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu")))
 
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):

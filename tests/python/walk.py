@@ -1,4 +1,4 @@
-"""A walk through all bindings: every class, method, attribute and function of `cagan._cagan`, called on tiny pictures."""
+"""A walk through all bindings: each class, method, attribute and function of `cagan._cagan`, on tiny pictures."""
 
 import hashlib
 import shutil
@@ -87,6 +87,7 @@ class Walk:
 
     def __init__(self, folder, pairs_dir):
         self.folder = Path(folder)
+        self.folder.mkdir(exist_ok=True)
         self.data = shutil.copytree(pairs_dir, self.folder / "data")
         listing = _cagan.Listing(self.data)
         listing.curate({}, lambda *_: None)
@@ -140,8 +141,8 @@ class Walk:
         """Trains for two steps, goes on for one, and returns all files."""
         folder, seen = self.new_folder(), []
         made = config(form, **RUN | settings)
-        _cagan.run(self.pairs, folder, made, None, lambda event, value: seen.append(event))
-        _cagan.run(self.pairs, folder, made.replace(steps=3), "must", lambda event, value: seen.append(event))
+        _cagan.run(self.pairs, folder, made, None, lambda event, _: seen.append(event))
+        _cagan.run(self.pairs, folder, made.replace(steps=3), "must", lambda event, _: seen.append(event))
         return [seen, files(folder)]
 
     def other_calls(self):
