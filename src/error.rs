@@ -49,7 +49,16 @@ pub enum Error {
     Panic(String),
     /// An error of libtorch.
     #[error("libtorch: {0}")]
-    Torch(#[from] tch::TchError),
+    Torch(String),
+}
+
+impl From<tch::TchError> for Error {
+    fn from(error: tch::TchError) -> Self {
+        match error {
+            tch::TchError::Torch(message) => Error::torch(&message),
+            error => Error::Torch(error.to_string()),
+        }
+    }
 }
 
 /// The kinds of things that have names.
@@ -119,6 +128,18 @@ impl Error {
             line.push_str(" ...");
         }
         Error::Content { path: path.as_ref().into(), message: line }
+    }
+
+    /// An error of libtorch by its message, of which the lines after the first are a stack trace.
+    pub fn torch(message: &str) -> Self {
+        /// How libtorch and C++ say that memory ran out.
+        const MEMORY: [&str; 4] = ["can't allocate memory", "not enough memory", "out of memory", "bad_alloc"];
+        // In the debug form of a text the lines end in two characters.
+        let first = message.split("\\n").next().and_then(|text| text.lines().next()).unwrap_or_default().to_owned();
+        match MEMORY.iter().any(|part| message.contains(part)) {
+            true => Error::Memory(first),
+            false => Error::Torch(first),
+        }
     }
 
     /// An unknown name among the known ones.

@@ -22,7 +22,7 @@ impl Resident {
     /// Allocates memory for the pictures of `files` files, each `[3, height, width]`.
     ///
     /// # Errors
-    /// [`crate::Error::Torch`] for a device with too little memory.
+    /// [`crate::Error::Memory`] for a device with too little memory.
     pub fn allocate(files: usize, [height, width]: [i64; 2], device: Device) -> Result<Resident> {
         let size = [files as i64, 3, height, width];
         let pictures = Tensor::f_empty(size, (Kind::Uint8, device))?;

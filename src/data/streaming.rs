@@ -13,6 +13,7 @@ use super::batch::Batch;
 use super::draw::{Draw, PictureDraw};
 use super::set::Set;
 use crate::error::{Error, Result};
+use crate::native::isolated;
 
 /// A bounded queue of batches that are being decoded.
 #[derive(Debug)]
@@ -54,10 +55,15 @@ impl Streaming {
             }
             pending.pop_front().expect("the step was begun").1
         };
-        receiver.recv().unwrap_or_else(|_| {
+        let batch = receiver.recv().unwrap_or_else(|_| {
             let text = "a thread that decodes pictures was lost";
             Err(Error::Device(text.into()))
-        })
+        });
+        match batch {
+            // There may be enough memory by now.
+            Err(Error::Memory(_)) => self.of_draw(&self.set.draw(step)),
+            batch => batch,
+        }
     }
 
     /// Decodes the pictures of any draw now.
@@ -75,7 +81,7 @@ impl Streaming {
         self.pool.spawn_fifo(move || {
             if !closed.load(Ordering::Relaxed) {
                 // It fails where the batch was dropped.
-                let _ = sender.send(decode(&set, &set.draw(step), device, &closed));
+                let _ = sender.send(isolated(|| decode(&set, &set.draw(step), device, &closed)));
             }
         });
         receiver

@@ -93,18 +93,12 @@ pub(super) fn text_of(payload: &(dyn Any + Send)) -> &str {
 fn error_of(payload: &(dyn Any + Send)) -> Error {
     /// How tch's plain calls begin their panics.
     const TORCH: &str = "called `Result::unwrap()` on an `Err` value: Torch(\"";
-    /// How libtorch and C++ say that memory ran out.
-    const MEMORY: [&str; 4] = ["can't allocate memory", "not enough memory", "out of memory", "bad_alloc"];
     let text = text_of(payload);
-    // Its later lines are a stack trace.
-    let first =
-        |text: &str| text.split("\\n").next().and_then(|text| text.lines().next()).unwrap_or_default().to_owned();
-    if MEMORY.iter().any(|part| text.contains(part)) {
-        return Error::Memory(first(text.strip_prefix(TORCH).unwrap_or(text)));
-    }
-    match text.strip_prefix(TORCH) {
-        Some(text) => Error::Torch(tch::TchError::Torch(first(text))),
-        None => Error::Panic(first(text)),
+    match (text.strip_prefix(TORCH), Error::torch(text)) {
+        (Some(text), _) => Error::torch(text),
+        // The shim's messages come as they are.
+        (None, error @ Error::Memory(_)) => error,
+        (None, _) => Error::Panic(text.lines().next().unwrap_or_default().to_owned()),
     }
 }
 

@@ -354,6 +354,23 @@ def test_swap_lists_and_files(run, pairs, tmp_path):
     assert swapper.swap(pairs[0].human, good, good).image.shape == (64, 64, 3)
 
 
+def test_floats_at_any_place_are_read(pairs):
+    """A field of records lies at any byte, with strides that are no multiple of four."""
+    trainer = cagan.Trainer(pairs, cagan.Config("smoke", threads=1))
+    human, worn, target = trainer.triplet(0)
+    expected = trainer.swap(human, worn, target)
+    packed = np.zeros(human.shape, [("byte", "u1"), ("value", "<f4")])
+    packed["value"] = human
+    assert packed["value"].strides[-1] == 5
+    shifted = np.frombuffer(b"x" + human.tobytes(), np.uint8)[1:].view(np.float32).reshape(human.shape)
+    assert not shifted.flags.aligned
+    turned = np.ascontiguousarray(human[..., ::-1])[..., ::-1]
+    for array in (packed["value"], shifted, turned, human.transpose(3, 2, 1, 0).copy().transpose(3, 2, 1, 0)):
+        for got, wanted in zip(trainer.swap(array, worn, target), expected, strict=True):
+            np.testing.assert_array_equal(got, wanted)
+    refusal(ValueError, lambda: trainer.swap(human.astype(">f4"), worn, target), "human: expected a float32", ">f4")
+
+
 # Dolls
 
 

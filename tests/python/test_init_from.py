@@ -35,6 +35,27 @@ def test_a_run_begins_with_the_networks_of_another(pairs, run, tmp_path):
     assert again.stats[-1]["step"] == 2
 
 
+def test_the_discriminator_scores_as_in_its_file(pairs, tmp_path):
+    """A spectral norm is estimated with a vector of its own: a vector of other weights gives another norm."""
+    settings = {"learning_rate": 0.01, "discriminator_spectral_norm": True, "threads": 1, "progress": False}
+    source = cagan.train(pairs, tmp_path / "source", "smoke", steps=20, keep_checkpoints=1, **settings)
+    (checkpoint,) = (source.path / "checkpoints").iterdir()
+    begun = cagan.train(
+        pairs, tmp_path / "begun", "smoke", steps=1, init_from=str(checkpoint), **settings | {"learning_rate": 1e-30}
+    )
+    (saved,) = (begun.path / "checkpoints").iterdir()
+    parts = weights(checkpoint, "discriminator.")
+    vectors, found = (weights(path, "discriminator_vectors.") for path in (checkpoint, saved))
+    assert len(vectors) > 2
+    assert list(found) == list(vectors)
+    for name, vector in vectors.items():
+        # The step has made one power iteration, as of the algorithm.
+        matrix = parts[name.replace("left", "weight")].reshape(len(vector), -1).astype(np.float64)
+        right = matrix.T @ vector
+        left = matrix @ (right / np.linalg.norm(right))
+        np.testing.assert_allclose(found[name], left / np.linalg.norm(left), atol=1e-5)
+
+
 def test_other_networks_fail(pairs, run, tmp_path):
     begin = {"steps": 1, "threads": 1, "progress": False}
     parts = (run.snapshots[-1], "expected a tensor of shape")

@@ -87,6 +87,7 @@ class Walk:
 
     def __init__(self, folder, pairs_dir):
         self.folder = Path(folder)
+        self.folder.mkdir(exist_ok=True)
         self.data = shutil.copytree(pairs_dir, self.folder / "data")
         listing = _cagan.Listing(self.data)
         listing.curate({}, lambda *_: None)
