@@ -309,7 +309,7 @@ impl Folder {
     /// Makes the folder again if it was moved, removed or replaced, and the folders below. Returns a warning if it was.
     ///
     /// # Errors
-    /// [`Error::Content`] if that is impossible. The value is then another folder, which the message names, if one can
+    /// [`Error::Io`] if that is impossible. The value is then another folder, which the message names, if one can
     /// be made.
     pub fn mend(&mut self, config: &Config, skipped: &[LeftOut], step: u64) -> Result<Option<String>> {
         if self.is_here() {
@@ -324,7 +324,7 @@ impl Folder {
             None => "the run's folder was removed".into(),
         };
         let made = match self.holds_another(config, step) {
-            true => Err(Error::content(&path, "another run is there now")),
+            true => Err(io_error(&path, "another run is there now")),
             false => Folder::open(&path),
         };
         match made.and_then(|folder| folder.begin_again(config, skipped)) {
@@ -342,7 +342,7 @@ impl Folder {
                     }
                     Err(_) => "and no other place was found".into(),
                 };
-                Err(Error::content(&path, format!("{gone}, and cannot be made again ({error}); {rest}")))
+                Err(io_error(&path, format!("{gone}, and cannot be made again ({error}); {rest}")))
             }
         }
     }
@@ -392,7 +392,7 @@ impl Folder {
     fn elsewhere(path: &Path) -> Result<Folder> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let temporary = std::env::temp_dir();
-        let mut last = Error::content(path, "expected a folder to write to, got none");
+        let mut last = io_error(path, "no folder to write to");
         for parent in [path.parent(), Some(&temporary)].into_iter().flatten() {
             let free = (1..).map(|number: u32| parent.join(format!("{name}-rescued-{number}")));
             let free = free.into_iter().find(|path| !path.exists()).expect("numbers do not end");
@@ -403,6 +403,10 @@ impl Folder {
         }
         Err(last)
     }
+}
+
+fn io_error(path: &Path, text: impl Into<String>) -> Error {
+    Error::Io { path: path.into(), source: std::io::Error::other(text.into()) }
 }
 
 impl Drop for Folder {

@@ -145,7 +145,7 @@ def test_no_way_to_go_away_costs_the_state(pairs, whole, another, tmp_path, monk
             run = train(pairs, "r", steps=END, on_event=event, **settings)
         except StopError:
             run = None
-        except (OSError, ValueError) as raised:
+        except OSError as raised:
             error, run = str(raised), None
     told = [str(warning.message) for warning in caught] + [error or ""]
     # The newest checkpoint, in the folder or where the error says.
@@ -202,7 +202,7 @@ def test_a_busy_folder_in_its_place_is_not_touched(pairs, tmp_path):
             train(pairs, run, steps=2, seed=4, on_event=inner)
             seen.append(contents(run))
 
-    text = refusal(ValueError, lambda: train(pairs, run, steps=9, on_event=event, **RARELY), "another run is there now")
+    text = refusal(OSError, lambda: train(pairs, run, steps=9, on_event=event, **RARELY), "another run is there now")
     assert contents(run) == seen[-1]
     (rescued,) = tmp_path.glob("r-rescued-*")
     assert f"the run ends at step 4, in {rescued}" in text
