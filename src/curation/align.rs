@@ -1,7 +1,7 @@
 //! Compares two thumbnails after stretching and shifting the one onto the other, which undoes a crop.
 
-use super::measure::SIDE;
-
+/// The side of the thumbnail that is compared.
+pub(super) const SIDE: usize = 64;
 /// Pixels along a cell. Alignment compares cell means: single pixels depend on how a picture was scaled.
 const CELL: usize = 4;
 const CELLS: usize = SIDE / CELL;
@@ -37,43 +37,66 @@ struct Warp {
     shift: [f32; 2],
 }
 
-/// The cell means of C channels of a warped picture, and which cells are inside it.
+/// The means of a picture's cells, in C channels.
+pub(super) type Means<const C: usize> = [[f32; C]; CELLS * CELLS];
+
+/// The cell means of a warped picture, and which cells are inside it.
+#[derive(Clone)]
 struct Cells<const C: usize> {
-    means: Vec<[f32; C]>,
-    inside: Vec<bool>,
+    means: Means<C>,
+    inside: [bool; CELLS * CELLS],
+}
+
+/// A picture that is to be warped onto others.
+pub(super) struct Moving {
+    colour: Vec<u8>,
+    grey: Vec<u8>,
+    /// The cells of the unwarped picture.
+    still: (Cells<3>, Cells<1>),
+}
+
+impl Moving {
+    /// Takes a thumbnail.
+    pub fn new(colour: Vec<u8>) -> Moving {
+        let grey = grey(&colour);
+        let still = (warped(&colour, Warp::default()), warped(&grey, Warp::default()));
+        Moving { colour, grey, still }
+    }
+}
+
+/// Returns the cell means of a thumbnail.
+pub(super) fn means(thumbnail: &[u8]) -> Means<3> {
+    warped(thumbnail, Warp::default()).means
 }
 
 /// Returns the smallest difference that Gauss-Newton steps on the cell means' brightness find (Lucas & Kanade 1981,
 /// with a stretch and a shift for each axis). It stops at a difference that is `enough`, and early far above the
 /// `limit`. `light`: whether to fit a gain and an offset of each channel first.
 pub(super) fn difference(
-    one: &[u8],
-    other: &[u8],
+    one: &Moving,
+    target: &Means<3>,
     light: bool,
     limit: f32,
     enough: impl Fn(&Difference) -> bool,
 ) -> Difference {
-    let target = warped::<3>(other, Warp::default()).means;
-    let coloured = |warp| {
-        let mut cells = warped::<3>(one, warp);
+    let coloured = |mut cells: Cells<3>| {
         if light {
-            relight(&mut cells, &target);
+            relight(&mut cells, target);
         }
-        compare(&cells, &target)
+        compare(&cells, target)
     };
-    let mut best = coloured(Warp::default());
+    let mut best = coloured(one.still.0.clone());
     if enough(&best) {
         return best;
     }
     // Steps in grey are a third of the work.
-    let (one, other) = (grey(one), grey(other));
-    let target = warped::<1>(&other, Warp::default()).means;
+    let grey_target = target.map(|[r, g, b]| [(r + g + b) / 3.0]);
     for start in STARTS {
-        let (warp, mean) = descended(&one, &target, start, light, limit);
+        let (warp, mean) = descended(one, &grey_target, start, light, limit);
         if mean > FAR * limit {
             break;
         }
-        let found = coloured(warp);
+        let found = coloured(warped(&one.colour, warp));
         if found.mean < best.mean {
             best = found;
         }
@@ -85,20 +108,20 @@ pub(super) fn difference(
 }
 
 /// Returns the best warp from a start, and its mean difference.
-fn descended(one: &[u8], target: &[[f32; 1]], start: f32, light: bool, limit: f32) -> (Warp, f32) {
+fn descended(one: &Moving, target: &Means<1>, start: f32, light: bool, limit: f32) -> (Warp, f32) {
     let mut warp = Warp { stretch: [start; 2], ..Warp::default() };
     let mut best = (warp, f32::INFINITY);
     for step in 0..=STEPS {
-        let mut cells = warped::<1>(one, warp);
+        let mut cells = if step == 0 && start == 0.0 { one.still.1.clone() } else { warped(&one.grey, warp) };
         if light {
             relight(&mut cells, target);
         }
         let mean = compare(&cells, target).mean;
-        let slow = mean > 0.98 * best.1;
+        let (slow, far) = (mean > 0.98 * best.1, mean > FAR * limit);
         if mean < best.1 {
             best = (warp, mean);
         }
-        if step == STEPS || step > 2 && (slow || mean > FAR * limit) {
+        if step == STEPS || step > 0 && slow && far || step > 2 && (slow || far) {
             break;
         }
         match improved(warp, &cells, target) {
@@ -133,7 +156,7 @@ fn axis(stretch: f32, shift: f32) -> ([(usize, f32); SIDE], [bool; CELLS]) {
 fn warped<const C: usize>(thumbnail: &[u8], warp: Warp) -> Cells<C> {
     let (columns, inside_x) = axis(warp.stretch[0], warp.shift[0]);
     let (rows, inside_y) = axis(warp.stretch[1], warp.shift[1]);
-    let mut means = vec![[0f32; C]; CELLS * CELLS];
+    let mut means = [[0f32; C]; CELLS * CELLS];
     // Down first, then across.
     let mut line = vec![0f32; C * SIDE];
     for (y, &(low, weight)) in rows.iter().enumerate() {
@@ -152,12 +175,11 @@ fn warped<const C: usize>(thumbnail: &[u8], warp: Warp) -> Cells<C> {
     for mean in means.as_flattened_mut() {
         *mean /= (CELL * CELL) as f32;
     }
-    let inside = (0..CELLS * CELLS).map(|i| inside_x[i % CELLS] && inside_y[i / CELLS]);
-    Cells { means, inside: inside.collect() }
+    Cells { means, inside: std::array::from_fn(|i| inside_x[i % CELLS] && inside_y[i / CELLS]) }
 }
 
 /// Fits gain and offset of each channel to the target by least squares, within the range of exposure and white balance.
-fn relight<const C: usize>(cells: &mut Cells<C>, target: &[[f32; C]]) {
+fn relight<const C: usize>(cells: &mut Cells<C>, target: &Means<C>) {
     let count = cells.inside.iter().filter(|i| **i).count().max(1) as f32;
     for c in 0..C {
         let both = || {
@@ -182,7 +204,7 @@ fn relight<const C: usize>(cells: &mut Cells<C>, target: &[[f32; C]]) {
     }
 }
 
-fn compare<const C: usize>(cells: &Cells<C>, target: &[[f32; C]]) -> Difference {
+fn compare<const C: usize>(cells: &Cells<C>, target: &Means<C>) -> Difference {
     let inside = || (0..target.len()).filter(|&i| cells.inside[i]);
     let count = inside().count().max(1) as f32;
     let mut average = [0f32; C];
@@ -194,7 +216,7 @@ fn compare<const C: usize>(cells: &Cells<C>, target: &[[f32; C]]) -> Difference 
     let apart =
         |a: [f32; C], b: [f32; C]| -> f32 { a.iter().zip(b).map(|(x, y)| (x - y).abs()).sum::<f32>() / C as f32 };
     let blocks = CELLS / BLOCK;
-    let mut sums = vec![(0f32, 0f32); blocks * blocks];
+    let mut sums = [(0f32, 0f32); (CELLS / BLOCK) * (CELLS / BLOCK)];
     let (mut total, mut own) = (0.0, 0.0);
     for i in inside() {
         let error = apart(cells.means[i], target[i]);
@@ -208,7 +230,7 @@ fn compare<const C: usize>(cells: &Cells<C>, target: &[[f32; C]]) -> Difference 
 }
 
 /// Takes one Gauss-Newton step. Returns None for a picture too flat for it.
-fn improved(warp: Warp, cells: &Cells<1>, target: &[[f32; 1]]) -> Option<Warp> {
+fn improved(warp: Warp, cells: &Cells<1>, target: &Means<1>) -> Option<Warp> {
     let at = |x: usize, y: usize| cells.means[y * CELLS + x][0];
     // Central differences; one-sided at the edges.
     let slope = |low: f32, high: f32, apart: usize| (high - low) / (apart * CELL) as f32;
@@ -298,15 +320,16 @@ mod tests {
     fn the_same_differs_by_nothing_and_a_crop_by_little() {
         let (whole, cropped) = (scene(0.0, 0.0), scene(0.06, 0.0));
         let never = |_: &Difference| false;
-        assert_eq!(difference(&whole, &whole, false, 6.0, never).mean, 0.0);
-        let before = difference(&whole, &cropped, false, 6.0, |_| true);
-        let after = difference(&whole, &cropped, false, 6.0, never);
+        let moving = Moving::new(whole.clone());
+        assert_eq!(difference(&moving, &means(&whole), false, 6.0, never).mean, 0.0);
+        let before = difference(&moving, &means(&cropped), false, 6.0, |_| true);
+        let after = difference(&moving, &means(&cropped), false, 6.0, never);
         assert!(before.mean > 8.0 && after.mean < 1.5, "{before:?} {after:?}");
     }
 
     #[test]
     fn light_is_taken_out_where_it_may_vary() {
-        let (one, other) = (scene(0.0, 0.0), scene(0.0, 20.0));
+        let (one, other) = (Moving::new(scene(0.0, 0.0)), means(&scene(0.0, 20.0)));
         let never = |_: &Difference| false;
         assert!(difference(&one, &other, false, 6.0, never).mean > 15.0);
         assert!(difference(&one, &other, true, 6.0, never).mean < 1.0);

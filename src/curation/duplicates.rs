@@ -5,14 +5,20 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use super::align::{Difference, difference};
-use super::measure::{COARSE, Kind, Measured, mirrored};
+use super::align::{Difference, Moving, difference};
+use super::measure::{Kind, Measured, mirrored};
 use super::options::Options;
+use super::sieve::Sieve;
 
 /// Pictures that are compared with all earlier ones between two reports of progress.
-const PART: usize = 256;
-/// Candidates whose coarse thumbnails differ by more are not aligned. A crop of 3 % on every side differs by up to 15.
-const MOST_COARSE: u32 = 20;
+const PART: usize = 64;
+/// A picture that differs from an earlier one by this share of the limit is nearly a copy of it.
+const COPY: f32 = 0.4;
+/// Copies of a picture that later ones are compared with. Further ones are found by those: of a thousand copies not each
+/// must meet each.
+const MOST_COPIES: u32 = 32;
+/// Links of a picture to earlier ones that are kept: the nearest.
+const MOST_LINKS: usize = 64;
 /// The worst block may differ by this many times the limit of the whole.
 const WORST: f32 = 3.0;
 /// The largest [`Difference::share`]: two white shirts on white differ by little, but in all that they show.
@@ -89,57 +95,74 @@ pub fn links<E>(
             }
         }
     }
-    for start in (0..distinct.len()).step_by(PART) {
-        observe(start, distinct.len())?;
-        let part = start..(start + PART).min(distinct.len());
-        let new: Vec<Vec<Link>> =
-            part.into_par_iter().map(|k| with_earlier(pictures, &distinct[..k], distinct[k], likeness)).collect();
-        found.extend(new.into_iter().flatten());
+    // The pictures that later ones are compared with, and the number of copies of each.
+    let (mut compared, mut sieve) = (Vec::new(), Sieve::default());
+    let mut copies: HashMap<usize, u32> = HashMap::new();
+    for (part, places) in distinct.chunks(PART).enumerate() {
+        observe(part * PART, distinct.len())?;
+        let mut own = Sieve::default();
+        places.iter().for_each(|&place| own.push(pictures[place]));
+        let new: Vec<Vec<Link>> = (places.par_iter().enumerate())
+            .map(|(k, &later)| {
+                let (picture, bits, limit) = (pictures[later], likeness.hash_distance, likeness.mean);
+                let before = sieve.near(picture, compared.len(), bits, likeness.light, limit);
+                let beside = own.near(picture, k, bits, likeness.light, limit);
+                let before = before.into_iter().map(|(near, flip)| (compared[near], flip));
+                let all = before.chain(beside.into_iter().map(|(near, flip)| (places[near], flip)));
+                linked(pictures, later, all, likeness)
+            })
+            .collect();
+        for (&later, links) in places.iter().zip(new) {
+            let copied = links.iter().find(|link| link.difference <= COPY * likeness.mean);
+            let many = copied.is_some_and(|link| {
+                let count = copies.entry(link.earlier).or_default();
+                *count += 1;
+                *count > MOST_COPIES
+            });
+            if !many {
+                compared.push(later);
+                sieve.push(pictures[later]);
+            }
+            found.extend(links);
+        }
     }
     observe(distinct.len(), distinct.len())?;
     Ok(found)
 }
 
-fn with_earlier(pictures: &[&Measured], earlier: &[usize], later: usize, likeness: Likeness) -> Vec<Link> {
-    let picture = pictures[later];
-    let mut mirror = None;
-    let mut found = Vec::new();
-    for &earlier in earlier {
-        let other = pictures[earlier];
-        let near = |hash: u64| (hash ^ picture.hash).count_ones() <= likeness.hash_distance;
-        let mut best: Option<Link> = None;
-        for flip in [false, true] {
-            let hash = if flip { other.mirror_hash } else { other.hash };
-            if !near(hash) || coarse_difference(picture, other, flip) > MOST_COARSE {
-                continue;
-            }
-            let own = match flip {
-                false => &*picture.thumbnail,
-                true => mirror.get_or_insert_with(|| mirrored(&picture.thumbnail)),
-            };
-            let enough = |d: &Difference| likeness.clearly(d);
-            let difference = difference(own, &other.thumbnail, likeness.light, likeness.mean, enough);
-            if likeness.accepts(&difference) && best.is_none_or(|b| difference.mean < b.difference) {
-                best = Some(Link { earlier, later, equal: false, mirrored: flip, difference: difference.mean });
-            }
+/// Compares a picture with earlier ones, each as it is or (true) mirrored.
+fn linked(
+    pictures: &[&Measured],
+    later: usize,
+    near: impl Iterator<Item = (usize, bool)>,
+    likeness: Likeness,
+) -> Vec<Link> {
+    let thumbnail = &pictures[later].thumbnail;
+    let mut moving: [Option<Moving>; 2] = [None, None];
+    let mut found: Vec<Link> = Vec::new();
+    for (earlier, flip) in near {
+        let own = moving[usize::from(flip)].get_or_insert_with(|| match flip {
+            false => Moving::new(thumbnail.to_vec()),
+            true => Moving::new(mirrored(thumbnail)),
+        });
+        let enough = |d: &Difference| likeness.clearly(d);
+        let difference = difference(own, &pictures[earlier].cells, likeness.light, likeness.mean, enough);
+        if !likeness.accepts(&difference) {
+            continue;
         }
-        found.extend(best);
+        let link = Link { earlier, later, equal: false, mirrored: flip, difference: difference.mean };
+        match found.last_mut().filter(|last| last.earlier == earlier) {
+            Some(last) if last.difference <= link.difference => {}
+            Some(last) => *last = link,
+            None => found.push(link),
+        }
+    }
+    if found.len() > MOST_LINKS {
+        found.sort_by(|a, b| a.difference.total_cmp(&b.difference).then(a.earlier.cmp(&b.earlier)));
+        found.truncate(MOST_LINKS);
+        found.sort_by_key(|link| link.earlier);
     }
     found
-}
-
-/// Returns the mean difference of the coarse thumbnails. `flip` mirrors the first one.
-fn coarse_difference(one: &Measured, other: &Measured, flip: bool) -> u32 {
-    let (own, others) = (one.coarse.as_chunks::<3>().0, other.coarse.as_chunks::<3>().0);
-    let sum: u32 = (0..COARSE * COARSE)
-        .map(|i| {
-            let (row, column) = (i / COARSE, i % COARSE);
-            let column = if flip { COARSE - 1 - column } else { column };
-            let (a, b) = (own[row * COARSE + column], others[i]);
-            (0..3).map(|c| u32::from(a[c].abs_diff(b[c]))).sum::<u32>()
-        })
-        .sum();
-    sum / (3 * COARSE * COARSE) as u32
 }
 
 #[cfg(test)]

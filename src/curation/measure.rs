@@ -6,13 +6,12 @@ use std::sync::LazyLock;
 use image::RgbImage;
 use image_hasher::{HashAlg, Hasher, HasherConfig};
 
+use super::align::{Means, SIDE, means};
 use super::colour::{Oklab, Palette, distance, oklab, palette};
 use crate::data::Source;
 use crate::error::Result;
 use crate::pixels::resize;
 
-/// The side of the thumbnail that is compared.
-pub(super) const SIDE: usize = 64;
 /// The side of the coarse thumbnail that sorts out clearly different pictures.
 pub(super) const COARSE: usize = 8;
 /// Colours closer than this to the background's are background.
@@ -31,7 +30,7 @@ pub enum Kind {
     Article,
 }
 
-/// The measurements of a picture, of 12 kB.
+/// The measurements of a picture, of 15 kB.
 #[derive(Clone, Debug)]
 pub struct Measured {
     /// The picture's width in pixels.
@@ -46,6 +45,8 @@ pub struct Measured {
     pub mirror_hash: u64,
     /// 64 x 64 RGB pixels; the picture is stretched to a square.
     pub(super) thumbnail: Box<[u8]>,
+    /// The means of the thumbnail's cells.
+    pub(super) cells: Box<Means<3>>,
     /// 8 x 8 RGB pixels.
     pub(super) coarse: [u8; 3 * COARSE * COARSE],
     /// The standard deviation of the brightness in grey levels.
@@ -103,6 +104,7 @@ pub(super) fn measured(picture: &RgbImage, kind: Kind) -> Measured {
                 (own.len() as f64 >= FOREGROUND * (SIDE * SIDE) as f64).then(|| palette(&own))
             }
         },
+        cells: Box::new(means(&thumbnail)),
         thumbnail: thumbnail.into(),
     }
 }

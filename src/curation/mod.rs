@@ -12,6 +12,7 @@ mod options;
 mod reason;
 mod repeats;
 mod show;
+mod sieve;
 
 pub use curate::curate;
 pub use duplicates::{Likeness, Link, links};
