@@ -1,5 +1,7 @@
 """Pictures through Pillow: files that the core does not decode, and Pillow's own objects."""
 
+import contextlib
+import importlib
 import io
 from typing import TYPE_CHECKING, Any
 
@@ -31,12 +33,9 @@ def decode(data: bytes, most: int) -> Parts | None:
     from PIL import Image, UnidentifiedImageError
 
     if data[4:8] == b"ftyp":
-        try:
-            from pillow_heif import register_heif_opener
-        except ImportError:
-            pass
-        else:
-            register_heif_opener()
+        # An extra, which a user may lack.
+        with contextlib.suppress(ImportError):
+            importlib.import_module("pillow_heif").register_heif_opener()
     Image.init()
     try:
         picture = Image.open(io.BytesIO(data), formats=[name for name in _FORMATS if name in Image.OPEN])
@@ -111,6 +110,6 @@ def _from_lab(picture: "Image") -> "Image":
     from PIL import ImageCms
 
     lab, srgb = (ImageCms.createProfile(name) for name in ("LAB", "sRGB"))
-    converted = ImageCms.profileToProfile(picture, lab, srgb, outputMode="RGB")  # type: ignore[arg-type]  # a core profile
+    converted = ImageCms.profileToProfile(picture, lab, srgb, outputMode="RGB")
     assert converted is not None, "not in place"
     return converted
