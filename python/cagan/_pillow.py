@@ -1,5 +1,7 @@
 """Pictures through Pillow: files that the core does not decode, and Pillow's own objects."""
 
+import contextlib
+import importlib
 import io
 from typing import TYPE_CHECKING, Any
 
@@ -31,12 +33,9 @@ def decode(data: bytes, most: int) -> Parts | None:
     from PIL import Image, UnidentifiedImageError
 
     if data[4:8] == b"ftyp":
-        try:
-            from pillow_heif import register_heif_opener  # type: ignore[import-not-found, unused-ignore]  # an extra
-        except ImportError:
-            pass
-        else:
-            register_heif_opener()
+        # An extra, which a user may lack.
+        with contextlib.suppress(ImportError):
+            importlib.import_module("pillow_heif").register_heif_opener()
     Image.init()
     try:
         picture = Image.open(io.BytesIO(data), formats=[name for name in _FORMATS if name in Image.OPEN])
