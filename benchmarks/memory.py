@@ -25,7 +25,7 @@ def peak():
     return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 
 
-def swap_list(run, photos, pairs):
+def swap_list(run, photos, _):
     from cagan.evaluation import listed
     from cagan.swapping import swap_list
 
@@ -40,6 +40,11 @@ def stream(run, photos, pairs):
         pass
 
 
+def small(run, _, pairs):
+    found = [pairs[k % 16].human for k in range(64)]
+    cagan.Swapper(run, "cpu").swap(found, pairs[0].article, pairs[1].article)
+
+
 def arrays(run, photos, pairs):
     one = cagan.Pairs(photos)[0].human
     count = len(cagan.Pairs(photos))
@@ -47,11 +52,11 @@ def arrays(run, photos, pairs):
         pass
 
 
-def evaluate(run, photos, pairs):
+def evaluate(run, photos, _):
     cagan.evaluate(cagan.Swapper(run, "cpu"), cagan.Pairs(photos), targets=1, height=128)
 
 
-def thin(run, photos, pairs):
+def thin(run, _, pairs):
     cagan.Swapper(run, "cpu").swap(np.zeros((6000, 10, 3), np.uint8), pairs[0].article, pairs[1].article)
 
 
@@ -91,7 +96,7 @@ def main():
         lines = "".join(f"{k},{(k + 1) % arguments.count}\n" for k in range(arguments.count))
         (photos / "list.csv").write_text("human,target\n" + lines)
         context = multiprocessing.get_context("spawn")
-        for work in (stream, arrays, swap_list, evaluate, thin):
+        for work in (small, stream, arrays, swap_list, evaluate, thin):
             if work.__name__ not in arguments.only:
                 continue
             found = context.Queue()

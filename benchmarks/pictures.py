@@ -65,7 +65,6 @@ def kinds(photo):
     if shutil.which("cjpeg"):
         for sampling in ("4x1,1x1,1x1", "1x2,1x1,1x1", "3x1,1x1,1x1", "1x1,2x2,2x2", "2x2,2x1,1x2"):
             yield "JPEG", f"sampling {sampling}", by_cjpeg(photo, "-sample", sampling)
-        yield "JPEG", "arithmetic coding", by_cjpeg(photo, "-arithmetic")
     clear = photo.copy()
     clear.putalpha(photo.convert("L"))
     grey16 = Image.fromarray(np.asarray(photo.convert("L"), np.uint16) * 257)

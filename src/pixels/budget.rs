@@ -7,7 +7,7 @@ use std::path::Path;
 use image::ImageReader;
 
 /// The bytes of pictures that one computation holds at once, unless a single one is larger. The guide states it.
-pub const BUDGET: u64 = 1 << 30;
+pub const BUDGET: u64 = 512 << 20;
 
 /// Reads the number of pixels of a picture file from its header. Returns `None` for what is no regular file, and for a
 /// file whose header the decoders of the core do not read.

@@ -316,7 +316,7 @@ class _Session:
             self._compare((human, human), "self_swap", swap.image, human.human)
 
     def _compare(self, row: Row, name: str, image: _Array, photo: _Array) -> None:
-        self._note(row, f"{name}/error", float(np.abs(image.astype(np.float64) - photo).mean()))
+        self._note(row, f"{name}/error", pictures.difference(image, photo))
         if self._lpips and min(photo.shape[:2]) > 31:
             self._note(row, f"lpips/{name}", self._lpips(image, photo))
 
