@@ -14,7 +14,7 @@ class StepGraph:
         device: The device's number.
     """
 
-    def __init__(self, device: int) -> None:  # noqa: D107
+    def __init__(self, device: int) -> None:
         self._device = device
         self._graph: Any = None
 

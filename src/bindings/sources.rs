@@ -269,9 +269,19 @@ pub fn frame_rows(frame: &Bound<'_, PyAny>, columns: &Columns, rows: &mut Rows) 
         let names = frame.getattr("columns")?.try_iter()?;
         names.map(|name| name?.str()?.extract()).collect::<PyResult<_>>()?
     };
+    // An index of that name serves as ids.
+    let index = match frame.hasattr("index")? && !names.iter().any(|name| name == "id") {
+        true => Some(frame.getattr("index")?)
+            .filter(|index| index.getattr("name").is_ok_and(|n| n.eq("id").unwrap_or(false))),
+        false => None,
+    };
+    let names: Vec<String> = names.into_iter().chain(index.is_some().then(|| "id".to_owned())).collect();
     let (human, article, others) = columns.chosen(&names)?;
     let column = |name: &String| -> PyResult<Vec<Bound<'_, PyAny>>> {
-        let cells = frame.get_item(name)?;
+        let cells = match &index {
+            Some(index) if name == "id" => index.clone(),
+            _ => frame.get_item(name)?,
+        };
         for method in ["to_pylist", "to_list", "tolist"] {
             // An array's `tolist` would turn its pictures into lists of numbers.
             if cells.hasattr(method)? && !cells.hasattr("strides")? {

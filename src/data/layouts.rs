@@ -114,7 +114,7 @@ pub(super) struct Set {
     notes: Vec<Note>,
     /// Whether stems of one folder name the pairs.
     whole: bool,
-    /// Whether the folder holds one product's pictures: they are one group.
+    /// Whether the folder holds one product's pictures: they are one group, and most have no partner.
     product: bool,
 }
 
@@ -142,7 +142,9 @@ pub fn list(folder: &Path) -> Result<Found> {
         found.notes.push(Note::new(format!("the set is one folder further down: read `{place}`"), false));
     }
     if further.len() > 1 {
-        let known = |place: &str| place.ends_with("_body") || place.ends_with("dresses") || place.contains("/id_");
+        let known = |place: &str| {
+            place.ends_with("_body") || place.ends_with("dresses") || name(Path::new(place)).starts_with("id_")
+        };
         let shown: Vec<String> = further.iter().take(4).map(|place| format!("`{place}`")).collect();
         let more = further.len().saturating_sub(shown.len());
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
@@ -176,7 +178,8 @@ pub fn list(folder: &Path) -> Result<Found> {
             let id = fresh(&id, |id| taken.contains(id));
             taken.insert(id.clone());
             let split = row.split.clone().or_else(|| set.split.clone());
-            let group = if set.product { Some(set.place.clone()) } else { row.group.clone() };
+            let several = set.product && set.humans.files.len() > 1;
+            let group = if several { Some(set.place.clone()) } else { row.group.clone() };
             found.rows.push(Row { id, split, group, ..row });
         }
     }
@@ -215,17 +218,16 @@ impl Search {
                 continue;
             }
             match set_of(&part)? {
-                Some(set) if set.humans.files.is_empty() && set.articles.files.is_empty() => empty.push(split),
+                Some(set) if set.humans.files.is_empty() && set.articles.files.is_empty() => {
+                    empty.push((split, "its folders have no pictures"));
+                }
                 Some(set) => self.sets.push(Set { place: below(split), split: Some(split.into()), ..set }),
-                None => empty.push(split),
+                None if is_empty(&part) => empty.push((split, "it is empty")),
+                None => empty.push((split, "it is of no known layout")),
             }
         }
         if self.sets.len() > before {
-            for split in empty {
-                let what = match is_empty(&folder.join(split)) {
-                    true => "it is empty",
-                    false => "it is of no known layout",
-                };
+            for (split, what) in empty {
                 self.notes.push(Note::new(format!("`{}` has no pairs: {what}", below(split)), true));
             }
             return Ok(());
@@ -324,8 +326,12 @@ fn in_one_folder(folder: &Path) -> Result<Option<Set>> {
         }
         let others = files.len() - humans.len() - articles.len();
         let mut set = Set { folder: folder.into(), passed, whole: true, ..Set::default() };
-        set.product = human == "_1_front" && humans.len() > 1;
-        if others > 0 && human != "_1_front" {
+        set.product = human == "_1_front";
+        let (mut humans, mut articles) = (humans, articles);
+        if set.product {
+            humans.retain(|id, _| articles.contains_key(id));
+            articles.retain(|id, _| humans.contains_key(id));
+        } else if others > 0 {
             let text = format!("{}: {others} pictures are neither `<id>{human}` nor `<id>{article}`", folder.display());
             set.notes.push(Note::new(text, false));
         }
@@ -335,7 +341,7 @@ fn in_one_folder(folder: &Path) -> Result<Option<Set>> {
     Ok(None)
 }
 
-/// Lists the pictures of a folder by stem, and the files that are none.
+/// Lists the pictures of a folder by stem, and the files that are none. A name with the ending of a picture is one.
 pub(super) fn pictures(folder: &Path) -> Result<(BTreeMap<String, PathBuf>, Vec<PassedOver>)> {
     let mut found = BTreeMap::new();
     let mut passed = Vec::new();
@@ -351,24 +357,11 @@ pub(super) fn pictures(folder: &Path) -> Result<(BTreeMap<String, PathBuf>, Vec<
             passed.push(PassedOver { path: path.clone(), reason, picture });
         };
         let kind = entry.file_type().at(&path)?;
-        let is_link = kind.is_symlink();
-        let kind = match is_link {
-            true => match std::fs::metadata(&path) {
-                Ok(there) => there.file_type(),
-                Err(_) => {
-                    let to = std::fs::read_link(&path).unwrap_or_default();
-                    pass(format!("a link to `{}`, which is missing", to.display()), true);
-                    continue;
-                }
-            },
-            false => kind,
-        };
+        // A link that points nowhere is a picture of its name: its drive may be mounted later.
+        let kind =
+            if kind.is_symlink() { std::fs::metadata(&path).map_or(kind, |there| there.file_type()) } else { kind };
         if kind.is_dir() {
             pass("a folder".into(), false);
-            continue;
-        }
-        if !kind.is_file() {
-            pass("no file".into(), false);
             continue;
         }
         if !is_picture_name(&text) {

@@ -122,7 +122,19 @@ impl Pairs {
                 }
                 (listing::read(&csv)?, csv.as_path())
             }
-            None => (pairs.found(layouts::list(folder)?), folder),
+            None => {
+                let found = layouts::list(folder);
+                // As archives unpack.
+                if matches!(found, Err(Error::NotFound { .. }))
+                    && let Some(below) = listed_below(folder)
+                {
+                    let mut pairs = Pairs::open(&below, options)?;
+                    let text = format!("the list is one folder further down: read `{}`", below.display());
+                    pairs.notes.push(Note::new(text, false));
+                    return Ok(pairs);
+                }
+                (pairs.found(found?), folder)
+            }
         };
         pairs.take(rows, file, options)?;
         Ok(pairs)
@@ -370,6 +382,14 @@ impl Pairs {
             places: OnceLock::new(),
         }
     }
+}
+
+/// Returns the only folder in a folder that has a `pairs.csv`.
+fn listed_below(folder: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+    let mut listed = entries.filter(|path| path.join("pairs.csv").is_file());
+    let found = listed.next()?;
+    listed.next().is_none().then_some(found)
 }
 
 fn is_csv(path: &Path) -> bool {

@@ -135,7 +135,8 @@ fn chosen(found: Vec<PathBuf>, sets: &[Set]) -> Result<Text> {
     }
     let mut notes = Vec::new();
     let mut unused = |path: &Path, other: &Path| {
-        notes.push(Note::new(format!("`{}` is not used: `{}` decides", name(path), name(other)), false));
+        let text = format!("`{}` is not used: `{}` decides", name(path), name(other));
+        notes.push(Note::new(text, !may_try_on(path)));
     };
     let mut lists = Vec::new();
     let plain = words.contains_key("").then(|| words[""][0].clone());
@@ -160,11 +161,9 @@ fn is_unpaired(path: &Path) -> bool {
     name(path).to_lowercase().contains("unpaired")
 }
 
-impl List {
-    /// Whether the convention lets the list hold articles to try on: lists of tests do.
-    fn may_try_on(&self) -> bool {
-        is_unpaired(&self.path) || ["test", "val", "valid", "validation"].contains(&word(&self.path).as_str())
-    }
+/// Whether the convention lets a list hold articles to try on: lists of tests do.
+fn may_try_on(list: &Path) -> bool {
+    is_unpaired(list) || SPLITS[1..].contains(&word(list).as_str())
 }
 
 impl Text {
@@ -192,7 +191,7 @@ impl Text {
             let own = |(set, human): &(&Set, String)| {
                 partners.iter().find(|(other, _)| std::ptr::eq(*other, *set)).and_then(|(_, partner)| partner(human))
             };
-            let tries_on = list.may_try_on()
+            let tries_on = may_try_on(&list.path)
                 && found.iter().any(|(line, [human, article])| {
                     let given = article.as_ref().map_or_else(|| stem(&line.article), |(_, article)| article);
                     human.as_ref().and_then(own).is_some_and(|own| own != given)

@@ -119,7 +119,7 @@ def test_a_recording_that_fails_leaves_the_programs_device_and_stream(monkeypatc
     fake = FakeCuda(fails)
     monkeypatch.setattr(torch, "cuda", fake)
     graph = StepGraph(1)
-    with pytest.raises(RuntimeError):  # noqa: PT012  # the failure is in one of three places
+    with pytest.raises(RuntimeError):  # the failure is in one of three places
         with graph.recording():
             if fails == "step":
                 raise RuntimeError
