@@ -1,0 +1,434 @@
+"""Layouts and lists as people have them: try-on sets, their text files, patterns, names of any system, and what is left
+out."""
+
+import os
+import shutil
+import unicodedata
+import warnings
+
+import cagan
+import numpy as np
+import pytest
+from helpers import refusal
+from PIL import Image
+
+
+def write_all(folder, *names):
+    """Writes small pictures that all differ."""
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((8, 6, 3), number, np.uint8)).save(folder / name, "PNG")
+
+
+def listed(pairs, folder):
+    """Returns id, human and article of each pair, relative to the folder."""
+    return [(pair.id, *(str(path.relative_to(folder)) for path in (pair.human_path, pair.article_path))) for pair in pairs]
+
+
+def table(folder, *lines, encoding="utf-8"):
+    (folder / "pairs.csv").write_text("\n".join(lines), encoding=encoding)
+
+
+# Sets of one folder
+
+
+@pytest.mark.parametrize("lists", [(), ("train_pairs.txt",), ("train_pairs.txt", "test_pairs_paired.txt", "test_pairs_unpaired.txt")])
+def test_dresscode(tmp_path, lists):
+    for category, numbers in (("upper_body", (0, 1, 2)), ("dresses", (3, 4))):
+        write_all(tmp_path / category / "images", *(f"{n:06}_{side}.jpg" for n in numbers for side in (0, 1)))
+        write_all(tmp_path / category / "keypoints", "000000_2.jpg")
+    rows = {
+        "train_pairs.txt": [(0, 0, 0), (1, 1, 0), (3, 3, 2)],
+        "test_pairs_paired.txt": [(2, 2, 0), (4, 4, 2)],
+        "test_pairs_unpaired.txt": [(2, 0, 0), (4, 3, 2)],
+    }
+    for name in lists:
+        text = "".join(f"{a:06}_0.jpg\t{b:06}_1.jpg\t{category}\n" for a, b, category in rows[name])
+        (tmp_path / name).write_text(text)
+        for category, number in (("upper_body", 0), ("dresses", 2)):
+            own = "".join(f"{a:06}_0.jpg {b:06}_1.jpg\n" for a, b, of in rows[name] if of == number)
+            (tmp_path / category / name).write_text(own)
+    upper = [(f"{n:06}", f"images/{n:06}_0.jpg", f"images/{n:06}_1.jpg") for n in range(3)]
+    wanted = {0: {0, 1, 2, 3, 4}, 1: {0, 1, 3}, 3: {0, 1, 2, 3, 4}}[len(lists)]
+    pairs = cagan.Pairs(tmp_path)
+    assert sorted(pairs.ids) == [f"{n:06}" for n in sorted(wanted)]
+    assert pairs.splits == ({"train": 3, "test": 2} if len(lists) == 3 else {})
+    assert all(pair.human_path.stem == f"{pair.id}_0" and pair.article_path.stem == f"{pair.id}_1" for pair in pairs)
+    one = cagan.Pairs(tmp_path / "upper_body")
+    assert sorted(listed(one, tmp_path / "upper_body")) == [upper[n] for n in sorted(wanted & {0, 1, 2})]
+    assert sorted(cagan.Pairs(tmp_path / "upper_body" / "images").ids) == sorted(one.ids)
+    if len(lists) == 3:
+        assert any("`test_pairs_unpaired.txt` is not used" in note for note in pairs.notes)
+
+
+def test_in_shop(tmp_path):
+    shop = tmp_path / "img" / "WOMEN"
+    write_all(shop / "Dresses" / "id_00000001", "02_1_front.jpg", "02_6_flat.jpg", "02_3_back.jpg", "04_1_front.jpg")
+    write_all(shop / "Tees" / "id_00000007", *(f"{n}_{view}.jpg" for n in ("01", "02") for view in ("1_front", "6_flat")))
+    write_all(shop / "Tees" / "id_00000009", "01_1_front.jpg")
+    pairs = cagan.Pairs(tmp_path)
+    assert [(pair.id, pair.human_path.name, pair.article_path.name) for pair in pairs] == [
+        ("img_WOMEN_Dresses_id_00000001_02", "02_1_front.jpg", "02_6_flat.jpg"),
+        ("img_WOMEN_Tees_id_00000007_01", "01_1_front.jpg", "01_6_flat.jpg"),
+        ("img_WOMEN_Tees_id_00000007_02", "02_1_front.jpg", "02_6_flat.jpg"),
+    ]
+    # One product in two colours stays on one side of a split.
+    assert [pair.group for pair in pairs] == [None, *["img/WOMEN/Tees/id_00000007"] * 2]
+
+
+def test_folders_one_and_five(tmp_path):
+    write_all(tmp_path, "1/7_1.png", "5/7_5.png", "1/8_1.png", "5/8_5.png")
+    assert listed(cagan.Pairs(tmp_path), tmp_path) == [("7_1", "1/7_1.png", "5/7_5.png"), ("8_1", "1/8_1.png", "5/8_5.png")]
+
+
+def test_numbered_pictures_are_no_pairs(tmp_path):
+    write_all(tmp_path, *(f"holiday_{n}.jpg" for n in range(9)))
+    refusal(FileNotFoundError, lambda: cagan.Pairs(tmp_path), "no such pairs")
+
+
+# Sets further down
+
+
+def test_a_set_one_folder_further_down(tmp_path):
+    write_all(tmp_path, "data/human/a.png", "data/article/a.png")
+    pairs = cagan.Pairs(tmp_path)
+    assert listed(pairs, tmp_path) == [("a", "data/human/a.png", "data/article/a.png")]
+    assert pairs.notes == ["the set is one folder further down: read `data`"]
+    table(tmp_path / "data", "id,human,article", "z,human/a.png,article/a.png")
+    shutil.move(tmp_path / "data" / "human", tmp_path / "data" / "photos")
+    table(tmp_path / "data", "id,human,article", "z,photos/a.png,article/a.png")
+    (tmp_path / "data" / "article").rename(tmp_path / "data" / "shirts")
+    table(tmp_path / "data", "id,human,article", "z,photos/a.png,shirts/a.png")
+    assert cagan.Pairs(tmp_path).ids == ["z"]
+
+
+def test_strange_sets_that_are_read_as_one_are_told(tmp_path):
+    for name in ("one", "two"):
+        write_all(tmp_path / name, "human/a.png", "article/a.png")
+    with pytest.warns(UserWarning, match="read 2 sets further down as one: `one`, `two`"):
+        pairs = cagan.Pairs(tmp_path)
+    assert pairs.ids == ["one_a", "two_a"]
+
+
+def test_a_folder_in_a_circle_of_links_ends(tmp_path):
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "again").symlink_to(tmp_path)
+    refusal(FileNotFoundError, lambda: cagan.Pairs(tmp_path), "no such pairs")
+
+
+# Two folders or patterns by name
+
+
+def test_two_folders_by_name(tmp_path):
+    write_all(tmp_path, "photos/a.png", "photos/b.png", "shirts/a.jpg", "shirts/b.jpg")
+    expected = [(k, f"photos/{k}.png", f"shirts/{k}.jpg") for k in "ab"]
+    assert listed(cagan.Pairs(tmp_path, human="photos", article="shirts"), tmp_path) == expected
+    other = cagan.Pairs(tmp_path / "shirts", human=str(tmp_path / "photos"), article=".")
+    assert other.ids == ["a", "b"]
+    refusal(FileNotFoundError, lambda: cagan.Pairs(tmp_path, human="photos", article="none"), tmp_path / "none")
+    refusal(ValueError, lambda: cagan.Pairs(tmp_path, human="photos"), "article: expected a folder or a pattern")
+
+
+def test_patterns(tmp_path):
+    write_all(tmp_path, *(f"{n}/look_{k}.jpg" for n in (1, 2) for k in (0, 1)), "1/item_0.png", "2/item_0.png")
+    pairs = cagan.Pairs(tmp_path, human="*/look_0.jpg", article="*/item_0.*")
+    assert listed(pairs, tmp_path) == [(n, f"{n}/look_0.jpg", f"{n}/item_0.png") for n in "12"]
+    assert cagan.Pairs(tmp_path / "1", human="look_?.jpg", article="item_?.png", on_error="skip").ids == ["0"]
+    refusal(ValueError, lambda: cagan.Pairs(tmp_path, human="*_7.jpg", article="*.png"), "the pattern `*_7.jpg`, got none")
+    call = lambda: cagan.Pairs(tmp_path, human="*/look_0.jpg", article="1/item_*.png")  # noqa: E731
+    refusal(ValueError, call, "1/look_0.jpg: a human without its article")
+
+
+# Text files of try-on sets
+
+
+def set_of_four(folder, sides=("image", "cloth")):
+    write_all(folder, *(f"{side}/{n}.png" for n in range(4) for side in sides))
+
+
+def articles(pairs):
+    return {pair.human_path.stem: pair.article_path.stem for pair in pairs}
+
+
+@pytest.mark.parametrize("name", ["pairs.txt", "train_pairs.txt", "pairs_mine.txt"])
+@pytest.mark.parametrize("sides", [("image", "cloth"), ("human", "article")])
+def test_a_list_of_the_users_own_decides(tmp_path, name, sides):
+    set_of_four(tmp_path, sides)
+    (tmp_path / name).write_text("0.png 3.png\n1.png 2.png\n2.png 1.png\n3.png 0.png\n")
+    assert articles(cagan.Pairs(tmp_path)) == {"0": "3", "1": "2", "2": "1", "3": "0"}
+
+
+def test_a_list_of_a_test_may_hold_articles_to_try_on_and_says_so(tmp_path):
+    set_of_four(tmp_path / "test")
+    (tmp_path / "test_pairs.txt").write_text("0.png 3.png\n1.png 2.png\n2.png 1.png\n3.png 0.png\n")
+    pairs = cagan.Pairs(tmp_path / "test")
+    assert articles(pairs) == {k: k for k in "0123"}
+    assert pairs.notes == ["`test_pairs.txt` lists articles to try on: the pairs are those of equal names"]
+
+
+def test_a_list_that_is_not_used_is_told(tmp_path):
+    set_of_four(tmp_path)
+    for name in ("pairs.txt", "mine_pairs.txt"):
+        (tmp_path / name).write_text("0.png 3.png\n")
+    with pytest.warns(UserWarning, match=r"`mine_pairs.txt` is not used: `pairs.txt` decides"):
+        pairs = cagan.Pairs(tmp_path)
+    assert "3 of 4 people are not in `pairs.txt`" in pairs.notes
+
+
+def test_two_lists_in_one_folder_are_two_splits(tmp_path):
+    set_of_four(tmp_path)
+    (tmp_path / "train_pairs.txt").write_text("0.png 0.png\n1.png 1.png\n")
+    (tmp_path / "test_pairs.txt").write_text("2.png 3.png\n3.png 2.png\n")
+    pairs = cagan.Pairs(tmp_path)
+    assert {pair.id: pair.split for pair in pairs} == {"0": "train", "1": "train", "2": "test", "3": "test"}
+    assert articles(pairs) == {k: k for k in "0123"}
+
+
+def test_a_list_is_found_however_the_folder_is_spelt(tmp_path, monkeypatch):
+    set_of_four(tmp_path / "set" / "train")
+    text = "0.png 0.png\n2.png 2.png\n"
+    (tmp_path / "set" / "train_pairs.txt").write_text(text)
+    (tmp_path / "link").symlink_to(tmp_path / "set" / "train")
+    (tmp_path / "sets").symlink_to(tmp_path / "set")
+    shutil.copytree(tmp_path / "set" / "train", tmp_path / "mine")
+    (tmp_path / "mine" / "train_pairs.txt").write_text(text)
+    shutil.copytree(tmp_path / "set" / "train", tmp_path / "other" / "renamed")
+    (tmp_path / "other" / "train_pairs.txt").write_text(text)
+    monkeypatch.chdir(tmp_path / "set" / "train")
+    spelt = [".", "./", "../train", "../train/", tmp_path / "link", tmp_path / "sets" / "train", "image/.."]
+    spelt += [tmp_path / "mine", tmp_path / "other" / "renamed", tmp_path / "link" / "."]
+    assert [cagan.Pairs(folder).ids for folder in spelt] == [["0", "2"]] * len(spelt)
+
+
+def test_a_list_of_something_else_is_not_taken(tmp_path):
+    set_of_four(tmp_path / "set")
+    (tmp_path / "best_pairs.txt").write_text("the pairs that I like most are\n")
+    (tmp_path / "set" / "pairs of shoes.txt").write_text("left.jpg right.jpg\n")
+    assert len(cagan.Pairs(tmp_path / "set")) == 4
+
+
+def test_a_person_in_two_lines_is_a_group(tmp_path):
+    set_of_four(tmp_path)
+    (tmp_path / "pairs.txt").write_text("0.png 0.png\n0.png 1.png\n2.png 2.png\n0.png 3.png\n")
+    pairs = cagan.Pairs(tmp_path)
+    assert [(pair.id, pair.article_path.stem, pair.group) for pair in pairs] == [
+        ("0", "0", "0"), ("0_2", "1", "0"), ("0_3", "3", "0"), ("2", "2", None)]  # fmt: skip
+
+
+def test_a_name_that_a_list_gives_in_vain_is_told(tmp_path):
+    set_of_four(tmp_path)
+    (tmp_path / "pairs.txt").write_text("0.png 0.png\n1.png 9.png\n")
+    call = lambda: cagan.Pairs(tmp_path)  # noqa: E731
+    refusal(ValueError, call, "line 2: image/1.png: a human without its article", "`pairs.txt` names `9.png`")
+    assert cagan.Pairs(tmp_path, on_error="skip").ids == ["0"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeff0.png 1.png\r\n2.png 3.png\r\n",
+        "0.png\t1.png\n2.png\t3.png\n",
+        "0.png,1.png\n2.png, 3.png\n",
+        "image/0.png cloth/1.png\nimage\\2.png cloth\\3.png\n",
+        "0 1\r2 3\r",
+        "  0.png   1.png  \n\n2.png 3.png 1\n",
+    ],
+    ids=["mark", "tabs", "commas", "folders", "stems", "blanks"],
+)
+def test_lines_of_any_system(tmp_path, text):
+    set_of_four(tmp_path)
+    (tmp_path / "pairs.txt").write_bytes(text.encode())
+    assert articles(cagan.Pairs(tmp_path)) == {"0": "1", "2": "3"}
+
+
+def test_names_with_blanks_in_a_list(tmp_path):
+    names = ("my photo.png", "a\u3000b.png", "\u00a0x.png", "👩\u200d👧.png")
+    write_all(tmp_path, *(f"{side}/{name}" for side in ("image", "cloth") for name in names))
+    (tmp_path / "pairs.txt").write_text("".join(f"{name} {names[k - 1]}\n" for k, name in enumerate(names)))
+    found = {pair.human_path.name: pair.article_path.name for pair in cagan.Pairs(tmp_path)}
+    assert found == {name: names[k - 1] for k, name in enumerate(names)}
+
+
+def test_a_list_in_another_encoding_fails_with_its_line(tmp_path):
+    set_of_four(tmp_path)
+    (tmp_path / "pairs.txt").write_bytes("0.png 1.png\ngröße.png 2.png\n".encode("latin-1"))
+    refusal(ValueError, lambda: cagan.Pairs(tmp_path), tmp_path / "pairs.txt", "line 2: expected UTF-8")
+
+
+# Names of any system
+
+
+def forms(name):
+    return [unicodedata.normalize(form, name) for form in ("NFC", "NFD")]
+
+
+def test_unicode_forms_are_one_name(tmp_path):
+    composed, parted = forms("café")
+    assert composed != parted
+    write_all(tmp_path / "folder", f"human/{composed}.png", f"article/{parted}.png")
+    pairs = cagan.Pairs(tmp_path / "folder")
+    assert len(pairs) == 1
+    assert pairs[composed] == pairs[parted] == pairs[0]
+    assert composed in pairs
+    for written, real in ((composed, parted), (parted, composed)):
+        folder = tmp_path / f"list{ascii(written)}"
+        write_all(folder, f"{real}/{real}.png", f"{real}/shirt.png")
+        table(folder, "id,human,article", f"a,{written}/{written}.png,{written}/shirt.png")
+        assert cagan.Pairs(folder)[0].human.shape == (8, 6, 3)
+    write_all(tmp_path / "text", f"image/{parted}.png", "cloth/a.png")
+    (tmp_path / "text" / "pairs.txt").write_text(f"{composed}.png a.png\n", encoding="utf-8")
+    assert len(cagan.Pairs(tmp_path / "text")) == 1
+
+
+def test_two_forms_in_one_folder_are_two_pictures(tmp_path):
+    write_all(tmp_path, *(f"{side}/{name}.png" for side in ("human", "article") for name in forms("café")))
+    assert len(cagan.Pairs(tmp_path)) == 2
+
+
+def test_windows_separators(tmp_path):
+    write_all(tmp_path, "human/a.png", "article/a.png", "back\\slash.png")
+    table(tmp_path, "id,human,article", "a,human\\a.png,article\\a.png", "b,back\\slash.png,.\\article\\a.png")
+    pairs = cagan.Pairs(tmp_path)
+    assert [pair.human_path.name for pair in pairs] == ["a.png", "back\\slash.png"]
+    assert cagan.curate(tmp_path, progress=False, report=False, min_side=1, min_spread=0).counts.keys() <= {"not_packshot"}
+
+
+def test_ids_with_slashes(tmp_path, pairs, run, call):
+    lines = [f"look/{k},{pair.human_path},{pair.article_path}" for k, pair in enumerate(pairs)]
+    table(tmp_path, "id,human,article", *lines)
+    found = cagan.Pairs(tmp_path)
+    assert found["look/3"].human_path == pairs[3].human_path
+    (tmp_path / "list.csv").write_text("human,target\nlook/0,look/1\n")
+    code, _, err = call("swap", run.path, "--pairs", tmp_path, "--list", tmp_path / "list.csv", "--out", tmp_path / "out")
+    assert code == 0, err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "look%2F0__look%2F1.alpha.png", "look%2F0__look%2F1.png"]  # fmt: skip
+
+
+# pairs.csv as programs write it
+
+
+ROWS = [f"{k},human/{k}.png,article/{k}.png" for k in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("id, human, article\n" + "\n".join(row.replace(",", ", ") for row in ROWS), "utf-8"),
+        ("id;human;article\n" + "\n".join(row.replace(",", ";") for row in ROWS), "utf-8-sig"),
+        ("id\thuman\tarticle\n" + "\n".join(row.replace(",", "\t") for row in ROWS), "utf-8"),
+        ("id,human,article,group\r\n" + "\r\n".join(ROWS) + "\r\n", "utf-8-sig"),
+        (',"id","human","article"\n' + "\n".join(f'"{k}",{",".join(map(repr, row.split(",")))}'.replace("'", '"') for k, row in enumerate(ROWS)), "utf-8"),
+        ("human,article\n" + "\n".join(row.partition(",")[2] for row in ROWS), "utf-8"),
+        ("id,human,article,exclude,reviewed,group\n" + "\n".join(f"{row},0.0,,nan" for row in ROWS), "utf-8"),
+        ("id,human,article\n" + "\n".join(f"\u00a0{row}\u3000" for row in ROWS), "utf-8"),
+    ],
+    ids=["spaces", "semicolons", "tabs", "short rows", "quotes", "no ids", "pandas", "wide spaces"],
+)  # fmt: skip
+def test_one_reader_of_lists(tmp_path, text, encoding):
+    write_all(tmp_path, *(f"{side}/{k}.png" for k in range(3) for side in ("human", "article")))
+    table(tmp_path, text, encoding=encoding)
+    before = cagan.Pairs(tmp_path)
+    assert before.ids == ["0", "1", "2"]
+    assert {pair.group for pair in before} == {None}
+    found = cagan.curate(tmp_path, progress=False, report=False, min_side=1, min_spread=0, min_plain=0, min_colours=0)
+    assert "unreadable" not in found.counts
+    assert "missing" not in found.counts
+    table(tmp_path, (tmp_path / "pairs.csv").read_text(encoding).replace(",1,", ",,"), encoding=encoding)
+    names = (tmp_path / "pairs.csv").read_text(encoding)
+    assert [pair.human_path for pair in before] == [tmp_path / "human" / f"{k}.png" for k in range(3)]
+    assert "article" in names
+
+
+def test_a_list_of_any_name(tmp_path):
+    write_all(tmp_path, "h/1.png", "a/1.png")
+    (tmp_path / "mine.csv").write_text("id,human,article\nx,h/1.png,a/1.png\n")
+    pairs = cagan.Pairs(tmp_path / "mine.csv")
+    assert (pairs.ids, pairs.folder) == (["x"], tmp_path)
+    (tmp_path / "mine.json").write_text("{}")
+    refusal(ValueError, lambda: cagan.Pairs(tmp_path / "mine.json"), "expected a folder, a .csv or a .parquet file")
+    refusal(FileNotFoundError, lambda: cagan.Pairs(tmp_path / "none.csv"), tmp_path / "none.csv")
+
+
+def test_spaces_at_the_ends_of_names_survive_curation(tmp_path, pairs_dir):
+    names = (" 00000", "00000", "00001 ", "\u30000")
+    for side in ("human", "article"):
+        (tmp_path / side).mkdir()
+        for k, name in enumerate(names):
+            shutil.copy(pairs_dir / side / f"0000{k}.png", tmp_path / side / f"{name}.png")
+    before = cagan.Pairs(tmp_path)
+    assert sorted(before.ids) == sorted(names)
+    for _ in range(2):
+        assert cagan.curate(tmp_path, progress=False, report=False).kept == 4
+        assert sorted(cagan.Pairs(tmp_path).ids) == sorted(names)
+    # Without their quotes only one of two ids keeps its spaces.
+    table(tmp_path, (tmp_path / "pairs.csv").read_text(encoding="utf-8").replace('"', ""))
+    assert {pair.human_path.stem for pair in cagan.Pairs(tmp_path)} == set(names)
+
+
+# What is left out
+
+
+@pytest.mark.parametrize("ending", [".png?imwidth=762", ".image", "", ".png.part"])
+def test_a_picture_of_another_ending_is_told(tmp_path, ending):
+    write_all(tmp_path, "human/1.png", "article/1.png", f"human/2{ending}", f"article/2{ending}")
+    (tmp_path / "human" / "notes.txt").write_text("no picture")
+    with pytest.warns(UserWarning, match="2 pictures are passed over, the first: "):
+        pairs = cagan.Pairs(tmp_path)
+    assert "3 files passed over" in repr(pairs)
+    assert {path.name: reason[:17] for path, reason in pairs.passed_over} == {
+        f"2{ending}": "its name ends in ", "notes.txt": "its name ends in "}  # fmt: skip
+    assert len(pairs.passed_over) == 3
+    (tmp_path / "article" / f"2{ending}").rename(tmp_path / "article" / "2.png")
+    call = lambda: cagan.Pairs(tmp_path)  # noqa: E731
+    refusal(ValueError, call, f"article/2.png: an article without its human (`human/2{ending}`: its name ends in")
+
+
+def test_files_that_are_no_pictures_are_counted_in_peace(tmp_path):
+    write_all(tmp_path, "human/1.png", "article/1.png")
+    for name in ("readme.md", ".DS_Store", "Thumbs.db"):
+        (tmp_path / "human" / name).write_text("x")
+    (tmp_path / "human" / "old").mkdir()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pairs = cagan.Pairs(tmp_path)
+    assert [path.name for path, _ in pairs.passed_over] == ["old", "readme.md"]
+
+
+def test_endings_that_name_pictures(tmp_path):
+    endings = ["jpg", "JPEG", "jpe", "jfif", "webp", "heic", "HEIF", "avif"]
+    write_all(tmp_path, *(f"{side}/{k}.{ending}" for k, ending in enumerate(endings) for side in ("human", "article")))
+    pairs = cagan.Pairs(tmp_path)
+    assert (len(pairs), pairs.passed_over) == (len(endings), [])
+
+
+def test_a_link_to_nowhere(tmp_path):
+    write_all(tmp_path, *(f"{side}/{k}.png" for k in range(2) for side in ("human", "article")))
+    (tmp_path / "human" / "1.png").unlink()
+    os.symlink("/gone/1.png", tmp_path / "human" / "1.png")
+    refusal(ValueError, lambda: cagan.Pairs(tmp_path), "human/1.png: a link to `/gone/1.png`, which is missing")
+    pairs = cagan.Pairs(tmp_path, on_error="skip")
+    assert [(name, reason) for name, _, reason in pairs.skipped] == [("1", "a link to `/gone/1.png`, which is missing")]
+
+
+@pytest.mark.parametrize("how", ["empty", "folders", "other"])
+def test_a_split_without_pairs_is_told(tmp_path, how):
+    write_all(tmp_path, "train/image/1.png", "train/cloth/1.png")
+    (tmp_path / "test").mkdir()
+    if how == "folders":
+        (tmp_path / "test" / "image").mkdir()
+        (tmp_path / "test" / "cloth").mkdir()
+    elif how == "other":
+        (tmp_path / "test" / "photos.zip").write_text("x")
+    reason = {"empty": "it is empty", "folders": "its folders have no pictures", "other": "it is of no known layout"}[how]
+    with pytest.warns(UserWarning, match=f"`test` has no pairs: {reason}"):
+        pairs = cagan.Pairs(tmp_path)
+    assert (pairs.ids, pairs.splits) == (["1"], {"train": 1})
+
+
+def test_one_person_in_several_rows_is_a_group(tmp_path):
+    write_all(tmp_path, *(f"{side}/{k}.png" for k in range(4) for side in ("human", "article")))
+    rows = ["top,human/0.png,article/0.png,", "skirt,human/0.png,article/1.png,", "b,human/1.png,article/2.png,eva"]
+    rows += ["c,human/1.png,article/3.png,", "d,human/2.png,article/3.png,"]
+    table(tmp_path, "id,human,article,group", *rows)
+    assert [pair.group for pair in cagan.Pairs(tmp_path)] == ["top", "top", "eva", "eva", None]
