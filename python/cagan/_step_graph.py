@@ -28,7 +28,8 @@ class StepGraph:
             graph = torch.cuda.CUDAGraph()
             # torch's own stream for recordings is of the device that it first recorded on. Threads that decode pictures
             # may use the device meanwhile.
-            with torch.cuda.graph(graph, stream=torch.cuda.Stream(), capture_error_mode="thread_local"):
+            stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                 yield
         self._graph = graph
 
