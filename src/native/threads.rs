@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::shim::{Range, cagan_parallel_for, check};
 
@@ -77,11 +77,12 @@ pub struct Threads {
 /// assert_eq!(tch::get_num_threads(), before);
 /// ```
 pub fn use_threads(count: usize) -> Threads {
+    let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     // Asked first: it lets libtorch take its default in this thread, which it would do later, over our number.
     let before = tch::get_num_threads();
     let changes = count > 0 && count as i32 != before && !ALONE.load(Relaxed);
     if changes {
-        set_here(count as i32);
+        set_here(count as i32, &one);
     }
     Threads { before: changes.then_some(before), _here: PhantomData }
 }
@@ -91,21 +92,20 @@ pub fn stay_alone() {
     ALONE.store(true, Relaxed);
 }
 
+static ONE: Mutex<()> = Mutex::new(());
 static ALONE: AtomicBool = AtomicBool::new(false);
 
 impl Drop for Threads {
     fn drop(&mut self) {
         if let Some(before) = self.before {
-            set_here(before);
+            set_here(before, &ONE.lock().unwrap_or_else(PoisonError::into_inner));
         }
     }
 }
 
 /// Sets the calling thread's number. libtorch keeps it for each thread, and one more for threads that come later: a
-/// thread of our own reads that one, and puts it back.
-fn set_here(count: i32) {
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+/// thread of our own reads that one, and puts it back. Who holds the lock does not see it in between.
+fn set_here(count: i32, _one: &MutexGuard<'_, ()>) {
     let later = std::thread::spawn(tch::get_num_threads).join();
     tch::set_num_threads(count);
     if let Ok(later) = later {

@@ -81,21 +81,28 @@ def test_two_trainings_at_once_keep_to_their_threads(pairs, tmp_path):
     settings = {"steps": 2, "batch_size": 2, **RARELY}
     alone = {n: train(pairs, tmp_path / f"alone {n}", threads=n, **settings).snapshots[-1].read_bytes() for n in (1, 2)}
     before = torch.get_num_threads()
-    together = {}
+    together, both, inside = {}, threading.Barrier(2, timeout=60), []
+
+    def event(name, value):
+        if (name, value) == ("step", 1):
+            both.wait()
+            # Threads that begin in the middle have the process's number.
+            inside.append(seen_by_a_new_thread())
+            both.wait()
 
     def work(n):
-        together[n] = train(pairs, tmp_path / f"together {n}", threads=n, **settings).snapshots[-1].read_bytes()
+        run = train(pairs, tmp_path / f"together {n}", threads=n, on_event=event, **settings)
+        together[n] = run.snapshots[-1].read_bytes()
         # That of this thread, which trained.
         assert torch.get_num_threads() == before
 
     workers = [threading.Thread(target=work, args=(n,)) for n in (1, 2)]
     for worker in workers:
         worker.start()
-    # Threads that begin in the middle have the process's number.
-    assert seen_by_a_new_thread() == before
     for worker in workers:
         worker.join()
     assert together == alone
+    assert inside == [before, before]
     assert (torch.get_num_threads(), seen_by_a_new_thread()) == (before, before)
     trainer = cagan.Trainer(pairs, cagan.Config("smoke", threads=before + 1))
     trainer.run(1)
