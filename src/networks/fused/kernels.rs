@@ -77,14 +77,14 @@ compile!(bf16);
 
 /// Calls a function of lanes for all of a task's channels: sixteen at a time, the rest one by one.
 macro_rules! over_lanes {
-    ($channels:ident, $function:ident($($argument:expr),*)) => {
+    ($channels:ident, $function:ident$(::<$relu:ident>)?($($argument:expr),*)) => {
         let mut c = $channels.start;
         while c + 16 <= $channels.end {
-            $function::<_, 16>($($argument,)* c);
+            $function::<_, 16 $(, $relu)?>($($argument,)* c);
             c += 16;
         }
         while c < $channels.end {
-            $function::<_, 1>($($argument,)* c);
+            $function::<_, 1 $(, $relu)?>($($argument,)* c);
             c += 1;
         }
     };
@@ -92,22 +92,39 @@ macro_rules! over_lanes {
 
 #[inline(always)]
 fn forward<T: Format>(job: &Forward<T>, task: usize) {
+    // Compiled for both, so that no loop decides for every pixel.
+    match job.slope == 0.0 {
+        true => forward_of::<T, true>(job, task),
+        false => forward_of::<T, false>(job, task),
+    }
+}
+
+#[inline(always)]
+fn forward_of<T: Format, const RELU: bool>(job: &Forward<T>, task: usize) {
     let (n, channels) = job.blocks.task(task);
     if let Some(lines) = &job.lines {
         over_lanes!(channels, moments(job, lines, n));
         settle_forward(job, lines, n, channels.clone());
     }
-    over_lanes!(channels, apply(job, n));
+    over_lanes!(channels, apply::<RELU>(job, n));
 }
 
 #[inline(always)]
 fn backward<T: Format>(job: &Backward<T>, task: usize) {
+    match job.slope == 0.0 {
+        true => backward_of::<T, true>(job, task),
+        false => backward_of::<T, false>(job, task),
+    }
+}
+
+#[inline(always)]
+fn backward_of<T: Format, const RELU: bool>(job: &Backward<T>, task: usize) {
     let (n, channels) = job.blocks.task(task);
     if let Some(norm) = job.norm() {
-        over_lanes!(channels, sum(job, norm, n));
+        over_lanes!(channels, sum::<RELU>(job, norm, n));
         settle_backward(job, norm, n, channels.clone());
     }
-    over_lanes!(channels, unapply(job, n));
+    over_lanes!(channels, unapply::<RELU>(job, n));
 }
 
 /// Pixels of a partial sum. Partial sums keep rounding errors from growing with the picture.
@@ -221,7 +238,7 @@ fn settle_forward<T>(job: &Forward<T>, lines: &Memory<f32>, n: usize, block: Ran
 }
 
 #[inline(always)]
-fn apply<T: Format, const W: usize>(job: &Forward<T>, n: usize, c: usize) {
+fn apply<T: Format, const W: usize, const RELU: bool>(job: &Forward<T>, n: usize, c: usize) {
     let Blocks { channels, pixels, .. } = job.blocks;
     let start = n * pixels * channels + c;
     let (xs, ys) = (job.xs.at(start), job.ys.at(start));
@@ -235,19 +252,19 @@ fn apply<T: Format, const W: usize>(job: &Forward<T>, n: usize, c: usize) {
         let noise = noise.at(start);
         for p in places {
             let y = line.of(Lanes::load(xs.wrapping_add(p))) + Lanes::load(noise.wrapping_add(p));
-            y.leaky(y, job.slope).store(ys.wrapping_add(p));
+            y.leaky::<RELU>(y, job.slope).store(ys.wrapping_add(p));
         }
     } else if let Some(skip) = &job.skip {
         let skip = skip.at(start);
         for p in places {
             let y = line.of(Lanes::load(xs.wrapping_add(p)));
             let skip = Lanes::load(skip.wrapping_add(p));
-            (y.leaky(y, job.slope) + skip).store(ys.wrapping_add(p));
+            (y.leaky::<RELU>(y, job.slope) + skip).store(ys.wrapping_add(p));
         }
     } else {
         for p in places {
             let y = line.of(Lanes::load(xs.wrapping_add(p)));
-            y.leaky(y, job.slope).store(ys.wrapping_add(p));
+            y.leaky::<RELU>(y, job.slope).store(ys.wrapping_add(p));
         }
     }
 }
@@ -277,7 +294,7 @@ impl<T> Backward<T> {
 
 /// Writes the gradients by weight and bias to `sums`. With z = (x - mean) root they are the sums of dy z and of dy.
 #[inline(always)]
-fn sum<T: Format, const W: usize>(job: &Backward<T>, norm: NormMemory, n: usize, c: usize) {
+fn sum<T: Format, const W: usize, const RELU: bool>(job: &Backward<T>, norm: NormMemory, n: usize, c: usize) {
     let Blocks { channels, pixels, .. } = job.blocks;
     let start = n * pixels;
     let xs = job.xs.at(start * channels + c);
@@ -288,7 +305,7 @@ fn sum<T: Format, const W: usize>(job: &Backward<T>, norm: NormMemory, n: usize,
         let (mut group_weight, mut group_bias) = (Lanes::all(0.0), Lanes::all(0.0));
         for p in first..pixels.min(first + GROUP) {
             let x = Lanes::load(xs.wrapping_add(p * channels));
-            let up = up(job, line, x, start + p, c);
+            let up = up::<T, W, RELU>(job, line, x, start + p, c);
             group_weight = group_weight + up * (x - line.mean);
             group_bias = group_bias + up;
         }
@@ -330,7 +347,7 @@ fn read(memory: &Memory<f32>, place: usize) -> f32 {
 }
 
 #[inline(always)]
-fn unapply<T: Format, const W: usize>(job: &Backward<T>, n: usize, c: usize) {
+fn unapply<T: Format, const W: usize, const RELU: bool>(job: &Backward<T>, n: usize, c: usize) {
     let Blocks { channels, pixels, .. } = job.blocks;
     let start = n * pixels;
     let place = start * channels + c;
@@ -338,7 +355,7 @@ fn unapply<T: Format, const W: usize>(job: &Backward<T>, n: usize, c: usize) {
     let Some(norm) = job.norm() else {
         for p in 0..pixels {
             let x = Lanes::<W>::load(xs.wrapping_add(p * channels));
-            up(job, Line::straight(), x, start + p, c).store(downs.wrapping_add(p * channels));
+            up::<T, W, RELU>(job, Line::straight(), x, start + p, c).store(downs.wrapping_add(p * channels));
         }
         return;
     };
@@ -347,7 +364,7 @@ fn unapply<T: Format, const W: usize>(job: &Backward<T>, n: usize, c: usize) {
     let slant = Lanes::load(norm.planes.at((n * 2 + 1) * channels + c));
     for p in 0..pixels {
         let x = Lanes::load(xs.wrapping_add(p * channels));
-        let up = up(job, line, x, start + p, c);
+        let up = up::<T, W, RELU>(job, line, x, start + p, c);
         let down = up * line.scale - level - (x - line.mean) * slant;
         down.store(downs.wrapping_add(p * channels));
     }
@@ -355,10 +372,16 @@ fn unapply<T: Format, const W: usize>(job: &Backward<T>, n: usize, c: usize) {
 
 /// The gradient before the activation, for a pixel's channels from `c` on.
 #[inline(always)]
-fn up<T: Format, const W: usize>(job: &Backward<T>, line: Line<W>, x: Lanes<W>, pixel: usize, c: usize) -> Lanes<W> {
+fn up<T: Format, const W: usize, const RELU: bool>(
+    job: &Backward<T>,
+    line: Line<W>,
+    x: Lanes<W>,
+    pixel: usize,
+    c: usize,
+) -> Lanes<W> {
     let before = match &job.ys {
         Some(ys) => Lanes::load(ys.at(pixel * job.blocks.channels + c)),
         None => line.of(x),
     };
-    Lanes::load(job.ups.at(pixel * job.ups_stride + c)).leaky(before, job.slope)
+    Lanes::load(job.ups.at(pixel * job.ups_stride + c)).leaky::<RELU>(before, job.slope)
 }

@@ -62,12 +62,11 @@ impl<const W: usize> Lanes<W> {
         }
     }
 
-    /// Multiplies `self` by `slope` where `before` is not positive. For slope 0 the result there is 0 also for an infinite
-    /// value, and a NaN of `before` leaves `self`, as in libtorch.
+    /// Multiplies `self` by `slope` where `before` is not positive. `RELU` is for slope 0: the result there is 0 also for
+    /// an infinite value, and a NaN of `before` leaves `self`, as in libtorch.
     #[inline(always)]
-    pub fn leaky(mut self, before: Self, slope: f32) -> Self {
-        // The choice does not depend on the lane: the compiler takes it out of the caller's loop.
-        if slope == 0.0 {
+    pub fn leaky<const RELU: bool>(mut self, before: Self, slope: f32) -> Self {
+        if RELU {
             for (lane, before) in self.0.iter_mut().zip(before.0) {
                 *lane = if before <= 0.0 { 0.0 } else { *lane };
             }
