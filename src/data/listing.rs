@@ -92,17 +92,10 @@ fn keep(record: &mut Record, place: usize, whole: bool) {
     }
 }
 
-/// Trims ids, but for quoted ones and for those that only their spaces tell apart.
+/// Trims ids, but for quoted ones.
 fn trim_ids(records: &mut [Record], place: usize) {
-    let mut seen = HashSet::new();
-    let plain: HashSet<String> =
-        (records.iter()).map(|record| &record.cells[place]).filter(|id| id.trim() == *id).cloned().collect();
     for record in records {
-        let cell = &record.cells[place];
-        let trimmed = cell.trim().to_owned();
-        let clash = plain.contains(&trimmed) || seen.contains(&trimmed);
-        let whole = trimmed != *cell && !trimmed.is_empty() && (record.quoted[place] || clash);
-        seen.insert(if whole { cell.clone() } else { trimmed });
+        let whole = record.quoted[place] && !record.cells[place].trim().is_empty();
         keep(record, place, whole);
     }
 }

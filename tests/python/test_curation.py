@@ -7,6 +7,7 @@ import re
 import resource
 import shutil
 import subprocess
+import time
 
 import cagan
 import numpy as np
@@ -211,10 +212,10 @@ def test_own_columns_decisions_and_encoding_stay(folder):
         "=1+1,b,article/good1.png,human/good1.png,val,from_behind;other,1,,",
         " spaces ,c,article/good2.png,human/good2.png,,,1,,",
         ",kept,article/zz.png,human/zz.png,,,,yes,a",
-        ",gone,article/gone.png,human/good3.png,,unreadable,1,,",
+        ",gone,article/gone.png,human/good3.png,,missing,1,,",
         "",
     ]
-    assert curation.counts == {"unreadable": 1, "duplicate": 1, "from_behind": 1, "other": 1}
+    assert curation.counts == {"missing": 1, "duplicate": 1, "from_behind": 1, "other": 1}
     assert curation.excluded == 4
 
 
@@ -464,3 +465,141 @@ def test_dolls_are_good_pairs(pairs_dir, tmp_path):
     copy = shutil.copytree(pairs_dir, tmp_path / "dolls")
     curation = cagan.curate(copy, progress=False)
     assert (curation.kept, curation.excluded) == (8, 0)
+
+
+# Pictures that cannot be looked at
+
+
+def test_missing_files_are_judged_anew_when_they_are_back(folder):
+    (folder.path / "human" / "good1.png").rename(folder.path / "away.png")
+    lines = [f"good{k},human/good{k}.png,article/good{k}.png,{'mine' * (k == 2)}" for k in range(5)]
+    write(folder, "\n".join(["id,human,article,reason", *lines]))
+    found = folder.curate()
+    assert found.counts == {"missing": 1}
+    assert len(cagan.Pairs(folder.path)) == 4
+    (folder.path / "away.png").rename(folder.path / "human" / "good1.png")
+    assert folder.curate().counts == {}
+    rows = folder.rows()
+    assert (rows["good1"]["exclude"], rows["good1"]["reason"], rows["good2"]["reason"]) == ("", "", "mine")
+
+
+def test_a_decision_of_a_person_about_a_missing_file_stays(folder):
+    text = "id,human,article,exclude,reason,reviewed\n"
+    text += "a,human/good0.png,article/good0.png,1,missing,1\nb,human/good1.png,article/good1.png,1,missing other,\n"
+    write(folder, text + "c,human/good2.png,article/good2.png,1,missing,\n")
+    folder.curate()
+    rows = folder.rows()
+    assert [rows[k]["exclude"] for k in "abc"] == ["1", "1", ""]
+    assert [rows[k]["reason"] for k in "abc"] == ["missing", "other", ""]
+
+
+@pytest.mark.parametrize("how", ["files", "links"])
+def test_a_drive_that_is_away_condemns_nothing(tmp_path, how):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "store").mkdir()
+    store = Folder(tmp_path / "store")
+    for k, colour in enumerate(COLOURS):
+        store.add(f"{k}", photo(k, colour), packshot(k, colour))
+    if how == "links":
+        for side in ("human", "article"):
+            (tmp_path / "set" / side).mkdir()
+            for k in range(5):
+                (tmp_path / "set" / side / f"{k}.png").symlink_to(store.path / side / f"{k}.png")
+    else:
+        lines = [f"{k},{store.path}/human/{k}.png,{store.path}/article/{k}.png" for k in range(5)]
+        (tmp_path / "set" / "pairs.csv").write_text("\n".join(["id,human,article", *lines]))
+    before = contents(tmp_path / "set") if how == "files" else None
+    store.path.rename(tmp_path / "away")
+    with pytest.raises(FileNotFoundError, match="is the drive mounted"):
+        cagan.curate(tmp_path / "set", progress=False)
+    if how == "files":
+        assert contents(tmp_path / "set") == before
+    (tmp_path / "away").rename(store.path)
+    assert cagan.curate(tmp_path / "set", progress=False).kept == 5
+
+
+# Outfits
+
+
+def test_one_photo_with_several_articles_is_a_group(folder):
+    rows = ["top,human/good0.png,article/good0.png", "hat,human/good0.png,article/good1.png"]
+    write(folder, "\n".join(["id,human,article", *rows, "again,human/good0.png,article/good1.png"]))
+    found = folder.curate(min_colours=0)
+    assert found.counts == {"duplicate": 1}
+    assert folder.rows()["again"]["exclude"] == "1"
+    assert found.groups == {"top": ["top", "hat", "again"]}
+
+
+# Sets that cannot be written to
+
+
+def test_the_list_and_the_page_go_elsewhere(folder, tmp_path_factory):
+    before = contents(folder.path)
+    out = tmp_path_factory.mktemp("out") / "new"
+    found = folder.curate(out=out)
+    assert (found.folder, found.csv, found.report) == (folder.path, out / "pairs.csv", out / "curation.html")
+    assert contents(folder.path) == before
+    pairs = cagan.Pairs(out)
+    assert [pair.human_path for pair in pairs] == [folder.path / "human" / f"good{k}.png" for k in range(5)]
+    # Decisions of an earlier call stay, and own columns come along.
+    text = (out / "pairs.csv").read_text().replace("good0.png,,,", "good0.png,,1,mine", 1)
+    (out / "pairs.csv").write_text(text)
+    assert folder.curate(out=out).counts == {"mine": 1}
+    write(folder, "note,id,human,article\nx,a,human\\good0.png,article/good0.png\n")
+    other = folder.curate(out=out / "other")
+    assert (other.rows[0]["note"], cagan.Pairs(out / "other")[0].human.shape) == ("x", (160, 120, 3))
+
+
+def test_a_folder_that_cannot_be_written_to_fails_before_the_work(folder, monkeypatch, tmp_path_factory):
+    monkeypatch.setattr(curating.os, "access", lambda *_: False)
+    monkeypatch.setattr(curating.Bar, "show", lambda *_: pytest.fail("pictures were measured"))
+    with pytest.raises(PermissionError, match=r"out= \(--out\) takes another one"):
+        folder.curate()
+    monkeypatch.undo()
+    monkeypatch.setattr(curating.os, "access", lambda *_: False)
+    page = tmp_path_factory.mktemp("page") / "page.html"
+    with pytest.warns(UserWarning, match="it cannot be written to; the list is"):
+        found = folder.curate(report=page)
+    assert (found.csv, found.report) == (page.with_name("pairs.csv"), page)
+
+
+# Many pictures
+
+
+def alike(path, count):
+    """Draws pairs of one silhouette in other colours."""
+    for side in ("human", "article"):
+        (path / side).mkdir(parents=True)
+    for k in range(count):
+        top, legs = (tuple(int(c) for c in row) for row in np.random.default_rng(k).integers(10, 245, (2, 3)))
+        person, article = Image.new("RGB", (96, 128), (235, 235, 235)), Image.new("RGB", (96, 128), "white")
+        pen = ImageDraw.Draw(person)
+        pen.ellipse((38, 8, 58, 30), fill=(225, 180, 150))
+        pen.rectangle((28, 32, 68, 72), fill=top)
+        pen.rectangle((30, 73, 66, 122), fill=legs)
+        ImageDraw.Draw(article).rectangle((20, 30, 76, 90), fill=top)
+        person.save(path / "human" / f"{k:05}.jpg")
+        article.save(path / "article" / f"{k:05}.jpg")
+
+
+def test_many_copies_are_found_by_few_of_them(tmp_path):
+    """Of 200 copies not each meets each, and each is found."""
+    for side in ("human", "article"):
+        (tmp_path / side).mkdir()
+    for k in range(200):
+        colour = COLOURS[k % 2]
+        photo(k % 2, colour).save(tmp_path / "human" / f"{k:03}.jpg", quality=60 + k // 8)
+        packshot(k % 2, colour).save(tmp_path / "article" / f"{k:03}.jpg", quality=60 + k // 8)
+    found = cagan.curate(tmp_path, progress=False, report=False)
+    assert (found.kept, sorted(len(ids) for ids in found.groups.values())) == (2, [100, 100])
+
+
+@pytest.mark.speed
+def test_time_grows_about_linearly(tmp_path):
+    took = []
+    for count in (1000, 2000):
+        alike(tmp_path / str(count), count)
+        began = time.process_time()
+        cagan.curate(tmp_path / str(count), progress=False, report=False)
+        took.append(time.process_time() - began)
+    assert took[1] < 2.6 * took[0]

@@ -22,7 +22,8 @@ def write_all(folder, *names):
 
 def listed(pairs, folder):
     """Returns id, human and article of each pair, relative to the folder."""
-    return [(pair.id, *(str(path.relative_to(folder)) for path in (pair.human_path, pair.article_path))) for pair in pairs]
+    files = lambda pair: (str(path.relative_to(folder)) for path in (pair.human_path, pair.article_path))  # noqa: E731
+    return [(pair.id, *files(pair)) for pair in pairs]
 
 
 def table(folder, *lines, encoding="utf-8"):
@@ -32,7 +33,10 @@ def table(folder, *lines, encoding="utf-8"):
 # Sets of one folder
 
 
-@pytest.mark.parametrize("lists", [(), ("train_pairs.txt",), ("train_pairs.txt", "test_pairs_paired.txt", "test_pairs_unpaired.txt")])
+LISTS = ("train_pairs.txt", "test_pairs_paired.txt", "test_pairs_unpaired.txt")
+
+
+@pytest.mark.parametrize("lists", [(), LISTS[:1], LISTS])
 def test_dresscode(tmp_path, lists):
     for category, numbers in (("upper_body", (0, 1, 2)), ("dresses", (3, 4))):
         write_all(tmp_path / category / "images", *(f"{n:06}_{side}.jpg" for n in numbers for side in (0, 1)))
@@ -361,9 +365,9 @@ def test_spaces_at_the_ends_of_names_survive_curation(tmp_path, pairs_dir):
     for _ in range(2):
         assert cagan.curate(tmp_path, progress=False, report=False).kept == 4
         assert sorted(cagan.Pairs(tmp_path).ids) == sorted(names)
-    # Without their quotes only one of two ids keeps its spaces.
+    # Without their quotes the spaces do not count.
     table(tmp_path, (tmp_path / "pairs.csv").read_text(encoding="utf-8").replace('"', ""))
-    assert {pair.human_path.stem for pair in cagan.Pairs(tmp_path)} == set(names)
+    refusal(ValueError, lambda: cagan.Pairs(tmp_path), "id: `00000` is also on line")
 
 
 # What is left out

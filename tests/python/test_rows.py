@@ -2,12 +2,11 @@
 
 import io
 import sys
-import types
 
 import cagan
 import numpy as np
 import pytest
-from helpers import assert_same_end, read_tensors, refusal
+from helpers import assert_same_end, refusal
 from PIL import Image
 
 SETTINGS = {"threads": 1, "progress": False, "steps": 4}
@@ -171,16 +170,6 @@ def test_polars(pairs):
     assert np.array_equal(cagan.Pairs(binary)[2].human, pairs[2].human)
 
 
-class Protocol:
-    """A frame of a library that nobody knows: it speaks one protocol alone."""
-
-    def __init__(self, frame, name):
-        self.__dict__[name] = getattr(frame, name)
-
-    def __getattr__(self, name):
-        raise AttributeError(name)
-
-
 @pytest.mark.parametrize("name", ["__arrow_c_stream__", "__dataframe__"])
 def test_frames_by_their_protocols(pairs, name):
     arrow = pytest.importorskip("pyarrow")
@@ -331,5 +320,3 @@ def test_the_app_shows_pictures_in_memory(pairs):
     assert pictures == cagan._cagan.thumbnails([pair.human_path for pair in pairs], 32)
 
 
-assert types
-assert read_tensors
