@@ -68,7 +68,9 @@ def test_dresscode(tmp_path, lists):
 def test_in_shop(tmp_path):
     shop = tmp_path / "img" / "WOMEN"
     write_all(shop / "Dresses" / "id_00000001", "02_1_front.jpg", "02_6_flat.jpg", "02_3_back.jpg", "04_1_front.jpg")
-    write_all(shop / "Tees" / "id_00000007", *(f"{n}_{view}.jpg" for n in ("01", "02") for view in ("1_front", "6_flat")))
+    write_all(
+        shop / "Tees" / "id_00000007", *(f"{n}_{view}.jpg" for n in ("01", "02") for view in ("1_front", "6_flat"))
+    )
     write_all(shop / "Tees" / "id_00000009", "01_1_front.jpg")
     pairs = cagan.Pairs(tmp_path)
     assert [(pair.id, pair.human_path.name, pair.article_path.name) for pair in pairs] == [
@@ -82,7 +84,10 @@ def test_in_shop(tmp_path):
 
 def test_folders_one_and_five(tmp_path):
     write_all(tmp_path, "1/7_1.png", "5/7_5.png", "1/8_1.png", "5/8_5.png")
-    assert listed(cagan.Pairs(tmp_path), tmp_path) == [("7_1", "1/7_1.png", "5/7_5.png"), ("8_1", "1/8_1.png", "5/8_5.png")]
+    assert listed(cagan.Pairs(tmp_path), tmp_path) == [
+        ("7_1", "1/7_1.png", "5/7_5.png"),
+        ("8_1", "1/8_1.png", "5/8_5.png"),
+    ]
 
 
 def test_numbered_pictures_are_no_pairs(tmp_path):
@@ -138,7 +143,9 @@ def test_patterns(tmp_path):
     pairs = cagan.Pairs(tmp_path, human="*/look_0.jpg", article="*/item_0.*")
     assert listed(pairs, tmp_path) == [(n, f"{n}/look_0.jpg", f"{n}/item_0.png") for n in "12"]
     assert cagan.Pairs(tmp_path / "1", human="look_?.jpg", article="item_?.png", on_error="skip").ids == ["0"]
-    refusal(ValueError, lambda: cagan.Pairs(tmp_path, human="*_7.jpg", article="*.png"), "the pattern `*_7.jpg`, got none")
+    refusal(
+        ValueError, lambda: cagan.Pairs(tmp_path, human="*_7.jpg", article="*.png"), "the pattern `*_7.jpg`, got none"
+    )
     call = lambda: cagan.Pairs(tmp_path, human="*/look_0.jpg", article="1/item_*.png")  # noqa: E731
     refusal(ValueError, call, "1/look_0.jpg: a human without its article")
 
@@ -294,7 +301,9 @@ def test_windows_separators(tmp_path):
     table(tmp_path, "id,human,article", "a,human\\a.png,article\\a.png", "b,back\\slash.png,.\\article\\a.png")
     pairs = cagan.Pairs(tmp_path)
     assert [pair.human_path.name for pair in pairs] == ["a.png", "back\\slash.png"]
-    assert cagan.curate(tmp_path, progress=False, report=False, min_side=1, min_spread=0).counts.keys() <= {"not_packshot"}
+    assert cagan.curate(tmp_path, progress=False, report=False, min_side=1, min_spread=0).counts.keys() <= {
+        "not_packshot"
+    }
 
 
 def test_ids_with_slashes(tmp_path, pairs, run, call):
@@ -303,7 +312,9 @@ def test_ids_with_slashes(tmp_path, pairs, run, call):
     found = cagan.Pairs(tmp_path)
     assert found["look/3"].human_path == pairs[3].human_path
     (tmp_path / "list.csv").write_text("human,target\nlook/0,look/1\n")
-    code, _, err = call("swap", run.path, "--pairs", tmp_path, "--list", tmp_path / "list.csv", "--out", tmp_path / "out")
+    code, _, err = call(
+        "swap", run.path, "--pairs", tmp_path, "--list", tmp_path / "list.csv", "--out", tmp_path / "out"
+    )
     assert code == 0, err
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "look%2F0__look%2F1.alpha.png", "look%2F0__look%2F1.png"]  # fmt: skip
@@ -424,7 +435,9 @@ def test_a_split_without_pairs_is_told(tmp_path, how):
         (tmp_path / "test" / "cloth").mkdir()
     elif how == "other":
         (tmp_path / "test" / "photos.zip").write_text("x")
-    reason = {"empty": "it is empty", "folders": "its folders have no pictures", "other": "it is of no known layout"}[how]
+    reason = {"empty": "it is empty", "folders": "its folders have no pictures", "other": "it is of no known layout"}[
+        how
+    ]
     with pytest.warns(UserWarning, match=f"`test` has no pairs: {reason}"):
         pairs = cagan.Pairs(tmp_path)
     assert (pairs.ids, pairs.splits) == (["1"], {"train": 1})

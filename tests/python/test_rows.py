@@ -130,7 +130,11 @@ def test_columns_by_name(pairs):
     table = columns(pairs)
     table["photo"] = table.pop("human")
     assert cagan.Pairs(table, human="photo").ids == pairs.ids
-    refusal(ValueError, lambda: cagan.Pairs.from_frame(table), "columns: expected `human` among them, got id, article, photo")
+    refusal(
+        ValueError,
+        lambda: cagan.Pairs.from_frame(table),
+        "columns: expected `human` among them, got id, article, photo",
+    )
     refusal(ValueError, lambda: cagan.Pairs.from_frame(columns(pairs), group="person"), "expected `person` among them")
     table["photo"] = table["photo"][1:]
     refusal(ValueError, lambda: cagan.Pairs(table, human="photo"), "columns of one length")
@@ -221,7 +225,9 @@ def test_a_dataset(pairs, tmp_path):
         "shirt": [str(pair.article_path) for pair in pairs],
         "caption": ["text"] * 8,
     }
-    features = datasets.Features({"human": datasets.Image(), "shirt": datasets.Image(), "caption": datasets.Value("string")})
+    features = datasets.Features(
+        {"human": datasets.Image(), "shirt": datasets.Image(), "caption": datasets.Value("string")}
+    )
     datasets.Dataset.from_dict(table, features=features).save_to_disk(tmp_path / "set")
     dataset = datasets.load_from_disk(tmp_path / "set")
     before = sorted(tmp_path.rglob("*"))
@@ -237,7 +243,11 @@ def test_a_dataset(pairs, tmp_path):
     both = cagan.Pairs.from_dataset(splits, article="shirt")
     assert both.splits == {"test": 3, "train": 8}
     assert sorted(tmp_path.rglob("*")) == before, "nothing is copied to disk"
-    refusal(ValueError, lambda: cagan.Pairs.from_dataset(dataset), "expected `article` among them, got human, shirt, caption")
+    refusal(
+        ValueError,
+        lambda: cagan.Pairs.from_dataset(dataset),
+        "expected `article` among them, got human, shirt, caption",
+    )
     triplets = [cagan.Trainer(p, cagan.Config("smoke", threads=1)).triplet(1) for p in (pairs, found)]
     assert all(np.array_equal(a, b) for a, b in zip(*triplets))
     streamed = dataset.to_iterable_dataset()
@@ -318,5 +328,3 @@ def test_the_app_shows_pictures_in_memory(pairs):
     found = cagan.Pairs.from_rows([(pair.human, pair.article) for pair in pairs])
     pictures = cagan._cagan.thumbnails([pair.human_source for pair in found], 32)
     assert pictures == cagan._cagan.thumbnails([pair.human_path for pair in pairs], 32)
-
-
