@@ -8,6 +8,8 @@ mod curation;
 mod dataset;
 mod errors;
 mod graph;
+mod pair;
+mod rows;
 mod sources;
 mod storage;
 mod stream;
@@ -41,7 +43,7 @@ fn _cagan(module: &Bound<'_, PyModule>) -> PyResult<()> {
     crate::pixels::set_fallback(arrays::decode_with_pillow);
     module.add_class::<config::PyConfig>()?;
     config::add_properties(&module.py().get_type::<config::PyConfig>())?;
-    module.add_class::<dataset::PyPair>()?;
+    module.add_class::<pair::PyPair>()?;
     module.add_class::<dataset::PyPairs>()?;
     module.add_class::<curation::PyListing>()?;
     module.add_class::<swap::PySwap>()?;

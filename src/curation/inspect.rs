@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::colour::shared;
 use super::duplicates::{Likeness, links};
 use super::finding::Finding;
-use super::measure::{Kind, Measured, measure};
+use super::measure::{Fault, Kind, Measured, Picture, measure};
 use super::options::Options;
 use super::reason::Reason;
 use super::repeats::{Alike, doubles, group};
@@ -16,16 +16,6 @@ use crate::error::Error;
 
 /// Pictures measured between two reports of progress.
 const PART: usize = 128;
-
-pub(super) type Picture = Result<Measured, Fault>;
-
-/// Why a picture has no measurements.
-#[derive(Clone, Debug)]
-pub(super) struct Fault {
-    text: String,
-    /// Whether it was looked at: else nothing is known about it.
-    seen: bool,
-}
 
 /// Measures all pictures and judges all pairs.
 ///

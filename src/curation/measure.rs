@@ -148,6 +148,17 @@ fn spread(thumbnail: &[u8]) -> f64 {
     (squares / count - (sum / count).powi(2)).max(0.0).sqrt()
 }
 
+/// A picture's measurements, or the reason why it has none.
+pub(super) type Picture = std::result::Result<Measured, Fault>;
+
+/// Why a picture has no measurements.
+#[derive(Clone, Debug)]
+pub(super) struct Fault {
+    pub text: String,
+    /// Whether it was looked at: else nothing is known about it.
+    pub seen: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

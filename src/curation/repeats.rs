@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::duplicates::Link;
 use super::finding::{Finding, Standing};
-use super::inspect::Picture;
+use super::measure::Picture;
 use super::reason::Reason;
 use crate::data::{DisjointSets, Row};
 

@@ -13,22 +13,17 @@
 //! folders further down: DressCode has one for each category, In-shop one for each product, and an archive unpacks into
 //! one. The text files of try-on sets are read by [`super::texts`].
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::names::{ENDINGS, fresh, is_picture_name, name, normal};
+use super::names::{ENDINGS, fresh, is_picture_name, name};
 use super::row::Row;
+use super::sets::{Note, PassedOver, SPLITS, SUFFIXES, Set, Side, by_stem};
 use super::texts;
 use crate::error::{AtPath, Error, Result};
 
-/// The folders of a set's splits.
-pub(super) const SPLITS: [&str; 5] = ["train", "val", "valid", "validation", "test"];
 /// The folders of humans and of articles.
 const FOLDERS: [[&str; 2]; 3] = [["human", "article"], ["image", "cloth"], ["1", "5"]];
-/// The endings of the stems of humans and of articles in two folders, where no stem is in both.
-const BESIDE: [[&str; 2]; 2] = [["_0", "_1"], ["_1", "_5"]];
-/// The endings of the stems of humans and of articles in one folder.
-const SUFFIXES: [[&str; 2]; 3] = [["_1", "_5"], ["_0", "_1"], ["_1_front", "_6_flat"]];
 /// The folder of a DressCode category in which its pictures are.
 const TOGETHER: &str = "images";
 /// Files that systems leave everywhere.
@@ -37,32 +32,6 @@ const LITTER: [&str; 4] = ["Thumbs.db", "desktop.ini", "@eaDir", "__MACOSX"];
 const DEEPEST: usize = 5;
 /// Folders without a set after which the search ends: someone gave a home folder.
 const MOST_EMPTY: usize = 2000;
-
-/// A file that no layout takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PassedOver {
-    /// The file.
-    pub path: PathBuf,
-    /// The reason.
-    pub reason: String,
-    /// Whether it is a picture, or a link that should be one.
-    pub picture: bool,
-}
-
-/// A choice or an omission of the reading.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
-    /// The sentence.
-    pub text: String,
-    /// Whether pictures may be missing by mistake.
-    pub warning: bool,
-}
-
-impl Note {
-    pub(super) fn new(text: String, warning: bool) -> Note {
-        Note { text, warning }
-    }
-}
 
 /// A folder's rows, and what they leave out.
 #[derive(Clone, Debug, Default)]
@@ -73,49 +42,6 @@ pub struct Found {
     pub passed_over: Vec<PassedOver>,
     /// Choices and omissions.
     pub notes: Vec<Note>,
-}
-
-/// The pictures of one side by stem.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Side {
-    pub files: BTreeMap<String, PathBuf>,
-    /// The stems by their composed form; None for a form of two stems.
-    forms: HashMap<String, Option<String>>,
-}
-
-impl Side {
-    pub(super) fn new(files: BTreeMap<String, PathBuf>) -> Side {
-        let mut forms = HashMap::new();
-        for stem in files.keys().filter(|stem| !stem.is_ascii()) {
-            forms.entry(normal(stem).into_owned()).and_modify(|old| *old = None).or_insert_with(|| Some(stem.clone()));
-        }
-        Side { files, forms }
-    }
-
-    /// Returns the stem and the file of a stem in any Unicode form.
-    pub fn get(&self, stem: &str) -> Option<(&str, &PathBuf)> {
-        let exact = self.files.get_key_value(stem);
-        let found = exact.or_else(|| self.files.get_key_value(self.forms.get(&*normal(stem))?.as_deref()?))?;
-        Some((found.0, found.1))
-    }
-}
-
-/// The two sides of one folder.
-#[derive(Debug, Default)]
-pub(super) struct Set {
-    /// The folder that was found to be a set.
-    pub folder: PathBuf,
-    /// The folder below the given one, for messages.
-    place: String,
-    split: Option<String>,
-    pub humans: Side,
-    pub articles: Side,
-    passed: Vec<PassedOver>,
-    notes: Vec<Note>,
-    /// Whether stems of one folder name the pairs.
-    whole: bool,
-    /// Whether the folder holds one product's pictures: they are one group, and most have no partner.
-    product: bool,
 }
 
 /// Lists a folder in one of the layouts.
@@ -412,68 +338,6 @@ fn rows(set: &Set, notes: &mut Vec<Note>) -> Result<Vec<Row>> {
     }
 }
 
-/// Returns the article of the same name as a human, if there is one: of the same stem, or with the other ending where no
-/// stem is on both sides.
-pub(super) fn partners(set: &Set) -> impl Fn(&str) -> Option<String> {
-    let both = |ending: &[&str; 2]| {
-        let names = set.humans.files.keys().filter_map(|stem| stem.strip_suffix(ending[0]));
-        names.map(|base| format!("{base}{}", ending[1])).any(|stem| set.articles.get(&stem).is_some())
-    };
-    let plain = set.humans.files.keys().any(|stem| set.articles.get(stem).is_some());
-    let ending = if plain { None } else { BESIDE.iter().find(|ending| both(ending)) };
-    move |human: &str| {
-        let named = match ending {
-            None => Some(human.to_owned()),
-            Some([own, other]) => human.strip_suffix(own).map(|base| format!("{base}{other}")),
-        };
-        set.articles.get(&named?).map(|(stem, _)| stem.to_owned())
-    }
-}
-
-/// Pairs by stem the humans that are wanted. Articles of no human have rows of their own.
-pub(super) fn by_stem(set: &Set, wanted: impl Fn(&str) -> bool) -> Vec<Row> {
-    let partner = partners(set);
-    let mut used = HashSet::new();
-    let mut rows = Vec::new();
-    for (id, human) in &set.humans.files {
-        let article = partner(id);
-        let path = article.as_ref().map(|stem| set.articles.files[stem].clone());
-        used.extend(article);
-        if wanted(id) {
-            let why = if path.is_none() { set.why(id) } else { None };
-            let article = path.map(Into::into);
-            rows.push(Row { id: id.clone(), human: Some(human.clone().into()), article, why, ..Row::default() });
-        }
-    }
-    if rows.len() == set.humans.files.len() {
-        for (id, article) in set.articles.files.iter().filter(|(stem, _)| !used.contains(*stem)) {
-            let article = Some(article.clone().into());
-            rows.push(Row { id: id.clone(), article, why: set.why(id), ..Row::default() });
-        }
-    }
-    rows.sort_by(|a, b| a.id.cmp(&b.id));
-    rows
-}
-
-impl Set {
-    /// Explains why a picture has no partner, by a file that was passed over.
-    pub(super) fn why(&self, stem: &str) -> Option<String> {
-        let own = normal(stem);
-        let mut names = vec![own.to_string()];
-        let base = BESIDE.iter().flatten().find_map(|ending| own.strip_suffix(ending)).or(self.whole.then_some(&own));
-        let endings = BESIDE.iter().chain(&SUFFIXES).flatten();
-        names.extend(base.into_iter().flat_map(|base| endings.clone().map(move |ending| format!("{base}{ending}"))));
-        let near = |path: &Path| {
-            let name = name(path);
-            let name = normal(&name).into_owned();
-            names.iter().any(|own| name.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
-        };
-        let passed = self.passed.iter().find(|passed| near(&passed.path))?;
-        let folder = passed.path.parent().map(name).unwrap_or_default();
-        Some(format!("`{folder}/{}`: {}", name(&passed.path), passed.reason))
-    }
-}
-
 /// Lists two folders or the files of two patterns as `human` and `article`. See [`super::pattern`].
 ///
 /// # Errors
@@ -505,20 +369,3 @@ pub fn by_names(folder: &Path, human: &str, article: &str) -> Result<Found> {
     found.passed_over = set.passed;
     Ok(found)
 }
-
-/// The text files of a folder of sets that are read as one: their names of all sets.
-pub(super) fn find_in<'a>(
-    sets: &'a [Set],
-    stem: &str,
-    side: impl Fn(&Set) -> &Side,
-    category: Option<usize>,
-) -> Option<(&'a Set, String)> {
-    let named = category.and_then(|number| CATEGORIES.get(number));
-    let found = sets.iter().filter_map(|set| side(set).get(stem).map(|(stem, _)| (set, stem.to_owned())));
-    let all: Vec<(&Set, String)> = found.collect();
-    let own = all.iter().position(|(set, _)| named.is_some_and(|name| set.place.ends_with(name)));
-    all.into_iter().nth(own.unwrap_or(0))
-}
-
-/// DressCode's categories, by their number in its lists.
-const CATEGORIES: [&str; 3] = ["upper_body", "lower_body", "dresses"];

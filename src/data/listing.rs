@@ -4,9 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::layouts::{self, Note, PassedOver};
+use super::layouts;
 use super::names::{Finder, fresh, stem};
 use super::row::Row;
+use super::sets::{Note, PassedOver};
 use super::source::Source;
 use super::table::{Record, Table};
 use crate::error::{AtPath, Error, Named, Result};

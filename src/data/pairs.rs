@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use super::layouts::{self, Note, PassedOver};
+use super::layouts;
 use super::listing;
 use super::names::{fresh, normal};
 use super::row::Row;
+use super::sets::{Note, PassedOver};
 use super::source::Source;
 use crate::error::{Error, Named, Result};
 

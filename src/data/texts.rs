@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::layouts::{Note, SPLITS, Set, by_stem, find_in, partners};
 use super::names::{fresh, name, stem};
 use super::row::Row;
+use super::sets::{Note, SPLITS, Set, by_stem, find_in, partners};
 use super::table::utf8;
 use crate::error::{AtPath, Error, Result};
 
