@@ -1,7 +1,6 @@
 """Layouts and lists as people have them: try-on sets, their text files, patterns, names of any system, and what is left
 out."""
 
-import os
 import shutil
 import unicodedata
 import warnings
@@ -282,7 +281,7 @@ def test_unicode_forms_are_one_name(tmp_path):
     assert pairs[composed] == pairs[parted] == pairs[0]
     assert composed in pairs
     for written, real in ((composed, parted), (parted, composed)):
-        folder = tmp_path / f"list{ascii(written)}"
+        folder = tmp_path / f"list{written!a}"
         write_all(folder, f"{real}/{real}.png", f"{real}/shirt.png")
         table(folder, "id,human,article", f"a,{written}/{written}.png,{written}/shirt.png")
         assert cagan.Pairs(folder)[0].human.shape == (8, 6, 3)
@@ -333,7 +332,7 @@ ROWS = [f"{k},human/{k}.png,article/{k}.png" for k in range(3)]
         ("id;human;article\n" + "\n".join(row.replace(",", ";") for row in ROWS), "utf-8-sig"),
         ("id\thuman\tarticle\n" + "\n".join(row.replace(",", "\t") for row in ROWS), "utf-8"),
         ("id,human,article,group\r\n" + "\r\n".join(ROWS) + "\r\n", "utf-8-sig"),
-        (',"id","human","article"\n' + "\n".join(f'"{k}",{",".join(map(repr, row.split(",")))}'.replace("'", '"') for k, row in enumerate(ROWS)), "utf-8"),
+        (',"id","human","article"\n' + "\n".join(f'"{k}",{",".join(map(repr, row.split(",")))}'.replace("'", '"') for k, row in enumerate(ROWS)), "utf-8"),  # noqa: E501
         ("human,article\n" + "\n".join(row.partition(",")[2] for row in ROWS), "utf-8"),
         ("id,human,article,exclude,reviewed,group\n" + "\n".join(f"{row},0.0,,nan" for row in ROWS), "utf-8"),
         ("id,human,article\n" + "\n".join(f"\u00a0{row}\u3000" for row in ROWS), "utf-8"),
@@ -420,7 +419,7 @@ def test_endings_that_name_pictures(tmp_path):
 def test_a_link_to_nowhere(tmp_path):
     write_all(tmp_path, *(f"{side}/{k}.png" for k in range(2) for side in ("human", "article")))
     (tmp_path / "human" / "1.png").unlink()
-    os.symlink("/gone/1.png", tmp_path / "human" / "1.png")
+    (tmp_path / "human" / "1.png").symlink_to("/gone/1.png")
     refusal(ValueError, lambda: cagan.Pairs(tmp_path), "human/1.png: a link to `/gone/1.png`, which is missing")
     pairs = cagan.Pairs(tmp_path, on_error="skip")
     assert [(name, reason) for name, _, reason in pairs.skipped] == [("1", "a link to `/gone/1.png`, which is missing")]

@@ -22,7 +22,10 @@ KINDS = {
     "arrays": lambda pair: (pair.human, pair.article),
     "pictures": lambda pair: (Image.open(pair.human_path), Image.open(pair.article_path)),
     "bytes": lambda pair: (encoded(pair.human_path), encoded(pair.article_path)),
-    "records": lambda pair: ({"bytes": encoded(pair.human_path), "path": None}, {"bytes": None, "path": str(pair.article_path)}),
+    "records": lambda pair: (
+        {"bytes": encoded(pair.human_path), "path": None},
+        {"bytes": None, "path": str(pair.article_path)},
+    ),
     "mixed": lambda pair: (pair.human_path, pair.article),
 }  # fmt: skip
 
@@ -74,7 +77,7 @@ def test_rows_have_names_groups_and_splits(pairs):
     assert found["x"].human_source == files[0][0]
 
 
-def test_paths_are_relative_to_the_folder(pairs, pairs_dir, monkeypatch):
+def test_paths_are_relative_to_the_folder(pairs_dir, monkeypatch):
     rows = [("human/00000.png", "article/00000.png"), ("human/00001.png", "article/00001.png")]
     assert cagan.Pairs.from_rows(rows, folder=pairs_dir)[1].human_path == pairs_dir / "human" / "00001.png"
     refusal(ValueError, lambda: cagan.Pairs.from_rows(rows), "human/00000.png: no such file")
@@ -284,7 +287,7 @@ def test_sums(pairs, tmp_path):
     assert (len(both), both.folder) == (11, None)
     assert both["00001_2"].human_path == other[1].human_path
     with pytest.raises(TypeError, match="expected other Pairs to add, got list"):
-        pairs + [1]
+        pairs + [1]  # noqa: RUF005  # the operator is tested
     run = cagan.train(both, tmp_path / "run", "smoke", **SETTINGS)
     assert run.stats[-1]["step"] == 4
 
@@ -298,7 +301,7 @@ def test_a_part_of_dolls_is_scored_by_its_true_swaps(pairs_dir, run):
     assert scores.figures["true/ssim"].count == len({human for human, _ in inside})
 
 
-def test_ids_are_found_at_once(tmp_path):
+def test_ids_are_found_at_once():
     """A search of each row for each id would take minutes."""
     row = io.BytesIO()
     Image.new("RGB", (4, 4)).save(row, "PNG")
@@ -314,7 +317,7 @@ def test_in_memory_pairs_are_shown_in_notebooks(pairs):
     assert found._repr_png_() == pairs._repr_png_()
 
 
-def test_in_memory_pairs_survive_pickle(pairs, tmp_path):
+def test_in_memory_pairs_survive_pickle(pairs):
     import pickle
 
     rows = [(*KINDS["bytes"](pairs[0]), "a"), (pairs[1].human, pairs[1].article, "b", "g", "train")]
