@@ -57,8 +57,8 @@ impl Signals {
     }
 }
 
-/// A child of `fork` inherits the thread pools of rayon and OpenMP without their threads and would wait for them forever.
-/// It gets a rayon pool of its own, and one OpenMP thread.
+/// A child of `fork` inherits the thread pools of rayon and OpenMP without their threads and would wait for them
+/// forever. It gets a rayon pool of its own, and one OpenMP thread.
 fn in_living_threads<T: Send, E: From<Error> + Send>(body: impl FnOnce() -> Result<T, E> + Send) -> Result<T, E> {
     /// The process whose threads the pools are; 0 before the first computation.
     static OWNER: AtomicU32 = AtomicU32::new(0);

@@ -29,12 +29,12 @@ const ACROSS: usize = 8;
 
 /// Pairs: of a folder, of a list, or of rows in memory. It is a sequence of `Pair`s. No picture is opened yet.
 ///
-/// A folder is read by the first of these layouts that it has: `pairs.csv` (columns human and article and optionally id,
-/// group, split, exclude, reason, reviewed; paths relative to the folder); `human/` and `article/` matched by file stem;
-/// `image/` and `cloth/`, as in the try-on sets, with or without a text file of the pairs; `images/` with `<id>_0`
-/// (human) and `<id>_1` (article), as in DressCode; files `<id>_1` and `<id>_5`, also in folders `1/` and `5/`; files
-/// `<id>_1_front` and `<id>_6_flat`, as in DeepFashion In-shop. All but the first may also be in folders `train`, `val`,
-/// `valid`, `validation`, `test`, or further down.
+/// A folder is read by the first of these layouts that it has: `pairs.csv` (columns human and article and optionally
+/// id, group, split, exclude, reason, reviewed; paths relative to the folder); `human/` and `article/` matched by file
+/// stem; `image/` and `cloth/`, as in the try-on sets, with or without a text file of the pairs; `images/` with
+/// `<id>_0` (human) and `<id>_1` (article), as in DressCode; files `<id>_1` and `<id>_5`, also in folders `1/` and
+/// `5/`; files `<id>_1_front` and `<id>_6_flat`, as in DeepFashion In-shop. All but the first may also be in folders
+/// `train`, `val`, `valid`, `validation`, `test`, or further down.
 ///
 /// Args:
 ///     folder: The folder, a .csv or .parquet file, rows as for `from_rows`, a data frame as for `from_frame`, or a
@@ -178,8 +178,8 @@ impl PyPairs {
         Self::of_rows(rows, folder, &options(on_error, extra_articles)?)
     }
 
-    /// Makes pairs of a data frame: of pandas, polars or pyarrow, of a dict of columns, or of any that speaks Arrow's or
-    /// the data frames' protocol. Columns `exclude` and `reason` leave rows out, as in `pairs.csv`.
+    /// Makes pairs of a data frame: of pandas, polars or pyarrow, of a dict of columns, or of any that speaks Arrow's
+    /// or the data frames' protocol. Columns `exclude` and `reason` leave rows out, as in `pairs.csv`.
     ///
     /// Args:
     ///     frame: The data frame.
@@ -319,7 +319,8 @@ impl PyPairs {
         self.0.passed_over.iter().map(|passed| (passed.path.clone(), passed.reason.clone())).collect()
     }
 
-    /// What the reading of the folder chose or left out, a sentence each: which text file decides, which split is empty.
+    /// What the reading of the folder chose or left out, a sentence each: which text file decides, which split is
+    /// empty.
     #[getter]
     fn notes(&self) -> Vec<&str> {
         self.0.notes.iter().map(|note| note.text.as_str()).collect()
@@ -345,8 +346,8 @@ impl PyPairs {
         Ok(PyPairs(self.0.at(&places)))
     }
 
-    /// Returns the pairs as a data frame with the columns id, human, article, group and split, which `from_frame` reads:
-    /// of pandas, or else of polars. Pictures are paths, or the bytes or pixels of those in memory.
+    /// Returns the pairs as a data frame with the columns id, human, article, group and split, which `from_frame`
+    /// reads: of pandas, or else of polars. Pictures are paths, or the bytes or pixels of those in memory.
     ///
     /// Raises:
     ///     ImportError: Neither pandas nor polars is installed.

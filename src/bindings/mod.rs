@@ -19,7 +19,8 @@ mod trainer;
 
 use pyo3::prelude::*;
 
-/// Describes this build and machine: its version, libtorch's CPU threads, CUDA devices, and the device that "auto" means.
+/// Describes this build and machine: its version, libtorch's CPU threads, CUDA devices, and the device that "auto"
+/// means.
 #[pyfunction]
 fn system(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     let available = tch::Cuda::is_available();

@@ -34,8 +34,8 @@ impl Rows {
         self.rows
     }
 
-    /// Adds a row: a pair, a mapping with the keys human and article, or a sequence of human, article, and optionally id,
-    /// group and split.
+    /// Adds a row: a pair, a mapping with the keys human and article, or a sequence of human, article, and optionally
+    /// id, group and split.
     pub fn push(&mut self, row: &Bound<'_, PyAny>) -> PyResult<()> {
         let number = self.rows.len();
         if let Ok(pair) = row.cast::<PyPair>() {
@@ -175,8 +175,8 @@ pub fn is_dataset(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(object.hasattr("with_format")? && (object.hasattr("features")? || object.cast::<PyMapping>().is_ok()))
 }
 
-/// Adds the rows of a data frame: of pandas, polars or pyarrow, of columns by name, or of anything that speaks Arrow's or
-/// the data frames' protocol.
+/// Adds the rows of a data frame: of pandas, polars or pyarrow, of columns by name, or of anything that speaks Arrow's
+/// or the data frames' protocol.
 ///
 /// # Errors
 /// `ValueError` for a missing column, `TypeError` for no data frame, `ImportError` for one that needs a library to be
@@ -278,8 +278,8 @@ pub fn read_parquet<'py>(py: Python<'py>, path: &Path) -> PyResult<Bound<'py, Py
     Err(PyImportError::new_err(text))
 }
 
-/// Adds the rows of a dataset of Hugging Face. Pictures that its files hold stay there: a row keeps a view of their bytes
-/// in the dataset's memory map.
+/// Adds the rows of a dataset of Hugging Face. Pictures that its files hold stay there: a row keeps a view of their
+/// bytes in the dataset's memory map.
 ///
 /// # Errors
 /// `ValueError` for a missing column or a cell that is no picture.
@@ -331,8 +331,8 @@ pub fn dataset_rows(dataset: &Bound<'_, PyAny>, columns: &Columns, rows: &mut Ro
     Ok(())
 }
 
-/// The cells of a column of an Arrow table that begins at row `start` of the dataset: pictures as views of their bytes or
-/// as paths, others as Python's values.
+/// The cells of a column of an Arrow table that begins at row `start` of the dataset: pictures as views of their bytes
+/// or as paths, others as Python's values.
 fn cells_of<'py>(
     column: &Bound<'py, PyAny>,
     dataset: &Bound<'py, PyAny>,

@@ -120,7 +120,7 @@ def test_cuda_without_a_gpu(pairs, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "overrides", "parts"),
     [
-        (ValueError, {"batch_size": 9}, ["batch_size: expected at most the number of pairs (8)", "got 9"]),
+        (ValueError, {"batch_size": 9}, ["batch_size (4 there, 9 here)"]),
         (ValueError, {"learning_rate": float("nan")}, ["learning_rate"]),
         (TypeError, {"lerning_rate": 1}, ["`learning_rate`"]),
         (ValueError, {"width": 32, "seed": 3}, ["width (16 there, 32 here)", "seed (0 there, 3 here)"]),

@@ -55,7 +55,7 @@ def test_train_takes_every_setting(call, pairs_dir, tmp_path):
     rows = {setting["name"]: setting for setting in cagan._cagan.settings()}
     # Values that must fit each other; the rest is any value but the default.
     settings = {"architecture": "paper", "image_size": (64, 96), "width": 16, "reverse_noise": 0.0625}
-    settings |= {"norm_gradient": "batch", "schedule": "linear", "schedule_start": 8, "schedule_end": 80}
+    settings |= {"norm_gradient": "picture", "schedule": "linear", "schedule_start": 8, "schedule_end": 80}
     settings |= {"batch_size": 2, "steps": 1, "images": None, "time_limit_s": 1000.0, "init_from": ""}
     settings |= {"device": "cpu", "threads": 1, "precision": "fp32", "cuda_graph": False}
     settings |= {name: another(row) for name, row in rows.items() if name not in settings and "paper" in row["used_by"]}
@@ -299,7 +299,7 @@ def many_dolls(tmp_path_factory):
     folder = tmp_path_factory.mktemp("many")
     cagan.dolls(folder, count=60, size=512, swaps=0)
     for kind in ("human", "article"):
-        for k in range(60, 600):
+        for k in range(60, 1500):
             (folder / kind / f"{k:05}.png").hardlink_to(folder / kind / f"{k % 60:05}.png")
     return folder
 

@@ -84,6 +84,8 @@ def test_no_stream_costs_a_step(pairs, tmp_path, monkeypatch, name, stream, prog
 def test_a_log_gets_the_bar_that_was_asked_for(pairs, tmp_path, monkeypatch):
     log = Log()
     monkeypatch.setattr(sys, "stderr", log)
+    # Another test may have imported it.
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
     train(pairs, tmp_path, steps=2, progress=True)
     assert "8/8 [" in log.text
     assert "pictures kept on the device" in log.text

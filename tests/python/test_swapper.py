@@ -347,9 +347,6 @@ def test_a_pil_picture_keeps_its_profile_orientation_and_range(swapper, pairs, t
     for mode, scale in (("I", 257), ("I;16", 257)):
         array = np.asarray(grey).astype(np.int32 if mode == "I" else np.uint16) * scale
         assert same_swap(swapper.swap(Image.fromarray(array), *rest), want), mode
-    for array in (np.asarray(grey).astype(np.float32) / 255, np.full((8, 8), 70_000, np.int32)):
-        with pytest.raises(ValueError, match="human: expected"):
-            swapper.swap(Image.fromarray(array), *rest)
 
 
 def test_a_device_of_torch(run, pairs):

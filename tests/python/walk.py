@@ -154,8 +154,8 @@ class Walk:
 
         def save():
             path = self.new_folder()
-            swap.save(path, mask=path.with_suffix(".mask"))
-            return [path.read_bytes(), path.with_suffix(".mask").read_bytes()]
+            swap.save(path, mask=path.with_suffix(".mask.png"))
+            return [path.read_bytes(), path.with_suffix(".mask.png").read_bytes()]
 
         def dolls():
             made = _cagan.dolls(self.new_folder(), 2, 1, 64, 1)
