@@ -134,6 +134,13 @@ class Walk:
         lists = [pair.human for pair in (one, other)], [pair.article for pair in (one, other)]
         return {
             "Swapper.swap": lambda: swapper.swap(one.human, one.article, other.article),
+            "Swapper._restored": lambda: swapper.__reduce__()[0](*swapper.__reduce__()[1]).step,
+            "Swapper.__copy__": lambda: swapper.__copy__().step,
+            "Swapper.__deepcopy__": lambda: swapper.__deepcopy__({}).step,
+            "Swapper.snapshot": swapper.snapshot,
+            "Swapper.stream": lambda: list(swapper.stream(*lists, [other.article] * 2)),
+            "SwapStream.__iter__": lambda: list(iter(swapper.stream(*lists, [other.article] * 2))),
+            "SwapStream.__next__": lambda: next(swapper.stream(*lists, [other.article] * 2)),
             "Swapper.swap, a list": lambda: swapper.swap(*lists, other.article_path),
         }
 
@@ -153,9 +160,16 @@ class Walk:
         small = config("paper")
 
         def save():
-            path = self.new_folder()
+            path = self.new_folder().with_suffix(".png")
             swap.save(path, mask=path.with_suffix(".mask.png"))
             return [path.read_bytes(), path.with_suffix(".mask.png").read_bytes()]
+
+        def other_kind():
+            """A dataset of another kind fails: the library that has one need not be here."""
+            try:
+                return _cagan.Pairs.from_dataset([one.human]).ids
+            except (AttributeError, TypeError) as error:
+                return str(error)
 
         def dolls():
             made = _cagan.dolls(self.new_folder(), 2, 1, 64, 1)
@@ -177,6 +191,7 @@ class Walk:
             "Config.total_steps": lambda: small.total_steps(8),
             "Config._repr_html_": small._repr_html_,
             "Listing.__new__": lambda: _cagan.Listing(self.data).rows,
+            "Listing.files_of": lambda: listing.files_of(one.id),
             "Listing.row": lambda: listing.row(one.id),
             "Listing.decision": lambda: listing.decision(one.id),
             "Listing.set": lambda: listing.set(one.id, {"group": ""}),
@@ -187,9 +202,17 @@ class Walk:
             "Pairs.__new__": lambda: _cagan.Pairs(self.data, on_error="skip"),
             "Pairs.of_split": lambda: [_cagan.Pairs(self.data).splits, self.split_pairs().of_split("test")],
             "Pairs.split": lambda: self.pairs.split(0.5),
+            "Pairs.__add__": lambda: self.pairs[:2] + self.pairs[2:],
+            "Pairs.__radd__": lambda: [type(self.pairs[:2].__radd__(self.pairs[2:])).__name__],
+            "Pairs.from_rows": lambda: _cagan.Pairs.from_rows([(one.human, one.article, "a", None, None)]),
+            "Pairs.from_frame": lambda: _cagan.Pairs.from_frame({"human": [one.human], "article": [one.article]}),
+            "Pairs.from_dataset": other_kind,
+            "Pairs.filter": lambda: self.pairs.filter(lambda pair: pair.id != one.id),
+            "Pairs.to_frame": lambda: self.pairs.to_frame().to_csv(),
             "Pairs._restored": lambda: self.pairs.__reduce__()[0](*self.pairs.__reduce__()[1]),
             "Pairs._repr_png_": self.pairs._repr_png_,
             "Swap.__new__": lambda: _cagan.Swap(one.human, swap.mask, one.human, swap.mask),
+            "Swap.encoded": swap.encoded,
             "Swap.save": save,
             "Swap._repr_png_": swap._repr_png_,
             "curation_options": _cagan.curation_options,
