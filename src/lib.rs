@@ -5,7 +5,6 @@
 //! use cagan::config::{Config, Preset};
 //! use cagan::data::{Options, Pairs};
 //! use cagan::inference::{Request, Swapper};
-//! use cagan::pixels::read_rgb;
 //! use cagan::training::{Resume, train};
 //!
 //! let folder = tempfile::tempdir()?;
@@ -16,8 +15,9 @@
 //! train(&pairs, &run, config, Resume::Auto, &mut |_| true)?;
 //!
 //! let swapper = Swapper::open(&run, "cpu")?;
+//! let read = |picture: &cagan::data::Source| picture.decode().map(std::sync::Arc::unwrap_or_clone);
 //! let [first, second] = [&pairs.pairs[0], &pairs.pairs[1]];
-//! let (human, worn, target) = (read_rgb(&first.human)?, read_rgb(&first.article)?, read_rgb(&second.article)?);
+//! let (human, worn, target) = (read(&first.human)?, read(&first.article)?, read(&second.article)?);
 //! let swaps = swapper.swap(&[Request { human, worn: Some(worn), target }])?;
 //! assert_eq!(swaps[0].size, [64, 64]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())

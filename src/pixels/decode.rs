@@ -271,7 +271,7 @@ mod tests {
         let error = decode_rgb(&bytes).unwrap_err();
         assert!(!error.is_empty());
         let pnm = b"P6 60000 60000 255\n";
-        assert!(decode_rgb(pnm).unwrap_err().contains("expected JPEG"));
+        assert!(decode_rgb(pnm).is_err());
         // BMP's header has no checksum.
         let mut bmp = Vec::new();
         image::RgbImage::new(2, 2).write_to(&mut Cursor::new(&mut bmp), image::ImageFormat::Bmp).unwrap();
