@@ -17,8 +17,6 @@ STARVED = {
     "SwapStream.__next__",
     "Swapper.__new__",
     "Swapper.swap",
-    "Swapper.__copy__",
-    "Swapper.__deepcopy__",
     "Swapper._restored",
     "Swapper.snapshot",
     "Swapper.stream",
@@ -54,6 +52,8 @@ def test_every_binding_outlives_a_failing_allocation(tmp_path):
     for line in done.stdout.splitlines():
         name, count = line.split("\t")
         counts[name] += int(count)
+    # A copy of a swapper allocates nothing.
+    counts = +counts
     assert set(counts) == STARVED
     assert min(counts.values()) >= 2, counts
     assert counts["Trainer.run"] > 100
