@@ -277,10 +277,7 @@ def test_ctrl_c_is_heard_soon_and_what_it_says_is_true(run, many_dolls, tmp_path
     process = subprocess.Popen(
         command(*(word.format(**names) for word in words)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    # Its start takes a second or so.
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.communicate(timeout=3)
-    assert process.returncode is None, "it works longer"
+    wait_until_it_works(process, many_dolls, tmp_path / "out")
     start = time.monotonic()
     for _ in range(3):
         process.send_signal(signal.SIGINT)
@@ -291,6 +288,18 @@ def test_ctrl_c_is_heard_soon_and_what_it_says_is_true(run, many_dolls, tmp_path
     assert (process.returncode, out, err) == (130, "", f"\nstopped; {left}\n")
     assert contents(many_dolls) == before
     assert (tmp_path / "out").exists() == (words[0] == "dolls")
+
+
+def wait_until_it_works(process, reads, writes):
+    """Return once the process holds a file of the one folder open or has made the other."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        assert process.poll() is None, "it works longer"
+        with contextlib.suppress(FileNotFoundError):
+            opened = [os.path.realpath(file) for file in Path(f"/proc/{process.pid}/fd").iterdir()]
+            if any(file.startswith(f"{reads}/") for file in opened) or writes.exists():
+                return
+    raise AssertionError("it never began")
 
 
 @pytest.fixture(scope="module")
