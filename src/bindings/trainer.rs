@@ -128,7 +128,7 @@ impl PyTrainer {
     /// the first row and column of the human's and of the article's cutout. For kisekae the erasures: `blobs`
     /// ([N, 1, H, W]); `masked`, `beside` and `withheld` ([N, 1, 1, 1], 0 or 1); `widen`, in pixels, and `sharp` ([1]).
     fn draws<'py>(&self, py: Python<'py>, step: u64) -> PyResult<Bound<'py, PyDict>> {
-        to_dict(py, &self.with(py, |trainer| Ok(trainer.draws(step)))?)
+        to_dict(py, &self.with(py, |trainer| trainer.draws(step))?)
     }
 
     /// The weights of the fixed random network of `perceptual_weight` by state-dict name; empty if the weight is 0.

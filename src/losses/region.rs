@@ -77,6 +77,30 @@ pub fn bending(flow: &Tensor) -> Tensor {
     along(2) + along(3)
 }
 
+/// Returns the mean distance of two flows inside the mask, |x| + |y|, a mean over the pictures weighted by their
+/// confidence.
+///
+/// # Shapes
+/// `got`, `wanted`: `[N, 2, H, W]`; `mask`: `[N, 1, H, W]`; `confidence`: `[N]`. Returns a scalar.
+pub fn framed(got: &Tensor, wanted: &Tensor, mask: &Tensor, confidence: &Tensor) -> Tensor {
+    let sum = |xs: &Tensor| xs.sum_dim_intlist([1, 2, 3].as_slice(), false, Kind::Float);
+    let apart = sum(&((got - wanted).abs() * mask)) / (sum(mask) + 1.0);
+    (apart * confidence).mean(Kind::Float)
+}
+
+/// Returns the mean of |outline - mask| within two pixels of the first outline's edge.
+///
+/// # Shapes
+/// All `[N, 1, H, W]` in [0, 1]: the outline of the warped article, the outline before the flow was refined, the mask,
+/// and the erasure, outside of which nothing counts. Returns a scalar.
+pub fn edge(outline: &Tensor, first: &Tensor, mask: &Tensor, erasure: &Tensor) -> Tensor {
+    let near = tch::no_grad(|| {
+        let wide = |xs: &Tensor| xs.max_pool2d([5, 5], [1, 1], [2, 2], [1, 1], false);
+        (wide(first) + wide(&(1.0 - first)) - 1.0) * erasure
+    });
+    within(mask, outline, &near)
+}
+
 /// Returns the cross-entropy of each pixel, softplus(logit) - logit * label.
 fn cross_entropy(logits: &Tensor, label: &Tensor) -> Tensor {
     logits.softplus() - logits * label

@@ -1,6 +1,7 @@
 //! The erasures that the painter restores: random blobs, and the locator's masks, widened.
 
 use rand::RngExt;
+use rand_distr::{Distribution, StandardNormal};
 use tch::{Device, Kind, Tensor};
 
 use crate::config::Config;
@@ -21,6 +22,8 @@ const MASKED: f64 = 0.75;
 const BESIDE: f64 = 0.25;
 /// The share of steps whose placement is the locator's mask and not the placer's.
 const SHARP: f64 = 0.3;
+/// The deviations of registered maps: logarithm of the scale, turn in radians, shift in halves of the picture.
+const JITTER: [f32; 3] = [0.06, 0.05, 0.04];
 
 /// The draws of a step.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub struct Erasures {
     pub widen: i64,
     /// Whether the placement is the locator's mask.
     pub sharp: bool,
+    /// `[N, 3, 3]`: a small similarity of the article's picture, as frames err in use.
+    pub jitter: Tensor,
 }
 
 impl Erasures {
@@ -83,6 +88,7 @@ impl Erasures {
             withheld,
             widen: reach(WIDENED[random.random_range(0..WIDENED.len())], height),
             sharp: random.random_bool(SHARP),
+            jitter: jitter(config, step).to_device(device),
         }
     }
 
@@ -96,9 +102,15 @@ impl Erasures {
             ("withheld", self.withheld.shallow_clone()),
             ("widen", number(self.widen as f32)),
             ("sharp", number(f32::from(self.sharp))),
+            ("jitter", self.jitter.shallow_clone()),
         ]
         .map(|(name, values)| (name.into(), values))
         .into()
+    }
+
+    /// Returns the worn articles as the locator sees them: white where they are withheld.
+    pub fn shown(&self, worn: &Tensor) -> Tensor {
+        worn.lerp_tensor(&worn.ones_like(), &self.withheld.expand_as(worn))
     }
 
     /// Returns the erasure, `[N, 1, H, W]`: of blobs and the locator's masks (`[N, 1, H, W]`, 0 or 1), or of blobs
@@ -118,6 +130,24 @@ impl Erasures {
     pub fn trust(&self, erasure: &Tensor, located: bool) -> Tensor {
         if located { erasure * (1.0 - &self.masked * 0.75) } else { erasure.shallow_clone() }
     }
+}
+
+/// Draws a similarity near the identity for each picture.
+fn jitter(config: &Config, step: u64) -> Tensor {
+    let mut random = rng(config.seed, "erasure/jitter", step);
+    let aspect = config.image_size[0] as f32 / config.image_size[1] as f32;
+    let mut maps = Vec::with_capacity(config.batch_size * 9);
+    for _ in 0..config.batch_size {
+        let mut normal = |deviation: f32| {
+            let value: f32 = StandardNormal.sample(&mut random);
+            deviation * value
+        };
+        let scale = normal(JITTER[0]).exp();
+        let (sin, cos) = normal(JITTER[1]).sin_cos();
+        let (x, y) = (normal(JITTER[2]), normal(JITTER[2]));
+        maps.extend([scale * cos, -scale * sin * aspect, x, scale * sin / aspect, scale * cos, y, 0.0, 0.0, 1.0]);
+    }
+    Tensor::from_slice(&maps).reshape([-1, 3, 3])
 }
 
 /// Draws 1 inside any of a picture's shapes, 0 elsewhere.

@@ -23,6 +23,12 @@ pub fn widened(mask: &Tensor, reach: i64) -> Tensor {
     plain.max_pool2d([k, k], [1, 1], [reach, reach], [1, 1], false)
 }
 
+/// Returns the pixels outside a mask that it encloses nearly: gaps of up to `2 reach` pixels.
+pub fn enclosed(mask: &Tensor, reach: i64) -> Tensor {
+    let closed: Tensor = 1.0 - widened(&(1.0 - widened(mask, reach)), reach);
+    (closed - mask).clamp(0.0, 1.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

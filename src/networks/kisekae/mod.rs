@@ -14,6 +14,7 @@
 //! [`Generator`] holds the painter, the locator and the placer. `training/kisekae.rs` has the objective.
 
 mod blocks;
+mod frame;
 mod generator;
 mod guided;
 mod judge;
@@ -22,11 +23,15 @@ mod matcher;
 mod painter;
 mod palette;
 mod region;
+mod registration;
 mod warp;
 
+pub use frame::square;
 pub use generator::Generator;
+pub use region::outline;
+pub use registration::Registered;
 pub use guided::along;
 pub use judge::Judge;
-pub use mask::{erased, reach, widened};
+pub use mask::{enclosed, erased, reach, widened};
 pub use painter::{Painter, Painting};
-pub use warp::warped;
+pub use warp::{flow_of, warped, warped_inside};
