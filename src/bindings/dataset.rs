@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use rayon::prelude::*;
 
-use super::arrays::bytes_to_numpy;
+use super::arrays::elements_to_numpy;
 use super::compute::compute;
 use crate::data::{Article, LeftOut, OnError, Options, Pair, Pairs};
 use crate::dolls::{SEED, SIZE, SWAPS};
@@ -111,7 +111,7 @@ fn parts_of(pair: Pair) -> PairParts {
 fn decoded<'py>(py: Python<'py>, path: &Path) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
     let picture = compute(py, || read_rgb(path))?;
     let shape = [picture.height() as usize, picture.width() as usize, 3];
-    bytes_to_numpy(py, picture.into_raw(), &shape)
+    elements_to_numpy(py, picture.into_raw(), &shape)
 }
 
 /// The pairs of a folder, by the first of these layouts that it has: `pairs.csv` (columns id, human, article and

@@ -7,7 +7,7 @@ mod range;
 mod sheet;
 
 pub use decode::{MAX_FILE_BYTES, MAX_PIXELS, decode_rgb, read_rgb};
-pub use encode::{png, to_vec};
+pub use encode::{png, png16, to_vec};
 pub(crate) use fit::paste;
 pub use fit::{Placement, Rect, place, planes, resize, resize_part};
 pub use range::ValueRange;
