@@ -53,8 +53,13 @@ def evaluate(
     - `true/error`: mean difference to the true swap inside the true mask. `true/keep`: mean difference to the photo
       outside it.
     - `true/residual`: share of the pixels where photo and true swap visibly differ that are nearer to the photo.
-    - `true/mask_iou` + and `true/mask_auc` +: the mask against the true mask: above one half, and as a score (area
-      under the ROC curve).
+    - `true/mask_iou` + and `true/mask_auc` +: the `mask` of what is repainted against the pixels that the worn or the new
+      article takes by more than half: above one half, and as a score (area under the ROC curve).
+    - `true/located_iou` +, for models that locate: `located` against the pixels that the worn article takes by more than
+      half.
+    - `true/flow_error`, `true/flow_error_median`, for models that warp: distance between the place in the target's
+      picture that a pixel shows, by `flow`, and the true one, in pixels of that picture at height 64. Mean and median of
+      the pixels that the new article takes by more than half.
     - `true/error_untouched`, `true/psnr_untouched`: the same of the unchanged photo.
 
     Pairs with a folder `mask/` that holds the worn garment's true region for each id: compared at `height` x 3/4
@@ -63,11 +68,16 @@ def evaluate(
     - `region/mask_auc` +, `region/mask_iou` +: the mask against the region. The mask is a swap's `located`, else its
       `mask`, else its change.
     - `region/keep`: difference to the photo outside the region, which is widened by 8 pixels of 256.
+    - `region/keep_free`: the same without the pixels that are repainted for the target alone, such as longer sleeves: the
+      `mask` less the widened `located`. It is `region/keep` for a model without `located`.
     - `region/colour`, `region/texture`: distance of the region's colours and of its 7 x 7 patches to the target's,
       divided by that of the unchanged photo: 1 = nothing is transferred, 0 = alike. Ratios of sums.
     - `region/residual`: share of the region's pixels nearer to the worn article's palette than to the target's.
     - `region/realism`: distance between swaps and photos in patches at three scales, divided by the distance between
       photos and other photos.
+    - `restored/ssim_inside` +, `restored/error_inside`: SSIM of grey pictures and mean difference inside the region,
+      between the photo and the swap that is swapped back. `restored_unknown/...`: the same with the article that the
+      swap wears withheld on the way back, for networks that do not need it.
 
     All pairs:
 
@@ -85,7 +95,7 @@ def evaluate(
 
     Args:
         model: A swapper, a run or its folder, a snapshot, or a function of human, worn and target (uint8 [H, W, 3])
-            that returns the swapped picture, or an object with `image` and optionally `mask` and `located`.
+            that returns the swapped picture, or an object with `image` and optionally `mask`, `located` and `flow`.
         pairs: The pairs, or their folder. Take pairs that the model was not trained on.
         device: "auto" (the default), "cpu", "cuda" or "cuda:N", for a model that is loaded here.
         targets: Number of articles that each person puts on, drawn from `seed` without repetition. Defaults to the list
@@ -170,12 +180,17 @@ class _Session:
         swaps = list(self.swaps(rows))
         self._features.append(self._network([swap.image for swap in swaps]))
         worn, targets = ([pair.article_path for pair in side] for side in zip(*rows))
-        back = swapped(self._model, [swap.image for swap in swaps], targets, worn)
+        images: list[Path | _Array] = [swap.image for swap in swaps]
+        back = swapped(self._model, images, targets, worn)
         for row, swap, restored in zip(rows, swaps, back):
             self._people.append(row[0].id)
             self._rows[row[0].id, row[1].id] = {"human": row[0].id, "target": row[1].id}
             self._score_one(row, swap)
             self._compare(row, "restored", restored.image)
+            self._compare_inside(row, "restored", restored.image)
+        if isinstance(self._model, _cagan.Swapper) and not self._model.needs_worn and self._has_regions(rows):
+            for row, restored in zip(rows, swapped(self._model, images, None, worn)):
+                self._compare_inside(row, "restored_unknown", restored.image)
 
     def _score_one(self, row: Row, swap: Swapped) -> None:
         human, target = row
@@ -184,16 +199,24 @@ class _Session:
             self._note(row, "mask/area", float(swap.mask.mean()) / 255)
             self._note(row, "mask/entropy", pictures.entropy(swap.mask))
         if self._with_truth:
-            true, where = self._truth.swap(human, target)
-            for name, value in _against(swap, photo, true, where).items():
+            true, share = self._truth.swap(human, target)
+            figures = _against(swap, photo, true, share)
+            if swap.located is not None and (worn_share := self._truth.worn(human)) is not None:
+                figures["located_iou"] = pictures.iou(swap.located > 127, worn_share > 127)
+            if swap.flow is not None and (flow := self._truth.flow(human, target)) is not None:
+                apart = pictures.flow_errors(swap.flow, flow, target.article.shape[:2])
+                figures["flow_error"] = float(apart.mean()) if apart.size else float("nan")
+                figures["flow_error_median"] = float(np.median(apart)) if apart.size else float("nan")
+            for name, value in figures.items():
                 self._note(row, f"true/{name}", value)
             if self._lpips and min(photo.shape[:2]) > 31:
                 self._note(row, "true/lpips", self._lpips(swap.image, true))
         region = self._truth.region(human)
         if region is not None:
             worn, goal = (human.id, human.article), (target.id, target.article)
+            painted = None if swap.mask is None or swap.located is None else (swap.mask, swap.located)
             try:
-                parts = self._region.score(photo, worn, goal, swap.image, swap.found, region)
+                parts = self._region.score(photo, worn, goal, swap.image, swap.found, region, painted)
             except ValueError as error:
                 raise ValueError(f"mask of {human.id}: {error}") from None
             for name, (numerator, denominator) in parts.items():
@@ -210,6 +233,15 @@ class _Session:
         self._note(row, f"{name}/error", float(np.abs(image.astype(np.float64) - photo).mean()))
         if self._lpips and min(photo.shape[:2]) > 31:
             self._note(row, f"lpips/{name}", self._lpips(image, photo))
+
+    def _compare_inside(self, row: Row, name: str, image: _Array) -> None:
+        human = row[0]
+        if (region := self._truth.region(human)) is not None:
+            for figure, value in self._region.inside(human.human, image, region).items():
+                self._note(row, f"{name}/{figure}", value)
+
+    def _has_regions(self, rows: list[Row]) -> bool:
+        return self._truth.region(rows[0][0]) is not None
 
     def _note(self, row: Row, name: str, numerator: float, denominator: float = 1.0) -> None:
         human, target = row
@@ -245,16 +277,17 @@ class _Session:
         human, target = self._truth.pairs[row["human"]], self._truth.pairs[row["target"]]
         (swap,) = self.swaps([(human, target)])
         shown = [human.human, human.article, target.article, swap.image]
-        shown += [] if swap.found is None else [swap.found]
         if self._with_truth:
-            true, where = self._truth.swap(human, target)
-            return [*shown, true, where.astype(np.uint8) * 255]
+            shown += [] if swap.mask is None else [swap.mask]
+            return [*shown, *self._truth.swap(human, target)]
+        shown += [] if swap.found is None else [swap.found]
         region = self._truth.region(human)
         return shown if region is None else [*shown, region]
 
 
-def _against(swap: Swapped, photo: _Array, true: _Array, where: _Array) -> dict[str, float]:
-    """Compares a swap with the true one and with the mask of its changes."""
+def _against(swap: Swapped, photo: _Array, true: _Array, share: _Array) -> dict[str, float]:
+    """Compares a swap with the true one and with each pixel's share of worn and new article."""
+    where = share > 0
     similarity = pictures.ssim_map(swap.image, true)
     figures = {
         "ssim": float(pictures.inside(similarity).mean()),
@@ -267,9 +300,9 @@ def _against(swap: Swapped, photo: _Array, true: _Array, where: _Array) -> dict[
         "error_untouched": pictures.difference(photo, true, where),
         "psnr_untouched": pictures.psnr(photo, true),
     }
-    if (found := swap.found) is not None:
-        figures["mask_iou"] = pictures.iou(found > 127, where)
-        figures["mask_auc"] = pictures.roc_area(found, where)
+    if swap.mask is not None:
+        figures["mask_iou"] = pictures.iou(swap.mask > 127, share > 127)
+        figures["mask_auc"] = pictures.roc_area(swap.mask, share > 127)
     return figures
 
 
