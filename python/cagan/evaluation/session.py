@@ -53,13 +53,13 @@ def evaluate(
     - `true/error`: mean difference to the true swap inside the true mask. `true/keep`: mean difference to the photo
       outside it.
     - `true/residual`: share of the pixels where photo and true swap visibly differ that are nearer to the photo.
-    - `true/mask_iou` + and `true/mask_auc` +: the `mask` of what is repainted against the pixels that the worn or the new
-      article takes by more than half: above one half, and as a score (area under the ROC curve).
-    - `true/located_iou` +, for models that locate: `located` against the pixels that the worn article takes by more than
-      half.
+    - `true/mask_iou` + and `true/mask_auc` +: the `mask` of what is repainted against the pixels that the worn or the
+      new article takes by more than half: above one half, and as a score (area under the ROC curve).
+    - `true/located_iou` +, for models that locate: `located` against the pixels that the worn article takes by more
+      than half.
     - `true/flow_error`, `true/flow_error_median`, for models that warp: distance between the place in the target's
-      picture that a pixel shows, by `flow`, and the true one, in pixels of that picture at height 64. Mean and median of
-      the pixels that the new article takes by more than half.
+      picture that a pixel shows, by `flow`, and the true one, in pixels of that picture at height 64. Mean and median
+      of the pixels that the new article takes by more than half.
     - `true/error_untouched`, `true/psnr_untouched`: the same of the unchanged photo.
 
     Pairs with a folder `mask/` that holds the worn garment's true region for each id: compared at `height` x 3/4
@@ -68,8 +68,8 @@ def evaluate(
     - `region/mask_auc` +, `region/mask_iou` +: the mask against the region. The mask is a swap's `located`, else its
       `mask`, else its change.
     - `region/keep`: difference to the photo outside the region, which is widened by 8 pixels of 256.
-    - `region/keep_free`: the same without the pixels that are repainted for the target alone, such as longer sleeves: the
-      `mask` less the widened `located`. It is `region/keep` for a model without `located`.
+    - `region/keep_free`: the same without the pixels that are repainted for the target alone, such as longer sleeves:
+      the `mask` less the widened `located`. It is `region/keep` for a model without `located`.
     - `region/colour`, `region/texture`: distance of the region's colours and of its 7 x 7 patches to the target's,
       divided by that of the unchanged photo: 1 = nothing is transferred, 0 = alike. Ratios of sums.
     - `region/residual`: share of the region's pixels nearer to the worn article's palette than to the target's.
