@@ -324,6 +324,11 @@ pub fn read_picture(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyArray
 /// wherever the two pictures may differ). `swaps/list.csv` lists all swaps with the columns human and target, as `cagan
 /// swap --list` reads it.
 ///
+/// With true swaps go `worn/<id>.png`, the share of each pixel that the worn article takes (8 bit grey), and
+/// `flow/<human id>__<target id>.png`, the true flow: the place in the target's picture that each pixel shows (16 bit
+/// grey, twice as high as the photo: x above y, from 1 at the picture's left or upper edge to 65535 at the right or
+/// lower one; 0 where the new article takes less than half of the pixel, or its picture hides the place).
+///
 /// Args:
 ///     out: The folder; it is created if missing.
 ///     count: The number of pairs, 1 to 1,000,000.
