@@ -534,6 +534,35 @@ def test_what_pairs_skip_is_skipped(run, tmp_path, kind, masked, dolls):
         assert same == row
 
 
+@pytest.mark.parametrize("kind", ["worn", "flow"])
+def test_a_broken_truth_of_dolls_costs_its_own_swaps(dolls, oracle, tmp_path, kind):
+    folder = shutil.copytree(dolls, tmp_path / "pairs")
+    name = sorted((folder / kind).iterdir())[1]
+    name.write_bytes(name.read_bytes()[:40])
+    with pytest.warns(UserWarning, match="swaps skipped; the first: "):
+        scores = cagan.evaluate(changed(oracle), cagan.Pairs(folder, on_error="skip"), height=64)
+    rows = [(human, target) for human, target, reason in scores.skipped if str(name) in reason]
+    assert rows == [row[:2] for row in scores.skipped] and {human for human, _ in rows} == {name.name[:5]}
+    assert scores.figures["true/flow_error"].count == len(scores.rows) == 10 - len(rows) < 10
+    # A model that neither locates nor warps does not need them.
+    assert len(cagan.evaluate(untouched, folder, height=64).rows) == 10
+
+
+def test_a_region_too_small_for_the_comparison_is_named(masked, tmp_path):
+    folder = shutil.copytree(masked, tmp_path / "pairs")
+    pairs = cagan.Pairs(folder, on_error="skip")
+    path = folder / "mask" / f"{pairs[2].id}.png"
+    dot = np.zeros((128, 96), np.uint8)
+    dot[0, 0] = 255
+    Image.fromarray(dot).save(path)
+    refusal(
+        ValueError, lambda: cagan.evaluate(untouched, folder, targets=1, height=48), f"mask of {pairs[2].id}", "none"
+    )
+    with pytest.warns(UserWarning, match="1 of 9 swaps skipped"):
+        scores = cagan.evaluate(untouched, pairs, targets=1, height=48)
+    assert scores.skipped[0][0] == pairs[2].id
+
+
 def test_pairs_without_a_picture_that_can_be_read(tmp_path):
     cagan.dolls(tmp_path, count=3, size=32, swaps=0)
     for path in (tmp_path / "human").iterdir():

@@ -1,11 +1,12 @@
 """The preset kisekae: its phases, its swaps, its settings."""
 
 import math
+import shutil
 
 import cagan
 import numpy as np
 import pytest
-from helpers import checkpoints, read_tensors, refusal, same_tensors
+from helpers import checkpoints, read_tensors, refusal, same_tensors, write_tensors
 from PIL import Image
 
 # All three phases within six steps of four: blobs, the locator's masks, the discriminator.
@@ -35,6 +36,16 @@ def pairs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(pairs, tmp_path_factory):
     return cagan.train(pairs, tmp_path_factory.mktemp("run"), cagan.Config("kisekae", **SMALL), progress=False)
+
+
+@pytest.fixture(scope="module")
+def eager(run, tmp_path_factory):
+    """The run's swapper with a locator of higher logits: a run this short locates nothing."""
+    entries, arrays = read_tensors(run.snapshots[-1])
+    arrays["locator.out.bias"] += 1
+    path = tmp_path_factory.mktemp("eager") / "eager.safetensors"
+    write_tensors(path, entries, arrays)
+    return cagan.Swapper(path)
 
 
 def test_each_phase_adds_its_terms(run):
@@ -125,11 +136,11 @@ def test_a_flow_leads_from_the_whole_photo_to_the_whole_article(run):
         assert np.allclose(whole[..., axis], expected, atol=1e-4)
 
 
-def test_the_way_back_is_scored_with_and_without_the_worn_article(pairs, run, tmp_path):
+def test_the_way_back_is_scored_with_and_without_the_worn_article(pairs, eager, tmp_path):
     for name in ("human", "article"):
         (tmp_path / name).symlink_to(pairs.folder / name)
     (tmp_path / "mask").symlink_to(pairs.folder / "worn")
-    swapper, few = run.swapper(), cagan.Pairs(tmp_path)
+    swapper, few = eager, cagan.Pairs(tmp_path)
     scores = cagan.evaluate(swapper, few, targets=1, height=48)
     known, unknown = [], []
     for row in scores.rows:
@@ -153,6 +164,28 @@ def test_the_way_back_is_scored_with_and_without_the_worn_article(pairs, run, tm
     assert scores["restored/error_inside"] != scores["restored_unknown/error_inside"]
     for name in ("restored", "restored_unknown"):
         assert -1 < scores[f"{name}/ssim_inside"] < 1
+
+
+def test_ways_back_are_those_of_their_own_swaps_beside_skipped_ones(pairs, eager, tmp_path):
+    """More swaps than a part holds, some of which are skipped: each row has the figures that it has alone."""
+    for name in ("human", "article"):
+        shutil.copytree(pairs.folder / name, tmp_path / name)
+    shutil.copytree(pairs.folder / "worn", tmp_path / "mask")
+    whole = cagan.evaluate(eager, tmp_path, targets=2, height=48)
+    ids = pairs.ids
+    for path in (tmp_path / "human" / f"{ids[2]}.png", tmp_path / "mask" / f"{ids[5]}.png"):
+        path.write_bytes(b"no picture")
+    with pytest.warns(UserWarning, match="4 of 24 swaps skipped"):
+        scores = cagan.evaluate(eager, cagan.Pairs(tmp_path, on_error="skip"), targets=2, height=48)
+    assert {human for human, *_ in scores.skipped} == {ids[2], ids[5]}
+    rows = {(row["human"], row["target"]): row for row in whole.rows}
+    names = [
+        f"{way}/{figure}" for way in ("restored", "restored_unknown") for figure in ("ssim_inside", "error_inside")
+    ]
+    for row in scores.rows:
+        same = rows[row["human"], row["target"]]
+        assert [row[name] for name in names] == pytest.approx([same[name] for name in names])
+    assert len({row["restored_unknown/error_inside"] for row in scores.rows}) == 20
 
 
 def test_tensors_of_other_libraries_are_pictures(pairs, run):
