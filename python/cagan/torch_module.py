@@ -372,8 +372,9 @@ class Painter(nn.Module):
         hidden = self.up[0](torch.cat([doubled(hidden), xs[0], colours, warped(region, flow)], 1))
         out = self.out(hidden)
         rendered, mix = torch.tanh(out[:, :3]), torch.sigmoid(out[:, 3:])
-        paint = mix * colours + (1 - mix) * rendered
-        return {"paint": paint, "warped": colours, "outline": moved(outline, flow), "residual": flow - base}
+        outline = moved(outline, flow)
+        paint = mix * outline * colours + (1 - mix * outline) * rendered
+        return {"paint": paint, "warped": colours, "outline": outline, "residual": flow - base}
 
 
 class Matcher(nn.Module):

@@ -5,7 +5,7 @@ use rand_distr::{Distribution, StandardNormal};
 use tch::{Device, Kind, Tensor};
 
 use crate::config::Config;
-use crate::networks::kisekae::{reach, widened};
+use crate::networks::kisekae::{enclosed, reach, widened};
 use crate::random::rng;
 
 /// The largest number of shapes in a picture's blob.
@@ -20,6 +20,8 @@ const WIDENED: [f64; 4] = [1.0, 2.0, 3.0, 6.0];
 const MASKED: f64 = 0.75;
 /// The share of masks with a blob beside them.
 const BESIDE: f64 = 0.25;
+/// The share of masks with another person's beside them.
+const JOINED: f64 = 0.4;
 /// The share of steps whose placement is the locator's mask and not the placer's.
 const SHARP: f64 = 0.3;
 /// The deviations of registered maps: logarithm of the scale, turn in radians, shift in halves of the picture.
@@ -34,6 +36,8 @@ pub struct Erasures {
     pub masked: Tensor,
     /// `[N, 1, 1, 1]`: 1 where the blob is erased beside the mask.
     pub beside: Tensor,
+    /// `[N, 1, 1, 1]`: 1 where another person's mask is erased beside the mask, so that the erasure tells nothing.
+    pub joined: Tensor,
     /// `[N, 1, 1, 1]`: 1 where the locator does not see the worn article.
     pub withheld: Tensor,
     /// Pixels that masks are widened by.
@@ -72,6 +76,7 @@ impl Erasures {
             coins.to_device(device)
         };
         let (beside, withheld) = (coins(BESIDE), coins(config.withhold_worn));
+        let joined = coins(JOINED);
         let masked = if batch == 1 {
             // The share of the steps.
             let masked = rng(config.seed, "erasure/masked", step).random_bool(MASKED);
@@ -85,6 +90,7 @@ impl Erasures {
             blobs: rasterised(&shapes, [height, width]),
             masked: masked.reshape([batch as i64, 1, 1, 1]),
             beside,
+            joined,
             withheld,
             widen: reach(WIDENED[random.random_range(0..WIDENED.len())], height),
             sharp: random.random_bool(SHARP),
@@ -99,6 +105,7 @@ impl Erasures {
             ("blobs", self.blobs.shallow_clone()),
             ("masked", self.masked.shallow_clone()),
             ("beside", self.beside.shallow_clone()),
+            ("joined", self.joined.shallow_clone()),
             ("withheld", self.withheld.shallow_clone()),
             ("widen", number(self.widen as f32)),
             ("sharp", number(f32::from(self.sharp))),
@@ -119,10 +126,19 @@ impl Erasures {
         match mask {
             None => self.blobs.shallow_clone(),
             Some(mask) => {
-                let wide = widened(mask, self.widen).maximum(&(&self.blobs * &self.beside));
+                let other = mask.roll([1], [0]) * &self.joined;
+                let wide = widened(&mask.maximum(&other), self.widen).maximum(&(&self.blobs * &self.beside));
                 self.blobs.lerp_tensor(&wide, &self.masked.expand_as(&wide))
             }
         }
+    }
+
+    /// Adds the article's outline, `[N, 1, H, W]`, to the erasures of masks, as in a swap: what a mask encloses nearly
+    /// stays.
+    pub fn outlined(&self, erasure: &Tensor, outline: &Tensor) -> Tensor {
+        let height = erasure.size()[2];
+        let free = 1.0 - enclosed(erasure, reach(2.0, height));
+        erasure.maximum(&(outline.gt(0.5).to_kind(Kind::Float) * free * &self.masked))
     }
 
     /// Returns the weight of each pixel's gain for the locator: less where its own mask was erased, or the mask would

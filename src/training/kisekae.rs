@@ -57,11 +57,13 @@ impl Method for Kisekae {
         let map = generator.frame(worn).bmm(&body);
         // The base of each paint: the erasure itself at first, then the worn article as registered, and moved a little.
         let registered = placing.then(|| tch::no_grad(|| generator.register(human, worn, &mask, &map)));
-        let none = || erasure.zeros_like();
+        let none = || human.narrow(1, 0, 1).zeros_like();
         let [outline, base] = match &registered {
             Some(found) => generator.outlined(worn, &draw.jitter.bmm(&square(&found.map))),
             None => [none(), generator.onto(worn, &erasure)],
         };
+        let erasure = draw.outlined(&erasure, &outline);
+        let left = erased(human, &erasure);
         let [other_outline, other_base] = match placing {
             true => tch::no_grad(|| generator.outlined(target, &generator.frame(target).bmm(&body))),
             false => [none(), generator.onto(target, &erasure)],

@@ -34,4 +34,4 @@ pub use guided::along;
 pub use judge::Judge;
 pub use mask::{enclosed, erased, reach, widened};
 pub use painter::{Painter, Painting};
-pub use warp::{flow_of, warped, warped_inside};
+pub use warp::{flow_of, moved, warped, warped_inside};

@@ -13,13 +13,13 @@ const REACH: [f64; 3] = [0.12, 0.08, 0.04];
 /// The painter's result.
 #[derive(Debug)]
 pub struct Painting {
-    /// mix * warped + (1 - mix) * rendered, `[N, 3, H, W]` in [-1, 1].
+    /// share * warped + (1 - share) * rendered, `[N, 3, H, W]` in [-1, 1]; the share is mix * outline.
     pub paint: Tensor,
     /// The colours that the decoder proposes, `[N, 3, H, W]` in [-1, 1].
     pub rendered: Tensor,
     /// The article at its placement, `[N, 3, H, W]` in [-1, 1].
     pub warped: Tensor,
-    /// The share of the warped article, `[N, 1, H, W]` in [0, 1].
+    /// The share of the warped article inside its outline, `[N, 1, H, W]` in [0, 1].
     pub mix: Tensor,
     /// The place in the article where each pixel's colour comes from, `[N, 2, H, W]`.
     pub flow: Tensor,
@@ -115,10 +115,11 @@ impl Painter {
         let seen = [doubled(&xs), x[0].shallow_clone(), colours.to_kind(kind), inside.to_kind(kind)];
         let ys = self.out.forward(&self.up[0].forward(&Tensor::cat(&seen, 1))); // [N, 4, H, W]
         let (rendered, mix) = (ys.narrow(1, 0, 3).tanh(), ys.narrow(1, 3, 1).sigmoid());
+        let outline = moved(&outline, &flow);
         Painting {
-            paint: rendered.lerp_tensor(&colours, &mix.expand_as(&rendered)),
+            paint: rendered.lerp_tensor(&colours, &(&mix * &outline).expand_as(&rendered)),
             residual: &flow - base,
-            outline: moved(&outline, &flow),
+            outline,
             rendered,
             warped: colours,
             mix,

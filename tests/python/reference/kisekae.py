@@ -7,7 +7,17 @@ import math
 
 import torch
 import torch.nn.functional as F
-from cagan.torch_module import Kisekae, affine, article_region, filled, flow_of, square, widened
+from cagan.torch_module import (
+    Kisekae,
+    affine,
+    article_region,
+    enclosed,
+    filled,
+    flow_of,
+    pixels,
+    square,
+    widened,
+)
 from torch import nn
 
 from . import objectives
@@ -123,18 +133,22 @@ class KisekaeTwin:
         # Erase.
         erasure, trust = draws["blobs"], draws["blobs"]
         if placing:
-            wide = torch.maximum(widened(mask, int(draws["widen"])), draws["blobs"] * draws["beside"])
+            joined = torch.maximum(mask, mask.roll(1, 0) * draws["joined"])
+            wide = torch.maximum(widened(joined, int(draws["widen"])), draws["blobs"] * draws["beside"])
             erasure = torch.where(draws["masked"] == 1, wide, draws["blobs"])
-            trust = torch.where(draws["masked"] == 1, 0.25 * erasure, erasure)
         left = human * (1 - erasure)
 
         # Place: the erasure itself at first; then the registered outline, and the placer's map, at times the locator's.
-        maps = generator.mapped(left, erasure, worn)
+        maps, other_maps = (generator.mapped(left, erasure, article) for article in (worn, target))
         if placing:
             found = square(draws["registered"])
             outline, base = generator.outlined(worn, draws["jitter"] @ found)
+            free = 1 - enclosed(erasure, pixels(2, human.shape[2]))
+            erasure = torch.maximum(erasure, (outline > 0.5) * free * draws["masked"])
+            left = human * (1 - erasure)
+            trust = torch.where(draws["masked"] == 1, 0.25 * erasure, erasure)
             with torch.no_grad():
-                other_outline, other_base = generator.outlined(target, generator.mapped(left, erasure, target))
+                other_outline, other_base = generator.outlined(target, other_maps)
                 other = torch.sigmoid(generator.place(left, erasure, other_outline, target)) * erasure
             placed = generator.place(left, erasure, outline, worn)
             placement = mask * erasure if draws["sharp"] else torch.sigmoid(placed.detach()) * erasure
