@@ -491,7 +491,7 @@ def load(path: str | os.PathLike[str]) -> Generator:
 
     Raises:
         FileNotFoundError: The file is missing.
-        ValueError: The architecture is unknown.
+        ValueError: The architecture is unknown, or the snapshot is of kisekae's first design.
     """
     from safetensors import safe_open
 
@@ -500,6 +500,11 @@ def load(path: str | os.PathLike[str]) -> Generator:
         if config["architecture"] not in GENERATORS:
             raise ValueError(
                 f"{path}: architecture: expected one of {', '.join(GENERATORS)}, got {config['architecture']}"
+            )
+        if config["architecture"] == "kisekae" and not any(name.startswith("frames.") for name in file.keys()):  # noqa: SIM118
+            raise ValueError(
+                f"{path}: expected a generator with frames, got that of kisekae's first design, which has none: "
+                "the version that wrote it reads it"
             )
         module = GENERATORS[config["architecture"]](config)
         module.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118  # not a mapping

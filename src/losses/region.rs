@@ -124,6 +124,28 @@ mod tests {
     }
 
     #[test]
+    fn maps_are_compared_inside_the_mask_and_by_confidence() {
+        let flow = |v: &[f32]| Tensor::from_slice(v).reshape([2, 2, 1, 2]);
+        let got = flow(&[0.0, 9.0, 0.0, 9.0, 0.0, 0.0, 0.0, 0.0]);
+        let wanted = flow(&[0.1, 0.0, -0.3, 0.0, 1.0, 1.0, 1.0, 1.0]);
+        let mask = Tensor::from_slice(&[1f32, 0.0, 1.0, 1.0]).reshape([2, 1, 1, 2]);
+        let loss = framed(&got, &wanted, &mask, &Tensor::from_slice(&[1f32, 0.0]));
+        // The first picture: (0.1 + 0.3) / (1 + 1); the second has no confidence; the mean of two.
+        assert!((loss.double_value(&[]) - 0.1).abs() < 1e-6);
+    }
+
+    #[test]
+    fn an_outline_counts_near_where_it_was_first_and_inside_the_erasure() {
+        let first = row(&[0., 0., 0., 0., 0., 0., 0., 1., 1., 1.]);
+        let mask = row(&[1., 1., 1., 1., 1., 1., 0., 0., 1., 1.]);
+        let outline = row(&[0., 0., 0., 0., 0., 1., 1., 1., 1., 1.]);
+        // Columns 5 to 8 are near; the erasure leaves 6 to 8, of which 6 and 7 differ.
+        let erasure = row(&[1., 1., 1., 1., 1., 0., 1., 1., 1., 1.]);
+        let loss = edge(&outline, &first, &mask, &erasure);
+        assert!((loss.double_value(&[]) - 2.0 / 3.0).abs() < 1e-5);
+    }
+
+    #[test]
     fn a_clear_gain_moves_the_locator_and_a_doubtful_one_hardly() {
         let logits = row(&[0.0, 0.0, 0.0]).set_requires_grad(true);
         // A clear gain, a gain of exactly `GAIN`, and a clear loss outside the erasure.

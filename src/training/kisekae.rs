@@ -1,5 +1,5 @@
-//! One step of the preset `kisekae` (its six ideas: `networks/kisekae/mod.rs`): the discriminator's update, then that
-//! of the painter, the locator and the placer.
+//! One step of the preset `kisekae` (its ideas: `networks/kisekae/mod.rs`): the discriminator's update, then that
+//! of the painter, the locator, the placer and the frames.
 
 use tch::{Device, Kind, Tensor};
 
@@ -103,7 +103,7 @@ impl Method for Kisekae {
             models.discriminator.update(&discriminator_loss, config, factor)?;
         }
 
-        // The update of painter, locator and placer.
+        // The update of painter, locator, placer and frames.
         let mut objective = Objective::new();
         let whole = erasure.ones_like();
         let apart = |region: &Tensor| losses::within(human, &restored.paint, region);

@@ -102,3 +102,38 @@ pub fn square(maps: &Tensor) -> Tensor {
     let row = Tensor::from_slice(&[0f32, 0.0, 1.0]).to_device(maps.device()).expand([maps.size()[0], 1, 3], false);
     Tensor::cat(&[maps, &row], 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Precision;
+    use crate::networks::parameters::Parameters;
+    use tch::Device;
+
+    #[test]
+    fn the_first_frames_change_nothing_and_an_articles_is_a_similarity_in_pixels() {
+        let size = Size { narrow: 16, levels: 3 };
+        let build = |path: &Path| Frames::new(path, size, [32, 24]);
+        let (frames, mut parameters) = Parameters::build(build, Device::Cpu, Precision::Fp32, 0, "test");
+        let picture = Tensor::rand([2, 4, 32, 24], (Kind::Float, Device::Cpu));
+        let (colours, region) = (picture.narrow(1, 0, 3), picture.narrow(1, 3, 1));
+        let same = Tensor::eye(3, (Kind::Float, Device::Cpu)).expand([2, 3, 3], false);
+        for frame in [frames.article(&colours, &region), frames.body(&colours, &region)] {
+            assert_eq!(frame, same);
+        }
+        let bias: Vec<_> = parameters.named(&parameters.values).into_iter().collect();
+        let (_, bias) = bias.into_iter().find(|(name, _)| name == "article.out.bias").expect("the bias");
+        tch::no_grad(|| bias.shallow_clone().copy_(&Tensor::from_slice(&[2f32.ln(), 0.5, 0.1, -0.2])));
+        parameters.changed();
+        let frame = frames.article(&colours, &region).get(0);
+        let at = |row: i64, column: i64| frame.double_value(&[row, column]);
+        // From halves of 32 x 24 to pixels: rows by 16 and 12.
+        let pixels = [[at(0, 0), at(0, 1) * 12.0 / 16.0], [at(1, 0) * 16.0 / 12.0, at(1, 1)]];
+        let (sin, cos) = (0.5f64 * TURN).sin_cos();
+        let wanted = [[2.0 * cos, -2.0 * sin], [2.0 * sin, 2.0 * cos]];
+        for (got, wanted) in pixels.as_flattened().iter().zip(wanted.as_flattened()) {
+            assert!((got - wanted).abs() < 1e-5, "{pixels:?}");
+        }
+        assert!((at(0, 2) - 0.1).abs() < 1e-6 && (at(1, 2) + 0.2).abs() < 1e-6);
+    }
+}

@@ -1,4 +1,4 @@
-//! The generator of `kisekae`: locates, places, paints.
+//! The generator of `kisekae`: locates, frames, places, paints.
 
 use tch::{Kind, Tensor};
 
@@ -36,7 +36,7 @@ struct Regions {
     base: Tensor,
 }
 
-/// Painter, locator and placer.
+/// Painter, locator, placer and frames.
 #[derive(Debug)]
 pub struct Generator {
     /// Fills an erased part of a person.
@@ -49,7 +49,7 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// State-dict names `painter.*`, `locator.*`, `placer.*`.
+    /// State-dict names `painter.*`, `locator.*`, `placer.*`, `frames.*`.
     pub fn new(path: &Path, config: &Config) -> Self {
         let levels = config.architecture.halvings(config.image_size) as usize;
         let size = Size { narrow: config.width / 4, levels };
@@ -96,7 +96,11 @@ impl Generator {
         self.frames.article(article, &article_region(article))
     }
 
-    /// Registers people with the articles that they wear in `mask`. `start`, `[N, 3, 3]`, is tried too.
+    /// Registers people with the articles that they wear in `mask`: see [`Registered`]. The search begins also with the
+    /// maps `start`, `[N, 3, 3]`.
+    ///
+    /// # Shapes
+    /// `human`, `worn`: `[N, 3, H, W]` in [-1, 1]; `mask`: `[N, 1, H, W]`, 0 or 1.
     pub fn register(&self, human: &Tensor, worn: &Tensor, mask: &Tensor, start: &Tensor) -> Registered {
         let starts = start.narrow(1, 0, 2).unsqueeze(1);
         registered(human, worn, &outline(worn), mask, &starts)
@@ -155,7 +159,8 @@ impl Generator {
     /// All three: `[N, 3, H, W]` in [-1, 1].
     pub fn swap(&self, human: &Tensor, worn: Option<&Tensor>, target: &Tensor) -> Swap {
         let regions = self.regions(human, worn, target);
-        let painting = (self.painter).forward(&regions.left, &regions.erasure, target, &regions.placement, &regions.base);
+        let painting =
+            (self.painter).forward(&regions.left, &regions.erasure, target, &regions.placement, &regions.base);
         let edge = [3, 3];
         let mask = (regions.erasure).avg_pool2d(edge, [1, 1], [1, 1], false, false, None);
         let edges = lines(&regions.located, human, reach(GUIDED, human.size()[2]), EPS);
@@ -181,7 +186,8 @@ impl Generator {
     /// Both: `[N, 3, H, W]` in [-1, 1]. Returns `[N, 3, H, W]` and `[N, 1, H, W]`.
     pub fn condition(&self, human: &Tensor, article: &Tensor) -> [Tensor; 2] {
         let regions = self.regions(human, Some(article), article);
-        let painting = (self.painter).forward(&regions.left, &regions.erasure, article, &regions.placement, &regions.base);
+        let painting =
+            (self.painter).forward(&regions.left, &regions.erasure, article, &regions.placement, &regions.base);
         [painting.warped, regions.erasure]
     }
 }

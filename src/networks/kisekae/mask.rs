@@ -35,6 +35,27 @@ mod tests {
     use tch::{Device, Kind};
 
     #[test]
+    fn a_narrow_gap_is_enclosed_and_a_wide_one_is_not() {
+        // Columns 4 to 7 and 10 to 11 of 20: a gap of two.
+        let mask = Tensor::zeros([1, 1, 12, 20], (Kind::Float, Device::Cpu));
+        let _ = mask.narrow(2, 4, 4).narrow(3, 4, 4).fill_(1.0);
+        let _ = mask.narrow(2, 4, 4).narrow(3, 10, 2).fill_(1.0);
+        let columns = |reach: i64| {
+            let row = enclosed(&mask, reach).get(0).get(0).get(5);
+            Vec::<f32>::try_from(row)
+                .unwrap()
+                .iter()
+                .enumerate()
+                .filter(|(_, v)| **v == 1.0)
+                .map(|(x, _)| x)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(columns(1), [8, 9]);
+        let _ = mask.narrow(2, 4, 4).narrow(3, 8, 3).fill_(0.0);
+        assert_eq!(columns(1), Vec::<usize>::new());
+    }
+
+    #[test]
     fn a_mask_grows_by_its_reach() {
         let mask = Tensor::zeros([1, 1, 5, 5], (Kind::Float, Device::Cpu));
         let _ = mask.get(0).get(0).get(0).get(2).fill_(1.0);
