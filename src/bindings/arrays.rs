@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use image::RgbImage;
 use numpy::ndarray::ArrayViewD;
-use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use numpy::{Element, PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyKeyboardInterrupt, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyMemoryView};
@@ -225,20 +225,27 @@ fn is_device(object: &Bound<'_, PyAny>) -> PyResult<bool> {
     Ok(kind.name()? == "device" && kind.module()? == "torch")
 }
 
-/// Makes a numpy array of that shape from bytes.
-pub fn bytes_to_numpy<'py>(py: Python<'py>, bytes: Vec<u8>, shape: &[usize]) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
-    PyArray1::from_vec(py, bytes).reshape(shape.to_vec())
+/// Makes a numpy array of that shape from its elements.
+pub fn elements_to_numpy<'py, T: Element>(
+    py: Python<'py>,
+    elements: Vec<T>,
+    shape: &[usize],
+) -> PyResult<Bound<'py, PyArrayDyn<T>>> {
+    PyArray1::from_vec(py, elements).reshape(shape.to_vec())
 }
 
-/// Copies the bytes and the shape of a uint8 array whose shape `fits`.
-pub fn bytes_from_numpy(
+/// Copies the elements and the shape of a uint8 or float32 array whose shape `fits`.
+pub fn elements_from_numpy<T: Element + Copy>(
     name: &str,
     object: &Bound<'_, PyAny>,
     shape: &str,
     fits: impl Fn(&[usize]) -> bool,
-) -> PyResult<(Vec<u8>, Vec<usize>)> {
-    let wrong = |got| Error::Array { name: name.into(), expected: format!("a uint8 array of shape {shape}"), got };
-    let Ok(array) = object.extract::<PyReadonlyArrayDyn<u8>>() else {
+) -> PyResult<(Vec<T>, Vec<usize>)> {
+    let wrong = |got: String| {
+        let kind = T::get_dtype(object.py());
+        Error::Array { name: name.into(), expected: format!("a {kind} array of shape {shape}"), got }
+    };
+    let Ok(array) = object.extract::<PyReadonlyArrayDyn<T>>() else {
         let kind = object.getattr("dtype").or_else(|_| object.get_type().getattr("__name__"))?;
         return Err(wrong(kind.to_string()).into());
     };

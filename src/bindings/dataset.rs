@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PySlice, PyTuple};
 use rayon::prelude::*;
 
-use super::arrays::bytes_to_numpy;
+use super::arrays::elements_to_numpy;
 use super::compute::{Signals, compute};
 use super::pair::{PairParts, PyPair, pair_of, parts_of};
 use super::rows::{Columns, Rows, dataset_rows, frame_rows, is_dataset, is_frame, read_parquet};
@@ -586,7 +586,7 @@ fn left_out(list: &[LeftOut]) -> Vec<(String, PathBuf, String)> {
 pub fn read_picture(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyArrayDyn<u8>>> {
     let picture = compute(py, || read_rgb(&path))?;
     let shape = [picture.height() as usize, picture.width() as usize, 3];
-    bytes_to_numpy(py, picture.into_raw(), &shape)
+    elements_to_numpy(py, picture.into_raw(), &shape)
 }
 
 /// Draws synthetic pairs, paper dolls and the garments that they wear, as an ordinary pairs folder of PNG files, and
@@ -596,6 +596,11 @@ pub fn read_picture(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyArray
 /// `.alpha.png` is the mask of the change (8 bit grey: the share of a pixel that either article covers, above 0
 /// wherever the two pictures may differ). `swaps/list.csv` lists all swaps with the columns human and target, as `cagan
 /// swap --list` reads it.
+///
+/// With true swaps go `worn/<id>.png`, the share of each pixel that the worn article takes (8 bit grey), and
+/// `flow/<human id>__<target id>.png`, the true flow: the place in the target's picture that each pixel shows (16 bit
+/// grey, twice as high as the photo: x above y, from 1 at the picture's left or upper edge to 65535 at the right or
+/// lower one; 0 where the new article takes less than half of the pixel, or its picture hides the place).
 ///
 /// Args:
 ///     out: The folder; it is created if missing.

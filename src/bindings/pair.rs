@@ -7,7 +7,7 @@ use numpy::PyArrayDyn;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
-use super::arrays::bytes_to_numpy;
+use super::arrays::elements_to_numpy;
 use super::compute::compute;
 use super::sources::{source as source_of, stored};
 use crate::data::{Pair, Source};
@@ -136,5 +136,5 @@ pub fn path_or_pixels<'py>(py: Python<'py>, source: &Source) -> PyResult<Bound<'
 pub fn decoded<'py>(py: Python<'py>, source: &Source) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
     let picture = compute(py, || source.decode())?;
     let shape = [picture.height() as usize, picture.width() as usize, 3];
-    bytes_to_numpy(py, Arc::unwrap_or_clone(picture).into_raw(), &shape)
+    elements_to_numpy(py, Arc::unwrap_or_clone(picture).into_raw(), &shape)
 }

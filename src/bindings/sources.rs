@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyFloat};
 
-use super::arrays::{Given, Picture, bytes_to_numpy};
+use super::arrays::{Given, Picture, elements_to_numpy};
 use crate::data::Source;
 
 /// A picture from Python: a path, a file's bytes, a dataset's record of either, a PIL picture, or an array. None for a
@@ -54,7 +54,7 @@ pub fn stored<'py>(py: Python<'py>, source: &Source) -> PyResult<Bound<'py, PyAn
         Source::Encoded(bytes, _) => Ok(PyBytes::new(py, (**bytes).as_ref()).into_any()),
         Source::Pixels(picture, _) => {
             let shape = [picture.height() as usize, picture.width() as usize, 3];
-            Ok(bytes_to_numpy(py, picture.as_raw().clone(), &shape)?.into_any())
+            Ok(elements_to_numpy(py, picture.as_raw().clone(), &shape)?.into_any())
         }
     }
 }

@@ -8,10 +8,10 @@ use numpy::PyArrayDyn;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
-use super::arrays::{bytes_from_numpy, bytes_to_numpy};
+use super::arrays::{elements_from_numpy, elements_to_numpy};
 use super::compute::compute;
 use crate::error::{Error, Result};
-use crate::inference::Swapped;
+use crate::inference::{Flow, Swapped};
 use crate::pixels::{Format, png, sheet};
 use crate::storage::write_atomically;
 
@@ -27,6 +27,7 @@ const SHOWN: usize = 384;
 ///     mask: The repainted region: uint8, [H, W], 255 = repainted.
 ///     paint: The generator's proposal for every pixel: uint8, [H, W, 3].
 ///     located: The region of the worn article: uint8, [H, W], 255 = inside.
+///     flow: The places in the target article that the paint shows: float32, [h, w, 2].
 ///
 /// Raises:
 ///     ValueError: An array has another shape or type.
@@ -37,27 +38,32 @@ pub struct PySwap(pub Swapped);
 #[pymethods]
 impl PySwap {
     #[new]
-    #[pyo3(signature = (image, mask, paint, located=None))]
+    #[pyo3(signature = (image, mask, paint, located=None, flow=None))]
     fn new(
         image: &Bound<'_, PyAny>,
         mask: &Bound<'_, PyAny>,
         paint: &Bound<'_, PyAny>,
         located: Option<&Bound<'_, PyAny>>,
+        flow: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let (image, shape) = bytes_from_numpy("image", image, "[H, W, 3]", |s| matches!(*s, [h, w, 3] if h * w > 0))?;
+        let (image, shape) =
+            elements_from_numpy("image", image, "[H, W, 3]", |s| matches!(*s, [h, w, 3] if h * w > 0))?;
         let size = [shape[0], shape[1]];
         let [h, w] = size;
         let flat = |name, object| {
-            bytes_from_numpy(name, object, &format!("[{h}, {w}]"), |s| *s == size).map(|(bytes, _)| bytes)
+            elements_from_numpy(name, object, &format!("[{h}, {w}]"), |s| *s == size).map(|(bytes, _)| bytes)
         };
         let mask = flat("mask", mask)?;
         let located = located.map(|object| flat("located", object)).transpose()?;
-        let (paint, _) = bytes_from_numpy("paint", paint, &format!("[{h}, {w}, 3]"), |s| *s == [h, w, 3])?;
-        Ok(PySwap(Swapped { size, image, mask, paint, located }))
+        let (paint, _) = elements_from_numpy("paint", paint, &format!("[{h}, {w}, 3]"), |s| *s == [h, w, 3])?;
+        let some = |s: &[usize]| matches!(*s, [h, w, 2] if h * w > 0);
+        let flow = flow.map(|object| elements_from_numpy("flow", object, "[h, w, 2]", some)).transpose()?;
+        let flow = flow.map(|(places, shape)| Flow { size: [shape[0], shape[1]], places });
+        Ok(PySwap(Swapped { size, image, mask, paint, located, flow }))
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
-        let parts = ["image", "mask", "paint", "located"].map(|name| slf.getattr(name));
+        let parts = ["image", "mask", "paint", "located", "flow"].map(|name| slf.getattr(name));
         let parts = parts.into_iter().collect::<PyResult<Vec<_>>>()?;
         Ok((slf.get_type().into_any(), PyTuple::new(slf.py(), parts)?))
     }
@@ -65,19 +71,19 @@ impl PySwap {
     /// The person in the target article: uint8, [H, W, 3].
     #[getter]
     fn image<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
-        bytes_to_numpy(py, self.0.image.clone(), &self.shape(true))
+        elements_to_numpy(py, self.0.image.clone(), &self.shape(true))
     }
 
     /// The repainted region: uint8, [H, W], 255 = repainted.
     #[getter]
     fn mask<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
-        bytes_to_numpy(py, self.0.mask.clone(), &self.shape(false))
+        elements_to_numpy(py, self.0.mask.clone(), &self.shape(false))
     }
 
     /// The generator's proposal for every pixel: uint8, [H, W, 3].
     #[getter]
     fn paint<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
-        bytes_to_numpy(py, self.0.paint.clone(), &self.shape(true))
+        elements_to_numpy(py, self.0.paint.clone(), &self.shape(true))
     }
 
     /// The region of the worn article: uint8, [H, W], 255 = inside; the generator's own cut lies at 127. None for
@@ -85,7 +91,16 @@ impl PySwap {
     #[getter]
     fn located<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyArrayDyn<u8>>>> {
         let located = self.0.located.clone();
-        located.map(|bytes| bytes_to_numpy(py, bytes, &self.shape(false))).transpose()
+        located.map(|bytes| elements_to_numpy(py, bytes, &self.shape(false))).transpose()
+    }
+
+    /// The places in the target article's picture that the paint shows: float32, [h, w, 2], x then y, from -1 to 1
+    /// between the picture's outer edges. The array spans the whole photo at the networks' `image_size`. None for
+    /// "vasily" and "paper", which do not warp the article.
+    #[getter]
+    fn flow<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyArrayDyn<f32>>>> {
+        let flow = self.0.flow.as_ref();
+        flow.map(|flow| elements_to_numpy(py, flow.places.clone(), &[flow.size[0], flow.size[1], 2])).transpose()
     }
 
     /// Writes the picture, and with `mask` and `located` those too, the picture last. Without a located region nothing

@@ -4,6 +4,7 @@
 use image::{GrayImage, RgbImage};
 use tiny_skia::{FillRule, LineCap, LineJoin, Mask, Path, PathBuilder, Stroke, Transform};
 
+use super::frame::Part;
 use super::outlines::Point;
 
 pub type Colour = [u8; 3];
@@ -34,6 +35,8 @@ pub struct Canvas {
     pixels: Vec<u8>,
     /// Each pixel's share of garment, of 255. It is 0 only where no garment has a part in the colour.
     garment: Vec<u8>,
+    /// The part of the garment that takes most of the pixel's share.
+    parts: Vec<Part>,
     /// The coverage of the current shape; zero between two shapes.
     coverage: Mask,
 }
@@ -53,6 +56,7 @@ impl Canvas {
             height: rows,
             pixels: colour.repeat(rows * columns),
             garment: vec![0; rows * columns],
+            parts: vec![Part::Body; rows * columns],
             coverage: Mask::new(width, height).expect("the size was checked"),
         }
     }
@@ -113,13 +117,18 @@ impl Canvas {
         });
     }
 
-    /// Lays a piece of cloth: copies the part of `cloth` inside the outlines and counts it as garment.
-    pub fn lay(&mut self, outlines: &[Vec<Point>], cloth: &Canvas) {
+    /// Lays a part of a garment: copies what `cloth` shows inside the outlines and counts it as garment.
+    pub fn lay(&mut self, outlines: &[Vec<Point>], cloth: &Canvas, part: Part) {
+        let mut parts = std::mem::take(&mut self.parts);
         self.cover(path(outlines), |pixel, garment, coverage, at| {
             let cloth = &cloth.pixels[3 * at..3 * at + 3];
             (0..3).for_each(|c| pixel[c] = mix(pixel[c], cloth[c], coverage));
+            if coverage >= mix(*garment, 0, coverage) {
+                parts[at] = part;
+            }
             *garment = mix(*garment, 255, coverage).max(u8::from(coverage > 0));
         });
+        self.parts = parts;
     }
 
     /// Calls `each(pixel, garment, coverage, index)` for every pixel that the path covers.
@@ -167,6 +176,12 @@ impl Canvas {
         let garment = self.garment.clone();
         GrayImage::from_raw(self.width as u32, self.height as u32, garment).expect("one byte a pixel")
     }
+
+    /// Returns the pixels of which a garment takes at least half: row, column, and the part that takes most.
+    pub fn shown(&self) -> impl Iterator<Item = (usize, usize, Part)> {
+        let pixels = self.garment.iter().zip(&self.parts).enumerate();
+        pixels.filter(|(_, (share, _))| **share > 127).map(|(at, (_, part))| (at / self.width, at % self.width, *part))
+    }
 }
 
 fn path(outlines: &[Vec<Point>]) -> Option<Path> {
@@ -208,6 +223,7 @@ fn push<'a>(builder: &mut PathBuilder, points: impl Iterator<Item = &'a Point>) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dolls::frame::Side;
 
     fn square(side: f32) -> Vec<Vec<Point>> {
         vec![vec![[0.0, 0.0], [side, 0.0], [side, side], [0.0, side]]]
@@ -216,7 +232,7 @@ mod tests {
     #[test]
     fn what_covers_a_garment_wholly_leaves_none_of_it() {
         let mut canvas = Canvas::new([4, 4], [10; 3]);
-        canvas.lay(&square(3.0), &Canvas::new([4, 4], [200; 3]));
+        canvas.lay(&square(3.0), &Canvas::new([4, 4], [200; 3]), Part::Body);
         assert_eq!(canvas.picture().get_pixel(2, 2).0, [200; 3]);
         assert_eq!(canvas.picture().get_pixel(3, 3).0, [10; 3]);
         let count = |canvas: &Canvas| canvas.garment().iter().filter(|g| **g > 0).count();
@@ -229,6 +245,20 @@ mod tests {
         canvas.fill(&[vec![[2.0, 0.0], [2.5, 0.0], [2.5, 3.0], [2.0, 3.0]]], [0; 3]);
         assert_eq!(count(&canvas), 9 - 4);
         assert!((120..=135).contains(&canvas.garment().get_pixel(2, 1).0[0]));
+    }
+
+    #[test]
+    fn a_pixel_belongs_to_the_part_that_shows_most() {
+        let (mut canvas, cloth) = (Canvas::new([1, 4], [10; 3]), Canvas::new([1, 4], [200; 3]));
+        let strip = |from: f32, to: f32| [vec![[from, 0.0], [to, 0.0], [to, 1.0], [from, 1.0]]];
+        canvas.lay(&strip(0.0, 2.7), &cloth, Part::Body);
+        canvas.lay(&strip(1.7, 4.0), &cloth, Part::Arm(Side::Left));
+        // Of column 1 the arm takes .3, of column 2 all; the body has .7 of column 1.
+        let shown: Vec<_> = canvas.shown().map(|(_, x, part)| (x, part)).collect();
+        let arm = Part::Arm(Side::Left);
+        assert_eq!(shown, [(0, Part::Body), (1, Part::Body), (2, arm), (3, arm)]);
+        canvas.fill(&strip(0.0, 1.25), [0; 3]);
+        assert_eq!(canvas.shown().map(|(_, x, _)| x).collect::<Vec<_>>(), [1, 2, 3]);
     }
 
     #[test]

@@ -246,16 +246,9 @@ impl Cut {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dolls::outlines::inside;
     use crate::dolls::person::BRIEFS;
     use crate::random::rng;
-
-    /// Whether a point is inside a closed outline: an odd number of its sides is to the right.
-    fn inside(outline: &[Point], [x, y]: Point) -> bool {
-        let sides = outline.iter().zip(outline.iter().cycle().skip(1));
-        let right =
-            sides.filter(|(a, b)| (a[1] > y) != (b[1] > y) && x < a[0] + (y - a[1]) / (b[1] - a[1]) * (b[0] - a[0]));
-        right.count() % 2 == 1
-    }
 
     #[test]
     fn swimwear_covers_the_briefs() {

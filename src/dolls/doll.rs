@@ -3,7 +3,8 @@
 use image::{GrayImage, RgbImage};
 
 use super::canvas::Canvas;
-use super::frame::Side;
+use super::flow::Grey16;
+use super::frame::{Frame, Side};
 use super::garment::Garment;
 use super::person::{Person, Reach};
 use super::scene::Scene;
@@ -14,10 +15,20 @@ pub(super) fn garment(seed: u64, number: u64) -> Garment {
     Garment::draw(&mut rng(seed, "doll/garment", number))
 }
 
+/// Draws the person of pair `number`.
+fn person(seed: u64, number: u64) -> Person {
+    let own = garment(seed, number).shape;
+    Person::draw(&mut rng(seed, "doll/person", number), own)
+}
+
+/// Returns the pose of the human of pair `number` in pictures of a height and width.
+pub(super) fn pose(seed: u64, number: u64, size: [u32; 2]) -> Frame {
+    person(seed, number).frame(size.map(|side| side as f32))
+}
+
 /// Draws the human of pair `number` in any garment.
 pub(super) fn dressed(seed: u64, number: u64, garment: &Garment, size: [u32; 2]) -> Canvas {
-    let own = self::garment(seed, number).shape;
-    let person = Person::draw(&mut rng(seed, "doll/person", number), own);
+    let person = person(seed, number);
     let scene = Scene::draw(&mut rng(seed, "doll/scene", number));
     let mut canvas = Canvas::new(size, [0; 3]);
     let mut cloth = Canvas::new(size, [0; 3]);
@@ -78,6 +89,49 @@ pub fn swap(seed: u64, human: u64, article: u64, size: [u32; 2]) -> (RgbImage, G
     let worn = dressed(seed, human, &garment(seed, human), size);
     let new = dressed(seed, human, &garment(seed, article), size);
     (new.picture(), changes(&worn, &new))
+}
+
+/// Draws how much of each pixel of the human of pair `number` the worn article takes.
+///
+/// # Shapes
+/// `size`: height and width of the picture.
+///
+/// ```
+/// let worn = cagan::dolls::worn(7, 0, [64, 48]);
+/// let (_, mask) = cagan::dolls::swap(7, 0, 1, [64, 48]);
+/// assert!(worn.pixels().zip(mask.pixels()).all(|(worn, either)| worn.0 <= either.0));
+/// ```
+pub fn worn(seed: u64, number: u64, size: [u32; 2]) -> GrayImage {
+    dressed(seed, number, &garment(seed, number), size).garment()
+}
+
+/// Computes the true flow of a true swap: the place in the article's picture that is seen in each pixel of the human of
+/// pair `human` in the article of pair `article`.
+///
+/// A pixel has a flow if the article takes at least half of it and the article's picture shows that place (a sleeve may
+/// lie on it there). The upper half of the result holds x, the lower half y: 1 to 65535 from the left or upper edge of
+/// the article's picture to the right or lower one, 0 without a flow.
+///
+/// # Shapes
+/// `size`: height and width of the pictures. The result is twice as high.
+///
+/// ```
+/// let flow = cagan::dolls::flow(7, 0, 1, [64, 48]);
+/// assert_eq!((flow.height(), flow.width()), (128, 48));
+/// let (_, article) = cagan::dolls::pair(7, 1, [64, 48]);
+/// for (x, y) in (0..64).flat_map(|y| (0..48).map(move |x| (x, y))) {
+///     let [across, down] = [y, 64 + y].map(|row| f64::from(flow.get_pixel(x, row).0[0]));
+///     if across > 0.0 {
+///         // The place is on the article or at its edge, not in the white around it.
+///         let [x, y] = [(across - 1.0) / 65534.0 * 48.0, (down - 1.0) / 65534.0 * 64.0].map(|side| side as u32);
+///         let around = (y - 1..=y + 1).flat_map(|y| (x - 1..=x + 1).map(move |x| (x, y)));
+///         assert!(around.into_iter().any(|(x, y)| article.get_pixel(x, y).0 != [255; 3]));
+///     }
+/// }
+/// ```
+pub fn flow(seed: u64, human: u64, article: u64, size: [u32; 2]) -> Grey16 {
+    let garment = garment(seed, article);
+    super::flow::flow(&garment, &dressed(seed, human, &garment, size), &pose(seed, human, size))
 }
 
 /// Merges the garments of two pictures of one person into a mask.
@@ -165,6 +219,26 @@ mod tests {
                 assert!(*mask < 4 || shows, "{human} in {article} at {x}, {y}");
             }
         }
+    }
+
+    #[test]
+    fn a_flow_is_where_the_article_shows() {
+        let size = [96, 72];
+        let (mut with, mut without) = (0, 0);
+        for human in 0..24 {
+            let article = human + 1 + human % 3;
+            let flow = flow(5, human, article, size);
+            let shows = dressed(5, human, &garment(5, article), size).garment();
+            for (x, y, share) in shows.enumerate_pixels() {
+                let [across, down] = [y, size[0] + y].map(|row| flow.get_pixel(x, row).0[0]);
+                assert_eq!(across == 0, down == 0);
+                assert!(across == 0 || share.0[0] > 127, "{human} in {article} at {x}, {y}");
+                with += usize::from(across > 0);
+                without += usize::from(across == 0 && share.0[0] > 127);
+            }
+        }
+        // Sleeves hide little of what lies under them.
+        assert!((1..with / 20).contains(&without), "{without} of {with}");
     }
 
     #[test]

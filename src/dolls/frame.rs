@@ -10,6 +10,8 @@ use super::outlines::{Point, lerp, quadratic, unit};
 pub const SHOULDER: Point = [0.31, 0.15];
 /// The length of an arm down to the wrist.
 pub const ARM: f32 = 0.84;
+/// An arm is round up to this share of its length from the elbow.
+const ROUND: f32 = 0.2;
 /// The heights of [`Frame::girths`]: shoulders, chest, waist, hips.
 const HEIGHTS: [f32; 4] = [0.08, 0.32, 0.64, 0.95];
 
@@ -43,6 +45,13 @@ pub enum Side {
     Right,
 }
 
+/// A part of a garment. Each has a map of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Body,
+    Arm(Side),
+}
+
 impl Side {
     pub const BOTH: [Side; 2] = [Side::Left, Side::Right];
 
@@ -73,13 +82,27 @@ impl Frame {
 
     /// Maps a point of the body to pixels.
     pub fn body(&self, [x, y]: Point) -> Point {
+        let drop = self.tilt * x * (1.0 - y).clamp(0.0, 1.0);
+        [self.origin[0] + self.unit * (x * self.girth(y) + self.spine(y)), self.origin[1] + self.unit * (y + drop)]
+    }
+
+    /// Returns the point of the body at a place in pixels: the inverse of [`Frame::body`].
+    pub fn body_at(&self, [x, y]: Point) -> Point {
+        let [right, down] = [(x - self.origin[0]) / self.unit, (y - self.origin[1]) / self.unit];
+        let along = |y: f32| (right - self.spine(y)) / self.girth(y);
+        // The tilt is small: each turn comes at least five times nearer.
+        let turn = |y: f32| down - self.tilt * along(y) * (1.0 - y).clamp(0.0, 1.0);
+        let y = (0..12).fold(down, |y, _| turn(y));
+        [along(y), y]
+    }
+
+    /// Returns how far the middle of the body is to the right of the hips.
+    fn spine(&self, y: f32) -> f32 {
         let up = 1.0 - y;
-        let side = match up > 0.0 {
+        match up > 0.0 {
             true => self.lean * up + self.bend * up * (1.0 - up),
             false => self.sway * -up,
-        };
-        let drop = self.tilt * x * up.clamp(0.0, 1.0);
-        [self.origin[0] + self.unit * (x * self.girth(y) + side), self.origin[1] + self.unit * (y + drop)]
+        }
     }
 
     fn girth(&self, y: f32) -> f32 {
@@ -98,11 +121,7 @@ impl Frame {
     /// Maps a point of an arm to pixels. `out`: distance to its outer side; `along`: 0 at the shoulder, [`ARM`] at the
     /// wrist.
     pub fn arm(&self, side: Side, [out, along]: Point) -> Point {
-        /// The arm is round up to this share of its length from the elbow.
-        const ROUND: f32 = 0.2;
-        let shoulder = self.body([side.sign() * SHOULDER[0], SHOULDER[1]]);
-        let joint = |[x, y]: Point| [shoulder[0] + side.sign() * x * self.unit, shoulder[1] + y * self.unit];
-        let [elbow, wrist] = self.arms[side as usize].map(joint);
+        let [shoulder, elbow, wrist] = self.joints(side);
         let upper = |t: f32| lerp(shoulder, elbow, 2.0 * t);
         let lower = |t: f32| lerp(elbow, wrist, 2.0 * t - 1.0);
         let t = along / ARM;
@@ -120,6 +139,88 @@ impl Frame {
         let across = side.sign() * out * self.arm_girth * self.unit;
         [at[0] + ahead[1] * across, at[1] - ahead[0] * across]
     }
+
+    /// Returns the point of an arm at a place in pixels: the inverse of [`Frame::arm`]. In the crook of a bent arm,
+    /// where several points meet, it is the one nearest to the arm's middle.
+    pub fn arm_at(&self, side: Side, at: Point) -> Point {
+        let [shoulder, elbow, wrist] = self.joints(side);
+        // The share of the way from `a` to `b` at which the place is beside the way.
+        let beside = |a: Point, b: Point| {
+            let way = minus(b, a);
+            dot(minus(at, a), way) / dot(way, way).max(1e-12)
+        };
+        let (a, b) = (lerp(shoulder, elbow, 1.0 - 2.0 * ROUND), lerp(elbow, wrist, 2.0 * ROUND));
+        let upper = 0.5 * beside(shoulder, elbow);
+        let lower = 0.5 + 0.5 * beside(elbow, wrist);
+        // The middle of the arm, its direction, and the share of its length, wherever the place is straight beside it.
+        let mut found = Vec::with_capacity(4);
+        if upper <= 0.5 - ROUND {
+            found.push((lerp(shoulder, elbow, 2.0 * upper), minus(elbow, shoulder), upper));
+        }
+        if lower >= 0.5 + ROUND {
+            found.push((lerp(elbow, wrist, 2.0 * lower - 1.0), minus(wrist, elbow), lower));
+        }
+        let bend = |share: f32| {
+            let (middle, ahead) = (quadratic(a, elbow, b, share), minus(lerp(elbow, b, share), lerp(a, elbow, share)));
+            (middle, ahead, 0.5 - ROUND + 2.0 * ROUND * share)
+        };
+        // Above 0 where the place is still ahead.
+        let before = |share: f32| {
+            let (middle, ahead, _) = bend(share);
+            dot(minus(at, middle), ahead)
+        };
+        /// Parts of the bend, in each of which it is as good as straight.
+        const PARTS: u8 = 12;
+        for part in 0..PARTS {
+            let [mut low, mut high] = [part, part + 1].map(|k| f32::from(k) / f32::from(PARTS));
+            if before(low) < 0.0 || before(high) > 0.0 {
+                continue;
+            }
+            for _ in 0..20 {
+                let middle = (low + high) / 2.0;
+                match before(middle) > 0.0 {
+                    true => low = middle,
+                    false => high = middle,
+                }
+            }
+            found.push(bend((low + high) / 2.0));
+        }
+        let far = |middle: Point| dot(minus(at, middle), minus(at, middle));
+        let nearest = found.into_iter().min_by(|(a, ..), (b, ..)| far(*a).total_cmp(&far(*b)));
+        // Rounding may leave a place between two of the three pieces.
+        let (middle, ahead, share) = nearest.unwrap_or_else(|| if upper < lower { bend(0.0) } else { bend(1.0) });
+        let [x, y] = unit(ahead);
+        let across = dot(minus(at, middle), [y, -x]);
+        [side.sign() * across / (self.arm_girth * self.unit), share * ARM]
+    }
+
+    /// Maps a point of a part of a garment to pixels.
+    pub fn map(&self, part: Part, point: Point) -> Point {
+        match part {
+            Part::Body => self.body(point),
+            Part::Arm(side) => self.arm(side, point),
+        }
+    }
+
+    /// Returns the point of a part of a garment at a place in pixels: the inverse of [`Frame::map`].
+    pub fn point_at(&self, part: Part, place: Point) -> Point {
+        match part {
+            Part::Body => self.body_at(place),
+            Part::Arm(side) => self.arm_at(side, place),
+        }
+    }
+
+    /// Returns shoulder, elbow and wrist in pixels.
+    fn joints(&self, side: Side) -> [Point; 3] {
+        let shoulder = self.body([side.sign() * SHOULDER[0], SHOULDER[1]]);
+        let joint = |[x, y]: Point| [shoulder[0] + side.sign() * x * self.unit, shoulder[1] + y * self.unit];
+        let [elbow, wrist] = self.arms[side as usize].map(joint);
+        [shoulder, elbow, wrist]
+    }
+}
+
+fn dot(a: Point, b: Point) -> f32 {
+    a[0] * b[0] + a[1] * b[1]
 }
 
 fn minus(a: Point, b: Point) -> Point {
@@ -129,6 +230,9 @@ fn minus(a: Point, b: Point) -> Point {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dolls::person::Person;
+    use crate::dolls::shape::Shape;
+    use crate::random::rng;
 
     #[test]
     fn lying_flat_keeps_the_measures() {
@@ -140,6 +244,50 @@ mod tests {
         let [right, left] = [Side::Right, Side::Left].map(|side| flat.arm(side, [0.1, 0.6]));
         assert!((right[0] - 100.0 + left[0] - 100.0).abs() < 1e-3 && right[1] == left[1]);
         assert!(right[0] > flat.arm(Side::Right, [0.0, 0.6])[0]);
+    }
+
+    /// The poses of 40 people in pictures of 128 x 96, and one that lies flat.
+    fn poses() -> impl Iterator<Item = Frame> {
+        let person = |number| Person::draw(&mut rng(3, "test", number), Shape::Coat).frame([128.0, 96.0]);
+        (0..40).map(person).chain([Frame::flat([48.0, 20.0], 50.0)])
+    }
+
+    fn apart(a: Point, b: Point) -> f32 {
+        let [x, y] = minus(a, b);
+        x.hypot(y)
+    }
+
+    #[test]
+    fn places_on_the_body_lead_back_to_their_points() {
+        for pose in poses() {
+            for (x, y) in (-8..=8).flat_map(|x| (-3..=22).map(move |y| (x as f32 / 10.0, y as f32 / 10.0))) {
+                let back = pose.body_at(pose.body([x, y]));
+                assert!(apart(back, [x, y]) < 1e-4, "{x} {y} came back as {back:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn places_on_an_arm_lead_back_to_their_points() {
+        let (mut all, mut crook) = (0, 0);
+        for pose in poses() {
+            for side in Side::BOTH {
+                for (out, along) in
+                    (-7..=7).flat_map(|out| (-4..=43).map(move |y| (out as f32 / 50.0, y as f32 / 50.0)))
+                {
+                    let place = pose.arm(side, [out, along]);
+                    let back = pose.arm_at(side, place);
+                    let again = pose.arm(side, back);
+                    assert!(apart(again, place) < 0.01, "{out} {along} at {place:?} came back as {back:?}");
+                    // In the crook another point of the arm meets there, no farther from the middle.
+                    let other = apart(back, [out, along]) > 1e-3;
+                    assert!(!other || back[0].abs() < out.abs() + 1e-4, "{out} {along} came back as {back:?}");
+                    all += 1;
+                    crook += usize::from(other);
+                }
+            }
+        }
+        assert!((1..all / 20).contains(&crook), "{crook} of {all} points are in a crook");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use rand::seq::IndexedRandom;
 
 use super::canvas::{Canvas, Colour, shade};
 use super::cut::Cut;
-use super::frame::{ARM, Frame, Side};
+use super::frame::{ARM, Frame, Part, Side};
 use super::outlines::{Line, Point, band, bounds, dot, flipped, mapped};
 use super::pattern::{Pattern, Print};
 use super::shape::Shape;
@@ -42,17 +42,9 @@ impl Garment {
 
     /// Paints the garment alone: flat on white, centred, as large as fits.
     pub fn lie(&self, size: [u32; 2]) -> Canvas {
-        /// The share of each side that the garment may take.
-        const ROOM: f32 = 0.92;
         let mut canvas = Canvas::new(size, [255; 3]);
         let mut cloth = Canvas::new(size, [255; 3]);
-        let [height, width] = canvas.size();
-        let pieces = self.pieces(&Frame::flat([0.0; 2], 1.0));
-        let [low, high] = bounds(pieces.iter().flatten().flatten());
-        let extent = [high[0] - low[0], high[1] - low[1]];
-        let unit = ROOM * (width / extent[0]).min(height / extent[1]);
-        let origin = [width / 2.0 - unit * (low[0] + high[0]) / 2.0, height / 2.0 - unit * (low[1] + high[1]) / 2.0];
-        let frame = Frame::flat(origin, unit);
+        let frame = self.lying(canvas.size());
         if let Some(back) = self.cut.back(self.shape) {
             let inside = shade(self.print.colours[0], 0.62);
             let map = |point| frame.body(point);
@@ -65,14 +57,28 @@ impl Garment {
         canvas
     }
 
+    /// Returns the pose in which the garment lies in a picture of a size.
+    pub fn lying(&self, [height, width]: [f32; 2]) -> Frame {
+        /// The share of each side that the garment may take.
+        const ROOM: f32 = 0.92;
+        let pieces = self.pieces(&Frame::flat([0.0; 2], 1.0));
+        let [low, high] = bounds(pieces.iter().flatten().flatten());
+        let extent = [high[0] - low[0], high[1] - low[1]];
+        let unit = ROOM * (width / extent[0]).min(height / extent[1]);
+        let origin = [width / 2.0 - unit * (low[0] + high[0]) / 2.0, height / 2.0 - unit * (low[1] + high[1]) / 2.0];
+        Frame::flat(origin, unit)
+    }
+
     /// Maps all outlines to pixels.
     fn pieces(&self, frame: &Frame) -> Vec<Vec<Vec<Point>>> {
         let body = mapped(&self.cut.body(self.shape), |point| frame.body(point));
-        let sleeves = Side::BOTH.into_iter().filter_map(|side| {
-            let sleeve = self.cut.sleeve()?;
-            Some(mapped(&[sleeve], |point| frame.arm(side, point)))
-        });
-        std::iter::once(body).chain(sleeves).collect()
+        std::iter::once(body).chain(self.sleeves(frame).map(|sleeve| vec![sleeve])).collect()
+    }
+
+    /// Maps the outlines of both sleeves to pixels.
+    pub fn sleeves(&self, frame: &Frame) -> impl Iterator<Item = Vec<Point>> {
+        let sleeve = |side| self.cut.sleeve().map(|sleeve| mapped(&[sleeve], |point| frame.arm(side, point)).remove(0));
+        Side::BOTH.into_iter().filter_map(sleeve)
     }
 
     /// Lays all but the sleeves. `cloth` is any canvas of the same size.
@@ -97,7 +103,7 @@ impl Garment {
         self.trimmings(cloth, &map, unit);
         let outlines = mapped(&outlines, map);
         cloth.edge(&outlines, 0.034 * unit, shade(self.print.colours[0], 0.55), 0.75);
-        canvas.lay(&outlines, cloth);
+        canvas.lay(&outlines, cloth, Part::Body);
     }
 
     /// Paints ribs, belts, lapels and buttons.
@@ -205,6 +211,6 @@ impl Garment {
         }
         let outlines = mapped(&outlines, map);
         cloth.edge(&outlines, 0.034 * unit, dark, 0.75);
-        canvas.lay(&outlines, cloth);
+        canvas.lay(&outlines, cloth, Part::Arm(side));
     }
 }

@@ -8,6 +8,7 @@
 mod canvas;
 mod cut;
 mod doll;
+mod flow;
 mod frame;
 mod garment;
 mod head;
@@ -18,5 +19,6 @@ mod scene;
 mod shape;
 mod write;
 
-pub use doll::{pair, swap};
+pub use doll::{flow, pair, swap, worn};
+pub use flow::Grey16;
 pub use write::{SEED, SIZE, SWAPS, write, write_observed};

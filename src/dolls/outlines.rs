@@ -139,6 +139,14 @@ impl Line {
     }
 }
 
+/// Whether a point is inside a closed outline: an odd number of its sides is to the right.
+pub fn inside(outline: &[Point], [x, y]: Point) -> bool {
+    let sides = outline.iter().zip(outline.iter().cycle().skip(1));
+    let right =
+        sides.filter(|(a, b)| (a[1] > y) != (b[1] > y) && x < a[0] + (y - a[1]) / (b[1] - a[1]) * (b[0] - a[0]));
+    right.count() % 2 == 1
+}
+
 /// Maps every point of the outlines.
 pub fn mapped(outlines: &[Vec<Point>], map: impl Fn(Point) -> Point) -> Vec<Vec<Point>> {
     let outline = |outline: &Vec<Point>| outline.iter().map(|point| map(*point)).collect();
@@ -173,6 +181,14 @@ mod tests {
         assert_eq!(arc(6, 6), [[0.0, 1.0]].map(|[x, y]: Point| [-0.0 - x, y]));
         assert_eq!(arc(-6, -6)[0][1], -1.0);
         assert_eq!(dot([0.0; 2], 1.0).len(), 12);
+    }
+
+    #[test]
+    fn inside_a_square_with_a_notch() {
+        let outline = [[0.0, 0.0], [2.0, 1.0], [4.0, 0.0], [4.0, 4.0], [0.0, 4.0]];
+        for (point, is) in [([2.0, 3.0], true), ([2.0, 0.9], false), ([1.0, 0.6], true), ([5.0, 2.0], false)] {
+            assert_eq!(inside(&outline, point), is, "{point:?}");
+        }
     }
 
     #[test]

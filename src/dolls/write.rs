@@ -8,9 +8,10 @@ use image::{GrayImage, RgbImage};
 use rand::RngExt;
 use rayon::prelude::*;
 
-use super::doll::{changes, dressed, garment};
+use super::doll::{changes, dressed, garment, pose};
+use super::flow::{Grey16, flow};
 use crate::error::{AtPath, Error, Result};
-use crate::pixels::png;
+use crate::pixels::{png, png16};
 use crate::random::rng;
 use crate::storage::{write_atomically, write_unsynced};
 
@@ -28,7 +29,9 @@ const PART: Duration = Duration::from_millis(200);
 
 /// Draws `count` pairs into `folder` as `human/<id>.png` and `article/<id>.png`, and `swaps` true swaps of each person
 /// into other people's articles: `swaps/<human id>__<target id>.png`, its mask (see [`super::swap`]) as `.alpha.png`,
-/// and a list of all, `swaps/list.csv`, with the columns human and target.
+/// and a list of all, `swaps/list.csv`, with the columns human and target. With true swaps go each worn article's own
+/// mask, `worn/<id>.png` (see [`super::worn`]), and the true flow of each swap, `flow/<human id>__<target id>.png` (see
+/// [`super::flow`]).
 ///
 /// # Errors
 /// [`Error::Setting`] for a count outside 1 to 1,000,000, a side outside 16 to 1024, or more swaps than other articles;
@@ -39,7 +42,9 @@ const PART: Duration = Duration::from_millis(200);
 /// cagan::dolls::write(folder.path(), 3, 7, [32, 24], 1).unwrap();
 /// let list = std::fs::read_to_string(folder.path().join("swaps/list.csv")).unwrap();
 /// let (human, target) = list.lines().nth(1).unwrap().split_once(',').unwrap();
-/// assert!(folder.path().join(format!("swaps/{human}__{target}.alpha.png")).is_file());
+/// for file in [format!("swaps/{human}__{target}.alpha.png"), format!("flow/{human}__{target}.png")] {
+///     assert!(folder.path().join(file).is_file());
+/// }
 /// let error = cagan::dolls::write(folder.path(), 3, 7, [32, 24], 3).unwrap_err();
 /// assert_eq!(error.to_string(), "swaps: expected at most 2, the other articles of 3 pairs, got 3");
 /// ```
@@ -74,7 +79,7 @@ pub fn write_observed<E: From<Error> + Send>(
     }
     let names: &[&str] = match swaps {
         0 => &["human", "article"],
-        _ => &["human", "article", "swaps"],
+        _ => &["human", "article", "swaps", "worn", "flow"],
     };
     for name in names {
         let folder = folder.join(name);
@@ -88,16 +93,26 @@ pub fn write_observed<E: From<Error> + Send>(
         let bytes = png(picture.as_raw(), size.map(|side| side as usize), 1);
         write_unsynced(&folder.join(path), &bytes)
     };
+    let deep = |path: &str, picture: &Grey16| {
+        let bytes = png16(picture.as_raw(), [2 * size[0] as usize, size[1] as usize]);
+        write_unsynced(&folder.join(path), &bytes)
+    };
     let draw = |number| {
         let own = garment(seed, number);
         let worn = dressed(seed, number, &own, size);
         colours(&format!("human/{number:05}.png"), &worn.picture())?;
         colours(&format!("article/{number:05}.png"), &own.lie(size).picture())?;
+        if swaps > 0 {
+            grey(&format!("worn/{number:05}.png"), &worn.garment())?;
+        }
+        let pose = pose(seed, number, size);
         for target in targets(seed, number, count, swaps) {
-            let new = dressed(seed, number, &garment(seed, target), size);
-            let name = format!("swaps/{number:05}__{target:05}");
-            colours(&format!("{name}.png"), &new.picture())?;
-            grey(&format!("{name}.alpha.png"), &changes(&worn, &new))?;
+            let article = garment(seed, target);
+            let new = dressed(seed, number, &article, size);
+            let name = format!("{number:05}__{target:05}");
+            colours(&format!("swaps/{name}.png"), &new.picture())?;
+            grey(&format!("swaps/{name}.alpha.png"), &changes(&worn, &new))?;
+            deep(&format!("flow/{name}.png"), &flow(&article, &new, &pose))?;
         }
         Ok::<(), Error>(())
     };

@@ -1,7 +1,7 @@
 //! Full-size rendering: mask and paint at the photo's size, and their composite in bytes.
 
 use image::RgbImage;
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::config::Config;
 use crate::networks::kisekae::{along, warped};
@@ -27,7 +27,28 @@ pub struct Swapped {
     pub paint: Vec<u8>,
     /// Where the worn article is, `H * W` bytes, 255 = there. `None` from networks that do not locate it.
     pub located: Option<Vec<u8>>,
+    /// Where in the target article the paint comes from. `None` from networks that do not warp it.
+    pub flow: Option<Flow>,
 }
+
+/// The flow of one swap over its whole photo, as fine as the networks' pictures.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    /// Rows and columns.
+    pub size: [usize; 2],
+    /// Places in the article's picture, x then y, -1 to 1 between its outer edges: `h * w * 2` numbers.
+    pub places: Vec<f32>,
+}
+
+/// Two values that are not numbers are equal: a copy equals its original.
+impl PartialEq for Flow {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |(a, b): (&f32, &f32)| a == b || (a.is_nan() && b.is_nan());
+        self.size == other.size && self.places.iter().zip(&other.places).all(same)
+    }
+}
+
+impl Eq for Flow {}
 
 /// Renders swaps of a config's networks.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +93,35 @@ impl Renderer<'_> {
             mask,
             paint,
             located: swap.located.as_ref().map(whole),
+            flow: swap.detail.as_ref().map(|detail| self.flow(&detail.flow, i, placement, photo, article)),
         }
+    }
+
+    /// Turns the flow of swap `i`, between pictures as the networks see them, into one between photo and article.
+    fn flow(&self, flow: &Tensor, i: i64, of_photo: Placement, photo: &RgbImage, article: &RgbImage) -> Flow {
+        let sides = self.config.image_size.map(|side| side as usize);
+        let [photo, article] = [photo, article].map(|picture| [picture.height() as usize, picture.width() as usize]);
+        let mut flow = flow.get(i).to_kind(Kind::Float).unsqueeze(0); // [1, 2, h, w]
+        let [across, down] = of_photo.places(photo, sides);
+        if [across, down] != [[1.0, 0.0]; 2] {
+            // Beyond the part that the networks see, the border's places continue.
+            let theta = [1.0 / across[0], 0.0, -across[1] / across[0], 0.0, 1.0 / down[0], -down[1] / down[0]];
+            let theta = Tensor::from_slice(&theta).reshape([1, 2, 3]).to_kind(Kind::Float).to_device(flow.device());
+            let grid = Tensor::affine_grid_generator(&theta, flow.size(), false);
+            flow = warped(&flow, &grid.permute([0, 3, 1, 2]));
+        }
+        let flow = flow.get(0).permute([1, 2, 0]).contiguous().to_device(Device::Cpu); // [h, w, 2]
+        let mut places = vec![0f32; flow.numel()];
+        flow.copy_data(&mut places, flow.numel());
+        let maps = place(self.config.article_fit, article, sides).places(article, sides);
+        if maps != [[1.0, 0.0]; 2] {
+            for point in places.chunks_exact_mut(2) {
+                for (place, [scale, shift]) in point.iter_mut().zip(maps) {
+                    *place = (f64::from(*place) * scale + shift) as f32;
+                }
+            }
+        }
+        Flow { size: sides, places }
     }
 
     /// Computes the mask of one swap at the photo's size, in bytes.

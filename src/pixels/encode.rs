@@ -96,6 +96,16 @@ pub fn png(pixels: &[u8], size: [usize; 2], channels: usize) -> Vec<u8> {
     Format::Png.encode(pixels, size, channels).expect("writing to memory does not fail")
 }
 
+/// Encodes 16-bit grey pixels as PNG.
+pub fn png16(pixels: &[u16], [height, width]: [usize; 2]) -> Vec<u8> {
+    let native: Vec<u8> = pixels.iter().flat_map(|value| value.to_ne_bytes()).collect();
+    let mut bytes = Vec::new();
+    PngEncoder::new(&mut bytes)
+        .write_image(&native, width as u32, height as u32, ColorType::L16.into())
+        .expect("writing to memory does not fail");
+    bytes
+}
+
 /// Copies a uint8 tensor's bytes, in the order of its dimensions.
 pub fn to_vec(bytes: &Tensor) -> Vec<u8> {
     let bytes = bytes.to_device(Device::Cpu).contiguous();

@@ -46,6 +46,37 @@ pub struct Placement {
     pub target: Rect,
 }
 
+impl Placement {
+    /// Returns how places lead from the filled picture to the whole one, both from -1 to 1 between the outer edges:
+    /// scale and shift of x, then of y.
+    ///
+    /// # Shapes
+    /// `whole`, `filled`: height and width of the two pictures.
+    ///
+    /// ```
+    /// use cagan::config::Fit;
+    /// use cagan::pixels::place;
+    /// // A square loses an eighth of its width at each side: the edge that is left lies at 3/4.
+    /// let crop = place(Fit::Crop, [200, 200], [128, 96]);
+    /// assert_eq!(crop.places([200, 200], [128, 96]), [[0.75, 0.0], [1.0, 0.0]]);
+    /// // Bars above and below take an eighth each: they lie outside the picture.
+    /// let pad = place(Fit::Pad, [200, 200], [128, 96]);
+    /// assert_eq!(pad.places([200, 200], [128, 96])[1], [128.0 / 96.0, 0.0]);
+    /// ```
+    pub fn places(self, whole: [usize; 2], filled: [usize; 2]) -> [[f64; 2]; 2] {
+        let axis = |source: [usize; 2], target: [usize; 2], i: usize| {
+            let scale = (source[1] * filled[i]) as f64 / (target[1] * whole[i]) as f64;
+            let middle = |part: [usize; 2], side: usize| (2 * part[0] + part[1]) as f64 / side as f64 - 1.0;
+            [scale, middle(source, whole[i]) - scale * middle(target, filled[i])]
+        };
+        let (source, target) = (self.source, self.target);
+        [
+            axis([source.left, source.width], [target.left, target.width], 1),
+            axis([source.top, source.height], [target.top, target.height], 0),
+        ]
+    }
+}
+
 /// Computes how a picture of the size `from` lies in a place of the size `to`, both [height, width].
 ///
 /// ```

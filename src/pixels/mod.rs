@@ -17,7 +17,7 @@ mod tiff;
 
 pub use budget::{BUDGET, pixels_of_bytes, pixels_of_file};
 pub use decode::{Fallback, decode_rgb, foreign_rgb, read_rgb, set_fallback};
-pub use encode::{Format, QUALITY, png, to_vec};
+pub use encode::{Format, QUALITY, png, png16, to_vec};
 pub(crate) use fit::paste;
 pub use fit::{Placement, Rect, larger_planes, place, planes, resize, resize_part};
 pub use limits::{MAX_FILE_BYTES, MAX_PIXELS};

@@ -9,7 +9,8 @@ from itertools import product
 import cagan
 import numpy as np
 import pytest
-from cagan.evaluation import listed
+import torch
+from cagan.evaluation import listed, pictures
 from helpers import contents
 from PIL import Image
 
@@ -60,6 +61,49 @@ def test_a_swap_changes_the_mask_and_nothing_else(dolls):
         # Different articles: most of their pixels differ, and neither covers the whole picture.
         assert changed[mask == 255].mean() > 0.6
         assert 0.02 < (mask == 255).mean() < 0.6
+
+
+def test_a_worn_article_has_a_mask_of_its_own(dolls):
+    ids = cagan.Pairs(dolls).ids
+    assert {path.name for path in (dolls / "worn").iterdir()} == {f"{name}.png" for name in ids}
+    for name in ids:
+        worn = picture(dolls / "worn" / f"{name}.png", "L")
+        assert worn.shape == SIZE
+        assert 0.01 < (worn == 255).mean() < 0.6
+        for path in (dolls / "swaps").glob(f"{name}__*.alpha.png"):
+            assert (worn <= picture(path, "L")).all()
+
+
+def test_the_true_flow_leads_to_the_article(tmp_path):
+    """The article's picture, warped by PyTorch, is the swap but for folds, shadows and the edges of the drawing."""
+    pairs = cagan.dolls(tmp_path, count=24, seed=1, size=(128, 96), swaps=1)
+    rows = listed(tmp_path / "swaps" / "list.csv", pairs)
+    assert {path.name for path in (tmp_path / "flow").iterdir()} == {f"{a.id}__{b.id}.png" for a, b in rows}
+    similar, errors, away, new = [], [], [], []
+    for human, target in rows:
+        name = f"{human.id}__{target.id}.png"
+        x, y = np.split(picture(tmp_path / "flow" / name, "I;16"), 2)
+        assert x.shape == y.shape == human.human.shape[:2]
+        shown = x > 0
+        assert ((x > 0) == (y > 0)).all()
+        alpha = picture(tmp_path / "swaps" / name.replace(".png", ".alpha.png"), "L")
+        assert (alpha[shown] > 127).all()
+        # The worn article takes less than half of the other pixels that either article covers.
+        worn = picture(tmp_path / "worn" / f"{human.id}.png", "L")
+        new += shown[(alpha > 127) & (worn <= 127)].tolist()
+        places = torch.from_numpy(np.stack([x, y], -1)).double() / 32767 - 32768 / 32767
+        article = torch.from_numpy(target.article.astype(float)).permute(2, 0, 1)[None]
+        moved = torch.nn.functional.grid_sample(article, places[None], align_corners=False)[0].permute(1, 2, 0).numpy()
+        true = picture(tmp_path / "swaps" / name, "RGB")
+        made = np.where(shown[..., None], moved, true)
+        similar.append(pictures.ssim_map(made, true)[shown].mean())
+        errors.append(np.abs(made - true)[shown].mean())
+        away.append(np.abs(target.article - true)[shown].mean())
+    assert np.mean(new) > 0.97
+    assert np.mean(similar) > 0.93 and min(similar) > 0.75
+    assert np.mean(errors) < 6
+    # Without the flow the article is far from it.
+    assert np.mean(away) > 30
 
 
 def test_swaps_of_one_person_share_what_both_masks_leave(dolls):

@@ -13,7 +13,7 @@ import pytest
 from cagan.demo import demo
 from cagan.evaluation import Swapped, baselines
 from helpers import refusal, run_examples, with_mask
-from PIL import Image
+from PIL import Image, ImageFilter
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +36,12 @@ def masked(tmp_path_factory):
 
 
 def true_swaps(dolls):
-    """Yields human, true swap and mask of each row, read by Pillow alone."""
+    """Yields human, true swap and each pixel's share of worn and new article of each row, read by Pillow alone."""
     for line in sorted((dolls / "swaps" / "list.csv").read_text().splitlines()[1:]):
         name = "__".join(line.split(","))
         human = np.asarray(Image.open(dolls / "human" / f"{name.split('__')[0]}.png"), float)
         swap = np.asarray(Image.open(dolls / "swaps" / f"{name}.png").convert("RGB"), float)
-        mask = np.asarray(Image.open(dolls / "swaps" / f"{name}.alpha.png")) > 0
-        yield human, swap, mask
+        yield human, swap, np.asarray(Image.open(dolls / "swaps" / f"{name}.alpha.png"))
 
 
 def patchwork(human, worn, target):
@@ -83,7 +82,9 @@ RECORDED = {
 def test_figures_inside_regions_are_the_recorded_ones(masked, height):
     scores = cagan.evaluate(patchwork, masked, height=height, targets=2)
     assert scores.settings["swaps"] == 18
-    assert set(RECORDED[height]) == {name.split("/")[1] for name in scores if name.startswith("region/")}
+    assert set(RECORDED[height]) | {"keep_free"} == {
+        name.split("/")[1] for name in scores if name.startswith("region/")
+    }
     for name, value in RECORDED[height].items():
         # The script sums in single precision.
         assert scores[f"region/{name}"] == pytest.approx(value, rel=1e-6), name
@@ -136,7 +137,7 @@ def test_the_scores_of_an_unchanged_photo(run, dolls, tmp_path):
     scores = cagan.evaluate(with_mask(run, tmp_path / "nothing.safetensors", -1e4), dolls)
     rows = list(true_swaps(dolls))
     assert scores.figures["true/error"].count == len(rows) == 10
-    untouched = np.mean([np.abs(human - swap)[mask].mean() for human, swap, mask in rows])
+    untouched = np.mean([np.abs(human - swap)[share > 0].mean() for human, swap, share in rows])
     assert scores["true/error"] == scores["true/error_untouched"] == pytest.approx(untouched)
     psnr = np.mean([10 * np.log10(255**2 / ((human - swap) ** 2).mean()) for human, swap, _ in rows])
     assert scores["true/psnr"] == scores["true/psnr_untouched"] == pytest.approx(psnr)
@@ -149,16 +150,18 @@ def test_the_scores_of_a_photo_repainted_whole(run, dolls, tmp_path):
     swapper = with_mask(run, tmp_path / "everything.safetensors", 1e4)
     scores = cagan.evaluate(swapper, dolls)
     rows = list(true_swaps(dolls))
-    assert scores["true/mask_iou"] == pytest.approx(np.mean([mask.mean() for *_, mask in rows]))
+    assert scores["true/mask_iou"] == pytest.approx(np.mean([(share > 127).mean() for *_, share in rows]))
+    # It neither locates nor warps.
+    assert not {"true/located_iou", "true/flow_error"} & set(scores)
     assert (scores["mask/area"], scores["mask/entropy"]) == (1, 0)
     pairs = cagan.Pairs(dolls)
     keep, error, back = [], [], []
-    for line, (human, swap, mask) in zip(sorted((dolls / "swaps" / "list.csv").read_text().splitlines()[1:]), rows):
+    for line, (human, swap, share) in zip(sorted((dolls / "swaps" / "list.csv").read_text().splitlines()[1:]), rows):
         person, target = (pairs[name] for name in line.split(","))
         made = swapper.swap(person.human_path, person.article_path, target.article_path).image
         image = made.astype(float)
-        keep.append(np.abs(image - human)[~mask].mean())
-        error.append(np.abs(image - swap)[mask].mean())
+        keep.append(np.abs(image - human)[share == 0].mean())
+        error.append(np.abs(image - swap)[share > 0].mean())
         back.append(np.abs(swapper.swap(made, target.article, person.article).image - human).mean())
     assert (scores["true/keep"], scores["true/error"]) == (pytest.approx(np.mean(keep)), pytest.approx(np.mean(error)))
     assert scores["restored/error"] == pytest.approx(np.mean(back))
@@ -166,26 +169,169 @@ def test_the_scores_of_a_photo_repainted_whole(run, dolls, tmp_path):
     assert scores["self_swap/error"] == pytest.approx(np.mean(same))
 
 
-def test_the_true_swaps_score_full_marks(dolls):
+@pytest.fixture(scope="module")
+def oracle(dolls):
+    """Swaps with the truth, read by Pillow alone; `flow` is NaN where the new article is not shown."""
     pairs = cagan.Pairs(dolls)
-    truth, masks = {}, {}
+    known = {}
     for line in (dolls / "swaps" / "list.csv").read_text().splitlines()[1:]:
         person, target = (pairs[name] for name in line.split(","))
         path = dolls / "swaps" / f"{person.id}__{target.id}.png"
-        key = person.human.tobytes(), target.article.tobytes()
-        truth[key] = np.asarray(Image.open(path).convert("RGB"))
-        masks[key] = np.asarray(Image.open(path.with_suffix(".alpha.png")).point(lambda v: 255 * (v > 0)))
+        x, y = np.split(np.asarray(Image.open(dolls / "flow" / path.name)).astype(float), 2)
+        places = np.stack([x, y], -1)
+        known[person.human.tobytes(), target.article.tobytes()] = SimpleNamespace(
+            image=np.asarray(Image.open(path).convert("RGB")),
+            mask=np.asarray(Image.open(path.with_suffix(".alpha.png"))),
+            located=np.asarray(Image.open(dolls / "worn" / f"{person.id}.png")),
+            flow=np.where(places > 0, (places - 1) / 65534 * 2 - 1, np.nan).astype(np.float32),
+        )
 
-    def oracle(human, _, target):
-        key = human.tobytes(), target.tobytes()
-        return SimpleNamespace(image=truth.get(key, human), mask=masks.get(key, np.zeros(human.shape[:2], np.uint8)))
+    def swap(human, target):
+        found = known.get((human.tobytes(), target.tobytes()))
+        empty = np.zeros(human.shape[:2], np.uint8)
+        return found or SimpleNamespace(image=human, mask=empty, located=empty, flow=np.zeros((1, 1, 2), np.float32))
 
-    scores = cagan.evaluate(oracle, dolls)
-    for name in ("ssim", "ms_ssim", "ssim_inside", "mask_iou", "mask_auc"):
+    return swap
+
+
+def changed(oracle, **changes):
+    """Makes a model of the oracle whose attributes are changed by functions; the flow is 0 where there is none."""
+
+    def model(human, _, target):
+        swap = SimpleNamespace(**vars(oracle(human, target)))
+        swap.flow = np.nan_to_num(swap.flow)
+        for name, change in changes.items():
+            setattr(swap, name, change(getattr(swap, name)))
+        return swap
+
+    return model
+
+
+def test_the_true_swaps_score_full_marks(dolls, oracle):
+    scores = cagan.evaluate(changed(oracle), dolls)
+    for name in ("ssim", "ms_ssim", "ssim_inside", "mask_iou", "mask_auc", "located_iou"):
         assert scores[f"true/{name}"] == pytest.approx(1), name
     for name in ("error", "keep", "residual"):
         assert scores[f"true/{name}"] == 0, name
+    for name in ("flow_error", "flow_error_median"):
+        assert scores[f"true/{name}"] == pytest.approx(0, abs=1e-5), name
+        assert scores.figures[f"true/{name}"].count == 10
     assert scores["true/psnr"] > 80
+
+
+def test_masks_are_compared_at_half_coverage_each_with_its_own_truth(dolls, oracle):
+    shares = [share for *_, share in true_swaps(dolls)]
+    # A mask of all pixels that either article touches is too large.
+    touched = cagan.evaluate(changed(oracle, mask=lambda mask: 255 * (mask > 0).astype(np.uint8)), dolls)
+    expected = np.mean([(share > 127).sum() / (share > 0).sum() for share in shares])
+    assert touched["true/mask_iou"] == pytest.approx(expected)
+    assert expected < 0.95
+    assert touched["true/located_iou"] == 1
+    # What is located does not count as repainted, nor the other way round.
+    nothing = cagan.evaluate(changed(oracle, located=lambda located: 0 * located), dolls)
+    assert (nothing["true/located_iou"], nothing["true/mask_iou"]) == (0, 1)
+    without = cagan.evaluate(changed(oracle, located=lambda _: None, flow=lambda _: None), dolls)
+    assert not {"true/located_iou", "true/flow_error", "true/flow_error_median"} & set(without)
+    assert without["true/mask_iou"] == 1
+
+
+def test_the_error_of_a_flow_is_in_pixels_of_64(dolls, oracle):
+    # These articles are 64 x 64: a half of their side is 32 pixels.
+    moved = cagan.evaluate(changed(oracle, flow=lambda flow: flow + np.float32((3 / 32, 4 / 32))), dolls)
+    assert moved["true/flow_error"] == pytest.approx(5, abs=1e-3)
+    assert moved["true/flow_error_median"] == pytest.approx(5, abs=1e-3)
+    assert moved["true/error"] == 0
+
+    def spoilt(flow):
+        """Moves a tenth of the pixels by 20."""
+        flow = flow.copy()
+        shown = np.argwhere(flow[..., 0] != 0)
+        flow[tuple(shown[: len(shown) // 10].T)] += np.float32((20 / 32, 0))
+        return flow
+
+    # The mean moves by 2, the median stays.
+    scores = cagan.evaluate(changed(oracle, flow=spoilt), dolls)
+    assert scores["true/flow_error"] == pytest.approx(2, abs=0.2)
+    assert scores["true/flow_error_median"] == pytest.approx(0, abs=1e-3)
+
+
+def test_dolls_without_worn_masks_and_flows_have_the_other_figures(dolls, oracle, tmp_path):
+    for name in ("human", "article", "swaps"):
+        shutil.copytree(dolls / name, tmp_path / name)
+    scores, whole = (cagan.evaluate(changed(oracle), folder) for folder in (tmp_path, dolls))
+    assert set(whole) - set(scores) == {"true/located_iou", "true/flow_error", "true/flow_error_median"}
+    for name in ("worn", "flow"):
+        shutil.copytree(dolls / name, tmp_path / name)
+        path = next((tmp_path / name).iterdir())
+        content = path.read_bytes()
+        path.unlink()
+        refusal(FileNotFoundError, lambda: cagan.evaluate(changed(oracle), tmp_path), path)
+        Image.new("L", (64, 60)).save(path)
+        refusal(ValueError, lambda: cagan.evaluate(changed(oracle), tmp_path), path, "64", "got 60 x 64")
+        path.write_bytes(b"no picture")
+        refusal(ValueError, lambda: cagan.evaluate(changed(oracle), tmp_path), path)
+        path.write_bytes(content)
+    assert cagan.evaluate(changed(oracle), tmp_path)["true/flow_error"] == whole["true/flow_error"]
+
+
+def test_what_is_repainted_for_the_target_is_left_out_of_keep_free(masked):
+    """Some rows are changed by 100, with a mask or without; other rows are located."""
+    pairs = cagan.Pairs(masked)
+    regions = [np.asarray(Image.open(masked / "mask" / f"{pair.id}.png")) for pair in pairs]
+    top = slice(0, 20)
+
+    def figures(located, mask):
+        def swap(human, *_):
+            image, found = human.copy(), np.zeros(human.shape[:2], np.uint8)
+            image[top] = np.where(human[top] > 127, human[top] - 100, human[top] + 100)
+            found[located] = 255
+            repainted = np.zeros_like(found)
+            repainted[mask] = 255
+            return Swapped(image, repainted, found)
+
+        scores = cagan.evaluate(swap, masked, height=128, targets=1)
+        return scores["region/keep"], scores["region/keep_free"]
+
+    def expected(left_out):
+        """The mean outside the region, which reaches 4 of 128 pixels farther, and outside some rows."""
+        means = []
+        for region in regions:
+            outside = np.asarray(Image.fromarray(region).filter(ImageFilter.MaxFilter(9))) <= 127
+            outside[left_out] = False
+            change = np.zeros(outside.shape)
+            change[top] = 100
+            means.append(change[outside].mean())
+        return np.mean(means)
+
+    nothing, middle = slice(0), slice(60, 80)
+    whole = expected(nothing)
+    assert figures(middle, top) == (pytest.approx(whole), 0)
+    # Within 4 pixels of what is located, it is repainted for the worn article.
+    assert figures(slice(20, 80), top)[1] == pytest.approx(expected(slice(0, 16)))
+    # In full count: changes where the worn article is located by mistake, and changes without a mask.
+    for located, mask in ((top, top), (middle, nothing)):
+        keep, free = figures(located, mask)
+        assert keep == free == pytest.approx(whole)
+
+
+def test_the_way_back_is_compared_inside_the_region(masked):
+    def greyer(by):
+        def swap(human, *_):
+            return np.where(human > 127, human - by, human + by).astype(np.uint8)
+
+        return swap
+
+    same = cagan.evaluate(greyer(0), masked, height=128, targets=1)
+    assert same["restored/ssim_inside"] == pytest.approx(1)
+    assert same["restored/error_inside"] == 0
+    assert not [name for name in same if name.startswith("restored_unknown/")]
+    grey, expected = cagan.evaluate(greyer(3), masked, height=128, targets=1), []
+    for pair in cagan.Pairs(masked):
+        region = np.asarray(Image.open(masked / "mask" / f"{pair.id}.png")) > 127
+        back = greyer(3)(greyer(3)(pair.human)).astype(float)
+        expected.append(np.abs(back - pair.human)[region].mean())
+    assert grey["restored/error_inside"] == pytest.approx(np.mean(expected))
+    assert 0.5 < grey["restored/ssim_inside"] < 0.9999
 
 
 def test_targets_are_drawn_from_the_seed(dolls):
@@ -286,6 +432,12 @@ def test_wrong_arguments_are_named(run, masked):
         (lambda human, *_: human / 2, "got float64 [128, 96, 3]"),
         (lambda *_: None, "the swap's image: expected uint8 [128, 96, 3], got NoneType"),
         (lambda human, *_: Swapped(human, human), "the swap's mask: expected uint8 [128, 96], got"),
+        (lambda human, *_: Swapped(human, flow=human), "the swap's flow: expected finite float32 [h, w, 2], got uint8"),
+        (lambda human, *_: Swapped(human, flow=[1]), "the swap's flow: expected finite float32 [h, w, 2], got list"),
+        (
+            lambda human, *_: Swapped(human, flow=np.full((3, 2, 2), np.nan, np.float32)),
+            "the swap's flow: expected finite float32 [h, w, 2], got 12 that are not finite",
+        ),
     ):
         refusal(ValueError, lambda swap=swap: cagan.evaluate(swap, masked), words)
 
@@ -380,6 +532,35 @@ def test_what_pairs_skip_is_skipped(run, tmp_path, kind, masked, dolls):
     for row in scores.rows:
         (same,) = (other for other in rest.rows if (other["human"], other["target"]) == (row["human"], row["target"]))
         assert same == row
+
+
+@pytest.mark.parametrize("kind", ["worn", "flow"])
+def test_a_broken_truth_of_dolls_costs_its_own_swaps(dolls, oracle, tmp_path, kind):
+    folder = shutil.copytree(dolls, tmp_path / "pairs")
+    name = sorted((folder / kind).iterdir())[1]
+    name.write_bytes(name.read_bytes()[:40])
+    with pytest.warns(UserWarning, match="swaps skipped; the first: "):
+        scores = cagan.evaluate(changed(oracle), cagan.Pairs(folder, on_error="skip"), height=64)
+    rows = [(human, target) for human, target, reason in scores.skipped if str(name) in reason]
+    assert rows == [row[:2] for row in scores.skipped] and {human for human, _ in rows} == {name.name[:5]}
+    assert scores.figures["true/flow_error"].count == len(scores.rows) == 10 - len(rows) < 10
+    # A model that neither locates nor warps does not need them.
+    assert len(cagan.evaluate(untouched, folder, height=64).rows) == 10
+
+
+def test_a_region_too_small_for_the_comparison_is_named(masked, tmp_path):
+    folder = shutil.copytree(masked, tmp_path / "pairs")
+    pairs = cagan.Pairs(folder, on_error="skip")
+    path = folder / "mask" / f"{pairs[2].id}.png"
+    dot = np.zeros((128, 96), np.uint8)
+    dot[0, 0] = 255
+    Image.fromarray(dot).save(path)
+    refusal(
+        ValueError, lambda: cagan.evaluate(untouched, folder, targets=1, height=48), f"mask of {pairs[2].id}", "none"
+    )
+    with pytest.warns(UserWarning, match="1 of 9 swaps skipped"):
+        scores = cagan.evaluate(untouched, pairs, targets=1, height=48)
+    assert scores.skipped[0][0] == pairs[2].id
 
 
 def test_pairs_without_a_picture_that_can_be_read(tmp_path):

@@ -1,11 +1,13 @@
 """The preset kisekae: its phases, its swaps, its settings."""
 
 import math
+import shutil
 
 import cagan
 import numpy as np
 import pytest
-from helpers import checkpoints, read_tensors, refusal, same_tensors
+from helpers import checkpoints, read_tensors, refusal, same_tensors, write_tensors
+from PIL import Image
 
 # All three phases within six steps of four: blobs, the locator's masks, the discriminator.
 SMALL = {
@@ -34,6 +36,16 @@ def pairs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(pairs, tmp_path_factory):
     return cagan.train(pairs, tmp_path_factory.mktemp("run"), cagan.Config("kisekae", **SMALL), progress=False)
+
+
+@pytest.fixture(scope="module")
+def eager(run, tmp_path_factory):
+    """The run's swapper with a locator of higher logits: a run this short locates nothing."""
+    entries, arrays = read_tensors(run.snapshots[-1])
+    arrays["locator.out.bias"] += 1
+    path = tmp_path_factory.mktemp("eager") / "eager.safetensors"
+    write_tensors(path, entries, arrays)
+    return cagan.Swapper(path)
 
 
 def test_each_phase_adds_its_terms(run):
@@ -81,6 +93,101 @@ def test_swaps_with_and_without_the_worn_article(pairs, run):
     assert np.array_equal(alone[0].image, unknown.image)
 
 
+def test_the_flow_of_a_swap_is_the_painters(pairs, run):
+    import torch
+    from cagan import torch_module
+
+    pictures = [
+        np.asarray(Image.fromarray(picture).resize((32, 32)))
+        for picture in (pairs[0].human, pairs[0].article, pairs[1].article)
+    ]
+    flow = run.swapper().swap(*pictures).flow
+    assert (flow.shape, flow.dtype) == ((32, 32, 2), np.float32)
+    module, found = torch_module.load(run.snapshots[-1]), []
+    module.painter.register_forward_hook(lambda *call: found.append(call[-1]["warped"]))
+    tensors = [torch.from_numpy(picture.copy()).permute(2, 0, 1)[None] / 255 for picture in pictures]
+    with torch.no_grad():
+        module(*tensors)
+    seen = torch.nn.functional.grid_sample(
+        tensors[2] * 2 - 1, torch.from_numpy(flow)[None], padding_mode="border", align_corners=False
+    )
+    assert (seen - found[0]).abs().max() < 1e-3
+
+
+def test_a_flow_leads_from_the_whole_photo_to_the_whole_article(run):
+    """The networks see the middle of a wide photo, and bars beside a narrow article."""
+    draw = np.random.default_rng(0)
+    wide = draw.integers(0, 255, (32, 48, 3), dtype=np.uint8)
+    narrow = np.full((64, 32, 3), 255, np.uint8)
+    narrow[10:50, 8:24] = draw.integers(0, 200, (40, 16, 3))
+    square = np.pad(narrow, ((0, 0), (16, 16), (0, 0)), constant_values=255)
+    swapper = run.swapper()
+    seen = swapper.swap(wide[:, 8:40], target=square).flow
+    assert swapper.config.human_fit == "crop" and swapper.config.article_fit == "pad"
+    # Half of the square is the article: its places are twice as far from the middle.
+    in_article = swapper.swap(wide[:, 8:40], target=narrow).flow
+    assert np.allclose(in_article, seen * (2, 1), atol=1e-5)
+    # Of the whole photo's 48 columns the networks see 8 to 40: column k of 32 lies at 1.5 k + .25.
+    whole = swapper.swap(wide, target=square).flow
+    assert whole.shape == seen.shape
+    at = (np.arange(32) + 0.5) * 1.5 - 8 - 0.5
+    for axis in (0, 1):
+        expected = np.stack([np.interp(at, np.arange(32), row) for row in seen[..., axis]])
+        assert np.allclose(whole[..., axis], expected, atol=1e-4)
+
+
+def test_the_way_back_is_scored_with_and_without_the_worn_article(pairs, eager, tmp_path):
+    for name in ("human", "article"):
+        (tmp_path / name).symlink_to(pairs.folder / name)
+    (tmp_path / "mask").symlink_to(pairs.folder / "worn")
+    swapper, few = eager, cagan.Pairs(tmp_path)
+    scores = cagan.evaluate(swapper, few, targets=1, height=48)
+    known, unknown = [], []
+    for row in scores.rows:
+        human, target = few[row["human"]], few[row["target"]]
+        there = swapper.swap(human.human, human.article, target.article).image
+        region = np.asarray(Image.open(tmp_path / "mask" / f"{human.id}.png"))
+        assert region.shape == (48, 40)
+        for found, back in (
+            (known, swapper.swap(there, target.article, human.article)),
+            (unknown, swapper.swap(there, target=human.article)),
+        ):
+            # 48 x 36: Pillow's filters of each kind of picture.
+            a, b = (
+                np.asarray(Image.fromarray(x).resize((36, 48), Image.BILINEAR), float)
+                for x in (human.human, back.image)
+            )
+            inside = np.asarray(Image.fromarray(region).resize((36, 48), Image.NEAREST)) > 127
+            found.append(np.abs(a - b)[inside].mean())
+    assert scores["restored/error_inside"] == pytest.approx(np.mean(known))
+    assert scores["restored_unknown/error_inside"] == pytest.approx(np.mean(unknown))
+    assert scores["restored/error_inside"] != scores["restored_unknown/error_inside"]
+    for name in ("restored", "restored_unknown"):
+        assert -1 < scores[f"{name}/ssim_inside"] < 1
+
+
+def test_ways_back_are_those_of_their_own_swaps_beside_skipped_ones(pairs, eager, tmp_path):
+    """More swaps than a part holds, some of which are skipped: each row has the figures that it has alone."""
+    for name in ("human", "article"):
+        shutil.copytree(pairs.folder / name, tmp_path / name)
+    shutil.copytree(pairs.folder / "worn", tmp_path / "mask")
+    whole = cagan.evaluate(eager, tmp_path, targets=2, height=48)
+    ids = pairs.ids
+    for path in (tmp_path / "human" / f"{ids[2]}.png", tmp_path / "mask" / f"{ids[5]}.png"):
+        path.write_bytes(b"no picture")
+    with pytest.warns(UserWarning, match="4 of 24 swaps skipped"):
+        scores = cagan.evaluate(eager, cagan.Pairs(tmp_path, on_error="skip"), targets=2, height=48)
+    assert {human for human, *_ in scores.skipped} == {ids[2], ids[5]}
+    rows = {(row["human"], row["target"]): row for row in whole.rows}
+    names = [
+        f"{way}/{figure}" for way in ("restored", "restored_unknown") for figure in ("ssim_inside", "error_inside")
+    ]
+    for row in scores.rows:
+        same = rows[row["human"], row["target"]]
+        assert [row[name] for name in names] == pytest.approx([same[name] for name in names])
+    assert len({row["restored_unknown/error_inside"] for row in scores.rows}) == 20
+
+
 def test_tensors_of_other_libraries_are_pictures(pairs, run):
     import torch
 
@@ -95,7 +202,8 @@ def test_tensors_of_other_libraries_are_pictures(pairs, run):
 
 def test_the_published_networks_need_the_worn_article(pairs, tmp_path):
     swapper = cagan.train(pairs, tmp_path, "smoke", steps=1, threads=1, progress=False).swapper()
-    assert swapper.swap(pairs[0].human, pairs[0].article, pairs[1].article).located is None
+    swap = swapper.swap(pairs[0].human, pairs[0].article, pairs[1].article)
+    assert swap.located is None and swap.flow is None
     refusal(ValueError, lambda: swapper.swap(pairs[0].human, target=pairs[1].article), "worn", "none")
     refusal(TypeError, lambda: swapper.swap(pairs[0].human, pairs[0].article), "target", "none")
 

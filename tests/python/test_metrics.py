@@ -54,6 +54,21 @@ def as_tensors(*arrays):
     return (torch.from_numpy(x.transpose(2, 0, 1)[None].astype(np.float64)) for x in arrays)
 
 
+def test_flow_errors_by_hand():
+    nan = np.nan
+    true = np.array([[[0.0, 0.0], [nan, nan]], [[0.5, -0.5], [-1.0, 1.0]]], np.float32)
+    # An article of 128 x 96: half of its sides is 32 and 24 pixels at height 64.
+    flow = np.array([[[0.25, 0.0], [9.0, 9.0]], [[0.5, 0.0], [-1.0, 1.0]]], np.float32)
+    assert pictures.flow_errors(flow, true, (128, 96)).tolist() == [0.25 * 24, 0.5 * 32, 0]
+    # One place for the whole photo: (.5, .5), (0, 1) and (1.5, -.5) away.
+    apart = pictures.flow_errors(np.full((1, 1, 2), 0.5, np.float32), true, (100, 100))
+    assert apart == pytest.approx([32 * np.hypot(0.5, 0.5), 32, 32 * np.hypot(1.5, 0.5)])
+    # Four columns for two: the first pixel's middle lies halfway between columns 0 and 1.
+    wide = np.zeros((2, 4, 2), np.float32)
+    wide[0, :, 0] = (0.25, 0.75, 3, 3)
+    assert pictures.flow_errors(wide, true, (64, 64))[0] == 0.5 * 32
+
+
 def test_similarity_is_that_of_scikit_image(couples):
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
     for a, b in couples:

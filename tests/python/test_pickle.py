@@ -30,6 +30,33 @@ def test_swaps_survive_pickle_and_copy(swap):
     assert swap != "swap"
 
 
+def test_the_flow_and_the_located_region_survive_too(swap):
+    flow = np.linspace(-1, 1, 4 * 3 * 2, dtype=np.float32).reshape(4, 3, 2)
+    flow[1, 1] = np.nan
+    whole = cagan.Swap(swap.image, swap.mask, swap.paint, swap.mask, flow)
+    for one in again(whole):
+        assert one == whole
+        assert np.array_equal(one.flow, flow, equal_nan=True) and one.flow.dtype == np.float32
+        assert np.array_equal(one.located, swap.mask)
+    parts = (swap.image, swap.mask, swap.paint, swap.mask)
+    assert whole != cagan.Swap(*parts)
+    assert whole != cagan.Swap(*parts, flow + np.float32(0.01))
+    assert whole != cagan.Swap(*parts, flow.reshape(3, 4, 2))
+    assert cagan.Swap(*parts).flow is None
+    for wrong, words in (
+        (flow.astype(float), "got float64"),
+        (flow[..., :1], "got shape [4, 3, 1]"),
+        (flow[:0], "got shape [0, 3, 2]"),
+        ([[0, 0]], "got list"),
+    ):
+        refusal(
+            ValueError,
+            lambda wrong=wrong: cagan.Swap(*parts, wrong),
+            "flow: expected a float32 array of shape [h, w, 2]",
+            words,
+        )
+
+
 def test_runs_and_pairs_survive_pickle_and_copy(run, pairs, tmp_path):
     for one in again(run):
         assert (one.path, one.config, one.stats) == (run.path, run.config, run.stats)

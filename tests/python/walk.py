@@ -55,7 +55,7 @@ def frozen(value):
     if isinstance(value, (list, tuple)):
         return [frozen(entry) for entry in value]
     if isinstance(value, _cagan.Swap):
-        return [frozen(getattr(value, name)) for name in ("image", "mask", "paint", "located")]
+        return [frozen(getattr(value, name)) for name in ("image", "mask", "paint", "located", "flow")]
     if isinstance(value, _cagan.Pair):
         return [value.id, value.human_path, value.article_path, value.group, value.split]
     if isinstance(value, _cagan.Pairs):
@@ -157,6 +157,7 @@ class Walk:
         one = self.pairs[0]
         listing = _cagan.Listing(self.data)
         swap = _cagan.Swap(one.human, np.zeros(one.human.shape[:2], np.uint8), one.human)
+        flow = np.zeros((4, 3, 2), np.float32)
         small = config("paper")
 
         def save():
@@ -211,7 +212,7 @@ class Walk:
             "Pairs.to_frame": lambda: self.pairs.to_frame().to_csv(),
             "Pairs._restored": lambda: self.pairs.__reduce__()[0](*self.pairs.__reduce__()[1]),
             "Pairs._repr_png_": self.pairs._repr_png_,
-            "Swap.__new__": lambda: _cagan.Swap(one.human, swap.mask, one.human, swap.mask),
+            "Swap.__new__": lambda: _cagan.Swap(one.human, swap.mask, one.human, swap.mask, flow),
             "Swap.encoded": swap.encoded,
             "Swap.save": save,
             "Swap._repr_png_": swap._repr_png_,
@@ -243,7 +244,8 @@ class Walk:
         """Reads every attribute of an object of each class, by name."""
         trainer = _cagan.Trainer(self.pairs, config("paper"))
         one = self.pairs[0]
-        swap = _cagan.Swap(one.human, np.zeros(one.human.shape[:2], np.uint8), one.human)
+        mask = np.zeros(one.human.shape[:2], np.uint8)
+        swap = _cagan.Swap(one.human, mask, one.human, mask, np.zeros((4, 3, 2), np.float32))
         things = (trainer, self.pairs, one, swap, trainer.config, _cagan.Listing(self.data))
         things = (*things, _cagan.Swapper(self.runs["kisekae"]))
         return {

@@ -19,7 +19,7 @@ __all__ = ["Model", "Swapped", "baselines", "opened", "swapped"]
 _Array = NDArray[Any]
 
 # A swapper, a path that one is loaded from, or a function of human, worn and target as uint8 [H, W, 3]. The function
-# returns the picture, or an object with `image` and optionally `mask` and `located`, as a Swap has them.
+# returns the picture, or an object with `image` and optionally `mask`, `located` and `flow`, as a Swap has them.
 Model: TypeAlias = "_cagan.Swapper | str | os.PathLike[str] | Callable[[_Array, _Array, _Array], Any]"
 
 
@@ -32,11 +32,14 @@ class Swapped:
         mask: The repainted region, uint8 [H, W]; None for a function without masks.
         located: The region where the worn garment was found, uint8 [H, W]; None if the model has no such region apart
             from the mask.
+        flow: The places in the target's picture that the swap shows, float32 [h, w, 2] over the whole photo at any
+            size: x and y from -1 to 1 between the picture's outer edges. None if the model has no flow.
     """
 
     image: _Array
     mask: _Array | None = None
     located: _Array | None = None
+    flow: _Array | None = None
 
     @property
     def found(self) -> _Array | None:
@@ -62,7 +65,7 @@ def opened(model: Model, device: str | None) -> "_cagan.Swapper | Callable[[_Arr
 def swapped(
     model: Any,
     humans: "Iterable[Path | _Array]",
-    worn: "Iterable[Path | _Array]",
+    worn: "Iterable[Path | _Array] | None",
     targets: "Iterable[Path | _Array]",
     *,
     skip: bool = False,
@@ -72,7 +75,7 @@ def swapped(
     Args:
         model: A swapper or a function.
         humans: Photos: paths or arrays.
-        worn: The worn articles.
+        worn: The worn articles; None withholds them from a swapper that does not need them.
         targets: The articles to put on.
         skip: Whether the exception of a picture that cannot be read stands in the place of its swap.
 
@@ -80,10 +83,11 @@ def swapped(
         ValueError: A function returned pictures of another shape or type.
     """
     if isinstance(model, _cagan.Swapper):
-        sides = (iter(side) for side in (humans, worn, targets))
+        sides = (None if side is None else iter(side) for side in (humans, worn, targets))
         for swap in model.stream(*sides, on_error="skip" if skip else "raise"):
-            yield swap if isinstance(swap, Exception) else Swapped(swap.image, swap.mask, swap.located)
+            yield swap if isinstance(swap, Exception) else Swapped(swap.image, swap.mask, swap.located, swap.flow)
         return
+    assert worn is not None, "functions take the worn article"
     for pictures in zip(humans, worn, targets):
         try:
             arrays = [p if isinstance(p, np.ndarray) else _cagan.read_picture(p) for p in pictures]
@@ -99,9 +103,14 @@ def _checked(swap: Any, shape: tuple[int, ...]) -> Swapped:
     given = (
         {"image": swap}
         if isinstance(swap, np.ndarray)
-        else {name: getattr(swap, name, None) for name in ("image", "mask", "located")}
+        else {name: getattr(swap, name, None) for name in ("image", "mask", "located", "flow")}
     )
+    flow = given.get("flow")
+    if flow is not None:
+        _check_flow(flow)
     for name, array in given.items():
+        if name == "flow":
+            continue
         wanted = list(shape if name == "image" else shape[:2])
         if array is None and name != "image":
             continue
@@ -109,6 +118,16 @@ def _checked(swap: Any, shape: tuple[int, ...]) -> Swapped:
             got = f"{array.dtype} {list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
             raise ValueError(f"the swap's {name}: expected uint8 {wanted}, got {got}")
     return Swapped(**given)
+
+
+def _check_flow(flow: Any) -> None:
+    wanted = "the swap's flow: expected finite float32 [h, w, 2]"
+    if not isinstance(flow, np.ndarray):
+        raise ValueError(f"{wanted}, got {type(flow).__name__}")
+    if flow.dtype != np.float32 or flow.ndim != 3 or flow.shape[2] != 2 or not flow.size:
+        raise ValueError(f"{wanted}, got {flow.dtype} {list(flow.shape)}")
+    if not np.isfinite(flow).all():
+        raise ValueError(f"{wanted}, got {np.count_nonzero(~np.isfinite(flow))} that are not finite")
 
 
 class _Painter:

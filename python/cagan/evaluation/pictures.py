@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 __all__ = [
     "difference",
     "entropy",
+    "flow_errors",
     "inside",
     "iou",
     "lab",
@@ -149,6 +150,34 @@ def residual(image: _Array, human: _Array, true: _Array, where: _Array) -> float
         return float("nan")
     to_old, to_new = np.linalg.norm(swap - old, axis=-1)[seen], np.linalg.norm(swap - new, axis=-1)[seen]
     return float(((to_old < to_new) + 0.5 * (to_old == to_new)).mean())
+
+
+def flow_errors(flow: _Array, true: _Array, article: tuple[int, int]) -> _Array:
+    """Distances between places in the article, in pixels of its picture at height 64, where the true flow has a place.
+
+    Args:
+        flow: Places from -1 to 1, [h, w, 2], over the same photo as `true` at any size. Between its pixels the places
+            are bilinear.
+        true: The true places, [H, W, 2], NaN where there is none.
+        article: Height and width of the article's picture.
+    """
+    rows, columns = np.nonzero(~np.isnan(true[..., 0]))
+    ours = _bilinear(flow.astype(np.float64), (rows + 0.5) / true.shape[0], (columns + 0.5) / true.shape[1])
+    apart = (ours - true[rows, columns]) / 2 * (64 * article[1] / article[0], 64)
+    return np.asarray(np.hypot(apart[:, 0], apart[:, 1]))
+
+
+def _bilinear(values: _Array, ys: _Array, xs: _Array) -> _Array:
+    """Samples [h, w, C] at shares of height and width; beyond the outer pixels' middles their values continue."""
+    found = []
+    for shares, side in ((ys, values.shape[0]), (xs, values.shape[1])):
+        place = np.clip(shares * side - 0.5, 0, side - 1)
+        low = np.floor(place).astype(int)
+        found.append((low, np.minimum(low + 1, side - 1), (place - low)[:, None]))
+    (top, bottom, down), (left, right, across) = found
+    upper = values[top, left] * (1 - across) + values[top, right] * across
+    lower = values[bottom, left] * (1 - across) + values[bottom, right] * across
+    return np.asarray(upper * (1 - down) + lower * down)
 
 
 def lab(rgb: _Array) -> _Array:

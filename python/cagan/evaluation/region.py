@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .pictures import iou, lab, roc_area
+from .pictures import difference, iou, lab, roc_area, ssim_map
 
 __all__ = ["RegionScorer"]
 
@@ -52,6 +52,7 @@ class RegionScorer:
         image: _Array,
         mask: _Array | None,
         region: _Array,
+        painted: tuple[_Array, _Array] | None = None,
     ) -> dict[str, tuple[float, float]]:
         """Returns a swap's figures as (numerator, denominator). A mean over swaps divides the sums of both.
 
@@ -62,6 +63,8 @@ class RegionScorer:
             image: The swap, uint8 [H, W, 3].
             mask: The region where the garment was found, uint8 [H, W]; None takes the change of the picture instead.
             region: The worn garment's true region, uint8 [H, W], 255 = garment.
+            painted: The mask of what is repainted, and the region where the worn garment was located, both uint8
+                [H, W]; None if the model does not tell them apart.
 
         Raises:
             ValueError: The region is empty.
@@ -76,7 +79,8 @@ class RegionScorer:
         figures = {
             "mask_auc": (roc_area(found, true), 1.0),
             "mask_iou": (iou(found > 0.5, true), 1.0),
-            "keep": (float(change[~wide].mean()) if (~wide).any() else float("nan"), 1.0),
+            "keep": (_mean(change, ~wide), 1.0),
+            "keep_free": (_mean(change, ~wide & ~self._for_target(painted, true.shape)), 1.0),
         }
         inner = self._shrunk(true, 7)
         goal, goal_where = self._article(*target)
@@ -99,6 +103,24 @@ class RegionScorer:
             if untouched > _LEAST_TEXTURE:
                 figures["texture"] = _distance(textures[0], textures[2], self._textures), untouched
         return figures
+
+    def sees(self, region: _Array) -> bool:
+        """Whether any of a region is left in the common size."""
+        return bool(self._region(region)[0].any())
+
+    def inside(self, human: _Array, image: _Array, region: _Array) -> dict[str, float]:
+        """Compares a picture with the photo inside the worn garment's region.
+
+        Args:
+            human: The photo, uint8 [H, W, 3].
+            image: The picture, uint8 [H, W, 3].
+            region: The region, uint8 [H, W], 255 = garment, which the scorer `sees`.
+        """
+        photo, out = self._fitted(human), self._fitted(image)
+        true, _ = self._region(region)
+        # Colours are in the difference; the similarity of grey pictures takes a small part of the time.
+        similarity = ssim_map(*(picture.mean(-1, keepdims=True) for picture in (out, photo)))
+        return {"ssim_inside": float(similarity[true].mean()), "error_inside": difference(out, photo, true)}
 
     def realism(self, photos: Iterable[_Array], leave_out: "list[_Array]") -> tuple[float, list[float]]:
         """Distance between the scored swaps and the photos, divided by the distance between two halves of the photos.
@@ -134,6 +156,16 @@ class RegionScorer:
         wide = small.filter(ImageFilter.MaxFilter(self._odd(17)))
         return np.asarray(small) > 127, np.asarray(wide) > 127
 
+    def _for_target(self, painted: tuple[_Array, _Array] | None, shape: tuple[int, ...]) -> _Array:
+        """Returns what is repainted for the target: the mask without the located region, widened by 8 pixels of 256."""
+        from PIL import Image, ImageFilter
+
+        if painted is None:
+            return np.zeros(shape, bool)
+        mask, located = (self._fitted(one) > 127 for one in painted)
+        wide = Image.fromarray((located * 255).astype(np.uint8)).filter(ImageFilter.MaxFilter(self._odd(17)))
+        return np.asarray(mask & (np.asarray(wide) < 128))
+
     def _odd(self, pixels: int) -> int:
         """Scales a size from a height of 256 to this height, to an odd number of at least 3."""
         return max(3, round(pixels * self.size[1] / 256) // 2 * 2 + 1)
@@ -168,6 +200,10 @@ class RegionScorer:
             windows = np.lib.stride_tricks.sliding_window_view(level, (_SIDE, _SIDE), axis=(0, 1))
             levels.append(windows[ys - _REACH, xs - _REACH].transpose(0, 2, 3, 1))
         return levels
+
+
+def _mean(values: _Array, where: _Array) -> float:
+    return float(values[where].mean()) if where.any() else float("nan")
 
 
 def _directions(draw: np.random.Generator, count: int, dimension: int) -> _Array:

@@ -20,7 +20,7 @@ _Array = NDArray[Any]
 
 _RESAMPLES = 1000
 # Figures of which higher is better; of all others lower is.
-_HIGHER = ("ssim", "ms_ssim", "ssim_inside", "psnr", "mask_iou", "mask_auc")
+_HIGHER = ("ssim", "ms_ssim", "ssim_inside", "psnr", "mask_iou", "mask_auc", "located_iou")
 _HEAD = ("figure", "value", "95 %", "n")
 
 

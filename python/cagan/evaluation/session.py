@@ -5,7 +5,7 @@ import itertools
 import os
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -57,8 +57,13 @@ def evaluate(
     - `true/error`: mean difference to the true swap inside the true mask. `true/keep`: mean difference to the photo
       outside it.
     - `true/residual`: share of the pixels where photo and true swap visibly differ that are nearer to the photo.
-    - `true/mask_iou` + and `true/mask_auc` +: the mask against the true mask: above one half, and as a score (area
-      under the ROC curve).
+    - `true/mask_iou` + and `true/mask_auc` +: the `mask` of what is repainted against the pixels that the worn or the
+      new article takes by more than half: above one half, and as a score (area under the ROC curve).
+    - `true/located_iou` +, for models that locate: `located` against the pixels that the worn article takes by more
+      than half.
+    - `true/flow_error`, `true/flow_error_median`, for models that warp: distance between the place in the target's
+      picture that a pixel shows, by `flow`, and the true one, in pixels of that picture at height 64. Mean and median
+      of the pixels that the new article takes by more than half.
     - `true/error_untouched`, `true/psnr_untouched`: the same of the unchanged photo.
 
     Pairs with a folder `mask/` that holds the worn garment's true region for each id: compared at `height` x 3/4
@@ -67,11 +72,16 @@ def evaluate(
     - `region/mask_auc` +, `region/mask_iou` +: the mask against the region. The mask is a swap's `located`, else its
       `mask`, else its change.
     - `region/keep`: difference to the photo outside the region, which is widened by 8 pixels of 256.
+    - `region/keep_free`: the same without the pixels that are repainted for the target alone, such as longer sleeves:
+      the `mask` less the widened `located`. It is `region/keep` for a model without `located`.
     - `region/colour`, `region/texture`: distance of the region's colours and of its 7 x 7 patches to the target's,
       divided by that of the unchanged photo: 1 = nothing is transferred, 0 = alike. Ratios of sums.
     - `region/residual`: share of the region's pixels nearer to the worn article's palette than to the target's.
     - `region/realism`: distance between swaps and photos in patches at three scales, divided by the distance between
       photos and other photos.
+    - `restored/ssim_inside` +, `restored/error_inside`: SSIM of grey pictures and mean difference inside the region,
+      between the photo and the swap that is swapped back. `restored_unknown/...`: the same with the article that the
+      swap wears withheld on the way back, for networks that do not need it.
 
     All pairs:
 
@@ -89,7 +99,7 @@ def evaluate(
 
     Args:
         model: A swapper, a run or its folder, a snapshot, or a function of human, worn and target (uint8 [H, W, 3])
-            that returns the swapped picture, or an object with `image` and optionally `mask` and `located`.
+            that returns the swapped picture, or an object with `image` and optionally `mask`, `located` and `flow`.
         pairs: The pairs, or their folder. Take pairs that the model was not trained on. Pairs with `on_error="skip"`
             leave out swaps whose pictures, true swaps or regions cannot be read, and `skipped` lists them.
         device: "auto" (the default), "cpu", "cuda" or "cuda:N", or a `torch.device`, for a model that is loaded here.
@@ -183,12 +193,16 @@ class _Known:
 
     Attributes:
         photo: The person.
-        true: The true swap and the mask of its changes, if known.
+        true: The true swap and each pixel's share of worn and new article, if known.
+        worn: Each pixel's share of the worn article, if known and the swap locates it.
+        flow: The true swap's flow, if known and the swap has a flow.
         region: The worn garment's region, if known.
     """
 
     photo: _Array
     true: tuple[_Array, _Array] | None
+    worn: _Array | None
+    flow: _Array | None
     region: _Array | None
 
 
@@ -200,7 +214,7 @@ class _Show:
     truth: Truth
     with_truth: bool
 
-    def known(self, row: Row) -> _Known:
+    def known(self, row: Row, swap: Swapped) -> _Known:
         """Reads the pictures that a swap is compared with.
 
         Raises:
@@ -210,19 +224,21 @@ class _Show:
         human, target = row
         photo = human.human
         true = self.truth.swap(human, target, photo) if self.with_truth else None
-        return _Known(photo, true, self.truth.region(human, photo))
+        worn = self.truth.worn(human, photo) if self.with_truth and swap.located is not None else None
+        flow = self.truth.flow(human, target, photo) if self.with_truth and swap.flow is not None else None
+        return _Known(photo, true, worn, flow, self.truth.region(human, photo))
 
     def __call__(self, row: dict[str, Any]) -> list[_Array]:
         """Returns human, worn, target, swap, mask, and the truth."""
         human, target = self.truth.pairs[row["human"]], self.truth.pairs[row["target"]]
         (swap,) = swapped(self.model, [human.human_source], [human.article_source], [target.article_source])
         assert isinstance(swap, Swapped)
-        known = self.known((human, target))
+        known = self.known((human, target), swap)
         shown = [known.photo, human.article, target.article, swap.image]
-        shown += [] if swap.found is None else [swap.found]
         if known.true is not None:
-            true, where = known.true
-            return [*shown, true, where.astype(np.uint8) * 255]
+            shown += [] if swap.mask is None else [swap.mask]
+            return [*shown, *known.true]
+        shown += [] if swap.found is None else [swap.found]
         return shown if known.region is None else [*shown, known.region]
 
 
@@ -265,15 +281,26 @@ class _Session:
                 waiting.append((row, swap))
                 yield swap.image, row[1].article_source, row[0].article_source
 
-        sides: list[Any] = [map(itemgetter(k), copy) for k, copy in enumerate(itertools.tee(made(), 3))]
-        for restored in swapped(self._model, *sides, skip=self._skips):
+        optional = isinstance(self._model, _cagan.Swapper) and not self._model.needs_worn
+        withholds = optional and any(self._truth.has_region(human) for human, _ in rows)
+        columns = (0, 1, 2, 0, 2) if withholds else (0, 1, 2)
+        sides: list[Any] = [map(itemgetter(k), copy) for k, copy in zip(columns, itertools.tee(made(), len(columns)))]
+        back = swapped(self._model, *sides[:3], skip=self._skips)
+        # The worn article withheld. Both ways back take the swaps in parts of one size, so few wait.
+        unknown: Iterable[Swapped | Exception | None] = itertools.repeat(None)
+        if withholds:
+            unknown = swapped(self._model, sides[3], None, sides[4], skip=self._skips)
+        for restored, without in zip(back, unknown):
             row, swap = waiting.popleft()
             try:
                 if isinstance(restored, Exception):
                     raise restored
-                known = self._show.known(row)
-                articles = (row[0].article, row[1].article) if known.region is not None else None
-                if known.region is not None and not (known.region > 127).any():
+                if isinstance(without, Exception):
+                    raise without
+                known = self._show.known(row, swap)
+                compared = known.region is not None or known.flow is not None
+                articles = (row[0].article, row[1].article) if compared else None
+                if known.region is not None and not self._region.sees(known.region):
                     raise ValueError(f"mask of {row[0].id}: expected a region above 127 somewhere, got none")
             except (OSError, ValueError) as error:
                 if not self._skips:
@@ -285,6 +312,9 @@ class _Session:
             self._rows[row[0].id, row[1].id] = {"human": row[0].id, "target": row[1].id}
             self._score_one(row, swap, known, articles)
             self._compare(row, "restored", restored.image, known.photo)
+            self._compare_inside(row, "restored", restored.image, known)
+            if without is not None:
+                self._compare_inside(row, "restored_unknown", without.image, known)
 
     def _skip(self, row: Row, error: Exception) -> None:
         self.skipped.append((row[0].id, row[1].id, str(error)))
@@ -295,14 +325,22 @@ class _Session:
             self._note(row, "mask/area", float(swap.mask.mean()) / 255)
             self._note(row, "mask/entropy", pictures.entropy(swap.mask))
         if known.true is not None:
-            true, where = known.true
-            for name, value in _against(swap, known.photo, true, where).items():
+            true, share = known.true
+            figures = _against(swap, known.photo, true, share)
+            if swap.located is not None and known.worn is not None:
+                figures["located_iou"] = pictures.iou(swap.located > 127, known.worn > 127)
+            if swap.flow is not None and known.flow is not None and articles is not None:
+                apart = pictures.flow_errors(swap.flow, known.flow, articles[1].shape[:2])
+                figures["flow_error"] = float(apart.mean()) if apart.size else float("nan")
+                figures["flow_error_median"] = float(np.median(apart)) if apart.size else float("nan")
+            for name, value in figures.items():
                 self._note(row, f"true/{name}", value)
             if self._lpips and min(known.photo.shape[:2]) > 31:
                 self._note(row, "true/lpips", self._lpips(swap.image, true))
         if known.region is not None and articles is not None:
             worn, goal = (human.id, articles[0]), (target.id, articles[1])
-            parts = self._region.score(known.photo, worn, goal, swap.image, swap.found, known.region)
+            painted = None if swap.mask is None or swap.located is None else (swap.mask, swap.located)
+            parts = self._region.score(known.photo, worn, goal, swap.image, swap.found, known.region, painted)
             for name, (numerator, denominator) in parts.items():
                 self._note(row, f"region/{name}", numerator, denominator)
 
@@ -319,6 +357,11 @@ class _Session:
         self._note(row, f"{name}/error", pictures.difference(image, photo))
         if self._lpips and min(photo.shape[:2]) > 31:
             self._note(row, f"lpips/{name}", self._lpips(image, photo))
+
+    def _compare_inside(self, row: Row, name: str, image: _Array, known: _Known) -> None:
+        if known.region is not None:
+            for figure, value in self._region.inside(known.photo, image, known.region).items():
+                self._note(row, f"{name}/{figure}", value)
 
     def _note(self, row: Row, name: str, numerator: float, denominator: float = 1.0) -> None:
         human, target = row
@@ -367,8 +410,9 @@ class _Session:
         return Scores({name: figures[name] for name in order}, rows, settings, self._show, self.skipped)
 
 
-def _against(swap: Swapped, photo: _Array, true: _Array, where: _Array) -> dict[str, float]:
-    """Compares a swap with the true one and with the mask of its changes."""
+def _against(swap: Swapped, photo: _Array, true: _Array, share: _Array) -> dict[str, float]:
+    """Compares a swap with the true one and with each pixel's share of worn and new article."""
+    where = share > 0
     similarity = pictures.ssim_map(swap.image, true)
     figures = {
         "ssim": float(pictures.inside(similarity).mean()),
@@ -381,9 +425,9 @@ def _against(swap: Swapped, photo: _Array, true: _Array, where: _Array) -> dict[
         "error_untouched": pictures.difference(photo, true, where),
         "psnr_untouched": pictures.psnr(photo, true),
     }
-    if (found := swap.found) is not None:
-        figures["mask_iou"] = pictures.iou(found > 127, where)
-        figures["mask_auc"] = pictures.roc_area(found, where)
+    if swap.mask is not None:
+        figures["mask_iou"] = pictures.iou(swap.mask > 127, share > 127)
+        figures["mask_auc"] = pictures.roc_area(swap.mask, share > 127)
     return figures
 
 
