@@ -75,6 +75,18 @@ fn options(on_error: Option<&str>, extra_articles: Option<bool>) -> Result<Optio
     Ok(Options { on_error, extra_articles: extra_articles.unwrap_or_default(), sides: None })
 }
 
+/// Returns the folders or the patterns of both sides, or none.
+pub fn sides(human: Option<String>, article: Option<String>) -> Result<Option<[String; 2]>> {
+    match (human, article) {
+        (None, None) => Ok(None),
+        (Some(human), Some(article)) => Ok(Some([human, article])),
+        (one, _) => {
+            let name = if one.is_some() { "article" } else { "human" };
+            Err(Error::setting(name, "a folder or a pattern, as for the other side", "none"))
+        }
+    }
+}
+
 /// Warns of what the reading of a folder left out.
 pub fn warn(py: Python<'_>, place: &Path, notes: &[Note], passed: &[PassedOver]) -> PyResult<()> {
     let mut said: Vec<String> = notes.iter().filter(|note| note.warning).map(|note| note.text.clone()).collect();
@@ -118,14 +130,7 @@ impl PyPairs {
                 let parent = path.parent().map(Path::to_owned);
                 return Self::of_frame(&table, &columns(human, article, [None, None, None]), parent, &options);
             }
-            options.sides = match (human, article) {
-                (None, None) => None,
-                (Some(human), Some(article)) => Some([human, article]),
-                (one, _) => {
-                    let name = if one.is_some() { "article" } else { "human" };
-                    return Err(Error::setting(name, "a folder or a pattern, as for the other side", "none").into());
-                }
-            };
+            options.sides = sides(human, article)?;
             let pairs = compute(py, || Pairs::open(&path, &options))?;
             warn(py, &path, &pairs.notes, &pairs.passed_over)?;
             return Ok(PyPairs(pairs));

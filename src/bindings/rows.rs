@@ -282,7 +282,7 @@ pub fn read_parquet<'py>(py: Python<'py>, path: &Path) -> PyResult<Bound<'py, Py
 /// bytes in the dataset's memory map.
 ///
 /// # Errors
-/// `ValueError` for a missing column or a cell that is no picture.
+/// `TypeError` for no dataset, `ValueError` for a missing column or a cell that is no picture.
 pub fn dataset_rows(dataset: &Bound<'_, PyAny>, columns: &Columns, rows: &mut Rows) -> PyResult<()> {
     /// Rows read at once.
     const PART: usize = 1000;
@@ -296,12 +296,23 @@ pub fn dataset_rows(dataset: &Bound<'_, PyAny>, columns: &Columns, rows: &mut Ro
         }
         return Ok(());
     }
-    let Ok(count) = dataset.len() else {
-        // One that can only be gone through.
-        for row in dataset.try_iter()? {
+    let is_table = dataset.hasattr("column_names")? && dataset.hasattr("select_columns")?;
+    let Some(count) = dataset.len().ok().filter(|_| is_table) else {
+        let wrong = |place: &str, expected: &str, got: &Bound<'_, PyAny>| -> PyErr {
+            let kind = got.get_type().name().map_or_else(|_| "another object".into(), |name| name.to_string());
+            PyTypeError::new_err(format!("{place}: expected {expected}, got {kind}"))
+        };
+        let is_text = dataset.is_instance_of::<PyString>() || dataset.is_instance_of::<PyBytes>();
+        let all = dataset.try_iter().ok().filter(|_| !is_text);
+        let expected = "a dataset of Hugging Face, or rows that are dicts of columns";
+        let all = all.ok_or_else(|| wrong("dataset", expected, dataset))?;
+        // Rows that can only be gone through.
+        for (number, row) in all.enumerate() {
             let row = row?;
-            let names: Vec<String> = row.cast::<PyMapping>().map_err(PyErr::from)?.keys()?.extract()?;
-            let (human, article, others) = columns.chosen(&names)?;
+            let Ok(map) = row.cast::<PyMapping>() else {
+                return Err(wrong(&format!("row {number}"), "a dict of columns", &row));
+            };
+            let (human, article, others) = columns.chosen(&map.keys()?.extract::<Vec<String>>()?)?;
             let cells: Vec<_> = others
                 .iter()
                 .map(|name| name.as_ref().map(|name| row.get_item(name)).transpose())

@@ -221,6 +221,26 @@ def test_rows_that_can_only_be_gone_through(pairs):
     assert cagan.Pairs.from_dataset(rows).ids == pairs.ids
 
 
+def test_rows_of_a_list_and_of_splits(pairs):
+    rows = [{"human": pair.human, "article": pair.article} for pair in pairs]
+    assert len(cagan.Pairs.from_dataset(rows)) == 8
+    found = cagan.Pairs.from_dataset({"train": rows[:5], "test": rows[5:]})
+    assert found.splits == {"train": 5, "test": 3}
+
+
+def test_what_is_no_dataset(pairs, pairs_dir):
+    files = KINDS["paths"](pairs[0])
+    for wrong in (None, 7, "shop", b"shop", object()):
+        kind = type(wrong).__name__
+        expected = "dataset: expected a dataset of Hugging Face, or rows that are dicts of columns"
+        refusal(TypeError, lambda wrong=wrong: cagan.Pairs.from_dataset(wrong), f"{expected}, got {kind}")
+    for wrong in ([files], iter([files]), {"human": [files[0]], "article": [files[1]]}, pairs_dir / "human"):
+        call = lambda wrong=wrong: cagan.Pairs.from_dataset(wrong)  # noqa: E731
+        with pytest.raises(TypeError, match=r"(row 0|dataset): expected"):
+            call()
+    refusal(ValueError, lambda: cagan.Pairs.from_dataset([{"human": files[0]}]), "columns: expected `article`")
+
+
 def test_a_dataset(pairs, tmp_path):
     datasets = pytest.importorskip("datasets")
     table = {
