@@ -9,7 +9,7 @@ use std::sync::Arc;
 use numpy::PyArrayDyn;
 use pyo3::exceptions::{PyImportError, PyTypeError, PyUserWarning};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PySlice, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PySlice, PyTuple};
 use rayon::prelude::*;
 
 use super::arrays::bytes_to_numpy;
@@ -352,7 +352,8 @@ impl PyPairs {
     }
 
     /// Returns the pairs as a data frame with the columns id, human, article, group and split, which `from_frame`
-    /// reads: of pandas, or else of polars. Pictures are paths, or the bytes or pixels of those in memory.
+    /// reads: of pandas, or else of polars. Pictures are paths, or the bytes or pixels of those in memory; polars gets
+    /// the pixels as PNG.
     ///
     /// Raises:
     ///     ImportError: Neither pandas nor polars is installed.
@@ -364,9 +365,20 @@ impl PyPairs {
     ///     (8, ['id', 'human', 'article', 'group', 'split'])
     fn to_frame<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let pairs = &self.0.pairs;
-        let picture = |source: &Source| match source.path().and_then(Path::to_str) {
-            Some(path) => Ok(path.into_pyobject(py)?.into_any()),
-            None => stored(py, source),
+        let Some((library, is_polars)) = ["pandas", "polars"].iter().find_map(|name| {
+            let library = py.import(*name).ok()?;
+            Some((library, *name == "polars"))
+        }) else {
+            return Err(PyImportError::new_err("pandas: expected pandas or polars for a data frame, found neither"));
+        };
+        let picture = |source: &Source| match (source, source.path().and_then(Path::to_str)) {
+            (_, Some(path)) => Ok(path.into_pyobject(py)?.into_any()),
+            // Arrays of several shapes are no column of polars.
+            (Source::Pixels(pixels, _), None) if is_polars => {
+                let size = [pixels.height() as usize, pixels.width() as usize];
+                Ok(PyBytes::new(py, &png(pixels.as_raw(), size, 3)).into_any())
+            }
+            _ => stored(py, source),
         };
         let columns = PyDict::new(py);
         let text = |value: fn(&Pair) -> Option<&String>| PyList::new(py, pairs.iter().map(value));
@@ -377,12 +389,7 @@ impl PyPairs {
         columns.set_item("article", articles)?;
         columns.set_item("group", text(|pair| pair.group.as_ref())?)?;
         columns.set_item("split", text(|pair| pair.split.as_ref())?)?;
-        for library in ["pandas", "polars"] {
-            if let Ok(library) = py.import(library) {
-                return library.call_method1("DataFrame", (columns,));
-            }
-        }
-        Err(PyImportError::new_err("pandas: expected pandas or polars for a data frame, found neither"))
+        library.call_method1("DataFrame", (columns,))
     }
 
     /// Returns the pairs of one named split, as "train".

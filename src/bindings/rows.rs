@@ -356,7 +356,12 @@ fn cells_of<'py>(
         let mut cells = Vec::new();
         for chunk in column.getattr("chunks")?.try_iter()? {
             let chunk = chunk?;
-            let (bytes, paths) = (chunk.call_method1("field", ("bytes",))?, chunk.call_method1("field", ("path",))?);
+            // The fields of an empty cell are null after this alone.
+            let fields = chunk.call_method0("flatten")?;
+            let field = |name: &str| -> PyResult<Bound<'py, PyAny>> {
+                fields.get_item(chunk.getattr("type")?.call_method1("get_field_index", (name,))?)
+            };
+            let (bytes, paths) = (field("bytes")?, field("path")?);
             for place in 0..chunk.len()? {
                 let buffer = bytes.get_item(place)?.call_method0("as_buffer")?;
                 cells.push(match buffer.is_none() {
@@ -368,10 +373,26 @@ fn cells_of<'py>(
         return Ok(cells);
     }
     if kind.starts_with("list<") || kind.starts_with("extension<") || kind.starts_with("fixed_size_list<") {
-        // Pictures as numbers: the dataset knows their shape.
+        // Pictures as numbers: the dataset knows their shape. It widens bytes to large integers.
+        let stored = column.getattr("type")?;
+        let stored = if stored.hasattr("storage_type")? { stored.getattr("storage_type")? } else { stored };
+        let is_bytes = stored.str()?.to_string().contains("uint8");
         let count = column.len()?;
         let numpy = dataset.call_method1("with_format", ("numpy",))?;
-        return (start..start + count).map(|place| numpy.get_item(place)?.get_item(name)).collect();
+        let cell = |place: usize| -> PyResult<Bound<'py, PyAny>> {
+            let cell = numpy.get_item(place)?.get_item(name)?;
+            if is_bytes && cell.hasattr("astype")? { cell.call_method1("astype", ("uint8",)) } else { Ok(cell) }
+        };
+        return (start..start + count).map(cell).collect();
     }
-    column.call_method0("to_pylist")?.extract()
+    let cells: Vec<Bound<'py, PyAny>> = column.call_method0("to_pylist")?.extract()?;
+    let feature = dataset.getattr("features")?.get_item(name)?;
+    match feature.hasattr("int2str")? {
+        // Classes have names.
+        true => cells
+            .into_iter()
+            .map(|cell| if cell.is_none() { Ok(cell) } else { feature.call_method1("int2str", (cell,)) })
+            .collect(),
+        false => Ok(cells),
+    }
 }

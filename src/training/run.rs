@@ -425,8 +425,20 @@ impl Run<'_> {
     fn checkpoint(&mut self) {
         let path = self.folder.checkpoint(self.trainer.step);
         let memory = self.monitor.as_ref().map(|monitor| &monitor.memory);
-        let written = isolated(|| checkpoint::write(&path, &self.trainer, memory))
-            .and_then(|()| self.folder.drop_older(self.trainer.config.keep_checkpoints));
+        let write = |path: &Path| isolated(|| checkpoint::write(path, &self.trainer, memory));
+        let mut written = write(&path);
+        if self.end.is_some()
+            && let Err(error) = written
+        {
+            // As on a full disk: no later checkpoint makes up for this one.
+            let Trainer { config, data, step, .. } = &self.trainer;
+            let rescued = self.folder.rescue(config, &data.skipped, *step, write);
+            written = Err(match rescued {
+                Some(to) => Error::Rescued { source: Box::new(error), step: *step, to },
+                None => error,
+            });
+        }
+        let written = written.and_then(|()| self.folder.drop_older(self.trainer.config.keep_checkpoints));
         self.wrote_file(written, Event::Checkpoint, &path);
     }
 
