@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use numpy::PyArrayDyn;
 use pyo3::exceptions::{PyImportError, PyTypeError, PyUserWarning};
@@ -20,10 +19,12 @@ use super::sources::stored;
 use crate::data::{Article, LeftOut, Note, OnError, Options, Pair, Pairs, PassedOver, Source};
 use crate::dolls::{SEED, SIZE, SWAPS, write_observed};
 use crate::error::{Error, Result};
-use crate::pixels::{png, read_rgb, sheet};
+use crate::pixels::{png, read_rgb, sheet, shrunk};
 
 /// Pairs on a contact sheet.
 const SHEET: usize = 16;
+/// Height and width of a picture on it.
+const CELL: [usize; 2] = [96, 96];
 /// Pairs in a row of it.
 const ACROSS: usize = 8;
 
@@ -478,11 +479,11 @@ impl PyPairs {
             for part in chosen.chunks(ACROSS) {
                 let sides: [fn(&Pair) -> &Source; 2] = [|pair| &pair.human, |pair| &pair.article];
                 for side in sides {
-                    let pictures = part.par_iter().map(|pair| side(pair).decode().ok().map(Arc::unwrap_or_clone));
-                    rows.push(pictures.collect());
+                    let small = |pair: &&Pair| Some(shrunk(&*side(pair).decode().ok()?, CELL));
+                    rows.push(part.par_iter().map(small).collect());
                 }
             }
-            let (pixels, size) = sheet(&rows, [96, 96], 4);
+            let (pixels, size) = sheet(&rows, CELL, 4);
             Ok(png(&pixels, size, 3).into())
         })
     }

@@ -260,6 +260,28 @@ impl Folder {
         self.move_to_old(&moved).map(drop)
     }
 
+    /// Puts the best snapshot of a step back in its place, if another branch displaced it. Returns false if no file has
+    /// it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with the path.
+    pub fn bring_best_back(&self, step: u64) -> Result<bool> {
+        let best = self.best();
+        let is_it = |path: &Path| {
+            read_header(path).ok().and_then(|header| header.get("step")?.parse::<u64>().ok()) == Some(step)
+        };
+        if is_it(&best) {
+            return Ok(true);
+        }
+        let old = std::fs::read_dir(self.path.join("old")).into_iter().flatten().flatten();
+        let names = ["snapshots/best.safetensors".to_owned(), format!("snapshots/step_{step:08}.safetensors")];
+        let places = std::iter::once(self.path.clone()).chain(old.map(|number| number.path()));
+        let mut found = places.flat_map(|place| names.clone().map(|name| place.join(name)));
+        let Some(found) = found.find(|path| is_it(path)) else { return Ok(false) };
+        write_atomically(&best, &std::fs::read(&found).at(&found)?)?;
+        Ok(true)
+    }
+
     /// Moves everything that a run left to a new folder in `old`, and returns it.
     ///
     /// # Errors
