@@ -383,9 +383,7 @@ pub fn by_names(folder: &Path, human: &str, article: &str) -> Result<Found> {
         let path = folder.join(given);
         let path = match path.is_dir() {
             true => path,
-            false => {
-                Finder::default().find_folder(&path).ok_or_else(|| Error::NotFound { path, what: "folder" })?
-            }
+            false => Finder::default().find_folder(&path).ok_or(Error::NotFound { path, what: "folder" })?,
         };
         let (files, passed) = pictures(&path)?;
         set.passed.extend(passed);

@@ -225,7 +225,9 @@ impl Text {
                 for set in sets {
                     let own = by_stem(set, |human| alone || wanted.contains(&(set.folder.as_path(), human)));
                     listed.extend(own.iter().map(|row| (set.folder.clone(), row.id.clone())));
-                    rows.extend(own.into_iter().map(|row| (Some(set), Row { split: split_of(list, Some(set)), ..row })));
+                    rows.extend(
+                        own.into_iter().map(|row| (Some(set), Row { split: split_of(list, Some(set)), ..row })),
+                    );
                 }
                 continue;
             }

@@ -91,7 +91,8 @@ mod tests {
     #[test]
     fn a_picture_may_be_shrunk_before() {
         for (width, height) in [(301, 97), (64, 200), (5, 3), (1000, 7), (96, 96)] {
-            let picture = RgbImage::from_fn(width, height, |x, y| Rgb([(x * 7 + y) as u8, (y * 5) as u8, (x ^ y) as u8]));
+            let picture =
+                RgbImage::from_fn(width, height, |x, y| Rgb([(x * 7 + y) as u8, (y * 5) as u8, (x ^ y) as u8]));
             let small = shrunk(&picture, [96, 96]);
             assert_eq!(sheet(&[vec![Some(small)]], [96, 96], 4), sheet(&[vec![Some(picture)]], [96, 96], 4));
         }

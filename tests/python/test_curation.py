@@ -625,7 +625,7 @@ def test_two_folders_by_name_and_patterns(tmp_path, pairs_dir, call):
     assert cagan.curate(tmp_path / "a", human="photos", article="shirts", progress=False).excluded == 1
     assert found.csv.read_bytes() == kept
     copied(pairs_dir, tmp_path / "b", ("photos", "shirts"))
-    code, out, err = call("curate", tmp_path / "b", "--human", "photos/*.png", "--article", "shirts/*.*", "--quiet")
+    code, _, err = call("curate", tmp_path / "b", "--human", "photos/*.png", "--article", "shirts/*.*", "--quiet")
     assert (code, (tmp_path / "b" / "pairs.csv").read_bytes()) == (0, before), err
     refusal(ValueError, lambda: cagan.curate(tmp_path / "b", human="photos"), "article: expected a folder or a pattern")
     code, _, err = call("curate", tmp_path / "b", "--human", "photos")

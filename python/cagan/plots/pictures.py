@@ -83,16 +83,16 @@ def swap_grid(
         [_given(target) for target in targets for _ in people],
     )
     # A photo of a camera is far larger than its place.
-    small = lambda picture: _shrunk(picture, math.ceil(cell * _FINEST))  # noqa: E731
+    most = math.ceil(cell * _FINEST)
     top: list[NDArray[Any] | None] = [None]
     for pair in people:
-        top += [small(pair.human), small(pair.article)]
+        top += [_shrunk(pair.human, most), _shrunk(pair.article, most)]
     rows = [top]
     for target in targets:
-        row: list[NDArray[Any] | None] = [small(pixels("articles", target))]
+        row: list[NDArray[Any] | None] = [_shrunk(pixels("articles", target), most)]
         for _ in people:
             swap = next(swaps)
-            row += [small(swap.image), small(swap.mask) if masks else None]
+            row += [_shrunk(swap.image, most), _shrunk(swap.mask, most) if masks else None]
         rows.append(row)
     return table(rows, cell=cell)
 
