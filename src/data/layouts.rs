@@ -287,7 +287,8 @@ fn in_one_folder(folder: &Path) -> Result<Option<Set>> {
             articles.retain(|id, _| humans.contains_key(id));
         } else if others > 0 {
             let text = format!("{}: {others} pictures are neither `<id>{human}` nor `<id>{article}`", folder.display());
-            set.notes.push(Note::new(text, true));
+            // One name in all files numbers the pictures of anything.
+            set.notes.push(Note::new(text, both == 1));
         }
         (set.humans, set.articles) = (Side::with_ending(humans, human), Side::with_ending(articles, article));
         return Ok(Some(set));

@@ -397,6 +397,37 @@ mod tests {
     }
 
     #[test]
+    fn changed_lists_are_lines_or_errors() {
+        let mut state = 7_u64;
+        let mut draw = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below
+        };
+        let text = "\u{feff}a.jpg b.jpg 2\r\nmy a.jpg\tmy b.jpg\tdresses\n\nx\\y.png,größe.png\ra b c d\n".as_bytes();
+        let parts: [&[u8]; 7] =
+            [b" ", b"\t", b",", b"\r\n", b"\xff", "\u{3000}".as_bytes(), b"99999999999999999999999"];
+        let mut both = [0; 2];
+        for _ in 0..200_000 {
+            let mut bytes = text.to_vec();
+            for _ in 0..draw(4) + 1 {
+                let at = draw(bytes.len());
+                match draw(3) {
+                    0 => drop(bytes.drain(at..(at + draw(9)).min(bytes.len()))),
+                    1 => bytes[at] = draw(256) as u8,
+                    _ => drop(bytes.splice(at..at, parts[draw(parts.len())].iter().copied())),
+                }
+                bytes.push(b'\n');
+            }
+            let found = parse(&bytes, 1 + draw(9), |name, _| name.len() % 2 == 0, |_| true);
+            both[usize::from(found.is_ok())] += 1;
+            if let Err(message) = found {
+                assert!(message.starts_with("line "), "{message}");
+            }
+        }
+        assert!(both[0] > 10_000 && both[1] > 10_000, "{both:?}");
+    }
+
+    #[test]
     fn a_lists_word_is_its_split() {
         let words = ["pairs.txt", "train_pairs.txt", "test_pairs_unpaired.txt", "Pairs-Mine.txt"];
         assert_eq!(words.map(|name| word(Path::new(name))), ["", "train", "test", "mine"]);
