@@ -200,7 +200,10 @@ impl Run<'_> {
         self.saved = self.resume()?.then_some(self.trainer.step);
         self.began_at = self.trainer.step;
         match self.saved {
-            Some(step) => self.folder.set_aside(step + 1)?,
+            Some(step) => {
+                self.folder.set_aside(step + 1)?;
+                self.bring_best_back()?;
+            }
             None => {
                 if let Some(source) = source {
                     checkpoint::begin_from(source, &mut self.trainer)?;
@@ -227,6 +230,17 @@ impl Run<'_> {
             skipped: &trainer.data.skipped,
             checkpoint_bytes: checkpoint::bytes(trainer),
         });
+        Ok(())
+    }
+
+    /// Puts the best snapshot of the checkpoint back, or says that it is gone.
+    fn bring_best_back(&mut self) -> Result<()> {
+        let step = self.monitor.as_ref().map_or(0, |monitor| monitor.memory.best_step);
+        if step > 0 && !self.folder.bring_best_back(step)? {
+            let best = self.folder.best();
+            let text = format!("{}: the best look was at step {step}, whose generator is gone", best.display());
+            self.say(Event::Warning(&text));
+        }
         Ok(())
     }
 
@@ -425,8 +439,20 @@ impl Run<'_> {
     fn checkpoint(&mut self) {
         let path = self.folder.checkpoint(self.trainer.step);
         let memory = self.monitor.as_ref().map(|monitor| &monitor.memory);
-        let written = isolated(|| checkpoint::write(&path, &self.trainer, memory))
-            .and_then(|()| self.folder.drop_older(self.trainer.config.keep_checkpoints));
+        let write = |path: &Path| isolated(|| checkpoint::write(path, &self.trainer, memory));
+        let mut written = write(&path);
+        if self.end.is_some()
+            && let Err(error) = written
+        {
+            // As on a full disk: no later checkpoint makes up for this one.
+            let Trainer { config, data, step, .. } = &self.trainer;
+            let rescued = self.folder.rescue(config, &data.skipped, *step, write);
+            written = Err(match rescued {
+                Some(to) => Error::Rescued { source: Box::new(error), step: *step, to },
+                None => error,
+            });
+        }
+        let written = written.and_then(|()| self.folder.drop_older(self.trainer.config.keep_checkpoints));
         self.wrote_file(written, Event::Checkpoint, &path);
     }
 
