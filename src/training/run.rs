@@ -9,7 +9,7 @@ use super::folder::{Folder, checkpoints};
 use super::log::Log;
 use super::monitor::Monitor;
 use super::trainer::Trainer;
-use super::{checkpoint, jsonl, samples};
+use super::{begin, checkpoint, jsonl, samples};
 use crate::config::{Config, OnNonFinite};
 use crate::data::{LeftOut, Pairs, Plan};
 use crate::error::{Error, Result};
@@ -127,9 +127,9 @@ pub fn train(
     let folder = Folder::open(run_dir)?;
     let _threads = use_threads(config.threads);
     let mut load = |plan: &Plan, done| observer(Event::Load { plan, done });
-    let loaded = source(&folder, &config).and_then(|source| Ok((source, Trainer::watched(pairs, config, &mut load)?)));
-    let (source, trainer) = match loaded {
-        Ok((source, Some(trainer))) => (source, trainer),
+    let source = source(&folder, &config);
+    let trainer = match source.and_then(|source| Trainer::beginning(pairs, config, source.as_deref(), &mut load)) {
+        Ok(Some(trainer)) => trainer,
         none => {
             folder.withdraw();
             return none.map(|_| Outcome::Stopped);
@@ -149,7 +149,7 @@ pub fn train(
         end: None,
         error: None,
     };
-    run.begin(resume, source.as_deref())?;
+    run.begin(resume)?;
     run.finish()
 }
 
@@ -157,8 +157,10 @@ pub fn train(
 fn source(folder: &Folder, config: &Config) -> Result<Option<PathBuf>> {
     folder.prepare()?;
     checkpoint::check_settings(folder.path(), config)?;
-    let begins = folder.checkpoints()?.is_empty() && !config.init_from.is_empty();
-    begins.then(|| checkpoint::source(Path::new(&config.init_from))).transpose()
+    match folder.checkpoints()?.is_empty() {
+        true => begin::source(config),
+        false => Ok(None),
+    }
 }
 
 /// A run under way.
@@ -195,7 +197,7 @@ struct Due {
 
 impl Run<'_> {
     /// Restores the newest checkpoint, if there is one, and sets aside what is not of its history.
-    fn begin(&mut self, resume: Resume, source: Option<&Path>) -> Result<()> {
+    fn begin(&mut self, resume: Resume) -> Result<()> {
         resume.allows(self.folder.path(), &self.folder.checkpoints()?)?;
         self.saved = self.resume()?.then_some(self.trainer.step);
         self.began_at = self.trainer.step;
@@ -204,12 +206,7 @@ impl Run<'_> {
                 self.folder.set_aside(step + 1)?;
                 self.bring_best_back()?;
             }
-            None => {
-                if let Some(source) = source {
-                    checkpoint::begin_from(source, &mut self.trainer)?;
-                }
-                self.set_leftovers_aside()?;
-            }
+            None => self.set_leftovers_aside()?,
         }
         self.folder.describe(&self.trainer.config, &self.trainer.data.skipped)?;
         self.cut_lines()?;
