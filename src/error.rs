@@ -21,6 +21,9 @@ pub enum Error {
     /// An input or output error of the operating system.
     #[error("{}: {source}", .path.display())]
     Io { path: PathBuf, source: std::io::Error },
+    /// A checkpoint that went to another place.
+    #[error("{source}; the state of step {step} is in {}, put it into the run's folder `checkpoints` to go on from it", .to.display())]
+    Rescued { source: Box<Error>, step: u64, to: PathBuf },
     /// A device that this machine or this libtorch does not have.
     #[error("device: {0}")]
     Device(String),

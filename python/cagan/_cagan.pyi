@@ -211,7 +211,9 @@ class Config:
 
 @final
 class Listing:
-    def __new__(cls, folder: _Path, csv: _Path | None = None) -> Listing: ...
+    def __new__(
+        cls, folder: _Path, csv: _Path | None = None, human: str | None = None, article: str | None = None
+    ) -> Listing: ...
     @property
     def folder(self) -> Path: ...
     @property

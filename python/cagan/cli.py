@@ -115,6 +115,8 @@ def cli() -> None:
 @click.argument("pairs", type=_PATH)
 @click.argument("run_dir", type=_PATH)
 @click.option("--preset", type=click.Choice(_cagan.presets()), help=f"Preset [default: {_cagan.Config().preset}]")
+@click.option("--human", help="Folder or pattern of the humans, in place of a layout")
+@click.option("--article", help="Folder or pattern of the articles")
 @click.option("--split", help="Split to train on, for pairs with several")
 @click.option("--on-error", type=click.Choice(["raise", "skip"]), help="Action on unusable files [default: raise]")
 @click.option("--extra-articles", is_flag=True, help="Add articles without a human as targets")
@@ -130,6 +132,8 @@ def cli() -> None:
 def train(
     pairs: Path,
     run_dir: Path,
+    human: str | None,
+    article: str | None,
     preset: str | None,
     split: str | None,
     on_error: Literal["raise", "skip"] | None,
@@ -145,7 +149,7 @@ def train(
     Settings default to the preset's values. The values below are those of the default preset.
     """
     given = {name: value for name, value in settings.items() if value is not None}
-    found = _cagan.Pairs(pairs, on_error=on_error, extra_articles=extra_articles)
+    found = _cagan.Pairs(pairs, human=human, article=article, on_error=on_error, extra_articles=extra_articles)
     if split is not None:
         found = found.of_split(split)
     run = run_train(
@@ -316,6 +320,8 @@ def dolls(out: Path, count: int, seed: int | None, size: Any, swaps: int | None)
 @_thresholds
 @cli.command(cls=_Grouped)
 @click.argument("folder", type=_PATH)
+@click.option("--human", help="Folder or pattern of the humans, in place of a layout")
+@click.option("--article", help="Folder or pattern of the articles")
 @click.option("--out", type=_PATH, help="Folder for pairs.csv and the page, if FOLDER cannot be written to")
 @click.option("--report", type=_PATH, help="Page to write [default: curation.html beside pairs.csv]")
 @click.option("--no-report", is_flag=True, help="Write no page")
@@ -323,6 +329,8 @@ def dolls(out: Path, count: int, seed: int | None, size: Any, swaps: int | None)
 @click.option("--quiet", is_flag=True, help="Hide the progress bar")
 def curate(
     folder: Path,
+    human: str | None,
+    article: str | None,
     out: Path | None,
     report: Path | None,
     no_report: bool,
@@ -333,7 +341,13 @@ def curate(
     """Find unreadable, repeated and wrong pairs in FOLDER, and write pairs.csv and a page that shows them."""
     given = {name: value for name, value in thresholds.items() if value is not None}
     found = run_curate(
-        folder, out=out, report=False if no_report else report or True, progress=False if quiet else None, **given
+        folder,
+        human=human,
+        article=article,
+        out=out,
+        report=False if no_report else report or True,
+        progress=False if quiet else None,
+        **given,
     )
     if as_json:
         counts = {"pairs": len(found.rows), "kept": found.kept, "excluded": found.excluded, "reasons": found.counts}

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::arrays::{from_python, to_python};
 use super::compute::{compute, lock};
-use super::dataset::warn;
+use super::dataset::{sides, warn};
 use super::sources::source;
 use crate::curation::{OPTIONS, Options, Reason, as_png, curate, thumbnail};
 use crate::data::{Listing, Row, Source};
@@ -41,20 +41,29 @@ pub fn curation_reasons(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 /// Args:
 ///     folder: The folder of pairs.
 ///     csv: The file of the list, if it is not `pairs.csv` in the folder.
+///     human: The folder or the pattern of the humans, as for `cagan.Pairs`.
+///     article: The folder or the pattern of the articles.
 ///
 /// Raises:
 ///     FileNotFoundError: For a missing folder, or one without `pairs.csv` and of no layout that `cagan.Pairs` knows.
-///     ValueError: For a broken CSV; the message names file, line and column.
+///     ValueError: For a broken CSV; the message names file, line and column. For one of human and article alone.
 #[pyclass(name = "Listing", module = "cagan._cagan", frozen)]
 pub struct PyListing(Mutex<Listing>);
 
 #[pymethods]
 impl PyListing {
     #[new]
-    #[pyo3(signature = (folder, csv=None))]
-    fn new(py: Python<'_>, folder: PathBuf, csv: Option<PathBuf>) -> PyResult<Self> {
+    #[pyo3(signature = (folder, csv=None, human=None, article=None))]
+    fn new(
+        py: Python<'_>,
+        folder: PathBuf,
+        csv: Option<PathBuf>,
+        human: Option<String>,
+        article: Option<String>,
+    ) -> PyResult<Self> {
         let csv = csv.unwrap_or_else(|| folder.join("pairs.csv"));
-        let listing = compute(py, || Listing::open_at(&folder, &csv))?;
+        let sides = sides(human, article)?;
+        let listing = compute(py, || Listing::open_at(&folder, &csv, sides.as_ref()))?;
         warn(py, &folder, &listing.notes, &listing.passed_over)?;
         Ok(PyListing(Mutex::new(listing)))
     }

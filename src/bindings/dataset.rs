@@ -4,12 +4,11 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use numpy::PyArrayDyn;
 use pyo3::exceptions::{PyImportError, PyTypeError, PyUserWarning};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PySlice, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PySlice, PyTuple};
 use rayon::prelude::*;
 
 use super::arrays::elements_to_numpy;
@@ -20,10 +19,12 @@ use super::sources::stored;
 use crate::data::{Article, LeftOut, Note, OnError, Options, Pair, Pairs, PassedOver, Source};
 use crate::dolls::{SEED, SIZE, SWAPS, write_observed};
 use crate::error::{Error, Result};
-use crate::pixels::{png, read_rgb, sheet};
+use crate::pixels::{png, read_rgb, sheet, shrunk};
 
 /// Pairs on a contact sheet.
 const SHEET: usize = 16;
+/// Height and width of a picture on it.
+const CELL: [usize; 2] = [96, 96];
 /// Pairs in a row of it.
 const ACROSS: usize = 8;
 
@@ -75,6 +76,18 @@ fn options(on_error: Option<&str>, extra_articles: Option<bool>) -> Result<Optio
     Ok(Options { on_error, extra_articles: extra_articles.unwrap_or_default(), sides: None })
 }
 
+/// Returns the folders or the patterns of both sides, or none.
+pub fn sides(human: Option<String>, article: Option<String>) -> Result<Option<[String; 2]>> {
+    match (human, article) {
+        (None, None) => Ok(None),
+        (Some(human), Some(article)) => Ok(Some([human, article])),
+        (one, _) => {
+            let name = if one.is_some() { "article" } else { "human" };
+            Err(Error::setting(name, "a folder or a pattern, as for the other side", "none"))
+        }
+    }
+}
+
 /// Warns of what the reading of a folder left out.
 pub fn warn(py: Python<'_>, place: &Path, notes: &[Note], passed: &[PassedOver]) -> PyResult<()> {
     let mut said: Vec<String> = notes.iter().filter(|note| note.warning).map(|note| note.text.clone()).collect();
@@ -118,14 +131,7 @@ impl PyPairs {
                 let parent = path.parent().map(Path::to_owned);
                 return Self::of_frame(&table, &columns(human, article, [None, None, None]), parent, &options);
             }
-            options.sides = match (human, article) {
-                (None, None) => None,
-                (Some(human), Some(article)) => Some([human, article]),
-                (one, _) => {
-                    let name = if one.is_some() { "article" } else { "human" };
-                    return Err(Error::setting(name, "a folder or a pattern, as for the other side", "none").into());
-                }
-            };
+            options.sides = sides(human, article)?;
             let pairs = compute(py, || Pairs::open(&path, &options))?;
             warn(py, &path, &pairs.notes, &pairs.passed_over)?;
             return Ok(PyPairs(pairs));
@@ -347,7 +353,8 @@ impl PyPairs {
     }
 
     /// Returns the pairs as a data frame with the columns id, human, article, group and split, which `from_frame`
-    /// reads: of pandas, or else of polars. Pictures are paths, or the bytes or pixels of those in memory.
+    /// reads: of pandas, or else of polars. Pictures are paths, or the bytes or pixels of those in memory; polars gets
+    /// the pixels as PNG.
     ///
     /// Raises:
     ///     ImportError: Neither pandas nor polars is installed.
@@ -359,9 +366,20 @@ impl PyPairs {
     ///     (8, ['id', 'human', 'article', 'group', 'split'])
     fn to_frame<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let pairs = &self.0.pairs;
-        let picture = |source: &Source| match source.path().and_then(Path::to_str) {
-            Some(path) => Ok(path.into_pyobject(py)?.into_any()),
-            None => stored(py, source),
+        let Some((library, is_polars)) = ["pandas", "polars"].iter().find_map(|name| {
+            let library = py.import(*name).ok()?;
+            Some((library, *name == "polars"))
+        }) else {
+            return Err(PyImportError::new_err("pandas: expected pandas or polars for a data frame, found neither"));
+        };
+        let picture = |source: &Source| match (source, source.path().and_then(Path::to_str)) {
+            (_, Some(path)) => Ok(path.into_pyobject(py)?.into_any()),
+            // Arrays of several shapes are no column of polars.
+            (Source::Pixels(pixels, _), None) if is_polars => {
+                let size = [pixels.height() as usize, pixels.width() as usize];
+                Ok(PyBytes::new(py, &png(pixels.as_raw(), size, 3)).into_any())
+            }
+            _ => stored(py, source),
         };
         let columns = PyDict::new(py);
         let text = |value: fn(&Pair) -> Option<&String>| PyList::new(py, pairs.iter().map(value));
@@ -372,12 +390,7 @@ impl PyPairs {
         columns.set_item("article", articles)?;
         columns.set_item("group", text(|pair| pair.group.as_ref())?)?;
         columns.set_item("split", text(|pair| pair.split.as_ref())?)?;
-        for library in ["pandas", "polars"] {
-            if let Ok(library) = py.import(library) {
-                return library.call_method1("DataFrame", (columns,));
-            }
-        }
-        Err(PyImportError::new_err("pandas: expected pandas or polars for a data frame, found neither"))
+        library.call_method1("DataFrame", (columns,))
     }
 
     /// Returns the pairs of one named split, as "train".
@@ -466,11 +479,11 @@ impl PyPairs {
             for part in chosen.chunks(ACROSS) {
                 let sides: [fn(&Pair) -> &Source; 2] = [|pair| &pair.human, |pair| &pair.article];
                 for side in sides {
-                    let pictures = part.par_iter().map(|pair| side(pair).decode().ok().map(Arc::unwrap_or_clone));
-                    rows.push(pictures.collect());
+                    let small = |pair: &&Pair| Some(shrunk(&*side(pair).decode().ok()?, CELL));
+                    rows.push(part.par_iter().map(small).collect());
                 }
             }
-            let (pixels, size) = sheet(&rows, [96, 96], 4);
+            let (pixels, size) = sheet(&rows, CELL, 4);
             Ok(png(&pixels, size, 3).into())
         })
     }

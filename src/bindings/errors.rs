@@ -11,6 +11,14 @@ use crate::error::{Error, Named};
 impl From<Error> for PyErr {
     fn from(error: Error) -> PyErr {
         let text = error.to_string();
+        // The words behind the message of what failed.
+        let (error, more) = match error {
+            Error::Rescued { source, .. } => {
+                let more = text.strip_prefix(&source.to_string()).unwrap_or_default().to_owned();
+                (*source, more)
+            }
+            error => (error, String::new()),
+        };
         match error {
             Error::Setting { .. } | Error::Content { .. } | Error::Array { .. } => PyValueError::new_err(text),
             Error::UnknownName { kind, .. } => match kind {
@@ -25,13 +33,15 @@ impl From<Error> for PyErr {
                 Some(number) => {
                     let text = source.to_string();
                     let reason = text.split(" (os error").next().unwrap_or(&text).to_owned();
-                    PyOSError::new_err((number, reason, path.display().to_string()))
+                    PyOSError::new_err((number, reason + &more, path.display().to_string()))
                 }
                 None => PyOSError::new_err(text),
             },
             Error::Device(_) | Error::Torn | Error::Torch(_) | Error::Panic(_) | Error::Busy { .. } => {
                 PyRuntimeError::new_err(text)
             }
+            // One is not the source of another.
+            Error::Rescued { .. } => PyRuntimeError::new_err(text),
             Error::Memory(_) => PyMemoryError::new_err(text),
             Error::NonFinite { .. } => PyFloatingPointError::new_err(text),
             Error::Index { .. } => PyIndexError::new_err(text),

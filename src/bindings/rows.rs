@@ -282,7 +282,7 @@ pub fn read_parquet<'py>(py: Python<'py>, path: &Path) -> PyResult<Bound<'py, Py
 /// bytes in the dataset's memory map.
 ///
 /// # Errors
-/// `ValueError` for a missing column or a cell that is no picture.
+/// `TypeError` for no dataset, `ValueError` for a missing column or a cell that is no picture.
 pub fn dataset_rows(dataset: &Bound<'_, PyAny>, columns: &Columns, rows: &mut Rows) -> PyResult<()> {
     /// Rows read at once.
     const PART: usize = 1000;
@@ -296,12 +296,23 @@ pub fn dataset_rows(dataset: &Bound<'_, PyAny>, columns: &Columns, rows: &mut Ro
         }
         return Ok(());
     }
-    let Ok(count) = dataset.len() else {
-        // One that can only be gone through.
-        for row in dataset.try_iter()? {
+    let is_table = dataset.hasattr("column_names")? && dataset.hasattr("select_columns")?;
+    let Some(count) = dataset.len().ok().filter(|_| is_table) else {
+        let wrong = |place: &str, expected: &str, got: &Bound<'_, PyAny>| -> PyErr {
+            let kind = got.get_type().name().map_or_else(|_| "another object".into(), |name| name.to_string());
+            PyTypeError::new_err(format!("{place}: expected {expected}, got {kind}"))
+        };
+        let is_text = dataset.is_instance_of::<PyString>() || dataset.is_instance_of::<PyBytes>();
+        let all = dataset.try_iter().ok().filter(|_| !is_text);
+        let expected = "a dataset of Hugging Face, or rows that are dicts of columns";
+        let all = all.ok_or_else(|| wrong("dataset", expected, dataset))?;
+        // Rows that can only be gone through.
+        for (number, row) in all.enumerate() {
             let row = row?;
-            let names: Vec<String> = row.cast::<PyMapping>().map_err(PyErr::from)?.keys()?.extract()?;
-            let (human, article, others) = columns.chosen(&names)?;
+            let Ok(map) = row.cast::<PyMapping>() else {
+                return Err(wrong(&format!("row {number}"), "a dict of columns", &row));
+            };
+            let (human, article, others) = columns.chosen(&map.keys()?.extract::<Vec<String>>()?)?;
             let cells: Vec<_> = others
                 .iter()
                 .map(|name| name.as_ref().map(|name| row.get_item(name)).transpose())
@@ -345,7 +356,12 @@ fn cells_of<'py>(
         let mut cells = Vec::new();
         for chunk in column.getattr("chunks")?.try_iter()? {
             let chunk = chunk?;
-            let (bytes, paths) = (chunk.call_method1("field", ("bytes",))?, chunk.call_method1("field", ("path",))?);
+            // The fields of an empty cell are null after this alone.
+            let fields = chunk.call_method0("flatten")?;
+            let field = |name: &str| -> PyResult<Bound<'py, PyAny>> {
+                fields.get_item(chunk.getattr("type")?.call_method1("get_field_index", (name,))?)
+            };
+            let (bytes, paths) = (field("bytes")?, field("path")?);
             for place in 0..chunk.len()? {
                 let buffer = bytes.get_item(place)?.call_method0("as_buffer")?;
                 cells.push(match buffer.is_none() {
@@ -357,10 +373,26 @@ fn cells_of<'py>(
         return Ok(cells);
     }
     if kind.starts_with("list<") || kind.starts_with("extension<") || kind.starts_with("fixed_size_list<") {
-        // Pictures as numbers: the dataset knows their shape.
+        // Pictures as numbers: the dataset knows their shape. It widens bytes to large integers.
+        let stored = column.getattr("type")?;
+        let stored = if stored.hasattr("storage_type")? { stored.getattr("storage_type")? } else { stored };
+        let is_bytes = stored.str()?.to_string().contains("uint8");
         let count = column.len()?;
         let numpy = dataset.call_method1("with_format", ("numpy",))?;
-        return (start..start + count).map(|place| numpy.get_item(place)?.get_item(name)).collect();
+        let cell = |place: usize| -> PyResult<Bound<'py, PyAny>> {
+            let cell = numpy.get_item(place)?.get_item(name)?;
+            if is_bytes && cell.hasattr("astype")? { cell.call_method1("astype", ("uint8",)) } else { Ok(cell) }
+        };
+        return (start..start + count).map(cell).collect();
     }
-    column.call_method0("to_pylist")?.extract()
+    let cells: Vec<Bound<'py, PyAny>> = column.call_method0("to_pylist")?.extract()?;
+    let feature = dataset.getattr("features")?.get_item(name)?;
+    match feature.hasattr("int2str")? {
+        // Classes have names.
+        true => cells
+            .into_iter()
+            .map(|cell| if cell.is_none() { Ok(cell) } else { feature.call_method1("int2str", (cell,)) })
+            .collect(),
+        false => Ok(cells),
+    }
 }

@@ -21,7 +21,7 @@ use crate::training::{Event, Pass, Resume, Trainer, train};
 type Array<'py> = Bound<'py, PyArrayDyn<f32>>;
 
 /// Both networks, their optimisers and the data, stepped by hand, for research and for comparison with other
-/// implementations. `cagan.train` does the same in a run folder.
+/// implementations. `cagan.train` does the same in a run folder. Both begin with the networks of `init_from`.
 ///
 /// Args:
 ///     pairs: The pairs, which are decoded at once.
@@ -30,6 +30,7 @@ type Array<'py> = Bound<'py, PyArrayDyn<f32>>;
 /// Raises:
 ///     ValueError: There are fewer than two pairs or fewer than a batch, the pairs are of several splits, a pair has no
 ///         target, or a picture cannot be decoded.
+///     FileNotFoundError: `init_from` is missing.
 ///     RuntimeError: The device is missing.
 #[pyclass(name = "Trainer", module = "cagan", frozen)]
 pub struct PyTrainer {

@@ -16,9 +16,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::names::{ENDINGS, fresh, is_picture_name, name};
+use super::names::{ENDINGS, Finder, fresh, is_picture_name, name};
 use super::row::Row;
-use super::sets::{Note, PassedOver, SPLITS, SUFFIXES, Set, Side, by_stem};
+use super::sets::{Note, PassedOver, SPLITS, SUFFIXES, Set, Side, by_stem, category_of};
 use super::texts;
 use crate::error::{AtPath, Error, Result};
 
@@ -78,11 +78,12 @@ pub fn list(folder: &Path) -> Result<Found> {
         let text = format!("read {} sets further down as one: {}{more}", further.len(), shown.join(", "));
         found.notes.push(Note::new(text, strange));
     }
-    let mut parts: Vec<Vec<Row>> = match texts::above(folder, &sets)? {
-        Some(text) => vec![text.rows(folder, &sets, &mut found.notes)?],
-        None => Vec::new(),
+    let above = match texts::above(&sets)? {
+        Some(text) => Some(text.rows(folder, &sets, &mut found.notes)?),
+        None => None,
     };
-    let listed = !parts.is_empty();
+    let listed = above.is_some();
+    let mut parts = Vec::new();
     for set in &sets {
         if !listed {
             parts.push(rows(set, &mut found.notes)?);
@@ -90,26 +91,43 @@ pub fn list(folder: &Path) -> Result<Found> {
         found.passed_over.extend_from_slice(&set.passed);
         found.notes.extend_from_slice(&set.notes);
     }
+    found.rows = above.unwrap_or_else(|| joined(parts, &sets));
+    Ok(found)
+}
+
+/// Makes one list of the rows of several sets.
+fn joined(parts: Vec<Vec<Row>>, sets: &[Set]) -> Vec<Row> {
     // An id may occur in two folders: then the folder's name joins every id.
     let mut seen = HashSet::new();
     let own: Vec<HashSet<&str>> = parts.iter().map(|rows| rows.iter().map(|row| row.id.as_str()).collect()).collect();
     let clash = own.iter().flatten().any(|id| !seen.insert(*id));
     let mut taken = HashSet::new();
-    for (rows, set) in parts.into_iter().zip(&sets) {
+    let mut all = Vec::new();
+    for (rows, set) in parts.into_iter().zip(sets) {
         for row in rows {
-            let id = match clash && !set.place.is_empty() {
-                true => format!("{}_{}", set.place.replace('/', "_"), row.id),
-                false => row.id.clone(),
-            };
+            let id = if clash { set.id_of(&row.id) } else { row.id.clone() };
             let id = fresh(&id, |id| taken.contains(id));
             taken.insert(id.clone());
             let split = row.split.clone().or_else(|| set.split.clone());
             let several = set.product && set.humans.files.len() > 1;
             let group = if several { Some(set.place.clone()) } else { row.group.clone() };
-            found.rows.push(Row { id, split, group, ..row });
+            all.push(Row { id, split, group, ..row });
         }
     }
-    Ok(found)
+    all
+}
+
+/// Returns the only folder in a folder that has a `pairs.csv`, as archives unpack, if the folder has no layout itself.
+pub(super) fn listed_below(folder: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+    let mut listed = entries.filter(|path| path.join("pairs.csv").is_file());
+    let found = listed.next()?;
+    listed.next().is_none().then_some(found)
+}
+
+/// Says that [`listed_below`] found a list.
+pub(super) fn note_of_list(below: &Path) -> Note {
+    Note::new(format!("the list is one folder further down: read `{}`", below.display()), false)
 }
 
 fn unknown(folder: &Path) -> Error {
@@ -193,6 +211,11 @@ fn subfolders(folder: &Path) -> Vec<(String, PathBuf)> {
 
 /// Reads the sides of a folder of one of the layouts.
 fn set_of(folder: &Path) -> Result<Option<Set>> {
+    let set = sides_of(folder)?;
+    Ok(set.map(|set| Set { category: category_of(folder), ..set }))
+}
+
+fn sides_of(folder: &Path) -> Result<Option<Set>> {
     for [humans, articles] in FOLDERS {
         let [human, article] = [folder.join(humans), folder.join(articles)];
         match (human.is_dir(), article.is_dir()) {
@@ -209,6 +232,11 @@ fn set_of(folder: &Path) -> Result<Option<Set>> {
             Ok(Side::new(files))
         };
         (set.humans, set.articles) = (side(&human)?, side(&article)?);
+        let between: Vec<&str> = ["2", "3", "4"].into_iter().filter(|name| folder.join(name).is_dir()).collect();
+        if humans == "1" && !between.is_empty() {
+            let text = format!("`1` is read as humans and `5` as articles, `{}` not at all", between.join("`, `"));
+            set.notes.push(Note::new(text, true));
+        }
         return Ok(Some(set));
     }
     let together = folder.join(TOGETHER);
@@ -245,8 +273,8 @@ fn in_one_folder(folder: &Path) -> Result<Option<Set>> {
         };
         let (humans, articles) = (side(human), side(article));
         let both = humans.keys().filter(|id| articles.contains_key(*id)).count();
-        // `_0` and `_1` also number any pictures.
-        let enough = human != "_0" || 4 * both >= files.len();
+        // The endings also number any pictures. A person has few others.
+        let enough = human == "_1_front" || 5 * both >= files.len();
         if both == 0 || !enough {
             continue;
         }
@@ -259,9 +287,10 @@ fn in_one_folder(folder: &Path) -> Result<Option<Set>> {
             articles.retain(|id, _| humans.contains_key(id));
         } else if others > 0 {
             let text = format!("{}: {others} pictures are neither `<id>{human}` nor `<id>{article}`", folder.display());
-            set.notes.push(Note::new(text, false));
+            // One name in all files numbers the pictures of anything.
+            set.notes.push(Note::new(text, both == 1));
         }
-        (set.humans, set.articles) = (Side::new(humans), Side::new(articles));
+        (set.humans, set.articles) = (Side::with_ending(humans, human), Side::with_ending(articles, article));
         return Ok(Some(set));
     }
     Ok(None)
@@ -344,15 +373,19 @@ fn rows(set: &Set, notes: &mut Vec<Note>) -> Result<Vec<Row>> {
 /// [`Error::NotFound`] for a missing folder; [`Error::Content`] for a pattern without files, and for two pictures of
 /// one name.
 pub fn by_names(folder: &Path, human: &str, article: &str) -> Result<Found> {
+    if !folder.is_dir() {
+        return Err(Error::NotFound { path: folder.into(), what: "folder" });
+    }
     let mut set = Set { folder: folder.into(), whole: true, ..Set::default() };
     let mut side = |given: &str| -> Result<Side> {
         if given.contains(['*', '?']) {
             return Ok(Side::new(super::pattern::matched(folder, given)?));
         }
         let path = folder.join(given);
-        if !path.is_dir() {
-            return Err(Error::NotFound { path, what: "folder" });
-        }
+        let path = match path.is_dir() {
+            true => path,
+            false => Finder::default().find_folder(&path).ok_or(Error::NotFound { path, what: "folder" })?,
+        };
         let (files, passed) = pictures(&path)?;
         set.passed.extend(passed);
         Ok(Side::new(files))

@@ -227,21 +227,23 @@ impl Listing {
     /// [`Error::NotFound`] for a missing folder, or one without `pairs.csv` and of no layout of [`layouts`];
     /// [`Error::Content`] as [`parse`], and for a folder without pairs.
     pub fn open(folder: &Path) -> Result<Listing> {
-        Listing::open_at(folder, &folder.join("pairs.csv"))
+        Listing::open_at(folder, &folder.join("pairs.csv"), None)
     }
 
     /// Reads the list of a folder that is kept in another file: that file, or, while it does not exist, the folder's own
-    /// list.
+    /// list. `sides` are the folders or the patterns of the humans and of the articles, in place of a layout; a list that
+    /// exists decides, and is told where it lacks their pairs.
     ///
     /// # Errors
     /// As [`Listing::open`].
-    pub fn open_at(folder: &Path, path: &Path) -> Result<Listing> {
+    pub fn open_at(folder: &Path, path: &Path, sides: Option<&[String; 2]>) -> Result<Listing> {
         if !folder.is_dir() {
             return Err(Error::NotFound { path: folder.into(), what: "folder" });
         }
         let own = folder.join("pairs.csv");
         let parent = path.parent().unwrap_or(Path::new(""));
         let (mut stamp, mut written, mut left) = (None, None, layouts::Found::default());
+        let named = sides.map(|[human, article]| layouts::by_names(folder, human, article)).transpose()?;
         let table = if path.is_file() {
             // Before the bytes: a write between the two must make the list stale.
             stamp = stamp_of(path);
@@ -249,12 +251,23 @@ impl Listing {
             let table = Table::parse(&bytes).and_then(|table| known(table, parent));
             written = Some(bytes);
             table.map_err(|message| Error::content(path, message))?
+        } else if let Some(named) = &named {
+            table_of(&named.rows, parent)?
         } else if own.is_file() {
             let bytes = std::fs::read(&own).at(&own)?;
             let table = Table::parse(&bytes).and_then(|table| known(table, folder));
             moved(table.map_err(|message| Error::content(&own, message))?, folder, parent)?
         } else {
-            left = layouts::list(folder)?;
+            let found = layouts::list(folder);
+            if matches!(found, Err(Error::NotFound { .. }))
+                && let Some(below) = layouts::listed_below(folder)
+            {
+                let path = if path == own { below.join("pairs.csv") } else { path.to_owned() };
+                let mut listing = Listing::open_at(&below, &path, None)?;
+                listing.notes.push(layouts::note_of_list(&below));
+                return Ok(listing);
+            }
+            left = found?;
             table_of(&left.rows, parent)?
         };
         let mut rows = rows_of(&table, parent).map_err(|message| Error::content(path, message))?;
@@ -263,6 +276,15 @@ impl Listing {
         }
         find_files(&mut rows);
         let places = places_of(&rows);
+        if let Some(named) = named {
+            left = named;
+            let listed: HashSet<[Option<PathBuf>; 2]> = rows.iter().map(files_of).collect();
+            let unlisted = left.rows.iter().filter(|row| !listed.contains(&files_of(row))).count();
+            if written.is_some() && unlisted > 0 {
+                let text = format!("`{}` decides: it lacks {unlisted} of the given pairs", path.display());
+                left.notes.push(Note::new(text, true));
+            }
+        }
         let layouts::Found { notes, passed_over, .. } = left;
         Ok(Listing {
             notes,
@@ -393,6 +415,12 @@ impl Listing {
         self.stamp = stamp_of(&self.path);
         Ok(())
     }
+}
+
+/// The files of a row, however they are spelt.
+fn files_of(row: &Row) -> [Option<PathBuf>; 2] {
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
+    [&row.human, &row.article].map(|source| source.as_ref().and_then(Source::path).map(real))
 }
 
 fn stamp_of(path: &Path) -> Option<Stamp> {

@@ -32,7 +32,11 @@ pub(super) fn is_picture_name(name: &str) -> bool {
 
 /// Cuts folders and the ending of a picture off a name in a list. Separators may be those of Windows.
 pub(super) fn stem(name: &str) -> &str {
-    let name = name.rsplit(['/', '\\']).next().unwrap_or(name);
+    without_ending(name.rsplit(['/', '\\']).next().unwrap_or(name))
+}
+
+/// Cuts the ending of a picture off a name.
+pub(super) fn without_ending(name: &str) -> &str {
     match name.rsplit_once('.') {
         Some((stem, _)) if is_picture_name(name) && !stem.is_empty() => stem,
         _ => name,
@@ -42,8 +46,8 @@ pub(super) fn stem(name: &str) -> &str {
 /// Finds files under names that differ from the written ones in their separators or their Unicode form.
 #[derive(Debug, Default)]
 pub(super) struct Finder {
-    /// Each folder's names by their composed form. A form that two names have is left out.
-    folders: HashMap<PathBuf, HashMap<String, Option<OsString>>>,
+    /// Each folder's names by their composed form.
+    folders: HashMap<PathBuf, HashMap<String, Vec<OsString>>>,
 }
 
 impl Finder {
@@ -54,39 +58,47 @@ impl Finder {
         if turned != path && turned.is_file() {
             return Some(turned);
         }
-        match text.is_ascii() {
-            true => None,
-            false => self.in_other_form(&turned),
-        }
+        let parts: Vec<Component<'_>> = turned.components().collect();
+        if text.is_ascii() { None } else { self.below(PathBuf::new(), &parts, Path::is_file) }
     }
 
-    fn in_other_form(&mut self, path: &Path) -> Option<PathBuf> {
-        let mut found = PathBuf::new();
-        for part in path.components() {
-            let Component::Normal(name) = part else {
-                found.push(part);
-                continue;
-            };
-            let next = found.join(name);
-            if next.symlink_metadata().is_ok() {
-                found = next;
-                continue;
-            }
-            let folder = if found.as_os_str().is_empty() { PathBuf::from(".") } else { found.clone() };
-            let names = self.folders.entry(folder).or_insert_with_key(|folder| names_in(folder));
-            found.push(names.get(&*normal(name.to_str()?))?.as_ref()?);
+    /// Returns the folder of another form, if there is one.
+    pub fn find_folder(&mut self, path: &Path) -> Option<PathBuf> {
+        let parts: Vec<Component<'_>> = path.components().collect();
+        self.below(PathBuf::new(), &parts, Path::is_dir)
+    }
+
+    /// Returns what the parts stand for in a folder. The written name of a part comes before its other forms.
+    fn below(&mut self, found: PathBuf, parts: &[Component<'_>], wanted: fn(&Path) -> bool) -> Option<PathBuf> {
+        let Some((part, rest)) = parts.split_first() else { return wanted(&found).then_some(found) };
+        let Component::Normal(name) = part else { return self.below(found.join(part), rest, wanted) };
+        let next = found.join(name);
+        if next.symlink_metadata().is_ok()
+            && let Some(place) = self.below(next, rest, wanted)
+        {
+            return Some(place);
         }
-        found.is_file().then_some(found)
+        let name = name.to_str().filter(|name| !name.is_ascii())?;
+        let other = self.other_form(&found, name)?;
+        self.below(found.join(other), rest, wanted)
+    }
+
+    /// Returns the name in a folder that has another form than the written one, if it is the only one.
+    pub fn other_form(&mut self, folder: &Path, name: &str) -> Option<OsString> {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let names = self.folders.entry(folder.into()).or_insert_with_key(|folder| names_in(folder));
+        let mut others = names.get(&*normal(name))?.iter().filter(|other| *other != name);
+        let found = others.next()?;
+        others.next().is_none().then(|| found.clone())
     }
 }
 
-fn names_in(folder: &Path) -> HashMap<String, Option<OsString>> {
-    let mut names = HashMap::new();
+fn names_in(folder: &Path) -> HashMap<String, Vec<OsString>> {
+    let mut names: HashMap<String, Vec<OsString>> = HashMap::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        if let Some(text) = name.to_str() {
-            let form = normal(text).into_owned();
-            names.entry(form).and_modify(|old| *old = None).or_insert_with(|| Some(name.clone()));
+        if let Some(text) = name.to_str().filter(|text| !text.is_ascii()) {
+            names.entry(normal(text).into_owned()).or_default().push(name.clone());
         }
     }
     names
@@ -134,6 +146,10 @@ mod tests {
             assert_eq!(finder.find(&folder.path().join(written)).as_ref(), Some(&real), "{written}");
         }
         assert_eq!(finder.find(&folder.path().join("caf\u{e9}/\u{e8}.png")), None);
+        // The folder of the written form does not hide that of the other.
+        let other = folder.path().join("caf\u{e9}");
+        std::fs::create_dir(&other).unwrap();
+        assert_eq!(Finder::default().find(&other.join("\u{e9}.png")), Some(real));
         assert_eq!(finder.find(Path::new("nowhere\\e.png")), None);
     }
 

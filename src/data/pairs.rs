@@ -108,12 +108,7 @@ impl Pairs {
             Some(_) if is_list => {
                 return Err(Error::setting("human", "a folder of pairs beside it", place.display()));
             }
-            Some([human, article]) => {
-                if !folder.is_dir() {
-                    return Err(Error::NotFound { path: folder.into(), what: "folder" });
-                }
-                (pairs.found(layouts::by_names(folder, human, article)?), folder)
-            }
+            Some([human, article]) => (pairs.found(layouts::by_names(folder, human, article)?), folder),
             None if csv.is_file() => {
                 if is_list && !is_csv(place) {
                     return Err(Error::content(
@@ -125,13 +120,11 @@ impl Pairs {
             }
             None => {
                 let found = layouts::list(folder);
-                // As archives unpack.
                 if matches!(found, Err(Error::NotFound { .. }))
-                    && let Some(below) = listed_below(folder)
+                    && let Some(below) = layouts::listed_below(folder)
                 {
                     let mut pairs = Pairs::open(&below, options)?;
-                    let text = format!("the list is one folder further down: read `{}`", below.display());
-                    pairs.notes.push(Note::new(text, false));
+                    pairs.notes.push(layouts::note_of_list(&below));
                     return Ok(pairs);
                 }
                 (pairs.found(found?), folder)
@@ -383,14 +376,6 @@ impl Pairs {
             places: OnceLock::new(),
         }
     }
-}
-
-/// Returns the only folder in a folder that has a `pairs.csv`.
-fn listed_below(folder: &Path) -> Option<PathBuf> {
-    let entries = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
-    let mut listed = entries.filter(|path| path.join("pairs.csv").is_file());
-    let found = listed.next()?;
-    listed.next().is_none().then_some(found)
 }
 
 fn is_csv(path: &Path) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::names::{name, normal};
+use super::names::{name, normal, without_ending};
 use super::row::Row;
 
 /// The folders of a set's splits.
@@ -45,15 +45,33 @@ pub(super) struct Side {
     pub files: BTreeMap<String, PathBuf>,
     /// The stems by their composed form; None for a form of two stems.
     forms: HashMap<String, Option<String>>,
+    /// What follows the stems in the files' names, as `_0` of DressCode's humans.
+    ending: &'static str,
 }
 
 impl Side {
     pub(super) fn new(files: BTreeMap<String, PathBuf>) -> Side {
+        Side::with_ending(files, "")
+    }
+
+    pub(super) fn with_ending(files: BTreeMap<String, PathBuf>, ending: &'static str) -> Side {
         let mut forms = HashMap::new();
         for stem in files.keys().filter(|stem| !stem.is_ascii()) {
             forms.entry(normal(stem).into_owned()).and_modify(|old| *old = None).or_insert_with(|| Some(stem.clone()));
         }
-        Side { files, forms }
+        Side { files, forms, ending }
+    }
+
+    /// Returns the stem of a file that a list names: with folders and endings, or without. A backslash parts folders, or
+    /// belongs to the name.
+    pub fn named(&self, name: &str) -> Option<&str> {
+        let whole = name.rsplit('/').next().unwrap_or(name);
+        let found = |name: &str| {
+            let stem = without_ending(name);
+            let bare = stem.strip_suffix(self.ending).filter(|bare| !bare.is_empty());
+            bare.into_iter().chain([stem]).find_map(|stem| self.get(stem))
+        };
+        found(whole).or_else(|| found(whole.rsplit('\\').next()?)).map(|(stem, _)| stem)
     }
 
     /// Returns the stem and the file of a stem in any Unicode form.
@@ -72,6 +90,8 @@ pub(super) struct Set {
     /// The folder below the given one, for messages.
     pub place: String,
     pub split: Option<String>,
+    /// DressCode's category, by the folder's name.
+    pub category: Option<&'static str>,
     pub humans: Side,
     pub articles: Side,
     pub passed: Vec<PassedOver>,
@@ -126,6 +146,14 @@ pub(super) fn by_stem(set: &Set, wanted: impl Fn(&str) -> bool) -> Vec<Row> {
 }
 
 impl Set {
+    /// The name of a pair beside other sets that have the same one.
+    pub(super) fn id_of(&self, id: &str) -> String {
+        match self.place.is_empty() {
+            true => id.to_owned(),
+            false => format!("{}_{id}", self.place.replace('/', "_")),
+        }
+    }
+
     /// Explains why a picture has no partner, by a file that was passed over.
     pub(super) fn why(&self, stem: &str) -> Option<String> {
         let own = normal(stem);
@@ -147,16 +175,27 @@ impl Set {
 /// Finds the stem of a picture in several sets; of several, in the set of the category.
 pub(super) fn find_in<'a>(
     sets: &'a [Set],
-    stem: &str,
+    name: &str,
     side: impl Fn(&Set) -> &Side,
-    category: Option<usize>,
+    category: Option<&str>,
 ) -> Option<(&'a Set, String)> {
-    let named = category.and_then(|number| CATEGORIES.get(number));
-    let found = sets.iter().filter_map(|set| side(set).get(stem).map(|(stem, _)| (set, stem.to_owned())));
+    let found = sets.iter().filter_map(|set| side(set).named(name).map(|stem| (set, stem.to_owned())));
     let all: Vec<(&Set, String)> = found.collect();
-    let own = all.iter().position(|(set, _)| named.is_some_and(|name| set.place.ends_with(name)));
+    let own = all.iter().position(|(set, _)| category.is_some() && set.category == category);
     all.into_iter().nth(own.unwrap_or(0))
 }
 
 /// DressCode's categories, by their number in its lists.
 const CATEGORIES: [&str; 3] = ["upper_body", "lower_body", "dresses"];
+
+/// Returns the category of a word at the end of a list's line: a number or a name.
+pub(super) fn category(word: &str) -> Option<&'static str> {
+    let number = word.parse::<usize>().ok().and_then(|number| CATEGORIES.get(number));
+    number.or_else(|| CATEGORIES.iter().find(|name| **name == word)).copied()
+}
+
+/// Returns the category whose pictures a folder holds, by its name or by that of the folder above.
+pub(super) fn category_of(folder: &Path) -> Option<&'static str> {
+    let real = std::fs::canonicalize(folder).ok()?;
+    real.ancestors().take(2).find_map(|folder| category(&name(folder)))
+}

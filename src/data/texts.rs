@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::names::{fresh, name, stem};
 use super::row::Row;
-use super::sets::{Note, SPLITS, Set, by_stem, find_in, partners};
+use super::sets::{Note, SPLITS, Set, by_stem, category, find_in, partners};
 use super::table::utf8;
 use crate::error::{AtPath, Error, Result};
 
@@ -37,7 +37,18 @@ struct Line {
     number: usize,
     human: String,
     article: String,
-    category: Option<usize>,
+    category: Option<&'static str>,
+}
+
+impl Line {
+    /// Whether the sets hold the pictures of the line's category, as far as folders tell.
+    fn concerns(&self, sets: &[Set]) -> bool {
+        let all: Option<Vec<&str>> = sets.iter().map(|set| set.category).collect();
+        match (self.category, all) {
+            (Some(category), Some(all)) => all.contains(&category),
+            _ => true,
+        }
+    }
 }
 
 /// Reads the lists of a set: in its folder, or beside it.
@@ -60,25 +71,29 @@ pub(super) fn of(set: &Set) -> Result<Option<Text>> {
     if !inside.is_empty() {
         return chosen(inside, sets).map(Some);
     }
-    let Some(parent) = real.parent() else { return Ok(None) };
-    let mut beside = known_lists(parent, sets)?;
-    // That of another folder, as of `test` beside `train`.
-    beside.retain(|path| word(path).is_empty() || !parent.join(word(path)).is_dir());
-    beside.retain(|path| is_of(path, sets));
-    match beside.is_empty() {
-        true => Ok(None),
-        false => chosen(beside, sets).map(Some),
+    // A category's lists may lie beside its folder, the pictures in one more.
+    let further = if set.category.is_some() { 2 } else { 1 };
+    for parent in real.ancestors().skip(1).take(further) {
+        let mut beside = known_lists(parent, sets)?;
+        // That of another folder, as of `test` beside `train`.
+        beside.retain(|path| word(path).is_empty() || !parent.join(word(path)).is_dir());
+        beside.retain(|path| is_of(path, sets));
+        if !beside.is_empty() {
+            return chosen(beside, sets).map(Some);
+        }
     }
+    Ok(None)
 }
 
-/// Reads the lists in a folder of sets that are all further down, as DressCode's.
+/// Reads the lists in the folder of several sets, as DressCode's.
 ///
 /// # Errors
 /// As [`of`].
-pub(super) fn above(folder: &Path, sets: &[Set]) -> Result<Option<Text>> {
-    if sets.iter().any(|set| set.folder == folder || set.folder.parent() != Some(folder)) {
+pub(super) fn above(sets: &[Set]) -> Result<Option<Text>> {
+    let parents: HashSet<Option<&Path>> = sets.iter().map(|set| set.folder.parent()).collect();
+    let Some(folder) = parents.iter().next().copied().flatten().filter(|_| parents.len() == 1 && sets.len() > 1) else {
         return Ok(None);
-    }
+    };
     let splits: Vec<String> = sets.iter().map(|set| name(&set.folder)).collect();
     let mut found = known_lists(folder, sets)?;
     found.retain(|path| !splits.contains(&word(path)) && is_of(path, sets));
@@ -122,8 +137,7 @@ fn is_of(path: &Path, sets: &[Set]) -> bool {
 }
 
 fn known(sets: &[Set], name: &str, side: usize) -> bool {
-    let side = |set: &Set| if side == 0 { set.humans.get(stem(name)) } else { set.articles.get(stem(name)) }.is_some();
-    sets.iter().any(side)
+    sets.iter().any(|set| if side == 0 { &set.humans } else { &set.articles }.named(name).is_some())
 }
 
 /// Reads the lists that decide: `pairs.txt`, else one for each split, and of several for one split that of the worn
@@ -181,10 +195,15 @@ impl Text {
         for list in &self.lists {
             let shown =
                 list.path.strip_prefix(folder).map_or_else(|_| name(&list.path), |path| path.display().to_string());
-            let found: Vec<_> = (list.lines.iter())
+            let elsewhere = list.lines.iter().filter(|line| !line.concerns(sets)).count();
+            if elsewhere > 0 {
+                let text = format!("`{shown}` also lists {elsewhere} pairs of categories that are not here");
+                notes.push(Note::new(text, false));
+            }
+            let found: Vec<_> = (list.lines.iter().filter(|line| line.concerns(sets)))
                 .map(|line| {
-                    let human = find_in(sets, stem(&line.human), |set| &set.humans, line.category);
-                    let article = find_in(sets, stem(&line.article), |set| &set.articles, line.category);
+                    let human = find_in(sets, &line.human, |set| &set.humans, line.category);
+                    let article = find_in(sets, &line.article, |set| &set.articles, line.category);
                     (line, [human, article])
                 })
                 .collect();
@@ -201,12 +220,14 @@ impl Text {
             if tries_on {
                 let text = format!("`{shown}` lists articles to try on: the pairs are those of equal names");
                 notes.push(Note::new(text, false));
-                let wanted: HashSet<&str> = humans.map(|(_, human)| human.as_str()).collect();
+                let wanted: HashSet<(&Path, &str)> =
+                    humans.map(|(set, human)| (set.folder.as_path(), human.as_str())).collect();
                 for set in sets {
-                    let split = list.split.map(str::to_owned);
-                    let own = by_stem(set, |human| alone || wanted.contains(human));
+                    let own = by_stem(set, |human| alone || wanted.contains(&(set.folder.as_path(), human)));
                     listed.extend(own.iter().map(|row| (set.folder.clone(), row.id.clone())));
-                    rows.extend(own.into_iter().map(|row| Row { split: split.clone(), ..row }));
+                    rows.extend(
+                        own.into_iter().map(|row| (Some(set), Row { split: split_of(list, Some(set)), ..row })),
+                    );
                 }
                 continue;
             }
@@ -216,15 +237,17 @@ impl Text {
                     let passed = sets.iter().find_map(|set| set.why(stem(name)));
                     passed.unwrap_or_else(|| format!("`{shown}` names `{name}`, and no such picture is there"))
                 });
-                rows.push(Row {
+                let set = human.as_ref().or(article.as_ref()).map(|(set, _)| *set);
+                let row = Row {
                     id: human.as_ref().map_or_else(|| stem(&line.human).to_owned(), |(_, human)| human.clone()),
                     human: human.map(|(set, stem)| set.humans.files[&stem].clone().into()),
                     article: article.map(|(set, stem)| set.articles.files[&stem].clone().into()),
-                    split: list.split.map(str::to_owned),
+                    split: split_of(list, set),
                     line: line.number,
                     why,
                     ..Row::default()
-                });
+                };
+                rows.push((set, row));
             }
         }
         let humans = sets.iter().map(|set| set.humans.files.len()).sum::<usize>();
@@ -233,10 +256,30 @@ impl Text {
             let text = format!("{} of {humans} people are not in {}", humans - listed.len(), names.join(", "));
             notes.push(Note::new(text, false));
         }
+        let mut rows = with_places(rows);
         rows.sort_by(|a, b| a.id.cmp(&b.id));
         name_apart(&mut rows);
         Ok(rows)
     }
+}
+
+fn split_of(list: &List, set: Option<&Set>) -> Option<String> {
+    list.split.map(str::to_owned).or_else(|| set?.split.clone())
+}
+
+/// Puts the sets' places into the ids, if people of two sets have one name.
+fn with_places(rows: Vec<(Option<&Set>, Row)>) -> Vec<Row> {
+    let place = |set: &Option<&Set>| set.map_or(PathBuf::new(), |set| set.folder.clone());
+    let mut places: HashMap<&str, PathBuf> = HashMap::new();
+    let clash = rows.iter().any(|(set, row)| {
+        let place = place(set);
+        *places.entry(row.id.as_str()).or_insert_with(|| place.clone()) != place
+    });
+    let named = |(set, row): (Option<&Set>, Row)| match set.filter(|_| clash) {
+        Some(set) => Row { id: set.id_of(&row.id), ..row },
+        None => row,
+    };
+    rows.into_iter().map(named).collect()
 }
 
 /// Gives the rows of one person names of their own.
@@ -256,31 +299,42 @@ fn name_apart(rows: &mut [Row]) {
 /// Reads at most `most` lines of a list.
 fn read(path: &Path, sets: &[Set], most: usize) -> std::result::Result<Vec<Line>, String> {
     let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
-    parse(&bytes, most, |name, side| known(sets, name, side))
+    parse(&bytes, most, |name, side| known(sets, name, side), |line| most == usize::MAX || line.concerns(sets))
 }
 
-/// Parses at most `most` lines. `known` says whether a name is that of a human (0) or of an article (1): it decides
-/// where a name with spaces ends.
-fn parse(bytes: &[u8], most: usize, known: impl Fn(&str, usize) -> bool) -> std::result::Result<Vec<Line>, String> {
+/// Parses at most `most` lines of those that are wanted. `known` says whether a name is that of a human (0) or of an
+/// article (1): it decides where a name with spaces ends.
+fn parse(
+    bytes: &[u8],
+    most: usize,
+    known: impl Fn(&str, usize) -> bool,
+    wanted: impl Fn(&Line) -> bool,
+) -> std::result::Result<Vec<Line>, String> {
     let text = utf8(bytes)?.trim_start_matches('\u{feff}').replace("\r\n", "\n");
     let mut found = Vec::new();
-    for (place, line) in text.split(['\n', '\r']).enumerate().filter(|(_, line)| !line.trim().is_empty()).take(most) {
+    for (place, line) in text.split(['\n', '\r']).enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let number = place + 1;
         let wrong = || format!("line {number}: expected `human article`, got `{line}`");
         let (names, category) = cut(line, &known).ok_or_else(wrong)?;
-        found.push(Line { number, human: names[0].to_owned(), article: names[1].to_owned(), category });
+        let line = Line { number, human: names[0].to_owned(), article: names[1].to_owned(), category };
+        if wanted(&line) {
+            found.push(line);
+        }
+        if found.len() == most {
+            break;
+        }
     }
     Ok(found)
 }
 
 /// Cuts a line into two names and, at its end, a category. Between them stand tabs, commas or spaces, and names may hold
 /// spaces of any kind.
-fn cut(line: &str, known: impl Fn(&str, usize) -> bool) -> Option<([&str; 2], Option<usize>)> {
-    let parted = |delimiter: char| -> Option<([&str; 2], Option<usize>)> {
+fn cut(line: &str, known: impl Fn(&str, usize) -> bool) -> Option<([&str; 2], Option<&'static str>)> {
+    let parted = |delimiter: char| -> Option<([&str; 2], Option<&'static str>)> {
         let words: Vec<&str> = line.split(delimiter).map(str::trim).filter(|word| !word.is_empty()).collect();
         match words[..] {
             [human, article] => Some(([human, article], None)),
-            [human, article, last] => Some(([human, article], last.parse().ok())),
+            [human, article, last] => Some(([human, article], category(last))),
             _ => None,
         }
     };
@@ -295,7 +349,8 @@ fn cut(line: &str, known: impl Fn(&str, usize) -> bool) -> Option<([&str; 2], Op
         return simple;
     }
     let line = line.trim_matches(' ');
-    let last = line.rsplit_once(' ').and_then(|(rest, last)| Some((rest, Some(last.parse::<usize>().ok()?))));
+    let last = line.rsplit_once(' ').filter(|(_, last)| category(last).is_some() || last.parse::<usize>().is_ok());
+    let last = last.map(|(rest, last)| (rest, category(last)));
     for (line, category) in [Some((line, None)), last].into_iter().flatten() {
         for (place, _) in line.match_indices([' ', ',']) {
             let names = [line[..place].trim_matches(' '), line[place + 1..].trim_matches(' ')];
@@ -311,10 +366,10 @@ fn cut(line: &str, known: impl Fn(&str, usize) -> bool) -> Option<([&str; 2], Op
 mod tests {
     use super::*;
 
-    type Parts = (usize, String, String, Option<usize>);
+    type Parts = (usize, String, String, Option<&'static str>);
 
     fn lines(text: &str, known: &[&str]) -> std::result::Result<Vec<Parts>, String> {
-        let all = parse(text.as_bytes(), usize::MAX, |name, _| known.contains(&name))?;
+        let all = parse(text.as_bytes(), usize::MAX, |name, _| known.contains(&name), |_| true)?;
         Ok(all.into_iter().map(|l| (l.number, l.human, l.article, l.category)).collect())
     }
 
@@ -323,12 +378,12 @@ mod tests {
         let one = |text: &str, known: &[&str]| lines(text, known).unwrap().remove(0);
         let ab = |human: &str, article: &str, category| (1, human.to_owned(), article.to_owned(), category);
         assert_eq!(one("a.jpg b.jpg\n", &[]), ab("a.jpg", "b.jpg", None));
-        assert_eq!(one("\u{feff}a.jpg\tb.jpg\t2\r\n", &[]), ab("a.jpg", "b.jpg", Some(2)));
+        assert_eq!(one("\u{feff}a.jpg\tb.jpg\t2\r\n", &[]), ab("a.jpg", "b.jpg", Some("dresses")));
         assert_eq!(one("a.jpg,b.jpg", &[]), ab("a.jpg", "b.jpg", None));
-        assert_eq!(one("  a.jpg   b.jpg 0 ", &[]), ab("a.jpg", "b.jpg", Some(0)));
+        assert_eq!(one("  a.jpg   b.jpg 0 ", &[]), ab("a.jpg", "b.jpg", Some("upper_body")));
         assert_eq!(one("my a.jpg my b.jpg", &["my a.jpg", "my b.jpg"]), ab("my a.jpg", "my b.jpg", None));
         assert_eq!(one("my a.jpg b.jpg", &["my a.jpg", "b.jpg"]), ab("my a.jpg", "b.jpg", None));
-        assert_eq!(one("my a.jpg b.jpg 1", &["my a.jpg", "b.jpg"]), ab("my a.jpg", "b.jpg", Some(1)));
+        assert_eq!(one("my a.jpg b.jpg 1", &["my a.jpg", "b.jpg"]), ab("my a.jpg", "b.jpg", Some("lower_body")));
         assert_eq!(one("a\u{3000}b.jpg c\u{a0}d.jpg", &[]), ab("a\u{3000}b.jpg", "c\u{a0}d.jpg", None));
     }
 
@@ -338,7 +393,38 @@ mod tests {
         assert_eq!(numbers, [1, 3, 4]);
         assert_eq!(lines("a b\nc\n", &[]).unwrap_err(), "line 2: expected `human article`, got `c`");
         assert_eq!(lines("a b c d\n", &[]).unwrap_err(), "line 1: expected `human article`, got `a b c d`");
-        assert!(parse(b"a b\n\xff\xfe", 9, |_, _| true).unwrap_err().starts_with("line 2: expected UTF-8"));
+        assert!(parse(b"a b\n\xff\xfe", 9, |_, _| true, |_| true).unwrap_err().starts_with("line 2: expected UTF-8"));
+    }
+
+    #[test]
+    fn changed_lists_are_lines_or_errors() {
+        let mut state = 7_u64;
+        let mut draw = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below
+        };
+        let text = "\u{feff}a.jpg b.jpg 2\r\nmy a.jpg\tmy b.jpg\tdresses\n\nx\\y.png,größe.png\ra b c d\n".as_bytes();
+        let parts: [&[u8]; 7] =
+            [b" ", b"\t", b",", b"\r\n", b"\xff", "\u{3000}".as_bytes(), b"99999999999999999999999"];
+        let mut both = [0; 2];
+        for _ in 0..200_000 {
+            let mut bytes = text.to_vec();
+            for _ in 0..draw(4) + 1 {
+                let at = draw(bytes.len());
+                match draw(3) {
+                    0 => drop(bytes.drain(at..(at + draw(9)).min(bytes.len()))),
+                    1 => bytes[at] = draw(256) as u8,
+                    _ => drop(bytes.splice(at..at, parts[draw(parts.len())].iter().copied())),
+                }
+                bytes.push(b'\n');
+            }
+            let found = parse(&bytes, 1 + draw(9), |name, _| name.len() % 2 == 0, |_| true);
+            both[usize::from(found.is_ok())] += 1;
+            if let Err(message) = found {
+                assert!(message.starts_with("line "), "{message}");
+            }
+        }
+        assert!(both[0] > 10_000 && both[1] > 10_000, "{both:?}");
     }
 
     #[test]

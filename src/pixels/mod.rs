@@ -23,4 +23,4 @@ pub use fit::{Placement, Rect, larger_planes, place, planes, resize, resize_part
 pub use limits::{MAX_FILE_BYTES, MAX_PIXELS};
 pub use range::ValueRange;
 pub use raw::Foreign;
-pub use sheet::{grid, sheet};
+pub use sheet::{grid, sheet, shrunk};

@@ -113,6 +113,34 @@ mod tests {
     }
 
     #[test]
+    fn any_bytes_have_an_orientation() {
+        let mut state = 3_u64;
+        let mut draw = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below
+        };
+        let whole = exif(b"Exif\0\0", 3, b"\0\x06\0\0").exif.unwrap();
+        let packet = b"<a tiff:Orientation=\"8\"/><tiff:Orientation>8</tiff:Orientation>";
+        let profile = b"\nexif\n      3\n45\n78 69\n";
+        let mut turned = 0;
+        for _ in 0..300_000 {
+            let mut changed = |bytes: &[u8]| {
+                let mut bytes = bytes.to_vec();
+                for _ in 0..draw(3) + 1 {
+                    let at = draw(bytes.len());
+                    bytes[at] = draw(256) as u8;
+                }
+                bytes.truncate(bytes.len() - draw(2) * draw(bytes.len()));
+                bytes
+            };
+            let notes = Notes { exif: Some(changed(&whole)), xmp: Some(changed(packet)) };
+            turned += usize::from(notes.orientation() != Orientation::NoTransforms);
+            let _ = raw_profile(&changed(profile));
+        }
+        assert!(turned > 10_000, "{turned}");
+    }
+
+    #[test]
     fn raw_profiles_are_hexadecimal() {
         assert_eq!(raw_profile(b"\nexif\n      3\n45\n78 69\n"), Some(b"Exi".to_vec()));
         assert_eq!(raw_profile(b"\nexif\n3\n4"), None);

@@ -58,6 +58,15 @@ pub fn sheet(cells: &[Vec<Option<RgbImage>>], cell: [usize; 2], gap: usize) -> (
     (pixels, size)
 }
 
+/// Shrinks a picture to what [`sheet`] shows of it in a cell.
+pub fn shrunk(picture: &RgbImage, cell: [usize; 2]) -> RgbImage {
+    let from = [picture.height() as usize, picture.width() as usize];
+    let Placement { source, target } = place(Fit::Pad, from, cell);
+    let [height, width] = target.size();
+    let pixels = resize_part(picture.as_raw(), from, source, [height, width], 3);
+    RgbImage::from_raw(width as u32, height as u32, pixels).expect("it has as many pixels")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +86,16 @@ mod tests {
         assert_eq!(row(2), [255; 7]);
         assert_eq!(row(4), [255, 5, 5, 255, 255, 255, 255]);
         assert_eq!(row(5), row(4));
+    }
+
+    #[test]
+    fn a_picture_may_be_shrunk_before() {
+        for (width, height) in [(301, 97), (64, 200), (5, 3), (1000, 7), (96, 96)] {
+            let picture =
+                RgbImage::from_fn(width, height, |x, y| Rgb([(x * 7 + y) as u8, (y * 5) as u8, (x ^ y) as u8]));
+            let small = shrunk(&picture, [96, 96]);
+            assert_eq!(sheet(&[vec![Some(small)]], [96, 96], 4), sheet(&[vec![Some(picture)]], [96, 96], 4));
+        }
     }
 
     #[test]

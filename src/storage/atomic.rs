@@ -76,7 +76,7 @@ fn write_renamed(path: &Path, bytes: &[u8], sync: Sync) -> Result<()> {
         _ => Path::new("."),
     };
     let mut file = unfinished(folder, old.as_ref()).at(path)?;
-    file.write_all(bytes).at(path)?;
+    file.as_file_mut().write_all(bytes).at(path)?;
     if let Some(old) = &old {
         keep_rights(file.as_file(), old, folder).at(path)?;
     }
@@ -114,7 +114,11 @@ fn unfinished(folder: &Path, old: Option<&Metadata>) -> std::io::Result<tempfile
     builder.permissions(PermissionsExt::from_mode(old.map_or(0o666, |old| old.mode() & 0o666)));
     #[cfg(not(unix))]
     let _ = old;
-    builder.tempfile_in(folder)
+    // The error of the system, by whose number Python picks an exception, is inside.
+    builder.tempfile_in(folder).map_err(|error| {
+        let inner = error.get_ref().and_then(|inner| inner.source()?.downcast_ref::<std::io::Error>()?.raw_os_error());
+        inner.map_or(error, std::io::Error::from_raw_os_error)
+    })
 }
 
 /// Writes into what a path leads to, in place.

@@ -1,14 +1,14 @@
 //! A checkpoint: everything needed to go on training, in one safetensors file.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::folder::checkpoints;
 use super::monitor::Memory;
 use super::trainer::Trainer;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::storage::{CHECKSUM, Format, Snapshot, TensorFile, numbered, read_header, read_tensors, write_tensors};
+use crate::storage::{CHECKSUM, Format, TensorFile, read_header, read_tensors, write_tensors};
 
 const FORMAT: Format = Format { name: "cagan.checkpoint", version: "3" };
 
@@ -134,55 +134,4 @@ fn same(path: &Path, differences: &[String]) -> Result<()> {
             run_dir.display().to_string(),
         ),
     ))
-}
-
-/// Finds the file that [`begin_from`] reads: `path` itself, or of a run's folder its newest whole checkpoint, else its
-/// newest whole snapshot.
-///
-/// # Errors
-/// [`Error::NotFound`]; [`Error::Content`] for a file of another kind and for a folder without either.
-pub fn source(path: &Path) -> Result<PathBuf> {
-    if path.is_dir() {
-        let found = checkpoints(path)?.into_iter().find(|path| read(path).is_ok());
-        let mut snapshots = numbered(&path.join("snapshots"), "safetensors")?.into_iter().rev().map(|(path, _)| path);
-        let missing = "expected a checkpoint, a snapshot, or a run's folder with one to begin from, got none";
-        let found = found.or_else(|| snapshots.find(|path| Snapshot::read(path).is_ok()));
-        return found.ok_or_else(|| Error::content(path, missing));
-    }
-    let header = read_header(path)?;
-    let format = header.get("format").map(String::as_str).unwrap_or("none");
-    match format {
-        "cagan.checkpoint" | "cagan.snapshot" => Ok(path.into()),
-        _ => Err(Error::content(path, format!("format: expected cagan.snapshot or cagan.checkpoint, got {format}"))),
-    }
-}
-
-/// Gives a fresh trainer the networks of another run: both of a checkpoint, or the generator of a snapshot. Its
-/// optimisers start anew.
-///
-/// # Errors
-/// [`Error::NotFound`]; [`Error::Content`] for a file that is neither, or of networks of another shape.
-pub fn begin_from(path: &Path, trainer: &mut Trainer) -> Result<()> {
-    let models = &mut trainer.models;
-    let at_path = |error: Error| Error::content(path, error.to_string());
-    match read(path) {
-        Ok(file) => {
-            let (generator, discriminator) = (file.part("generator."), file.part("discriminator."));
-            models.generator.parameters.load(&generator).map_err(at_path)?;
-            models.discriminator.parameters.load(&discriminator).map_err(at_path)?;
-            // Without them its first estimates of the weights' norms would be those of other weights.
-            let vectors = file.part("discriminator_vectors.");
-            if let (Some(own), false) = (&models.discriminator.parameters.vectors, vectors.is_empty()) {
-                own.fill(&own.values, &vectors).map_err(at_path)?;
-            }
-        }
-        // A file that is no checkpoint may be a snapshot. If it is neither, the message is the snapshot reader's.
-        Err(Error::Content { .. }) => {
-            let generator = Snapshot::read(path)?.generator;
-            models.generator.parameters.load(&generator).map_err(at_path)?;
-        }
-        Err(error) => return Err(error),
-    }
-    trainer.restart_average();
-    Ok(())
 }

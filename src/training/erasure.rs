@@ -77,10 +77,11 @@ impl Erasures {
         };
         let (beside, withheld) = (coins(BESIDE), coins(config.withhold_worn));
         let joined = coins(JOINED);
-        let masked = if batch == 1 {
-            // The share of the steps.
-            let masked = rng(config.seed, "erasure/masked", step).random_bool(MASKED);
-            Tensor::from_slice(&[f32::from(masked)]).to_device(device)
+        let masked = if (1.0 - MASKED) * (batch as f64) < 1.0 {
+            // The share of the steps: in each of them, it would leave no picture of so small a batch to blobs alone.
+            let mut random = rng(config.seed, "erasure/masked", step);
+            let masked: Vec<f32> = (0..batch).map(|_| f32::from(random.random_bool(MASKED))).collect();
+            Tensor::from_slice(&masked).to_device(device)
         } else {
             // A fixed share of the batch, so that each step has both.
             let masked = Tensor::arange(batch as i64, (Kind::Float, device));
@@ -200,12 +201,23 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_of_one_has_blobs_alone_in_a_quarter_of_the_steps() {
-        let config = Config::with(Preset::Kisekae, json!({"batch_size": 1})).unwrap();
-        let masked = (0..400).map(|step| Erasures::draw(&config, step, Device::Cpu).masked.double_value(&[0, 0, 0, 0]));
-        // 300 of 400, within four standard errors of sqrt(400 * 0.75 * 0.25).
-        let count = masked.sum::<f64>();
-        assert!((count - 300.0).abs() < 35.0, "{count}");
+    fn each_batch_has_blobs_alone_in_a_quarter_of_its_pictures() {
+        for batch in 1..=9 {
+            let settings = json!({"batch_size": batch, "image_size": 16});
+            let config = Config::with(Preset::Kisekae, settings).unwrap();
+            let masked = (0..400).map(|step| Erasures::draw(&config, step, Device::Cpu).masked);
+            let each = Tensor::stack(&masked.collect::<Vec<_>>(), 0).reshape([400, batch]);
+            if batch < 4 {
+                // In every place 300 of 400, within four standard errors of sqrt(400 * 0.75 * 0.25).
+                for count in Vec::<f64>::try_from(each.sum_dim_intlist(0, false, Kind::Double)).unwrap() {
+                    assert!((count - 300.0).abs() < 35.0, "{batch}: {count}");
+                }
+            } else {
+                let expected = (0..batch).filter(|k| (*k as f64) < 0.75 * batch as f64).count();
+                assert_eq!(each.sum(Kind::Float).double_value(&[]), 400.0 * expected as f64);
+                assert!(expected < batch as usize);
+            }
+        }
     }
 
     #[test]

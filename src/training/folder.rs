@@ -260,6 +260,28 @@ impl Folder {
         self.move_to_old(&moved).map(drop)
     }
 
+    /// Puts the best snapshot of a step back in its place, if another branch displaced it. Returns false if no file has
+    /// it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with the path.
+    pub fn bring_best_back(&self, step: u64) -> Result<bool> {
+        let best = self.best();
+        let is_it = |path: &Path| {
+            read_header(path).ok().and_then(|header| header.get("step")?.parse::<u64>().ok()) == Some(step)
+        };
+        if is_it(&best) {
+            return Ok(true);
+        }
+        let old = std::fs::read_dir(self.path.join("old")).into_iter().flatten().flatten();
+        let names = ["snapshots/best.safetensors".to_owned(), format!("snapshots/step_{step:08}.safetensors")];
+        let places = std::iter::once(self.path.clone()).chain(old.map(|number| number.path()));
+        let mut found = places.flat_map(|place| names.clone().map(|name| place.join(name)));
+        let Some(found) = found.find(|path| is_it(path)) else { return Ok(false) };
+        write_atomically(&best, &std::fs::read(&found).at(&found)?)?;
+        Ok(true)
+    }
+
     /// Moves everything that a run left to a new folder in `old`, and returns it.
     ///
     /// # Errors
@@ -334,7 +356,8 @@ impl Folder {
                 Ok(Some(format!("{}: {gone}; {rest}", path.display())))
             }
             Err(error) => {
-                let rescue = Self::elsewhere(&path).and_then(|folder| folder.begin_again(config, skipped));
+                let parents = [path.parent().map(Path::to_owned), Some(std::env::temp_dir())];
+                let rescue = Self::elsewhere(&path, parents).and_then(|folder| folder.begin_again(config, skipped));
                 let rest = match rescue {
                     Ok(folder) => {
                         *self = folder;
@@ -388,12 +411,40 @@ impl Folder {
         None
     }
 
-    /// Makes a folder beside the path, or among the system's temporary ones.
-    fn elsewhere(path: &Path) -> Result<Folder> {
+    /// Writes what cannot be written into this folder into another one, among the system's temporary ones or beside
+    /// this, and returns it with the path of the checkpoint. None if that fails too.
+    pub fn rescue(
+        &self,
+        config: &Config,
+        skipped: &[LeftOut],
+        step: u64,
+        write: impl Fn(&Path) -> Result<()>,
+    ) -> Option<PathBuf> {
+        let beside = self.path.parent().map(Path::to_owned);
+        for parent in [Some(std::env::temp_dir()), beside] {
+            let Ok(folder) = Self::elsewhere(&self.path, [parent, None]) else { continue };
+            let place = folder.path.clone();
+            let written = folder.begin_again(config, skipped).and_then(|folder| {
+                write(&folder.checkpoint(step))?;
+                // A run without its log begins it anew.
+                for (own, copy) in [(self.stats(), folder.stats()), (self.looks(), folder.looks())] {
+                    let _ = std::fs::copy(own, copy);
+                }
+                Ok(folder.checkpoint(step))
+            });
+            match written {
+                Ok(path) => return Some(path),
+                Err(_) => drop(std::fs::remove_dir_all(place)),
+            }
+        }
+        None
+    }
+
+    /// Makes a folder in the first of the folders that takes one.
+    fn elsewhere(path: &Path, parents: [Option<PathBuf>; 2]) -> Result<Folder> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = std::env::temp_dir();
         let mut last = io_error(path, "no folder to write to");
-        for parent in [path.parent(), Some(&temporary)].into_iter().flatten() {
+        for parent in parents.into_iter().flatten() {
             let free = (1..).map(|number: u32| parent.join(format!("{name}-rescued-{number}")));
             let free = free.into_iter().find(|path| !path.exists()).expect("numbers do not end");
             match Folder::open(&free) {

@@ -40,9 +40,7 @@ pub fn cut(path: &Path, step: u64) -> Result<()> {
     let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).at(path)?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).at(path)?;
-    let keeps = |line: &&[u8]| line.ends_with(b"\n") && step_of(line).is_some_and(|of| of <= step);
-    let lines = || bytes.split_inclusive(|&byte| byte == b'\n');
-    let kept: Vec<u8> = lines().filter(keeps).flatten().copied().collect();
+    let kept = kept_lines(&bytes, step);
     if kept.len() == bytes.len() {
         return Ok(());
     }
@@ -50,18 +48,45 @@ pub fn cut(path: &Path, step: u64) -> Result<()> {
         return Ok(());
     }
     // Readers pass over what is no line.
-    let end = lines().scan(0, |end, line| {
+    let end = lines_of(&bytes).scan(0, |end, line| {
         *end += line.len();
         Some((line, *end))
     });
-    let end = end.filter(|(line, _)| keeps(line)).last().map_or(0, |(_, end)| end);
+    let end = end.filter(|(line, _)| keeps(line, step)).last().map_or(0, |(_, end)| end);
     file.set_len(end as u64).at(path)
 }
 
 /// Returns the step of the last whole line; `None` without one, and for a file that cannot be read.
 pub fn last_step(path: &Path) -> Option<u64> {
-    let bytes = std::fs::read(path).ok()?;
+    last_step_of(&std::fs::read(path).ok()?)
+}
+
+/// Returns the step of the last whole line of a file's bytes; `None` without one.
+///
+/// ```
+/// use cagan::training::last_step_of;
+/// assert_eq!(last_step_of(b"{\"step\":2}\n{\"step\":4}\n{\"step\":6,\"torn"), Some(4));
+/// ```
+pub fn last_step_of(bytes: &[u8]) -> Option<u64> {
     bytes.split(|&byte| byte == b'\n').filter_map(step_of).next_back()
+}
+
+/// Returns the whole lines of at most `step`, whatever else a file's bytes hold.
+///
+/// ```
+/// use cagan::training::kept_lines;
+/// assert_eq!(kept_lines(b"{\"step\":2}\nno line\n{\"step\":4}\n", 3), b"{\"step\":2}\n");
+/// ```
+pub fn kept_lines(bytes: &[u8], step: u64) -> Vec<u8> {
+    lines_of(bytes).filter(|line| keeps(line, step)).flatten().copied().collect()
+}
+
+fn lines_of(bytes: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    bytes.split_inclusive(|&byte| byte == b'\n')
+}
+
+fn keeps(line: &[u8], step: u64) -> bool {
+    line.ends_with(b"\n") && step_of(line).is_some_and(|of| of <= step)
 }
 
 fn step_of(line: &[u8]) -> Option<u64> {

@@ -2,6 +2,7 @@
 
 mod adam;
 mod augment;
+mod begin;
 mod checkpoint;
 mod ema;
 mod erasure;
@@ -25,6 +26,7 @@ mod undo;
 pub use adam::Adam;
 pub use ema::Ema;
 pub use graph::{Capture, set_capture};
+pub use jsonl::{kept_lines, last_step_of};
 pub use models::{Learner, Method, Models, Terms};
 pub use noise::{Noise, Pass, reverse_noise};
 pub use run::{Event, Outcome, Resume, train};

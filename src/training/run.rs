@@ -9,7 +9,7 @@ use super::folder::{Folder, checkpoints};
 use super::log::Log;
 use super::monitor::Monitor;
 use super::trainer::Trainer;
-use super::{checkpoint, jsonl, samples};
+use super::{begin, checkpoint, jsonl, samples};
 use crate::config::{Config, OnNonFinite};
 use crate::data::{LeftOut, Pairs, Plan};
 use crate::error::{Error, Result};
@@ -127,9 +127,9 @@ pub fn train(
     let folder = Folder::open(run_dir)?;
     let _threads = use_threads(config.threads);
     let mut load = |plan: &Plan, done| observer(Event::Load { plan, done });
-    let loaded = source(&folder, &config).and_then(|source| Ok((source, Trainer::watched(pairs, config, &mut load)?)));
-    let (source, trainer) = match loaded {
-        Ok((source, Some(trainer))) => (source, trainer),
+    let source = source(&folder, &config);
+    let trainer = match source.and_then(|source| Trainer::beginning(pairs, config, source.as_deref(), &mut load)) {
+        Ok(Some(trainer)) => trainer,
         none => {
             folder.withdraw();
             return none.map(|_| Outcome::Stopped);
@@ -149,7 +149,7 @@ pub fn train(
         end: None,
         error: None,
     };
-    run.begin(resume, source.as_deref())?;
+    run.begin(resume)?;
     run.finish()
 }
 
@@ -157,8 +157,10 @@ pub fn train(
 fn source(folder: &Folder, config: &Config) -> Result<Option<PathBuf>> {
     folder.prepare()?;
     checkpoint::check_settings(folder.path(), config)?;
-    let begins = folder.checkpoints()?.is_empty() && !config.init_from.is_empty();
-    begins.then(|| checkpoint::source(Path::new(&config.init_from))).transpose()
+    match folder.checkpoints()?.is_empty() {
+        true => begin::source(config),
+        false => Ok(None),
+    }
 }
 
 /// A run under way.
@@ -195,18 +197,16 @@ struct Due {
 
 impl Run<'_> {
     /// Restores the newest checkpoint, if there is one, and sets aside what is not of its history.
-    fn begin(&mut self, resume: Resume, source: Option<&Path>) -> Result<()> {
+    fn begin(&mut self, resume: Resume) -> Result<()> {
         resume.allows(self.folder.path(), &self.folder.checkpoints()?)?;
         self.saved = self.resume()?.then_some(self.trainer.step);
         self.began_at = self.trainer.step;
         match self.saved {
-            Some(step) => self.folder.set_aside(step + 1)?,
-            None => {
-                if let Some(source) = source {
-                    checkpoint::begin_from(source, &mut self.trainer)?;
-                }
-                self.set_leftovers_aside()?;
+            Some(step) => {
+                self.folder.set_aside(step + 1)?;
+                self.bring_best_back()?;
             }
+            None => self.set_leftovers_aside()?,
         }
         self.folder.describe(&self.trainer.config, &self.trainer.data.skipped)?;
         self.cut_lines()?;
@@ -227,6 +227,17 @@ impl Run<'_> {
             skipped: &trainer.data.skipped,
             checkpoint_bytes: checkpoint::bytes(trainer),
         });
+        Ok(())
+    }
+
+    /// Puts the best snapshot of the checkpoint back, or says that it is gone.
+    fn bring_best_back(&mut self) -> Result<()> {
+        let step = self.monitor.as_ref().map_or(0, |monitor| monitor.memory.best_step);
+        if step > 0 && !self.folder.bring_best_back(step)? {
+            let best = self.folder.best();
+            let text = format!("{}: the best look was at step {step}, whose generator is gone", best.display());
+            self.say(Event::Warning(&text));
+        }
         Ok(())
     }
 
@@ -425,8 +436,20 @@ impl Run<'_> {
     fn checkpoint(&mut self) {
         let path = self.folder.checkpoint(self.trainer.step);
         let memory = self.monitor.as_ref().map(|monitor| &monitor.memory);
-        let written = isolated(|| checkpoint::write(&path, &self.trainer, memory))
-            .and_then(|()| self.folder.drop_older(self.trainer.config.keep_checkpoints));
+        let write = |path: &Path| isolated(|| checkpoint::write(path, &self.trainer, memory));
+        let mut written = write(&path);
+        if self.end.is_some()
+            && let Err(error) = written
+        {
+            // As on a full disk: no later checkpoint makes up for this one.
+            let Trainer { config, data, step, .. } = &self.trainer;
+            let rescued = self.folder.rescue(config, &data.skipped, *step, write);
+            written = Err(match rescued {
+                Some(to) => Error::Rescued { source: Box::new(error), step: *step, to },
+                None => error,
+            });
+        }
+        let written = written.and_then(|()| self.folder.drop_older(self.trainer.config.keep_checkpoints));
         self.wrote_file(written, Event::Checkpoint, &path);
     }
 

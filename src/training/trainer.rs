@@ -39,21 +39,8 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Decodes the pairs and initialises the networks.
-    ///
-    /// # Errors
-    /// [`Error::Device`] for a missing device; the errors of [`Loader::open`].
-    pub fn new(pairs: &Pairs, config: Config) -> Result<Trainer> {
-        let trainer = Self::watched(pairs, config, &mut |_, _| true)?;
-        Ok(trainer.expect("nobody stops it"))
-    }
-
-    /// As [`Trainer::new`]. Calls `progress` while it decodes, as [`Loader::open`] does; returns `None` after it
-    /// answered no.
-    ///
-    /// # Errors
-    /// As [`Trainer::new`].
-    pub fn watched(
+    /// Makes a trainer of random networks, whatever `init_from` is.
+    pub(super) fn fresh(
         pairs: &Pairs,
         config: Config,
         progress: &mut dyn FnMut(&Plan, usize) -> bool,

@@ -290,6 +290,45 @@ def test_ctrl_c_is_heard_soon_and_what_it_says_is_true(run, many_dolls, tmp_path
     assert (tmp_path / "out").exists() == (words[0] == "dolls")
 
 
+@pytest.mark.parametrize("ending", [".onnx", ".pt2", ".pt"])
+def test_ctrl_c_during_export(run, tmp_path, ending):
+    """The signal comes while a library of the export works."""
+    code = """
+import os, sys
+from pathlib import Path
+import torch
+from cagan.cli import main
+
+def begun(function):
+    def call(*arguments, **options):
+        Path("begun").touch()
+        return function(*arguments, **options)
+    return call
+
+torch.export.export, torch.jit.trace = begun(torch.export.export), begun(torch.jit.trace)
+main()
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "export", run.path, f"model{ending}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    )
+    until = time.monotonic() + 120
+    while not (tmp_path / "begun").exists() and time.monotonic() < until and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    made = [path.name for path in tmp_path.iterdir() if path.name != "begun"]
+    if process.returncode == 0:
+        assert f"model{ending}" in made, "it was done before"
+        return
+    assert (process.returncode, out) == (130, "")
+    assert err.splitlines()[-1] == "stopped; no model was written, and the same command begins anew"
+    assert made == []
+
+
 def wait_until_it_works(process, reads, writes):
     """Return once the process holds a file of the one folder open or has made the other."""
     until = time.monotonic() + 60

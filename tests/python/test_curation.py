@@ -13,7 +13,7 @@ import cagan
 import numpy as np
 import pytest
 from cagan.curation import curating
-from helpers import HOSTILE, command, contents
+from helpers import HOSTILE, command, contents, refusal
 from PIL import Image, ImageDraw, ImageOps
 
 NAMES = list(cagan._cagan.curation_reasons())
@@ -603,3 +603,48 @@ def test_time_grows_about_linearly(tmp_path):
         cagan.curate(tmp_path / str(count), progress=False, report=False)
         took.append(time.process_time() - began)
     assert took[1] < 2.6 * took[0]
+
+
+# Other places
+
+
+def copied(pairs_dir, folder, sides=("human", "article")):
+    for mine, theirs in zip(sides, ("human", "article")):
+        shutil.copytree(pairs_dir / theirs, folder / mine)
+
+
+def test_two_folders_by_name_and_patterns(tmp_path, pairs_dir, call):
+    copied(pairs_dir, tmp_path / "a", ("photos", "shirts"))
+    found = cagan.curate(tmp_path / "a", human="photos", article="shirts", progress=False)
+    assert (found.kept, found.csv) == (8, tmp_path / "a" / "pairs.csv")
+    assert cagan.Pairs(tmp_path / "a").ids == [f"{k:05}" for k in range(8)]
+    before = found.csv.read_bytes()
+    # The list decides from now on, and keeps its decisions.
+    found.csv.write_bytes(before.replace(b",,\n", b",1,mine\n", 1))
+    kept = found.csv.read_bytes()
+    assert cagan.curate(tmp_path / "a", human="photos", article="shirts", progress=False).excluded == 1
+    assert found.csv.read_bytes() == kept
+    copied(pairs_dir, tmp_path / "b", ("photos", "shirts"))
+    code, _, err = call("curate", tmp_path / "b", "--human", "photos/*.png", "--article", "shirts/*.*", "--quiet")
+    assert (code, (tmp_path / "b" / "pairs.csv").read_bytes()) == (0, before), err
+    refusal(ValueError, lambda: cagan.curate(tmp_path / "b", human="photos"), "article: expected a folder or a pattern")
+    code, _, err = call("curate", tmp_path / "b", "--human", "photos")
+    assert (code, err) == (1, "error: article: expected a folder or a pattern, as for the other side, got none\n")
+    # Pairs that a list lacks are told.
+    lines = before.decode().splitlines(keepends=True)
+    found.csv.write_text("".join(lines[:-2]))
+    with pytest.warns(UserWarning, match=r"pairs.csv` decides: it lacks 2 of the given pairs"):
+        cagan.curate(tmp_path / "a", human="photos", article="shirts", progress=False)
+
+
+def test_a_list_one_folder_further_down(tmp_path, pairs_dir):
+    copied(pairs_dir, tmp_path / "shop", ("photos", "shirts"))
+    rows = "".join(f"{k},photos/{k:05}.png,shirts/{k:05}.png\n" for k in range(8))
+    (tmp_path / "shop" / "pairs.csv").write_text(f"id,human,article\n{rows}")
+    found = cagan.curate(tmp_path, progress=False)
+    assert (found.csv, found.report) == (tmp_path / "shop" / "pairs.csv", tmp_path / "shop" / "curation.html")
+    assert not (tmp_path / "pairs.csv").exists()
+    assert cagan.Pairs(tmp_path).ids == cagan.Pairs(tmp_path / "shop").ids == [str(k) for k in range(8)]
+    other = cagan.curate(tmp_path, out=tmp_path / "out", progress=False)
+    assert other.csv == tmp_path / "out" / "pairs.csv"
+    assert cagan.Pairs(tmp_path / "out")[3].human_path.samefile(tmp_path / "shop" / "photos" / "00003.png")

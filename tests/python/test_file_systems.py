@@ -154,8 +154,10 @@ def test_every_new_file_obeys_the_umask(tmp_path, mask):
 # Failures of writes
 
 FAILING = """
-    import errno, json, os, random, sys, warnings
+    import errno, json, os, random, shutil, sys, warnings
     from pathlib import Path
+    os.mkdir("temporary")
+    os.environ["TMPDIR"] = os.path.abspath("temporary")
     import cagan
     from helpers import lasting, read_tensors
 
@@ -206,6 +208,18 @@ FAILING = """
         os.environ.pop("FAIL", None)
         words = [str(warning.message) for warning in caught] + ([raised] if raised else [])
         assert all(f"{name}/{kind}" in text for text in words), (seed, kind, words)
+        # What fails at the end lies elsewhere, and the error names the place.
+        ended = raised and kind == "checkpoints/"
+        rescued = list(Path("temporary").rglob("step_*.safetensors"))
+        assert len(rescued) == bool(ended), (seed, raised)
+        for path in rescued:
+            assert (str(path) in raised, path.stem) == (True, f"step_{STEPS:08}"), (seed, raised)
+            resumed = lasting(train(path.parents[1], keep_checkpoints=keep, resume="must").path)
+            assert resumed["snapshots/step_00000012.safetensors"] == whole["snapshots/step_00000012.safetensors"]
+            if seed % 2:
+                path.rename(Path(name, "checkpoints", path.name))
+            shutil.rmtree("temporary")
+            os.mkdir("temporary")
         told["raised" if raised else "warned" if words else "missed"] += 1
         assert not list(Path(name).rglob(".writing-*"))
         # The same call writes what is missing, and the run ends as any other.
@@ -229,6 +243,42 @@ def failing_writes(shim, pairs_dir, tmp_path, count):
 
 def test_no_failing_write_costs_a_checkpoint(shim, pairs_dir, tmp_path):
     failing_writes(shim, pairs_dir, tmp_path, 8)
+
+
+FULL_AT_THE_END = """
+    import json, os, sys
+    import cagan
+
+    pairs, temporary = cagan.Pairs(sys.argv[1]), os.path.abspath("temporary")
+    os.mkdir(temporary)
+    os.environ["TMPDIR"] = temporary
+    def full(event, value):
+        if (event, value) == ("step", 4):
+            os.environ["FAIL"] = "write:" + sys.argv[2] + ":28"
+    try:
+        cagan.train(pairs, "r", "smoke", steps=4, threads=1, progress=False, on_event=full)
+    except OSError as error:
+        text = [error.errno, str(error)]
+    os.environ.pop("FAIL")
+    print(json.dumps([*text, sorted(os.listdir()), os.listdir(temporary)]))
+"""
+
+
+@pytest.mark.parametrize("where", ["r/checkpoints", "/"], ids=["one disk", "all disks"])
+def test_a_disk_that_is_full_at_the_end(shim, pairs_dir, tmp_path, where):
+    number, text, here, rescued = json.loads(shimmed(shim, FULL_AT_THE_END, tmp_path, pairs_dir, where))
+    assert number == 28
+    assert "No space left on device" in text
+    assert here == ["r", "temporary"]
+    if where == "/":
+        assert rescued == []
+        return
+    assert rescued == ["r-rescued-1"]
+    file = tmp_path / "temporary" / "r-rescued-1" / "checkpoints" / "step_00000004.safetensors"
+    assert f"the state of step 4 is in {file}, put it into the run's folder `checkpoints` to go on" in text
+    shutil.copy(file, tmp_path / "r" / "checkpoints")
+    run = train(cagan.Pairs(pairs_dir), tmp_path / "r", steps=4, resume="must")
+    assert run.stats[-1]["step"] == 4
 
 
 @pytest.mark.speed

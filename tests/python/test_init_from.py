@@ -69,3 +69,26 @@ def test_other_networks_fail(pairs, run, tmp_path):
     (tmp_path / "text").write_text("no weights")
     path = str(tmp_path / "text")
     refusal(ValueError, lambda: cagan.train(pairs, tmp_path, "smoke", init_from=path, **begin), path, "safetensors")
+
+
+def test_a_trainer_begins_with_them_too(pairs, run, tmp_path):
+    """From a checkpoint both networks, from a run's folder its newest checkpoint's, from a snapshot the generator."""
+    (checkpoint,) = (run.path / "checkpoints").iterdir()
+    fresh = cagan.Trainer(pairs, cagan.Config("smoke"))
+    for source, networks in (
+        (checkpoint, ["generator", "discriminator"]),
+        (run.path, ["generator", "discriminator"]),
+        (run.snapshots[-1], ["generator"]),
+    ):
+        begun = cagan.Trainer(pairs, cagan.Config("smoke", init_from=str(source)))
+        assert begun.step == 0
+        for network in ("generator", "discriminator"):
+            expected = weights(checkpoint, f"{network}.") if network in networks else fresh.state(network)
+            found = begun.state(network)
+            assert found.keys() == expected.keys()
+            for name, array in found.items():
+                np.testing.assert_array_equal(array, expected[name])
+    gone = str(tmp_path / "gone")
+    refusal(FileNotFoundError, lambda: cagan.Trainer(pairs, cagan.Config("smoke", init_from=gone)), gone)
+    wide = cagan.Config("smoke", width=32, init_from=str(run.path))
+    refusal(ValueError, lambda: cagan.Trainer(pairs, wide), "expected a tensor of shape")

@@ -35,33 +35,104 @@ def table(folder, *lines, encoding="utf-8"):
 LISTS = ("train_pairs.txt", "test_pairs_paired.txt", "test_pairs_unpaired.txt")
 
 
-@pytest.mark.parametrize("lists", [()])
-def test_dresscode(tmp_path, lists):
-    for category, numbers in (("upper_body", (0, 1, 2)), ("dresses", (3, 4))):
-        write_all(tmp_path / category / "images", *(f"{n:06}_{side}.jpg" for n in numbers for side in (0, 1)))
-        write_all(tmp_path / category / "keypoints", "000000_2.jpg")
-    rows = {
-        "train_pairs.txt": [(0, 0, 0), (1, 1, 0), (3, 3, 2)],
-        "test_pairs_paired.txt": [(2, 2, 0), (4, 4, 2)],
-        "test_pairs_unpaired.txt": [(2, 0, 0), (4, 3, 2)],
-    }
+CATEGORIES = {"upper_body": (0, 1, 2), "dresses": (3, 4)}
+DRESSCODE = {
+    "train_pairs.txt": [(0, 0, 0), (1, 1, 0), (3, 3, 2)],
+    "test_pairs_paired.txt": [(2, 2, 0), (4, 4, 2)],
+    "test_pairs_unpaired.txt": [(2, 0, 0), (4, 3, 2)],
+}
+NUMBERS = {0: "upper_body", 2: "dresses"}
+
+
+def dresscode(folder, lists, where=("root", "categories"), third=str):
+    """Writes DressCode's folders, with lists of all categories in the root, of one in its own folder, or both."""
+    for category, numbers in CATEGORIES.items():
+        write_all(folder / category / "images", *(f"{n:06}_{side}.jpg" for n in numbers for side in (0, 1)))
+        write_all(folder / category / "keypoints", "000000_2.jpg")
     for name in lists:
-        text = "".join(f"{a:06}_0.jpg\t{b:06}_1.jpg\t{category}\n" for a, b, category in rows[name])
-        (tmp_path / name).write_text(text)
-        for category, number in (("upper_body", 0), ("dresses", 2)):
-            own = "".join(f"{a:06}_0.jpg {b:06}_1.jpg\n" for a, b, of in rows[name] if of == number)
-            (tmp_path / category / name).write_text(own)
+        if "root" in where:
+            text = "".join(f"{a:06}_0.jpg\t{b:06}_1.jpg\t{third(category)}\n" for a, b, category in DRESSCODE[name])
+            (folder / name).write_text(text)
+        for number, category in NUMBERS.items() if "categories" in where else ():
+            own = "".join(f"{a:06}_0.jpg {b:06}_1.jpg\n" for a, b, of in DRESSCODE[name] if of == number)
+            (folder / category / name).write_text(own)
+
+
+@pytest.mark.parametrize("where", [("root",), ("categories",), ("root", "categories")], ids="+".join)
+@pytest.mark.parametrize("lists", [(), LISTS[:1], LISTS[1:2], LISTS], ids=len)
+def test_dresscode(tmp_path, lists, where):
+    dresscode(tmp_path, lists, where)
     upper = [(f"{n:06}", f"images/{n:06}_0.jpg", f"images/{n:06}_1.jpg") for n in range(3)]
-    wanted = {0: {0, 1, 2, 3, 4}, 1: {0, 1, 3}, 3: {0, 1, 2, 3, 4}}[len(lists)]
+    wanted = {(): {0, 1, 2, 3, 4}, LISTS[:1]: {0, 1, 3}, LISTS[1:2]: {2, 4}, LISTS: {0, 1, 2, 3, 4}}[lists]
     pairs = cagan.Pairs(tmp_path)
     assert sorted(pairs.ids) == [f"{n:06}" for n in sorted(wanted)]
-    assert pairs.splits == ({"train": 3, "test": 2} if len(lists) == 3 else {})
+    assert pairs.splits == ({"train": 3, "test": 2} if lists == LISTS else {})
     assert all(pair.human_path.stem == f"{pair.id}_0" and pair.article_path.stem == f"{pair.id}_1" for pair in pairs)
     one = cagan.Pairs(tmp_path / "upper_body")
     assert sorted(listed(one, tmp_path / "upper_body")) == [upper[n] for n in sorted(wanted & {0, 1, 2})]
+    assert one.splits == ({"train": 2, "test": 1} if lists == LISTS else {})
     assert sorted(cagan.Pairs(tmp_path / "upper_body" / "images").ids) == sorted(one.ids)
-    if len(lists) == 3:
+    if lists == LISTS:
         assert any("`test_pairs_unpaired.txt` is not used" in note for note in pairs.notes)
+    if where == ("root",) and lists:
+        assert any("pairs of categories that are not here" in note for note in one.notes)
+    # As an archive unpacks.
+    (tmp_path / "outer").mkdir()
+    for entry in [*tmp_path.iterdir()]:
+        if entry.name != "outer":
+            entry.rename(tmp_path / "outer" / entry.name)
+    assert sorted(cagan.Pairs(tmp_path).ids) == sorted(pairs.ids)
+
+
+def test_dresscodes_third_column_may_be_a_name(tmp_path):
+    dresscode(tmp_path, LISTS, ("root",), NUMBERS.get)
+    pairs = cagan.Pairs(tmp_path)
+    assert (len(pairs), pairs.splits) == (5, {"train": 3, "test": 2})
+    assert cagan.Pairs(tmp_path / "dresses").splits == {"train": 1, "test": 1}
+
+
+def test_dresscodes_third_column_tells_equal_names_apart(tmp_path):
+    for category in ("upper_body", "lower_body"):
+        write_all(tmp_path / category / "images", *(f"{n:06}_{side}.jpg" for n in range(3) for side in (0, 1)))
+    lines = [f"{n:06}_0.jpg\t{n:06}_1.jpg\t{category}" for n, category in ((0, 1), (1, 0), (1, 1), (2, 0))]
+    (tmp_path / "train_pairs.txt").write_text("\n".join(lines))
+    pairs = cagan.Pairs(tmp_path)
+    assert listed(pairs, tmp_path) == [
+        (f"{category}_{n:06}", f"{category}/images/{n:06}_0.jpg", f"{category}/images/{n:06}_1.jpg")
+        for category, n in (("lower_body", 0), ("lower_body", 1), ("upper_body", 1), ("upper_body", 2))
+    ]
+    assert "2 of 6 people are not in `train_pairs.txt`" in pairs.notes
+    # Of one category alone.
+    shutil.rmtree(tmp_path / "lower_body")
+    assert cagan.Pairs(tmp_path).ids == ["000001", "000002"]
+
+
+def test_one_list_above_two_splits(tmp_path):
+    for split, numbers in (("train", (0, 1)), ("test", (2, 3))):
+        write_all(tmp_path / split, *(f"{side}/{n}.png" for n in numbers for side in ("image", "cloth")))
+    (tmp_path / "pairs.txt").write_text("0.png 1.png\n2.png 2.png\n3.png 3.png\n")
+    pairs = cagan.Pairs(tmp_path)
+    assert {pair.id: pair.split for pair in pairs} == {"0": "train", "2": "test", "3": "test"}
+    assert pairs["0"].article_path.stem == "1"
+
+
+@pytest.mark.parametrize("name", ["{}.jpg", "img_{}.jpg", "photo_{:02}_{}.jpg"])
+def test_numbered_pictures_are_no_pairs(tmp_path, name):
+    write_all(tmp_path, *(name.format(n, n) for n in range(12)))
+    refusal(FileNotFoundError, lambda: cagan.Pairs(tmp_path), "no such pairs")
+
+
+def test_few_numbered_pictures_are_told(tmp_path):
+    write_all(tmp_path, *(f"photo_{n}.jpg" for n in range(1, 6)))
+    with pytest.warns(UserWarning, match="3 pictures are neither `<id>_1` nor `<id>_5`"):
+        pairs = cagan.Pairs(tmp_path)
+    assert pairs.ids == ["photo"]
+
+
+def test_numbered_folders_are_told(tmp_path):
+    write_all(tmp_path, *(f"{n}/{k}.jpg" for n in range(1, 7) for k in range(3)))
+    with pytest.warns(UserWarning, match="`1` is read as humans and `5` as articles, `2`, `3`, `4` not at all"):
+        cagan.Pairs(tmp_path)
 
 
 def test_in_shop(tmp_path):
@@ -270,6 +341,56 @@ def forms(name):
 def test_two_forms_in_one_folder_are_two_pictures(tmp_path):
     write_all(tmp_path, *(f"{side}/{name}.png" for side in ("human", "article") for name in forms("café")))
     assert len(cagan.Pairs(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("hidden", [False, True], ids=["alone", "beside the other form"])
+def test_folders_in_another_form(tmp_path, form, hidden):
+    other = {"NFC": "NFD", "NFD": "NFC"}[form]
+    written = lambda text: unicodedata.normalize(form, text)  # noqa: E731
+    there = lambda text: unicodedata.normalize(other, text)  # noqa: E731
+    write_all(tmp_path, *(there(f"été/{side}/é{k}.png") for side in ("größe", "schön") for k in range(2)))
+    if hidden:
+        write_all(tmp_path, written("été/größe/other.txt"), written("été/schön/other.txt"))
+    sides = [written(f"été/{side}/") for side in ("größe", "schön")]
+    table(tmp_path, "id,human,article", *(f"{k},{written(f'{sides[0]}é{k}.png,{sides[1]}é{k}.png')}" for k in range(2)))
+    expected = [(str(k), *(there(f"été/{side}/é{k}.png") for side in ("größe", "schön"))) for k in range(2)]
+    assert listed(cagan.Pairs(tmp_path), tmp_path) == expected
+    files = cagan._cagan.Listing(tmp_path).files
+    assert [tuple(str(path.relative_to(tmp_path)) for path in row) for row in files] == [row[1:] for row in expected]
+    (tmp_path / "pairs.csv").unlink()
+    patterns = [f"{side}*.png" for side in sides]
+    assert [row[1:] for row in listed(cagan.Pairs(tmp_path, human=patterns[0], article=patterns[1]), tmp_path)] == [
+        row[1:] for row in expected
+    ]
+    if not hidden:
+        found = cagan.Pairs(tmp_path, human=sides[0], article=sides[1])
+        assert [row[1:] for row in listed(found, tmp_path)] == [row[1:] for row in expected]
+
+
+def test_names_that_hold_a_backslash(tmp_path):
+    """A zip of Windows, unpacked elsewhere, has them beside folders."""
+    names = ("a\\b", "b", "c\\d")
+    write_all(tmp_path, *(f"{side}/{name}.png" for side in ("image", "cloth") for name in names))
+    (tmp_path / "pairs.txt").write_text("a\\b.png b.png\nb.png c\\d.png\nimage\\c\\d.png cloth/a\\b.png\n")
+    refusal(ValueError, lambda: cagan.Pairs(tmp_path), "line 3", "names `image\\c\\d.png`")
+    (tmp_path / "pairs.txt").write_text("a\\b.png b.png\nimage\\b.png c\\d.png\nimage/c\\d.png cloth/a\\b.png\n")
+    assert articles(cagan.Pairs(tmp_path)) == {"a\\b": "b", "b": "c\\d", "c\\d": "a\\b"}
+
+
+def test_a_list_of_windows_beside_files_that_hold_a_backslash(tmp_path, pairs_dir):
+    for side in ("human", "article"):
+        (tmp_path / side).mkdir()
+        for k in range(4):
+            shutil.copy(pairs_dir / side / f"0000{k}.png", tmp_path / side / f"{k}.png")
+            # Other pictures of the same names.
+            shutil.copy(pairs_dir / side / f"0000{k + 4}.png", tmp_path / f"{side}\\{k}.png")
+    rows = [f"{sep}{k},human{sep}{k}.png,article{sep}{k}.png" for sep in "/\\" for k in range(4)]
+    table(tmp_path, "id,human,article", *rows)
+    pairs = cagan.Pairs(tmp_path)
+    assert [pair.human_path.name for pair in pairs] == [f"{p}{k}.png" for p in ("", "human\\") for k in range(4)]
+    found = cagan.curate(tmp_path, progress=False, report=False)
+    assert (found.kept, found.counts) == (8, {})
 
 
 def test_ids_with_slashes(tmp_path, pairs, run, call):

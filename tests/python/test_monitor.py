@@ -74,6 +74,27 @@ def test_the_monitors_state_survives_a_stop(pairs, dyer, tmp_path):
     assert read_tensors(newest[0])[0]["monitor"] == read_tensors(newest[1])[0]["monitor"]
 
 
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "gone"])
+def test_the_best_snapshot_goes_back_with_the_checkpoint(pairs, dyer, tmp_path, kept):
+    settings = {"monitor_every": 2, "checkpoint_every": 2, "keep_checkpoints": 9, "init_from": dyer, "steps": 8}
+    settings |= {"snapshot_every": 2 if kept else 10**6}
+    run = cagan.train(pairs, tmp_path / "run", "smoke", **settings, **STILL, **SETTINGS)
+    assert [look["monitor/best_step"] for look in run.looks] == [2] * 4
+    before = run.best.read_bytes()
+    # A later look of a branch that is gone displaced it.
+    entries, arrays = read_tensors(run.best)
+    write_tensors(run.best, entries | {"step": "8"}, arrays)
+    for path in checkpoints(run.path)[-2:]:
+        path.unlink()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run = cagan.train(pairs, run.path, "smoke", **settings, **STILL, **SETTINGS)
+    said = [str(one.message) for one in caught]
+    gone = f"{run.path}/snapshots/best.safetensors: the best look was at step 2, whose generator is gone"
+    assert said == ([] if kept else [gone])
+    assert (run.best.read_bytes() == before) if kept else run.best is None
+
+
 def test_a_run_that_gets_no_better_ends(pairs, dyer, tmp_path):
     """Nothing learns at this rate, so the first look stays the best one."""
     warned = []

@@ -145,6 +145,17 @@ def test_workers_take_a_swapper(run, pairs):
     assert all(np.array_equal(np.asarray(image), want) for image, want in zip(loader, expected))
 
 
+def test_joblibs_workers_take_a_swapper(run, pairs):
+    joblib = pytest.importorskip("joblib")
+    swapper = run.swapper()
+    chosen = [pairs[k] for k in range(3)]
+    work = [joblib.delayed(made)(swapper, pair) for pair in chosen]
+    found = joblib.Parallel(n_jobs=2, backend="loky")(work)
+    assert all(map(np.array_equal, found, [made(swapper, pair) for pair in chosen]))
+    found = joblib.Parallel(n_jobs=2, backend="threading")(work)
+    assert all(map(np.array_equal, found, [made(swapper, pair) for pair in chosen]))
+
+
 def test_scores_survive_pickle_and_copy(run, pairs, tmp_path):
     scores = cagan.evaluate(run.swapper(), pairs, targets=1, height=64)
     scores.sheet(tmp_path / "a.png")

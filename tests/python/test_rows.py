@@ -221,6 +221,26 @@ def test_rows_that_can_only_be_gone_through(pairs):
     assert cagan.Pairs.from_dataset(rows).ids == pairs.ids
 
 
+def test_rows_of_a_list_and_of_splits(pairs):
+    rows = [{"human": pair.human, "article": pair.article} for pair in pairs]
+    assert len(cagan.Pairs.from_dataset(rows)) == 8
+    found = cagan.Pairs.from_dataset({"train": rows[:5], "test": rows[5:]})
+    assert found.splits == {"train": 5, "test": 3}
+
+
+def test_what_is_no_dataset(pairs, pairs_dir):
+    files = KINDS["paths"](pairs[0])
+    for wrong in (None, 7, "shop", b"shop", object()):
+        kind = type(wrong).__name__
+        expected = "dataset: expected a dataset of Hugging Face, or rows that are dicts of columns"
+        refusal(TypeError, lambda wrong=wrong: cagan.Pairs.from_dataset(wrong), f"{expected}, got {kind}")
+    for wrong in ([files], iter([files]), {"human": [files[0]], "article": [files[1]]}, pairs_dir / "human"):
+        call = lambda wrong=wrong: cagan.Pairs.from_dataset(wrong)  # noqa: E731
+        with pytest.raises(TypeError, match=r"(row 0|dataset): expected"):
+            call()
+    refusal(ValueError, lambda: cagan.Pairs.from_dataset([{"human": files[0]}]), "columns: expected `article`")
+
+
 def test_a_dataset(pairs, tmp_path):
     datasets = pytest.importorskip("datasets")
     table = {
@@ -231,12 +251,14 @@ def test_a_dataset(pairs, tmp_path):
     features = datasets.Features(
         {"human": datasets.Image(), "shirt": datasets.Image(), "caption": datasets.Value("string")}
     )
-    datasets.Dataset.from_dict(table, features=features).save_to_disk(tmp_path / "set")
+    dataset = datasets.Dataset.from_dict(table, features=features)
+    assert cagan.Pairs.from_dataset(dataset, article="shirt")[2].article_path == pairs[2].article_path
+    dataset.save_to_disk(tmp_path / "set")
     dataset = datasets.load_from_disk(tmp_path / "set")
     before = sorted(tmp_path.rglob("*"))
     found = cagan.Pairs.from_dataset(dataset, article="shirt")
     assert all(np.array_equal(mine.human, theirs.human) for mine, theirs in zip(found, pairs))
-    assert found[2].article_path == pairs[2].article_path
+    assert all(np.array_equal(mine.article, theirs.article) for mine, theirs in zip(found, pairs))
     assert cagan.Pairs(dataset, article="shirt").ids == found.ids
     # Chosen and shuffled rows, and columns that decode.
     part = dataset.select([5, 2, 3])
@@ -255,6 +277,33 @@ def test_a_dataset(pairs, tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(*triplets))
     streamed = dataset.to_iterable_dataset()
     assert np.array_equal(cagan.Pairs.from_dataset(streamed, article="shirt")[1].human, pairs[1].human)
+
+
+def test_columns_of_a_dataset(pairs):
+    datasets = pytest.importorskip("datasets")
+    image, height, width = datasets.Image(), *pairs[0].human.shape[:2]
+    kinds = {"human": datasets.Array3D((height, width, 3), "uint8"), "article": image}
+    kinds["split"] = datasets.ClassLabel(names=["train", "test"])
+    table = {"human": [pair.human for pair in pairs], "article": [Image.fromarray(pair.article) for pair in pairs]}
+    table["split"] = [0] * 5 + [1, 1, None]
+    found = cagan.Pairs.from_dataset(datasets.Dataset.from_dict(table, features=datasets.Features(kinds)))
+    assert found.splits == {"test": 2, "train": 5}
+    assert all(np.array_equal(mine.human, theirs.human) for mine, theirs in zip(found, pairs))
+    assert all(np.array_equal(mine.article, theirs.article) for mine, theirs in zip(found, pairs))
+    # An empty cell is no picture.
+    table = {"human": [table["article"][0], None], "article": table["article"][:2]}
+    empty = datasets.Dataset.from_dict(table, features=datasets.Features(human=image, article=image))
+    refusal(ValueError, lambda: cagan.Pairs.from_dataset(empty), "an article without its human")
+
+
+def test_a_frame_of_polars_and_back(pairs, monkeypatch):
+    pytest.importorskip("polars")
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    for kind in KINDS.values():
+        found = cagan.Pairs.from_rows([(*kind(pair), pair.id) for pair in pairs])
+        again = cagan.Pairs.from_frame(found.to_frame())
+        assert again.ids == found.ids
+        assert all(np.array_equal(mine.human, theirs.human) for mine, theirs in zip(again, pairs))
 
 
 # Parts and sums

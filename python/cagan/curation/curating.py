@@ -60,6 +60,8 @@ class Curation:
 def curate(
     folder: str | os.PathLike[str],
     *,
+    human: str | None = None,
+    article: str | None = None,
     out: str | os.PathLike[str] | None = None,
     report: bool | str | os.PathLike[str] = True,
     progress: bool | None = None,
@@ -75,6 +77,9 @@ def curate(
 
     Args:
         folder: A folder of pairs in any layout that `cagan.Pairs` knows.
+        human: The folder or the pattern of the humans, in place of a layout, as for `cagan.Pairs`. A `pairs.csv` that
+            exists decides.
+        article: The folder or the pattern of the articles.
         out: The folder for the list and the page, for a set that cannot be written to. `cagan.Pairs` reads the list
             there. Defaults to the folder; for one that cannot be written to, to that of `report`.
         report: The page of findings to write: True is `curation.html` beside the list, False none.
@@ -86,12 +91,14 @@ def curate(
         The findings.
 
     Warns:
-        UserWarning: A picture was passed over, or the list went to the folder of `report`.
+        UserWarning: A picture was passed over, `pairs.csv` lacks pairs of `human` and `article`, or the list went to
+            the folder of `report`.
 
     Raises:
         FileNotFoundError: For a missing folder, one without pairs, or one of whose pictures none can be read.
         PermissionError: For a folder that cannot be written to, without `out`.
-        ValueError: For a broken `pairs.csv` (the message names line and column), or a bad threshold.
+        ValueError: For a broken `pairs.csv` (the message names line and column), a bad threshold, or one of `human` and
+            `article` alone.
         TypeError: For a name that is no threshold.
         RuntimeError: If another program wrote `pairs.csv` meanwhile; nothing is written then.
 
@@ -102,7 +109,11 @@ def curate(
         >>> curation.kept, curation.report.name
         (8, 'curation.html')
     """
-    listing = _cagan.Listing(folder, _list_path(Path(folder), out, report))
+    path = _list_path(Path(folder), out, report)
+    listing = _cagan.Listing(folder, path, human, article)
+    # A list one folder further down.
+    if path is None and not os.access(listing.path.resolve().parent, os.W_OK):
+        raise _unwritable(listing.path.parent)
     with Bar(progress) as bar:
         findings = listing.curate(options, bar.show)
     page, content = None, b""
@@ -143,7 +154,11 @@ def _list_path(folder: Path, out: str | os.PathLike[str] | None, report: bool | 
         found = Path(report).parent / "pairs.csv"
         warnings.warn(f"{folder}: it cannot be written to; the list is {found}", stacklevel=3)
         return found
-    raise PermissionError(f"{folder}: expected a folder that can be written to; out= (--out) takes another one")
+    raise _unwritable(folder)
+
+
+def _unwritable(folder: Path) -> PermissionError:
+    return PermissionError(f"{folder}: expected a folder that can be written to; out= (--out) takes another one")
 
 
 class Bar:

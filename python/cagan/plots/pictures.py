@@ -1,6 +1,7 @@
 """Figures of pictures: swaps in a grid, triplets, masks, before and after, and a film of one swap."""
 
 import io
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,9 @@ from PIL import Image
 
 from .. import _cagan
 from ..runs import Run
+
+# Pixels of an inch, more than any page prints.
+_FINEST = 300
 
 __all__ = ["before_after", "film", "mask_overlay", "swap_grid", "triplet_sheet"]
 
@@ -73,21 +77,32 @@ def swap_grid(
     _expect("people", people, "one pair at least")
     _expect("articles", articles, "one article at least")
     targets = [article.article_source if isinstance(article, _cagan.Pair) else article for article in articles]
-    swaps = swapper_of(model).swap(
+    swaps = swapper_of(model).stream(
         [pair.human_source for pair in people] * len(targets),
         [pair.article_source for pair in people] * len(targets),
         [_given(target) for target in targets for _ in people],
     )
+    # A photo of a camera is far larger than its place.
+    most = math.ceil(cell * _FINEST)
     top: list[NDArray[Any] | None] = [None]
     for pair in people:
-        top += [pair.human, pair.article]
+        top += [_shrunk(pair.human, most), _shrunk(pair.article, most)]
     rows = [top]
-    for k, target in enumerate(targets):
-        row: list[NDArray[Any] | None] = [pixels("articles", target)]
-        for swap in swaps[k * len(people) : (k + 1) * len(people)]:
-            row += [swap.image, swap.mask if masks else None]
+    for target in targets:
+        row: list[NDArray[Any] | None] = [_shrunk(pixels("articles", target), most)]
+        for _ in people:
+            swap = next(swaps)
+            row += [_shrunk(swap.image, most), _shrunk(swap.mask, most) if masks else None]
         rows.append(row)
     return table(rows, cell=cell)
+
+
+def _shrunk(picture: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
+    """Returns a picture of at most twice the height, which takes less memory than a larger one."""
+    if picture.shape[0] <= 2 * height:
+        return picture
+    size = (max(1, round(picture.shape[1] * height / picture.shape[0])), height)
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
 
 
 def triplet_sheet(
