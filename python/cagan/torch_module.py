@@ -173,6 +173,12 @@ def widened(mask: Tensor, reach: int) -> Tensor:
     return F.max_pool2d(mask, 2 * reach + 1, 1, reach)
 
 
+def enclosed(mask: Tensor, reach: int) -> Tensor:
+    """Pixels outside a mask of 0 and 1 in gaps of up to twice `reach` pixels."""
+    closed = 1 - widened(1 - widened(mask, reach), reach)
+    return (closed - mask).clamp(0, 1)
+
+
 def smoothed(xs: Tensor, reach: int) -> Tensor:
     """Mean within `reach` pixels to all sides, of pixels inside the picture."""
     return F.avg_pool2d(xs, 2 * reach + 1, 1, reach, count_include_pad=False)
@@ -265,9 +271,69 @@ def affine(placement: Tensor, region: Tensor) -> Tensor:
     return of + (places(placement) - to) * of_spread / to_spread
 
 
+def flow_of(maps: Tensor, like: Tensor) -> Tensor:
+    """Flow of maps, [N, 2 or 3, 3], that act on a pixel's place (x, y, 1)."""
+    n, _, h, w = like.shape
+    return (maps[:, :2, :2] @ places(like).flatten(2) + maps[:, :2, 2:]).reshape(n, 2, h, w)
+
+
 def warped(xs: Tensor, flow: Tensor) -> Tensor:
     """Samples `xs` at the flow's places; places beyond the border take the border's value."""
     return F.grid_sample(xs, flow.permute(0, 2, 3, 1), "bilinear", "border", align_corners=False)
+
+
+def warped_inside(article: Tensor, region: Tensor, flow: Tensor) -> Tensor:
+    """Samples an article at the flow's places, as a mean weighted by its region: its background is no fringe."""
+    share = 0.99 * region + 0.01
+    return warped(article * share, flow) / warped(share, flow)
+
+
+def moved(region: Tensor, flow: Tensor) -> Tensor:
+    """Samples a region at the flow's places; places beyond the border are outside."""
+    return F.grid_sample(region, flow.permute(0, 2, 3, 1), "bilinear", "zeros", align_corners=False)
+
+
+class Numbers(nn.Module):
+    """Encodes a picture to a few numbers: halving layers of `c` channels, then two linear ones."""
+
+    def __init__(self, c_in: int, c: list[int], cells: int, count: int) -> None:
+        super().__init__()
+        self.down = nn.ModuleList(Normed(i, o, 2) for i, o in zip([c_in + 2, *c], c))
+        self.hidden, self.out = nn.Linear(c[-1] * cells, 64), nn.Linear(64, count)
+
+    def forward(self, *seen: Tensor) -> Tensor:
+        """Returns the numbers, [N, count]."""
+        xs = torch.cat([*seen, places(seen[0])], 1)
+        for layer in self.down:
+            xs = layer(xs)
+        numbers: Tensor = self.out(F.relu(self.hidden(xs.flatten(1))))
+        return numbers
+
+
+class Frames(nn.Module):
+    """Where an article lies in its picture, and where garments sit on a person. The product maps person to article."""
+
+    def __init__(self, c: list[int], cells: int) -> None:
+        super().__init__()
+        self.article, self.body = Numbers(3 + 1, c, cells, 4), Numbers(3 + 1, c, cells, 6)
+
+    def of_article(self, article: Tensor, region: Tensor) -> Tensor:
+        """Returns a similarity, [N, 3, 3], from the garments' common frame to the article's picture."""
+        size, turn, x, y = self.article(article, region).unbind(1)
+        aspect = article.shape[2] / article.shape[3]
+        cos, sin = size.exp() * (0.3 * turn).cos(), size.exp() * (0.3 * turn).sin()
+        return square(torch.stack([cos, -aspect * sin, x, sin / aspect, cos, y], 1).reshape(-1, 2, 3))
+
+    def of_body(self, left: Tensor, erasure: Tensor) -> Tensor:
+        """Returns an affine map, [N, 3, 3], from the photo to the garments' common frame."""
+        numbers = self.body(left, erasure)
+        return square(numbers.reshape(-1, 2, 3) + torch.eye(3, device=numbers.device)[:2])
+
+
+def square(maps: Tensor) -> Tensor:
+    """Adds the row (0, 0, 1) to [N, 2, 3]."""
+    row = torch.tensor([0.0, 0.0, 1.0], dtype=maps.dtype, device=maps.device)
+    return torch.cat([maps, row.expand(maps.shape[0], 1, 3)], 1)
 
 
 class Painter(nn.Module):
@@ -284,11 +350,13 @@ class Painter(nn.Module):
         self.flow = nn.ModuleList(nn.Conv2d(c[k], 2, 3, 1, 1) for k in range(last - 1, max(last - 4, 0), -1))
         self.out = nn.Conv2d(c[0], 4, 3, 1, 1)
 
-    def forward(self, erased: Tensor, erasure: Tensor, article: Tensor, placement: Tensor) -> dict[str, Tensor]:
-        """Returns `paint`, `warped`, and `residual`, the flow without its affine part."""
+    def forward(
+        self, erased: Tensor, erasure: Tensor, article: Tensor, placement: Tensor, base: Tensor
+    ) -> dict[str, Tensor]:
+        """Returns `paint`, `warped`, `outline` (the article's at its place), and `residual`, the flow without `base`."""
         region = article_region(article)
+        outline = filled(region)
         xs, ys = self.person(erased, erasure, placement), self.article(article, region)
-        base = affine(placement, filled(region))
         last = len(xs) - 1
         hidden = self.up[last](torch.cat([xs[last], ys[last], warped(ys[last], F.avg_pool2d(base, 2**last))], 1))
         flow = F.avg_pool2d(base, 2 ** (last - 1))
@@ -298,13 +366,15 @@ class Painter(nn.Module):
                 seen.append(warped(F.avg_pool2d(article, 2**k), flow))
             hidden = self.up[k](torch.cat(seen, 1))
             if number < len(self.flow):
-                flow = flow + (0.3, 0.2, 0.1)[number] * self.flow[number](hidden)
+                flow = flow + (0.12, 0.08, 0.04)[number] * self.flow[number](hidden)
             flow = doubled(flow)
-        colours = warped(article, flow)
+        colours = warped_inside(article, outline, flow)
         hidden = self.up[0](torch.cat([doubled(hidden), xs[0], colours, warped(region, flow)], 1))
         out = self.out(hidden)
         rendered, mix = torch.tanh(out[:, :3]), torch.sigmoid(out[:, 3:])
-        return {"paint": mix * colours + (1 - mix) * rendered, "warped": colours, "residual": flow - base}
+        outline = moved(outline, flow)
+        paint = mix * outline * colours + (1 - mix * outline) * rendered
+        return {"paint": paint, "warped": colours, "outline": outline, "residual": flow - base}
 
 
 class Matcher(nn.Module):
@@ -364,7 +434,9 @@ class Kisekae(Generator):
         self.multiple = 2**levels
         # The locator's mask begins above this logit.
         self.begins = math.log(config["mask_cut"] / (1 - config["mask_cut"]))
-        self.painter, self.locator, self.placer = Painter(c), Matcher(3 + 2, 3 + 1, c), Matcher(3 + 1, 3 + 1, c)
+        self.painter, self.locator, self.placer = Painter(c), Matcher(3 + 2, 3 + 1, c), Matcher(3 + 2, 3 + 1, c)
+        cells = math.prod(side >> levels for side in config["image_size"])
+        self.frames = Frames([min(c[0] << k, 64) for k in range(levels)], cells)
 
     def locate(self, human: Tensor, worn: Tensor) -> Tensor:
         """Returns logits of where the worn article is."""
@@ -372,10 +444,19 @@ class Kisekae(Generator):
         logits: Tensor = self.locator([human, palette_distance(human, worn, region)], [worn * region, region])
         return logits
 
-    def place(self, left: Tensor, erasure: Tensor, target: Tensor) -> Tensor:
-        """Returns logits of where the target would sit on the rest of the person."""
-        logits: Tensor = self.placer([left, erasure], [target, article_region(target)])
+    def place(self, left: Tensor, erasure: Tensor, outline: Tensor, target: Tensor) -> Tensor:
+        """Returns logits of where the target would be seen on the rest of the person, given its outline there."""
+        logits: Tensor = self.placer([left, erasure, outline], [target, article_region(target)])
         return logits
+
+    def outlined(self, article: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns an article's outline as moved by maps from person to article, and the flow."""
+        flow = flow_of(maps, article)
+        return moved(filled(article_region(article)), flow), flow
+
+    def mapped(self, left: Tensor, erasure: Tensor, article: Tensor) -> Tensor:
+        """Returns the map from person to article, [N, 3, 3]: both frames' product."""
+        return self.frames.of_article(article, article_region(article)) @ self.frames.of_body(left, erasure)
 
     def located(self, human: Tensor, worn: Tensor) -> Tensor:
         """Soft mask of the worn article, 0.5 at its edge: the mean with the mirror image's, guided by the photo."""
@@ -383,20 +464,21 @@ class Kisekae(Generator):
         logits = (self.locate(human, worn) + mirrored) / 2
         return guided(torch.sigmoid(logits - self.begins), human, pixels(4, human.shape[2]), 1e-4)
 
-    def sight(self, human: Tensor, worn: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns the rest of the person, the erasure, and the target's placement in it."""
+    def sight(self, human: Tensor, worn: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Returns the rest of the person, the erasure, where the target is seen in it, and the target's flow."""
         height = human.shape[2]
-        mask = (self.located(human, worn) > 0.5).to(human.dtype)
-        generous = widened(mask, pixels(3, height))
-        room = torch.sigmoid(self.place(human * (1 - generous), generous, target)) > 0.5
-        erasure = torch.maximum(widened(mask, pixels(1, height)), room * generous)
-        left = human * (1 - erasure)
-        return left, erasure, torch.sigmoid(self.place(left, erasure, target)) * erasure
+        old = widened((self.located(human, worn) > 0.5).to(human.dtype), pixels(1, height))
+        outline, flow = self.outlined(target, self.mapped(human * (1 - old), old, target))
+        # What the worn article encloses stands before it, and may stand before the target.
+        hole = torch.maximum(old, (outline > 0.5) * (1 - enclosed(old, pixels(2, height))))
+        seen = torch.sigmoid(self.place(human * (1 - hole), hole, outline, target)) * hole
+        erasure = torch.maximum(old, (seen > 0.35).to(human.dtype))
+        return human * (1 - erasure), erasure, seen * erasure, flow
 
     def generate(self, human: Tensor, worn: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Returns paint in [-1, 1], and the erasure with a soft edge."""
-        left, erasure, placement = self.sight(human, worn, target)
-        paint: Tensor = self.painter(left, erasure, target, placement)["paint"]
+        left, erasure, placement, flow = self.sight(human, worn, target)
+        paint: Tensor = self.painter(left, erasure, target, placement, flow)["paint"]
         return paint, smoothed(erasure, 1)
 
 
@@ -409,7 +491,7 @@ def load(path: str | os.PathLike[str]) -> Generator:
 
     Raises:
         FileNotFoundError: The file is missing.
-        ValueError: The architecture is unknown.
+        ValueError: The architecture is unknown, or the snapshot is of kisekae's first design.
     """
     from safetensors import safe_open
 
@@ -418,6 +500,11 @@ def load(path: str | os.PathLike[str]) -> Generator:
         if config["architecture"] not in GENERATORS:
             raise ValueError(
                 f"{path}: architecture: expected one of {', '.join(GENERATORS)}, got {config['architecture']}"
+            )
+        if config["architecture"] == "kisekae" and not any(name.startswith("frames.") for name in file.keys()):  # noqa: SIM118
+            raise ValueError(
+                f"{path}: expected a generator with frames, got that of kisekae's first design, which has none: "
+                "the version that wrote it reads it"
             )
         module = GENERATORS[config["architecture"]](config)
         module.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118  # not a mapping

@@ -127,9 +127,14 @@ impl PyTrainer {
     /// detached swap back ([N, 3, H, W]); `augment/discriminator` ([3 N, 11]) and `augment/generator` ([N, 11]), with
     /// the columns brightness, saturation and contrast, the moves of the human's and of the article's rows and columns,
     /// the first row and column of the human's and of the article's cutout. For kisekae the erasures: `blobs`
-    /// ([N, 1, H, W]); `masked`, `beside` and `withheld` ([N, 1, 1, 1], 0 or 1); `widen`, in pixels, and `sharp` ([1]).
+    /// ([N, 1, H, W]); `masked`, `beside`, `joined` and `withheld` ([N, 1, 1, 1], 0 or 1); `widen`, in pixels, and
+    /// `sharp` ([1]); `jitter` ([N, 3, 3]); from `place_after` on the maps that the step finds in its pictures,
+    /// `registered` ([N, 2, 3]), and their `confidence` ([N]).
+    ///
+    /// Raises:
+    ///     ValueError: A step that no run reaches, or a picture that can no longer be decoded.
     fn draws<'py>(&self, py: Python<'py>, step: u64) -> PyResult<Bound<'py, PyDict>> {
-        to_dict(py, &self.with(py, |trainer| Ok(trainer.draws(step)))?)
+        to_dict(py, &self.with(py, |trainer| trainer.draws(step))?)
     }
 
     /// The weights of the fixed random network of `perceptual_weight` by state-dict name; empty if the weight is 0.

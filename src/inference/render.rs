@@ -4,7 +4,7 @@ use image::RgbImage;
 use tch::{Device, Kind, Tensor};
 
 use crate::config::Config;
-use crate::networks::kisekae::{along, warped};
+use crate::networks::kisekae::{along, moved, outline, warped, warped_inside};
 use crate::networks::{Detail, Swap};
 use crate::pixels::{Placement, Rect, ValueRange, larger_planes, paste, place, resize, resize_part, to_vec};
 
@@ -151,7 +151,9 @@ impl Renderer<'_> {
         let article = self.values(&bytes, 1, self.config.image_size.map(|side| side * times as i64));
         // The rendering has the networks' size, the article the photo's: mixes give the article more weight.
         let mix = zoom.larger(&detail.mix).sqrt();
-        let warped = warped(&article, &zoom.larger(&detail.flow));
+        let (region, flow) = (outline(&article), zoom.larger(&detail.flow));
+        let warped = warped_inside(&article, &region, &flow);
+        let mix = mix * moved(&region, &flow);
         let paint = zoom.larger(&detail.rendered).lerp_tensor(&warped, &mix.expand_as(&warped));
         zoom.bytes(&self.config.range().to_bytes(&paint.get(0)).permute([1, 2, 0]), 3)
     }

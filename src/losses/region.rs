@@ -77,6 +77,30 @@ pub fn bending(flow: &Tensor) -> Tensor {
     along(2) + along(3)
 }
 
+/// Returns the mean distance of two flows inside the mask, |x| + |y|, a mean over the pictures weighted by their
+/// confidence.
+///
+/// # Shapes
+/// `got`, `wanted`: `[N, 2, H, W]`; `mask`: `[N, 1, H, W]`; `confidence`: `[N]`. Returns a scalar.
+pub fn framed(got: &Tensor, wanted: &Tensor, mask: &Tensor, confidence: &Tensor) -> Tensor {
+    let sum = |xs: &Tensor| xs.sum_dim_intlist([1, 2, 3].as_slice(), false, Kind::Float);
+    let apart = sum(&((got - wanted).abs() * mask)) / (sum(mask) + 1.0);
+    (apart * confidence).mean(Kind::Float)
+}
+
+/// Returns the mean of |outline - mask| within two pixels of the first outline's edge.
+///
+/// # Shapes
+/// All `[N, 1, H, W]` in [0, 1]: the outline of the warped article, the outline before the flow was refined, the mask,
+/// and the erasure, outside of which nothing counts. Returns a scalar.
+pub fn edge(outline: &Tensor, first: &Tensor, mask: &Tensor, erasure: &Tensor) -> Tensor {
+    let near = tch::no_grad(|| {
+        let wide = |xs: &Tensor| xs.max_pool2d([5, 5], [1, 1], [2, 2], [1, 1], false);
+        (wide(first) + wide(&(1.0 - first)) - 1.0) * erasure
+    });
+    within(mask, outline, &near)
+}
+
 /// Returns the cross-entropy of each pixel, softplus(logit) - logit * label.
 fn cross_entropy(logits: &Tensor, label: &Tensor) -> Tensor {
     logits.softplus() - logits * label
@@ -97,6 +121,28 @@ mod tests {
         let gain = gain(&picture(0.0), &picture(0.2), &picture(-0.5));
         assert_eq!(gain.size(), [1, 1, 3, 3]);
         assert!((gain - 0.3).abs().max().double_value(&[]) < 1e-6);
+    }
+
+    #[test]
+    fn maps_are_compared_inside_the_mask_and_by_confidence() {
+        let flow = |v: &[f32]| Tensor::from_slice(v).reshape([2, 2, 1, 2]);
+        let got = flow(&[0.0, 9.0, 0.0, 9.0, 0.0, 0.0, 0.0, 0.0]);
+        let wanted = flow(&[0.1, 0.0, -0.3, 0.0, 1.0, 1.0, 1.0, 1.0]);
+        let mask = Tensor::from_slice(&[1f32, 0.0, 1.0, 1.0]).reshape([2, 1, 1, 2]);
+        let loss = framed(&got, &wanted, &mask, &Tensor::from_slice(&[1f32, 0.0]));
+        // The first picture: (0.1 + 0.3) / (1 + 1); the second has no confidence; the mean of two.
+        assert!((loss.double_value(&[]) - 0.1).abs() < 1e-6);
+    }
+
+    #[test]
+    fn an_outline_counts_near_where_it_was_first_and_inside_the_erasure() {
+        let first = row(&[0., 0., 0., 0., 0., 0., 0., 1., 1., 1.]);
+        let mask = row(&[1., 1., 1., 1., 1., 1., 0., 0., 1., 1.]);
+        let outline = row(&[0., 0., 0., 0., 0., 1., 1., 1., 1., 1.]);
+        // Columns 5 to 8 are near; the erasure leaves 6 to 8, of which 6 and 7 differ.
+        let erasure = row(&[1., 1., 1., 1., 1., 0., 1., 1., 1., 1.]);
+        let loss = edge(&outline, &first, &mask, &erasure);
+        assert!((loss.double_value(&[]) - 2.0 / 3.0).abs() < 1e-5);
     }
 
     #[test]

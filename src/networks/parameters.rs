@@ -269,7 +269,12 @@ impl Parameters {
         let gradients = Tensor::run_backward(&[loss], &leaves, false, false);
         tch::no_grad(|| {
             for (entry, gradient) in learning().zip(gradients) {
-                view(&self.gradient, &entry.shape, entry.offset).copy_(&gradient);
+                let mut place = view(&self.gradient, &entry.shape, entry.offset);
+                // Parameters that this step does not use have none.
+                match gradient.defined() {
+                    true => place.copy_(&gradient),
+                    false => drop(place.zero_()),
+                }
             }
         });
         Ok(())

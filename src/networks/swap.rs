@@ -22,7 +22,7 @@ pub struct Swap {
 pub struct Detail {
     /// Where in the article each pixel's colour comes from, x then y, -1 to 1 between its outer edges: `[N, 2, H, W]`.
     pub flow: Tensor,
-    /// The share of the warped article, `[N, 1, H, W]` in [0, 1].
+    /// The share of the warped article inside its outline, `[N, 1, H, W]` in [0, 1].
     pub mix: Tensor,
     /// The rest of the paint, `[N, 3, H, W]`.
     pub rendered: Tensor,

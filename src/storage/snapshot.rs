@@ -6,7 +6,7 @@ use std::path::Path;
 use tch::Tensor;
 
 use super::tensors::{Format, TensorFile, parse_tensors, read_tensors, tensor_bytes, write_tensors};
-use crate::config::Config;
+use crate::config::{Architecture, Config};
 use crate::error::{Error, Result};
 
 const FORMAT: Format = Format { name: "cagan.snapshot", version: "2" };
@@ -58,6 +58,13 @@ impl Snapshot {
 
     fn of_file(file: TensorFile, path: &Path) -> Result<Snapshot> {
         let config = Config::from_json(file.entry(path, "config")?).map_err(|e| Error::content(path, e.to_string()))?;
-        Ok(Snapshot { config, step: file.number(path, "step")?, generator: file.tensors.into_iter().collect() })
+        let step = file.number(path, "step")?;
+        let generator: HashMap<_, _> = file.tensors.into_iter().collect();
+        let framed = generator.keys().any(|name| name.starts_with("frames."));
+        if config.architecture == Architecture::Kisekae && !framed {
+            let got = "that of kisekae's first design, which has none: the version that wrote it reads it";
+            return Err(Error::content(path, format!("expected a generator with frames, got {got}")));
+        }
+        Ok(Snapshot { config, step, generator })
     }
 }

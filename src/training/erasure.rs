@@ -1,10 +1,11 @@
 //! The erasures that the painter restores: random blobs, and the locator's masks, widened.
 
 use rand::RngExt;
+use rand_distr::{Distribution, StandardNormal};
 use tch::{Device, Kind, Tensor};
 
 use crate::config::Config;
-use crate::networks::kisekae::{reach, widened};
+use crate::networks::kisekae::{enclosed, reach, widened};
 use crate::random::rng;
 
 /// The largest number of shapes in a picture's blob.
@@ -19,8 +20,12 @@ const WIDENED: [f64; 4] = [1.0, 2.0, 3.0, 6.0];
 const MASKED: f64 = 0.75;
 /// The share of masks with a blob beside them.
 const BESIDE: f64 = 0.25;
+/// The share of masks with another person's beside them.
+const JOINED: f64 = 0.4;
 /// The share of steps whose placement is the locator's mask and not the placer's.
 const SHARP: f64 = 0.3;
+/// The deviations of registered maps: logarithm of the scale, turn in radians, shift in halves of the picture.
+const JITTER: [f32; 3] = [0.06, 0.05, 0.04];
 
 /// The draws of a step.
 #[derive(Debug)]
@@ -31,12 +36,16 @@ pub struct Erasures {
     pub masked: Tensor,
     /// `[N, 1, 1, 1]`: 1 where the blob is erased beside the mask.
     pub beside: Tensor,
+    /// `[N, 1, 1, 1]`: 1 where another person's mask is erased beside the mask, so that the erasure tells nothing.
+    pub joined: Tensor,
     /// `[N, 1, 1, 1]`: 1 where the locator does not see the worn article.
     pub withheld: Tensor,
     /// Pixels that masks are widened by.
     pub widen: i64,
     /// Whether the placement is the locator's mask.
     pub sharp: bool,
+    /// `[N, 3, 3]`: a small similarity of the article's picture, as frames err in use.
+    pub jitter: Tensor,
 }
 
 impl Erasures {
@@ -67,6 +76,7 @@ impl Erasures {
             coins.to_device(device)
         };
         let (beside, withheld) = (coins(BESIDE), coins(config.withhold_worn));
+        let joined = coins(JOINED);
         let masked = if (1.0 - MASKED) * (batch as f64) < 1.0 {
             // The share of the steps: in each of them, it would leave no picture of so small a batch to blobs alone.
             let mut random = rng(config.seed, "erasure/masked", step);
@@ -81,9 +91,11 @@ impl Erasures {
             blobs: rasterised(&shapes, [height, width]),
             masked: masked.reshape([batch as i64, 1, 1, 1]),
             beside,
+            joined,
             withheld,
             widen: reach(WIDENED[random.random_range(0..WIDENED.len())], height),
             sharp: random.random_bool(SHARP),
+            jitter: jitter(config, step).to_device(device),
         }
     }
 
@@ -94,12 +106,19 @@ impl Erasures {
             ("blobs", self.blobs.shallow_clone()),
             ("masked", self.masked.shallow_clone()),
             ("beside", self.beside.shallow_clone()),
+            ("joined", self.joined.shallow_clone()),
             ("withheld", self.withheld.shallow_clone()),
             ("widen", number(self.widen as f32)),
             ("sharp", number(f32::from(self.sharp))),
+            ("jitter", self.jitter.shallow_clone()),
         ]
         .map(|(name, values)| (name.into(), values))
         .into()
+    }
+
+    /// Returns the worn articles as the locator sees them: white where they are withheld.
+    pub fn shown(&self, worn: &Tensor) -> Tensor {
+        worn.lerp_tensor(&worn.ones_like(), &self.withheld.expand_as(worn))
     }
 
     /// Returns the erasure, `[N, 1, H, W]`: of blobs and the locator's masks (`[N, 1, H, W]`, 0 or 1), or of blobs
@@ -108,10 +127,19 @@ impl Erasures {
         match mask {
             None => self.blobs.shallow_clone(),
             Some(mask) => {
-                let wide = widened(mask, self.widen).maximum(&(&self.blobs * &self.beside));
+                let other = mask.roll([1], [0]) * &self.joined;
+                let wide = widened(&mask.maximum(&other), self.widen).maximum(&(&self.blobs * &self.beside));
                 self.blobs.lerp_tensor(&wide, &self.masked.expand_as(&wide))
             }
         }
+    }
+
+    /// Adds the article's outline, `[N, 1, H, W]`, to the erasures of masks, as in a swap: what a mask encloses nearly
+    /// stays.
+    pub fn outlined(&self, erasure: &Tensor, outline: &Tensor) -> Tensor {
+        let height = erasure.size()[2];
+        let free = 1.0 - enclosed(erasure, reach(2.0, height));
+        erasure.maximum(&(outline.gt(0.5).to_kind(Kind::Float) * free * &self.masked))
     }
 
     /// Returns the weight of each pixel's gain for the locator: less where its own mask was erased, or the mask would
@@ -119,6 +147,24 @@ impl Erasures {
     pub fn trust(&self, erasure: &Tensor, located: bool) -> Tensor {
         if located { erasure * (1.0 - &self.masked * 0.75) } else { erasure.shallow_clone() }
     }
+}
+
+/// Draws a similarity near the identity for each picture.
+fn jitter(config: &Config, step: u64) -> Tensor {
+    let mut random = rng(config.seed, "erasure/jitter", step);
+    let aspect = config.image_size[0] as f32 / config.image_size[1] as f32;
+    let mut maps = Vec::with_capacity(config.batch_size * 9);
+    for _ in 0..config.batch_size {
+        let mut normal = |deviation: f32| {
+            let value: f32 = StandardNormal.sample(&mut random);
+            deviation * value
+        };
+        let scale = normal(JITTER[0]).exp();
+        let (sin, cos) = normal(JITTER[1]).sin_cos();
+        let (x, y) = (normal(JITTER[2]), normal(JITTER[2]));
+        maps.extend([scale * cos, -scale * sin * aspect, x, scale * sin / aspect, scale * cos, y, 0.0, 0.0, 1.0]);
+    }
+    Tensor::from_slice(&maps).reshape([-1, 3, 3])
 }
 
 /// Draws 1 inside any of a picture's shapes, 0 elsewhere.

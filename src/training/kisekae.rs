@@ -1,5 +1,5 @@
-//! One step of the preset `kisekae` (its six ideas: `networks/kisekae/mod.rs`): the discriminator's update, then that
-//! of the painter, the locator and the placer.
+//! One step of the preset `kisekae` (its ideas: `networks/kisekae/mod.rs`): the discriminator's update, then that
+//! of the painter, the locator, the placer and the frames.
 
 use tch::{Device, Kind, Tensor};
 
@@ -10,13 +10,17 @@ use crate::config::Config;
 use crate::data::Triplet;
 use crate::error::Result;
 use crate::losses::{self, Objective};
-use crate::networks::kisekae::{Generator, Judge, Painting, erased};
+use crate::networks::kisekae::{Generator, Judge, Painting, erased, flow_of, square};
 use crate::networks::{Swap, composite};
 
 /// Weight of the whole photo in the painter's loss: its layers learn what surrounds the garment.
 const ALL_OVER: f64 = 0.1;
 /// Weight of a photo beside an article that is not worn in it, in the discriminator's loss.
 const MISMATCHED: f64 = 0.5;
+/// Weight of the distance between the frames' map and the registered one.
+const FRAMED: f64 = 5.0;
+/// Weight of the distance between the warped article's outline and the mask.
+const EDGE: f64 = 1.0;
 
 /// The networks of the preset `kisekae`.
 #[derive(Debug)]
@@ -43,28 +47,50 @@ impl Method for Kisekae {
 
         // Locate the worn article. Some pictures do not show it, so that swaps can do without it.
         let draw = Erasures::draw(config, step, human.device());
-        let shown = worn.lerp_tensor(&worn.ones_like(), &draw.withheld.expand_as(worn));
-        let located = generator.locate(human, &shown);
+        let located = generator.locate(human, &draw.shown(worn));
         let mask = generator.cut(&located.detach());
 
-        // Erase, place, paint: the worn article, and the target in the same erasure.
+        // Erase. The maps of both articles onto the person, by the frames.
         let erasure = draw.with(placing.then_some(&mask));
         let left = erased(human, &erasure);
-        let placed = generator.place(&left, &erasure, worn);
-        let place = |logits: &Tensor| match placing {
-            true => logits.detach().sigmoid() * &erasure,
+        let body = generator.body(&left, &erasure);
+        let map = generator.frame(worn).bmm(&body);
+        // The base of each paint: the erasure itself at first, then the worn article as registered, and moved a little.
+        let registered = placing.then(|| tch::no_grad(|| generator.register(human, worn, &mask, &map)));
+        let none = || human.narrow(1, 0, 1).zeros_like();
+        let [outline, base] = match &registered {
+            Some(found) => generator.outlined(worn, &draw.jitter.bmm(&square(&found.map))),
+            None => [none(), generator.onto(worn, &erasure)],
+        };
+        let erasure = draw.outlined(&erasure, &outline);
+        let left = erased(human, &erasure);
+        let [other_outline, other_base] = match placing {
+            true => tch::no_grad(|| generator.outlined(target, &generator.frame(target).bmm(&body))),
+            false => [none(), generator.onto(target, &erasure)],
+        };
+
+        // Place, paint: the worn article, and the target in the same erasure.
+        let placed = placing.then(|| generator.place(&left, &erasure, &outline, worn));
+        let within = |logits: &Tensor| logits.detach().sigmoid() * &erasure;
+        let placement = match &placed {
+            None => erasure.shallow_clone(),
+            Some(_) if draw.sharp => &mask * &erasure,
+            Some(logits) => within(logits),
+        };
+        let other_placement = || match placing {
+            true => within(&generator.place(&left, &erasure, &other_outline, target)),
             false => erasure.shallow_clone(),
         };
-        let placement = if placing && draw.sharp { &mask * &erasure } else { place(&placed) };
-        let paint =
-            |article: &Tensor, placement: &Tensor| generator.painter.forward(&left, &erasure, article, placement);
-        let restored = paint(worn, &placement);
+        let paint = |article: &Tensor, placement: &Tensor, base: &Tensor| {
+            generator.painter.forward(&left, &erasure, article, placement, base)
+        };
+        let restored = paint(worn, &placement, &base);
         let swapped = if judging {
-            let placement = tch::no_grad(|| place(&generator.place(&left, &erasure, target)));
-            paint(target, &placement)
+            let placement = tch::no_grad(other_placement);
+            paint(target, &placement, &other_base)
         } else {
             // Only the gain reads it.
-            tch::no_grad(|| paint(target, &placement))
+            tch::no_grad(|| paint(target, &other_placement(), &other_base))
         };
         let gain = losses::gain(human, &restored.paint.detach(), &swapped.paint.detach());
 
@@ -77,7 +103,7 @@ impl Method for Kisekae {
             models.discriminator.update(&discriminator_loss, config, factor)?;
         }
 
-        // The update of painter, locator and placer.
+        // The update of painter, locator, placer and frames.
         let mut objective = Objective::new();
         let whole = erasure.ones_like();
         let apart = |region: &Tensor| losses::within(human, &restored.paint, region);
@@ -93,8 +119,19 @@ impl Method for Kisekae {
         objective.add("loss/generator/bending", config.bending_weight, bending);
         let trust = draw.trust(&erasure, placing);
         objective.add("loss/generator/located", 1.0, losses::location(&located, &gain, &trust));
-        let placed = losses::placement(&placed, &mask, &erasure);
+        let zero = || Tensor::zeros([], (Kind::Float, human.device()));
+        let placed = placed.map_or_else(zero, |logits| losses::placement(&logits, &mask, &erasure));
         objective.add("loss/generator/placed", 1.0, placed);
+        let [framed, edge, sure] = match &registered {
+            Some(found) => [
+                losses::framed(&flow_of(&map, human), &flow_of(&found.map, human), &mask, &found.confidence),
+                losses::edge(&restored.outline, &outline, &mask, &erasure),
+                found.confidence.mean(Kind::Float),
+            ],
+            None => [0, 1, 2].map(|_| zero()),
+        };
+        objective.add("loss/generator/framed", FRAMED, framed);
+        objective.add("loss/generator/edge", EDGE, edge);
         let [fooled, feature] = match judging {
             true => game.generator_losses(config, judge),
             false => [0, 1].map(|_| Tensor::zeros([], (Kind::Float, human.device()))),
@@ -109,6 +146,7 @@ impl Method for Kisekae {
             let mut terms = vec![("loss/discriminator", discriminator_loss), ("loss/generator", total)];
             terms.extend(objective.terms);
             terms.push(("mask/area", mask.mean(Kind::Float)));
+            terms.push(("registration/confidence", sure));
             Terms::new(terms)
         });
         // Last, so that nothing fails after it.
@@ -126,8 +164,19 @@ impl Method for Kisekae {
         self.judge.judge(human, &warped, &erasure).logits
     }
 
-    fn draws(&self, config: &Config, step: u64, device: Device) -> Vec<(String, Tensor)> {
-        Erasures::draw(config, step, device).named()
+    fn draws(&self, config: &Config, step: u64, triplet: &Triplet) -> Vec<(String, Tensor)> {
+        let Triplet { human, worn, .. } = triplet;
+        let draw = Erasures::draw(config, step, human.device());
+        let mut named = draw.named();
+        if step * config.batch_size as u64 >= config.place_after {
+            let generator = &self.generator;
+            let mask = generator.cut(&generator.locate(human, &draw.shown(worn)));
+            let erasure = draw.with(Some(&mask));
+            let map = generator.frame(worn).bmm(&generator.body(&erased(human, &erasure), &erasure));
+            let found = generator.register(human, worn, &mask, &map);
+            named.extend([("registered".into(), found.map), ("confidence".into(), found.confidence)]);
+        }
+        named
     }
 }
 

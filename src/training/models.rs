@@ -29,8 +29,9 @@ pub trait Method: fmt::Debug + Send {
     /// Both: `[N, 3, H, W]` in the networks' value range. Returns `[N, ...]`.
     fn score(&self, human: &Tensor, article: &Tensor) -> Tensor;
 
-    /// Lists by name what a step draws at random, except its pictures and the discriminator's noise.
-    fn draws(&self, config: &Config, step: u64, device: Device) -> Vec<(String, Tensor)>;
+    /// Lists by name what a step draws at random, except its pictures and the discriminator's noise, and what it finds
+    /// by search in its pictures, `triplet`.
+    fn draws(&self, config: &Config, step: u64, triplet: &Triplet) -> Vec<(String, Tensor)>;
 
     /// Returns the discriminator's noise, if the config has any.
     fn noise(&mut self) -> Option<&mut Noise> {

@@ -111,8 +111,8 @@ impl Method for Published {
         self.discriminator.score(human, article, None)
     }
 
-    fn draws(&self, config: &Config, step: u64, device: Device) -> Vec<(String, Tensor)> {
-        extras::draws(config, step, device)
+    fn draws(&self, config: &Config, step: u64, triplet: &Triplet) -> Vec<(String, Tensor)> {
+        extras::draws(config, step, triplet.human.device())
     }
 
     fn noise(&mut self) -> Option<&mut Noise> {

@@ -95,8 +95,13 @@ impl Trainer {
     }
 
     /// As [`Method::draws`]: `extras.rs` lists those of the published method, `erasure.rs` those of kisekae.
-    pub fn draws(&self, step: u64) -> Vec<(String, Tensor)> {
-        self.method.draws(&self.config, step, self.device)
+    ///
+    /// # Errors
+    /// As [`Trainer::triplet`].
+    pub fn draws(&self, step: u64) -> Result<Vec<(String, Tensor)>> {
+        let triplet = self.triplet(step)?;
+        let _precision = use_precision(self.config.precision, self.device);
+        Ok(tch::no_grad(|| self.method.draws(&self.config, step, &triplet)))
     }
 
     /// Updates both networks once. Returns the step's terms on the device.

@@ -1,14 +1,17 @@
-//! The generator of `kisekae`: locates, places, paints.
+//! The generator of `kisekae`: locates, frames, places, paints.
 
 use tch::{Kind, Tensor};
 
 use super::blocks::Size;
+use super::frame::Frames;
 use super::guided::{guided, lines};
-use super::mask::{erased, reach, widened};
+use super::mask::{enclosed, erased, reach, widened};
 use super::matcher::{Inputs, Matcher};
 use super::painter::Painter;
 use super::palette::palette_distance;
-use super::region::article_region;
+use super::region::{article_region, outline};
+use super::registration::{Registered, registered};
+use super::warp::{affine, flow_of, moved};
 use crate::config::Config;
 use crate::networks::parameters::Path;
 use crate::networks::swap::{Detail, Swap, composite};
@@ -16,6 +19,8 @@ use crate::networks::swap::{Detail, Swap, composite};
 /// The guided filter's reach, for pictures of height 64, and its regulariser.
 const GUIDED: f64 = 4.0;
 const EPS: f64 = 1e-4;
+/// A pixel is repainted where the target is seen with more than this probability.
+const SEEN: f64 = 0.35;
 
 /// The regions of a swap.
 struct Regions {
@@ -25,23 +30,26 @@ struct Regions {
     erasure: Tensor,
     /// The human without the erasure.
     left: Tensor,
-    /// Where the target is placed, within the erasure.
+    /// Where the target is seen, within the erasure.
     placement: Tensor,
+    /// The target's flow before it is refined.
+    base: Tensor,
 }
 
-/// Painter, locator and placer.
+/// Painter, locator, placer and frames.
 #[derive(Debug)]
 pub struct Generator {
     /// Fills an erased part of a person.
     pub painter: Painter,
     locator: Matcher,
     placer: Matcher,
+    frames: Frames,
     /// The logit above which the locator's mask is 1.
     begins: f64,
 }
 
 impl Generator {
-    /// State-dict names `painter.*`, `locator.*`, `placer.*`.
+    /// State-dict names `painter.*`, `locator.*`, `placer.*`, `frames.*`.
     pub fn new(path: &Path, config: &Config) -> Self {
         let levels = config.architecture.halvings(config.image_size) as usize;
         let size = Size { narrow: config.width / 4, levels };
@@ -49,8 +57,9 @@ impl Generator {
             painter: Painter::new(&path.sub("painter"), size),
             // The photo and its distances to the article; the article and its region.
             locator: Matcher::new(&path.sub("locator"), Inputs { person: 3 + 2, article: 3 + 1 }, size),
-            // The erased photo and the erasure; the article and its region.
-            placer: Matcher::new(&path.sub("placer"), Inputs { person: 3 + 1, article: 3 + 1 }, size),
+            // The erased photo, the erasure and the article's outline; the article and its region.
+            placer: Matcher::new(&path.sub("placer"), Inputs { person: 3 + 1 + 1, article: 3 + 1 }, size),
+            frames: Frames::new(&path.sub("frames"), size, config.image_size),
             begins: (config.mask_cut / (1.0 - config.mask_cut)).ln(),
         }
     }
@@ -67,13 +76,46 @@ impl Generator {
         (self.locator).forward(&Tensor::cat(&[human, &distance], 1), &seen)
     }
 
-    /// Computes logits of where `target` would sit on a person whose `erasure` is not known.
+    /// Computes logits of where `target` would be seen on a person whose `erasure` is not known, given its outline
+    /// there.
     ///
     /// # Shapes
-    /// `erased`, `target`: `[N, 3, H, W]` in [-1, 1]; `erasure`: `[N, 1, H, W]`. Returns `[N, 1, H, W]`.
-    pub fn place(&self, erased: &Tensor, erasure: &Tensor, target: &Tensor) -> Tensor {
+    /// `erased`, `target`: `[N, 3, H, W]` in [-1, 1]; `erasure`, `outline`: `[N, 1, H, W]`. Returns `[N, 1, H, W]`.
+    pub fn place(&self, erased: &Tensor, erasure: &Tensor, outline: &Tensor, target: &Tensor) -> Tensor {
         let region = article_region(target);
-        self.placer.forward(&Tensor::cat(&[erased, erasure], 1), &Tensor::cat(&[target, &region], 1))
+        self.placer.forward(&Tensor::cat(&[erased, erasure, outline], 1), &Tensor::cat(&[target, &region], 1))
+    }
+
+    /// Computes the frame of a person whose `erasure` is not known: see [`Frames::body`].
+    pub fn body(&self, erased: &Tensor, erasure: &Tensor) -> Tensor {
+        self.frames.body(erased, erasure)
+    }
+
+    /// Computes the frame of an article: see [`Frames::article`].
+    pub fn frame(&self, article: &Tensor) -> Tensor {
+        self.frames.article(article, &article_region(article))
+    }
+
+    /// Registers people with the articles that they wear in `mask`: see [`Registered`]. The search begins also with the
+    /// maps `start`, `[N, 3, 3]`.
+    ///
+    /// # Shapes
+    /// `human`, `worn`: `[N, 3, H, W]` in [-1, 1]; `mask`: `[N, 1, H, W]`, 0 or 1.
+    pub fn register(&self, human: &Tensor, worn: &Tensor, mask: &Tensor, start: &Tensor) -> Registered {
+        let starts = start.narrow(1, 0, 2).unsqueeze(1);
+        registered(human, worn, &outline(worn), mask, &starts)
+    }
+
+    /// Moves an article's outline by maps `[N, 2, 3]` or `[N, 3, 3]`: the outline on the person, `[N, 1, H, W]`, and
+    /// the flow, `[N, 2, H, W]`.
+    pub fn outlined(&self, article: &Tensor, map: &Tensor) -> [Tensor; 2] {
+        let flow = flow_of(map, article);
+        [moved(&outline(article), &flow), flow]
+    }
+
+    /// Returns the flow that moves an article's region into `placement`, `[N, 1, H, W]`, by its moments.
+    pub fn onto(&self, article: &Tensor, placement: &Tensor) -> Tensor {
+        affine(placement, &outline(article))
     }
 
     /// Turns logits of [`Generator::locate`] into a mask of 0 and 1.
@@ -96,17 +138,19 @@ impl Generator {
     /// Computes the regions of a swap.
     fn regions(&self, human: &Tensor, worn: Option<&Tensor>, target: &Tensor) -> Regions {
         let height = human.size()[2];
-        let bit = |mask: Tensor| mask.gt(0.5).to_kind(Kind::Float);
+        let bit = |mask: &Tensor, cut: f64| mask.gt(cut).to_kind(Kind::Float);
         let unknown = || Tensor::ones_like(target);
         let located = self.located(human, worn.unwrap_or(&unknown()));
-        let mask = bit(located.shallow_clone());
-        // The target may need more room than the worn article. The limit is narrow, as repainted pixels are invented.
-        let generous = widened(&mask, reach(3.0, height));
-        let room = self.place(&erased(human, &generous), &generous, target).sigmoid();
-        let erasure = widened(&mask, reach(1.0, height)).maximum(&(bit(room) * generous));
-        let left = erased(human, &erasure);
-        let placement = self.place(&left, &erasure, target).sigmoid() * &erasure;
-        Regions { located, erasure, left, placement }
+        let old = widened(&bit(&located, 0.5), reach(1.0, height));
+        let map = self.frame(target).bmm(&self.body(&erased(human, &old), &old));
+        let [outline, base] = self.outlined(target, &map);
+        // The outline may cover what stands before the worn article, and is enclosed by it.
+        let hole = old.maximum(&(bit(&outline, 0.5) * (1.0 - enclosed(&old, reach(2.0, height)))));
+        let seen = self.place(&erased(human, &hole), &hole, &outline, target).sigmoid();
+        let placement = seen * &hole;
+        let erasure = old.maximum(&bit(&placement, SEEN));
+        let placement = placement * &erasure;
+        Regions { located, left: erased(human, &erasure), erasure, placement, base }
     }
 
     /// Puts `target` on `human`, who wears `worn`. `None` stands for an unknown article.
@@ -115,7 +159,8 @@ impl Generator {
     /// All three: `[N, 3, H, W]` in [-1, 1].
     pub fn swap(&self, human: &Tensor, worn: Option<&Tensor>, target: &Tensor) -> Swap {
         let regions = self.regions(human, worn, target);
-        let painting = (self.painter).forward(&regions.left, &regions.erasure, target, &regions.placement);
+        let painting =
+            (self.painter).forward(&regions.left, &regions.erasure, target, &regions.placement, &regions.base);
         let edge = [3, 3];
         let mask = (regions.erasure).avg_pool2d(edge, [1, 1], [1, 1], false, false, None);
         let edges = lines(&regions.located, human, reach(GUIDED, human.size()[2]), EPS);
@@ -141,7 +186,8 @@ impl Generator {
     /// Both: `[N, 3, H, W]` in [-1, 1]. Returns `[N, 3, H, W]` and `[N, 1, H, W]`.
     pub fn condition(&self, human: &Tensor, article: &Tensor) -> [Tensor; 2] {
         let regions = self.regions(human, Some(article), article);
-        let painting = (self.painter).forward(&regions.left, &regions.erasure, article, &regions.placement);
+        let painting =
+            (self.painter).forward(&regions.left, &regions.erasure, article, &regions.placement, &regions.base);
         [painting.warped, regions.erasure]
     }
 }

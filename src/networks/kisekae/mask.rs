@@ -23,10 +23,37 @@ pub fn widened(mask: &Tensor, reach: i64) -> Tensor {
     plain.max_pool2d([k, k], [1, 1], [reach, reach], [1, 1], false)
 }
 
+/// Returns the pixels outside a mask that it encloses nearly: gaps of up to `2 reach` pixels.
+pub fn enclosed(mask: &Tensor, reach: i64) -> Tensor {
+    let closed: Tensor = 1.0 - widened(&(1.0 - widened(mask, reach)), reach);
+    (closed - mask).clamp(0.0, 1.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use tch::{Device, Kind};
+
+    #[test]
+    fn a_narrow_gap_is_enclosed_and_a_wide_one_is_not() {
+        // Columns 4 to 7 and 10 to 11 of 20: a gap of two.
+        let mask = Tensor::zeros([1, 1, 12, 20], (Kind::Float, Device::Cpu));
+        let _ = mask.narrow(2, 4, 4).narrow(3, 4, 4).fill_(1.0);
+        let _ = mask.narrow(2, 4, 4).narrow(3, 10, 2).fill_(1.0);
+        let columns = |reach: i64| {
+            let row = enclosed(&mask, reach).get(0).get(0).get(5);
+            Vec::<f32>::try_from(row)
+                .unwrap()
+                .iter()
+                .enumerate()
+                .filter(|(_, v)| **v == 1.0)
+                .map(|(x, _)| x)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(columns(1), [8, 9]);
+        let _ = mask.narrow(2, 4, 4).narrow(3, 8, 3).fill_(0.0);
+        assert_eq!(columns(1), Vec::<usize>::new());
+    }
 
     #[test]
     fn a_mask_grows_by_its_reach() {

@@ -1,5 +1,5 @@
 //! One network for two tasks, given pictures of a person and an article: the locator finds where the article is worn,
-//! the placer predicts where it would sit on a person with an erased part.
+//! the placer predicts where it would be seen on a person with an erased part.
 
 use tch::{Kind, Tensor};
 

@@ -4,16 +4,21 @@
 //!    supervise it.
 //! 2. *Locate.* The article is worn where the painter restores better with it than with another one. The locator learns
 //!    to predict this.
-//! 3. *Place.* The placer learns from the locator where an article would sit on a person whose garment is erased.
-//! 4. *Warp.* Matched moments and a learned residual flow bring the article to its place. The paint mixes the warped
-//!    article with a rendered one.
-//! 5. *Swap.* Locate the worn article, place the other, erase both regions and a small margin, paint, blend at a soft
-//!    edge.
-//! 6. *Judge.* A discriminator compares restorations and swaps of other articles with photos, given the warped article.
+//! 3. *Register.* A search finds the affine map from the photo to the article's picture inside the locator's mask.
+//! 4. *Frame.* A map is the product of an article's frame, which sees no person, and a body's frame, which sees no
+//!    garment. So a pair teaches about swaps: any article's outline can be moved onto any person.
+//! 5. *Place.* The placer learns from the locator which part of the moved outline is seen: arms, hair and bags stand
+//!    before it.
+//! 6. *Warp.* A learned residual flow refines the map. The paint mixes the warped article, inside its own outline, with
+//!    a rendered one.
+//! 7. *Swap.* Locate the worn article, move the other's outline onto the person, erase both regions, paint, blend at a
+//!    soft edge.
+//! 8. *Judge.* A discriminator compares restorations and swaps of other articles with photos, given the warped article.
 //!
-//! [`Generator`] holds the painter, the locator and the placer. `training/kisekae.rs` has the objective.
+//! [`Generator`] holds the painter, the locator, the placer and the frames. `training/kisekae.rs` has the objective.
 
 mod blocks;
+mod frame;
 mod generator;
 mod guided;
 mod judge;
@@ -22,11 +27,15 @@ mod matcher;
 mod painter;
 mod palette;
 mod region;
+mod registration;
 mod warp;
 
+pub use frame::square;
 pub use generator::Generator;
 pub use guided::along;
 pub use judge::Judge;
-pub use mask::{erased, reach, widened};
+pub use mask::{enclosed, erased, reach, widened};
 pub use painter::{Painter, Painting};
-pub use warp::warped;
+pub use region::outline;
+pub use registration::Registered;
+pub use warp::{flow_of, moved, warped, warped_inside};

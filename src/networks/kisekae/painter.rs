@@ -4,27 +4,29 @@ use tch::Tensor;
 
 use super::blocks::{Block, Encoder, Head, Size, Stride, averaged, doubled, places};
 use super::region::{article_region, filled};
-use super::warp::{affine, warped};
+use super::warp::{moved, warped, warped_inside};
 use crate::networks::parameters::{Init, Path};
 
 /// The scale of each of the three residual flows, the coarsest first, in halves of the picture.
-const REACH: [f64; 3] = [0.3, 0.2, 0.1];
+const REACH: [f64; 3] = [0.12, 0.08, 0.04];
 
 /// The painter's result.
 #[derive(Debug)]
 pub struct Painting {
-    /// mix * warped + (1 - mix) * rendered, `[N, 3, H, W]` in [-1, 1].
+    /// share * warped + (1 - share) * rendered, `[N, 3, H, W]` in [-1, 1]; the share is mix * outline.
     pub paint: Tensor,
     /// The colours that the decoder proposes, `[N, 3, H, W]` in [-1, 1].
     pub rendered: Tensor,
     /// The article at its placement, `[N, 3, H, W]` in [-1, 1].
     pub warped: Tensor,
-    /// The share of the warped article, `[N, 1, H, W]` in [0, 1].
+    /// The share of the warped article inside its outline, `[N, 1, H, W]` in [0, 1].
     pub mix: Tensor,
     /// The place in the article where each pixel's colour comes from, `[N, 2, H, W]`.
     pub flow: Tensor,
-    /// The flow without its affine part, `[N, 2, H, W]`.
+    /// The flow without its base, `[N, 2, H, W]`.
     pub residual: Tensor,
+    /// The article's outline at its place, `[N, 1, H, W]` in [0, 1].
+    pub outline: Tensor,
 }
 
 /// Two encoders, and a decoder. Each level of the decoder gets the article's layer, warped to its placement, and
@@ -74,18 +76,25 @@ impl Painter {
 
     /// # Shapes
     /// `erased`: `[N, 3, H, W]` in [-1, 1], 0 where `erasure` (`[N, 1, H, W]`) is 1; `article`: `[N, 3, H, W]` in [-1,
-    /// 1]; `placement`: `[N, 1, H, W]` in [0, 1].
-    pub fn forward(&self, erased: &Tensor, erasure: &Tensor, article: &Tensor, placement: &Tensor) -> Painting {
+    /// 1]; `placement`: `[N, 1, H, W]` in [0, 1]; `base`: `[N, 2, H, W]`, the flow to refine.
+    pub fn forward(
+        &self,
+        erased: &Tensor,
+        erasure: &Tensor,
+        article: &Tensor,
+        placement: &Tensor,
+        base: &Tensor,
+    ) -> Painting {
         let (n, _, h, w) = erased.size4().expect("[N, 3, H, W]");
         let places = places(erased).expand([n, 2, h, w], false);
         let region = article_region(article);
         let x = self.person.forward(&Tensor::cat(&[erased, erasure, placement, &places], 1));
         let y = self.article.forward(&Tensor::cat(&[article, &region, &places], 1));
-        let base = affine(placement, &filled(&region));
+        let outline = filled(&region);
         let levels = x.len() - 1;
-        let deepest = warped(&y[levels], &averaged(&base, 1 << levels));
+        let deepest = warped(&y[levels], &averaged(base, 1 << levels));
         let mut xs = self.up[levels].forward(&Tensor::cat(&[&x[levels], &y[levels], &deepest], 1));
-        let mut flow = averaged(&base, 1 << (levels - 1));
+        let mut flow = averaged(base, 1 << (levels - 1));
         for k in (1..levels).rev() {
             let layer = warped(&y[k], &flow);
             let below = doubled(&xs);
@@ -101,14 +110,16 @@ impl Painter {
             }
             flow = doubled(&flow);
         }
-        let (colours, inside) = (warped(article, &flow), warped(&region, &flow));
+        let (colours, inside) = (warped_inside(article, &outline, &flow), warped(&region, &flow));
         let kind = xs.kind();
         let seen = [doubled(&xs), x[0].shallow_clone(), colours.to_kind(kind), inside.to_kind(kind)];
         let ys = self.out.forward(&self.up[0].forward(&Tensor::cat(&seen, 1))); // [N, 4, H, W]
         let (rendered, mix) = (ys.narrow(1, 0, 3).tanh(), ys.narrow(1, 3, 1).sigmoid());
+        let outline = moved(&outline, &flow);
         Painting {
-            paint: rendered.lerp_tensor(&colours, &mix.expand_as(&rendered)),
+            paint: rendered.lerp_tensor(&colours, &(&mix * &outline).expand_as(&rendered)),
             residual: &flow - base,
+            outline,
             rendered,
             warped: colours,
             mix,

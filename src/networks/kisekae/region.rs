@@ -35,6 +35,14 @@ pub fn filled(region: &Tensor) -> Tensor {
     between(2).minimum(&between(3)).maximum(region)
 }
 
+/// Computes an article's region without holes: its outline.
+///
+/// # Shapes
+/// As [`article_region`].
+pub fn outline(article: &Tensor) -> Tensor {
+    filled(&article_region(article))
+}
+
 /// The centres and the deviations of masks.
 #[derive(Debug)]
 pub struct Moments {

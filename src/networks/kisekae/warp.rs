@@ -17,6 +17,40 @@ pub fn affine(placement: &Tensor, region: &Tensor) -> Tensor {
     (places - there.middle) / there.spread * here.spread + here.middle
 }
 
+/// Computes the flow of maps from the person to the article.
+///
+/// # Shapes
+/// `map`: `[N, 2, 3]` or `[N, 3, 3]`, acting on (x, y, 1) in the coordinates of [`places`]; `like`: `[N, C, H, W]`.
+/// Returns `[N, 2, H, W]`.
+pub fn flow_of(map: &Tensor, like: &Tensor) -> Tensor {
+    let (n, _, h, w) = like.size4().expect("[N, C, H, W]");
+    let map = map.narrow(1, 0, 2);
+    let places = places(like).reshape([1, 2, -1]).expand([n, 2, h * w], false);
+    let flow = map.narrow(2, 0, 2).bmm(&places) + map.narrow(2, 2, 1);
+    flow.reshape([n, 2, h, w])
+}
+
+/// Samples a region at the places of a flow. Beyond the edge of its picture there is none.
+///
+/// # Shapes
+/// `region`: `[N, 1, H, W]`; `flow`: `[N, 2, h, w]`. Returns `[N, 1, h, w]`.
+pub fn moved(region: &Tensor, flow: &Tensor) -> Tensor {
+    const BILINEAR: i64 = 0;
+    const ZEROS: i64 = 0;
+    region.grid_sampler(&flow.permute([0, 2, 3, 1]), BILINEAR, ZEROS, false)
+}
+
+/// Warps an article without its background, which would show as a fringe: colours are averaged inside its region.
+///
+/// # Shapes
+/// `article`: `[N, 3, H, W]`; `region`: `[N, 1, H, W]` in [0, 1]; `flow`: `[N, 2, h, w]`. Returns `[N, 3, h, w]`.
+pub fn warped_inside(article: &Tensor, region: &Tensor, flow: &Tensor) -> Tensor {
+    /// The share of the background, which remains where there is nothing else.
+    const LEAST: f64 = 0.01;
+    let share = region * (1.0 - LEAST) + LEAST;
+    warped(&(article * &share), flow) / warped(&share, flow)
+}
+
 /// Samples a picture, or a layer of one, at the places of a flow. Beyond the edge the border's values continue.
 ///
 /// # Shapes

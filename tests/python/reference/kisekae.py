@@ -7,7 +7,17 @@ import math
 
 import torch
 import torch.nn.functional as F
-from cagan.torch_module import Kisekae, widened
+from cagan.torch_module import (
+    Kisekae,
+    affine,
+    article_region,
+    enclosed,
+    filled,
+    flow_of,
+    pixels,
+    square,
+    widened,
+)
 from torch import nn
 
 from . import objectives
@@ -56,6 +66,18 @@ def bending(flow):
     return sum(torch.diff(flow, dim=dim).abs().mean() for dim in (2, 3))
 
 
+def framed(got, wanted, mask, confidence):
+    """Distance of two flows inside each picture's mask, weighted by the picture's confidence."""
+    apart = ((got - wanted).abs().sum(1, keepdim=True) * mask).sum((1, 2, 3)) / (mask.sum((1, 2, 3)) + 1)
+    return (confidence * apart).mean()
+
+
+def edge(outline, first, mask, erasure):
+    """Distance of outline and mask within two pixels of where the outline was first."""
+    near = widened(first, 2) - (1 - widened(1 - first, 2))
+    return within(mask, outline, near.detach() * erasure)
+
+
 def location(logits, human, with_worn, with_other, trust):
     """Cross-entropy of where knowing the article lowers the error by 0.04; the weight is full at 0.1 beyond."""
     gain = ((human - with_other).abs() - (human - with_worn).abs()).mean(1, keepdim=True)
@@ -91,8 +113,8 @@ class KisekaeTwin:
 
     def score(self, human, article):
         """Returns the logits of whether the article is worn, located and warped by the generator."""
-        left, erasure, placement = self.generator.sight(human, article, article)
-        warped = self.generator.painter(left, erasure, article, placement)["warped"]
+        left, erasure, placement, flow = self.generator.sight(human, article, article)
+        warped = self.generator.painter(left, erasure, article, placement, flow)["warped"]
         return self.discriminator(human, warped, erasure)[0]
 
     def step(self, human, worn, target, draws):
@@ -111,24 +133,32 @@ class KisekaeTwin:
         # Erase.
         erasure, trust = draws["blobs"], draws["blobs"]
         if placing:
-            wide = torch.maximum(widened(mask, int(draws["widen"])), draws["blobs"] * draws["beside"])
+            joined = torch.maximum(mask, mask.roll(1, 0) * draws["joined"])
+            wide = torch.maximum(widened(joined, int(draws["widen"])), draws["blobs"] * draws["beside"])
             erasure = torch.where(draws["masked"] == 1, wide, draws["blobs"])
-            trust = torch.where(draws["masked"] == 1, 0.25 * erasure, erasure)
         left = human * (1 - erasure)
 
-        # Place: the erasure itself at first, then the placer's map, at times the locator's.
-        placed = generator.place(left, erasure, worn)
-        placement = other = erasure
+        # Place: the erasure itself at first; then the registered outline, and the placer's map, at times the locator's.
+        maps, other_maps = (generator.mapped(left, erasure, article) for article in (worn, target))
         if placing:
-            placement = other = torch.sigmoid(placed.detach()) * erasure
-            if draws["sharp"]:
-                placement = other = mask * erasure
-        if placing and judging:
-            other = torch.sigmoid(generator.place(left, erasure, target).detach()) * erasure
+            found = square(draws["registered"])
+            outline, base = generator.outlined(worn, draws["jitter"] @ found)
+            free = 1 - enclosed(erasure, pixels(2, human.shape[2]))
+            erasure = torch.maximum(erasure, (outline > 0.5) * free * draws["masked"])
+            left = human * (1 - erasure)
+            trust = torch.where(draws["masked"] == 1, 0.25 * erasure, erasure)
+            with torch.no_grad():
+                other_outline, other_base = generator.outlined(target, other_maps)
+                other = torch.sigmoid(generator.place(left, erasure, other_outline, target)) * erasure
+            placed = generator.place(left, erasure, outline, worn)
+            placement = mask * erasure if draws["sharp"] else torch.sigmoid(placed.detach()) * erasure
+        else:
+            base, other_base = (affine(erasure, filled(article_region(article))) for article in (worn, target))
+            placement = other = erasure
 
         # Paint.
-        restored = generator.painter(left, erasure, worn, placement)
-        swapped = generator.painter(left, erasure, target, other)
+        restored = generator.painter(left, erasure, worn, placement, base)
+        swapped = generator.painter(left, erasure, target, other, other_base)
         pictures = [composite(human, painting["paint"], erasure) for painting in (restored, swapped)]
         own, foreign = restored["warped"].detach(), swapped["warped"].detach()
 
@@ -160,13 +190,17 @@ class KisekaeTwin:
                 bending(restored["residual"]) + (bending(swapped["residual"]) if judging else 0),
             ),
             "located": (1, location(located, human, restored["paint"], swapped["paint"], trust)),
-            "placed": (
-                1,
-                ((erasure + 0.1) * F.binary_cross_entropy_with_logits(placed, mask, reduction="none")).mean(),
-            ),
+            "placed": (1, torch.zeros(())),
+            "framed": (5, torch.zeros(())),
+            "edge": (1, torch.zeros(())),
             "adversarial": (config["adversarial_weight"], torch.zeros(())),
             "feature": (config["feature_weight"], torch.zeros(())),
         }
+        if placing:
+            entropy = F.binary_cross_entropy_with_logits(placed, mask, reduction="none")
+            terms["placed"] = 1, ((erasure + 0.1) * entropy).mean()
+            terms["framed"] = 5, framed(flow_of(maps, human), flow_of(found, human), mask, draws["confidence"])
+            terms["edge"] = 1, edge(restored["outline"], outline, mask, erasure)
         if judging:
             _, wanted = self.discriminator(human, own, erasure)
             judged, got = self.discriminator(pictures[0], own, erasure)
@@ -183,6 +217,7 @@ class KisekaeTwin:
             "loss/generator": loss_g.detach(),
             **{f"loss/generator/{name}": term.detach() for name, (_, term) in terms.items()},
             "mask/area": mask.mean(),
+            "registration/confidence": draws["confidence"].mean() if placing else torch.zeros(()),
         }
 
     def _iterate(self):
@@ -193,8 +228,9 @@ class KisekaeTwin:
     def _update(self, adam, loss):
         """Updates one network; the other gets no gradient."""
         parameters = [parameter for group in adam.param_groups for parameter in group["params"]]
-        for parameter, slope in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
-            parameter.grad = slope
+        slopes = torch.autograd.grad(loss, parameters, allow_unused=True)
+        for parameter, slope in zip(parameters, slopes, strict=True):
+            parameter.grad = torch.zeros_like(parameter) if slope is None else slope
         if self.config["gradient_clip"]:
             torch.nn.utils.clip_grad_norm_(parameters, self.config["gradient_clip"])
         for group in adam.param_groups:

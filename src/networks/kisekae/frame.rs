@@ -1,0 +1,139 @@
+//! Frames: where an article lies in its picture, and where garments sit on a person. The product of both is the map of
+//! any article onto any person.
+
+use tch::{Kind, Tensor};
+
+use super::blocks::{Block, Size, Stride, places};
+use crate::networks::parameters::{Init, Path, ReadAs};
+
+/// The channels of the widest layers, and of the layer before the numbers.
+const HIDDEN: i64 = 64;
+/// The scale of an article's turn, in radians.
+const TURN: f64 = 0.3;
+
+/// An encoder of one picture to a few numbers.
+#[derive(Debug)]
+struct Numbers {
+    down: Vec<Block>,
+    /// Weight and bias.
+    layers: [[Tensor; 2]; 2],
+}
+
+impl Numbers {
+    /// State-dict names `down.<level>.*`, `hidden.weight`, `hidden.bias`, `out.weight`, `out.bias`. The first numbers
+    /// are 0.
+    fn new(path: &Path, c_in: i64, count: i64, size: Size, picture: [i64; 2]) -> Self {
+        let channels = |k: usize| (size.narrow << k).min(HIDDEN);
+        let down = path.sub("down");
+        let cells: i64 = picture.iter().map(|side| side >> size.levels).product();
+        let last = channels(size.levels - 1);
+        let layer = |name: &str, c_in: i64, c_out: i64, init: Init| {
+            let at = path.sub(name);
+            let weight = at.declare("weight", &[c_out, c_in], init, ReadAs::Float32);
+            [weight, at.declare("bias", &[c_out], Init::Zeros, ReadAs::Float32)]
+        };
+        let c_of = |k: usize| if k == 0 { c_in + 2 } else { channels(k - 1) };
+        Numbers {
+            down: (0..size.levels).map(|k| Block::new(&down.sub(k), Stride::Halve, c_of(k), channels(k))).collect(),
+            layers: [layer("hidden", last * cells, HIDDEN, Init::He), layer("out", HIDDEN, count, Init::Zeros)],
+        }
+    }
+
+    /// # Shapes
+    /// `xs`: `[N, c_in, H, W]`. Returns `[N, count]`, float32.
+    fn forward(&self, xs: &Tensor) -> Tensor {
+        let (n, _, h, w) = xs.size4().expect("[N, C, H, W]");
+        let mut xs = Tensor::cat(&[xs.shallow_clone(), places(xs).expand([n, 2, h, w], false)], 1);
+        for block in &self.down {
+            xs = block.forward(&xs);
+        }
+        let flat = xs.contiguous().flatten(1, -1).to_kind(Kind::Float);
+        let [[weight, bias], out] = &self.layers;
+        let hidden = flat.linear(weight, Some(bias)).relu();
+        hidden.linear(&out[0], Some(&out[1]))
+    }
+}
+
+/// Both frames.
+#[derive(Debug)]
+pub struct Frames {
+    article: Numbers,
+    body: Numbers,
+}
+
+impl Frames {
+    /// State-dict names `article.*`, `body.*`, each as an encoder of halving convolutions and two linear layers.
+    pub fn new(path: &Path, size: Size, picture: [i64; 2]) -> Self {
+        Frames {
+            // The article and its region.
+            article: Numbers::new(&path.sub("article"), 3 + 1, 4, size, picture),
+            // The erased photo and the erasure.
+            body: Numbers::new(&path.sub("body"), 3 + 1, 6, size, picture),
+        }
+    }
+
+    /// Computes an article's frame: a similarity from the garments' common frame to its picture.
+    ///
+    /// # Shapes
+    /// `article`: `[N, 3, H, W]` in [-1, 1]; `region`: `[N, 1, H, W]`. Returns `[N, 3, 3]`.
+    pub fn article(&self, article: &Tensor, region: &Tensor) -> Tensor {
+        let numbers = self.article.forward(&Tensor::cat(&[article, region], 1));
+        let aspect = article.size()[2] as f64 / article.size()[3] as f64;
+        let number = |k: i64| numbers.select(1, k);
+        let (scale, turn) = (number(0).exp(), number(1) * TURN);
+        let (cos, sin) = (&scale * turn.cos(), &scale * turn.sin());
+        let rows = [&cos, &(&sin * -aspect), &number(2), &(&sin * (1.0 / aspect)), &cos, &number(3)];
+        square(&Tensor::stack(&rows, 1).reshape([-1, 2, 3]))
+    }
+
+    /// Computes a person's frame: an affine map from the photo to the garments' common frame.
+    ///
+    /// # Shapes
+    /// `erased`: `[N, 3, H, W]` in [-1, 1], 0 where `erasure`, `[N, 1, H, W]`, is 1. Returns `[N, 3, 3]`.
+    pub fn body(&self, erased: &Tensor, erasure: &Tensor) -> Tensor {
+        let numbers = self.body.forward(&Tensor::cat(&[erased, erasure], 1)).reshape([-1, 2, 3]);
+        let same = Tensor::eye_m(2, 3, (Kind::Float, numbers.device()));
+        square(&(numbers + same))
+    }
+}
+
+/// Adds the row (0, 0, 1) to maps `[N, 2, 3]`.
+pub fn square(maps: &Tensor) -> Tensor {
+    let row = Tensor::from_slice(&[0f32, 0.0, 1.0]).to_device(maps.device()).expand([maps.size()[0], 1, 3], false);
+    Tensor::cat(&[maps, &row], 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Precision;
+    use crate::networks::parameters::Parameters;
+    use tch::Device;
+
+    #[test]
+    fn the_first_frames_change_nothing_and_an_articles_is_a_similarity_in_pixels() {
+        let size = Size { narrow: 16, levels: 3 };
+        let build = |path: &Path| Frames::new(path, size, [32, 24]);
+        let (frames, mut parameters) = Parameters::build(build, Device::Cpu, Precision::Fp32, 0, "test");
+        let picture = Tensor::rand([2, 4, 32, 24], (Kind::Float, Device::Cpu));
+        let (colours, region) = (picture.narrow(1, 0, 3), picture.narrow(1, 3, 1));
+        let same = Tensor::eye(3, (Kind::Float, Device::Cpu)).expand([2, 3, 3], false);
+        for frame in [frames.article(&colours, &region), frames.body(&colours, &region)] {
+            assert_eq!(frame, same);
+        }
+        let bias: Vec<_> = parameters.named(&parameters.values).into_iter().collect();
+        let (_, bias) = bias.into_iter().find(|(name, _)| name == "article.out.bias").expect("the bias");
+        tch::no_grad(|| bias.shallow_clone().copy_(&Tensor::from_slice(&[2f32.ln(), 0.5, 0.1, -0.2])));
+        parameters.changed();
+        let frame = frames.article(&colours, &region).get(0);
+        let at = |row: i64, column: i64| frame.double_value(&[row, column]);
+        // From halves of 32 x 24 to pixels: rows by 16 and 12.
+        let pixels = [[at(0, 0), at(0, 1) * 12.0 / 16.0], [at(1, 0) * 16.0 / 12.0, at(1, 1)]];
+        let (sin, cos) = (0.5f64 * TURN).sin_cos();
+        let wanted = [[2.0 * cos, -2.0 * sin], [2.0 * sin, 2.0 * cos]];
+        for (got, wanted) in pixels.as_flattened().iter().zip(wanted.as_flattened()) {
+            assert!((got - wanted).abs() < 1e-5, "{pixels:?}");
+        }
+        assert!((at(0, 2) - 0.1).abs() < 1e-6 && (at(1, 2) + 0.2).abs() < 1e-6);
+    }
+}
