@@ -13,6 +13,14 @@ const MOST_COARSE: u32 = 20;
 /// (drawn ones, with sharp edges, of which `benchmarks/README.md` has the figures) and 0.8 times that of photos.
 const MOST_UNEXPLAINED: f32 = 3.5;
 const MOST_UNEXPLAINED_IN_LIGHT: f32 = 1.5;
+/// Pictures that may be one with another at most, mirror images counted apart: the nearest. In a set of one silhouette
+/// each picture may be each other, and time would grow with the square.
+const MOST_NEAR: usize = 128;
+/// Where light may differ, a difference without it counts this many times that with it.
+const UNLIT: u32 = 4;
+/// The standard deviation of a channel, and the least one, that levels take light out with.
+const DEVIATION: f32 = 40.0;
+const LEAST_DEVIATION: f32 = 8.0;
 
 /// The hashes and the coarse thumbnails of pictures, one after the other in memory.
 #[derive(Debug, Default)]
@@ -20,6 +28,8 @@ pub struct Sieve {
     hashes: Vec<u64>,
     mirror_hashes: Vec<u64>,
     coarse: Vec<[u8; VALUES]>,
+    /// The coarse thumbnails with each channel's mean and deviation taken out.
+    unlit: Vec<[u8; VALUES]>,
 }
 
 impl Sieve {
@@ -28,6 +38,7 @@ impl Sieve {
         self.hashes.push(picture.hash);
         self.mirror_hashes.push(picture.mirror_hash);
         self.coarse.push(picture.coarse);
+        self.unlit.push(unlit(&picture.coarse));
     }
 
     /// Returns which of the first `count` pictures may be one with a picture, or (true) its mirror image.
@@ -37,6 +48,17 @@ impl Sieve {
         search(self, count, picture.hash, bits, &own, &mut found);
         if found.is_empty() {
             return found;
+        }
+        if found.len() > MOST_NEAR {
+            let mut ranked: Vec<_> = found.iter().map(|&(place, flip)| (0, place, flip)).collect();
+            rank(&mut ranked, &own.map(|coarse| Range::of(&coarse)), &self.coarse, 1);
+            if light {
+                rank(&mut ranked, &own.map(|coarse| Range::of(&unlit(&coarse))), &self.unlit, UNLIT);
+            }
+            ranked.select_nth_unstable(MOST_NEAR);
+            ranked.truncate(MOST_NEAR);
+            found = ranked.into_iter().map(|(_, place, flip)| (place, flip)).collect();
+            found.sort_unstable();
         }
         let most = limit * if light { MOST_UNEXPLAINED_IN_LIGHT } else { MOST_UNEXPLAINED };
         let mut bases: [Option<Basis>; 2] = [None, None];
@@ -70,6 +92,59 @@ fn mirrored(coarse: &[u8; VALUES]) -> [u8; VALUES] {
         let (row, column, channel) = (i / 3 / COARSE, i / 3 % COARSE, i % 3);
         coarse[3 * (row * COARSE + COARSE - 1 - column) + channel]
     })
+}
+
+/// Takes the light out of a coarse thumbnail.
+fn unlit(coarse: &[u8; VALUES]) -> [u8; VALUES] {
+    let count = (COARSE * COARSE) as f32;
+    let light: [(f32, f32); 3] = std::array::from_fn(|channel| {
+        let values = || coarse.iter().skip(channel).step_by(3).map(|&value| f32::from(value));
+        let mean = values().sum::<f32>() / count;
+        let square = values().map(|value| (value - mean).powi(2)).sum::<f32>() / count;
+        (mean, square.sqrt().max(LEAST_DEVIATION))
+    });
+    std::array::from_fn(|i| {
+        let (mean, deviation) = light[i % 3];
+        // `as` stays within 0 and 255.
+        (128.0 + DEVIATION * (f32::from(coarse[i]) - mean) / deviation) as u8
+    })
+}
+
+/// The lowest and the highest values that a small warp may give a coarse thumbnail: up to half-way to the neighbours.
+struct Range {
+    low: [u8; VALUES],
+    high: [u8; VALUES],
+}
+
+impl Range {
+    fn of(coarse: &[u8; VALUES]) -> Range {
+        let (mut low, mut high) = (*coarse, *coarse);
+        for i in 0..VALUES {
+            let (row, column, own) = (i / 3 / COARSE, i / 3 % COARSE, i16::from(coarse[i]));
+            let (mut down, mut up) = (0, 0);
+            for (place, step) in [(column, 3), (row, 3 * COARSE)] {
+                let before = (place > 0).then(|| i16::from(coarse[i - step]) - own);
+                let after = (place + 1 < COARSE).then(|| i16::from(coarse[i + step]) - own);
+                let both = || before.into_iter().chain(after).map(|change| change / 2);
+                down += both().fold(0, i16::min);
+                up += both().fold(0, i16::max);
+            }
+            low[i] = (own + down).clamp(0, 255) as u8;
+            high[i] = (own + up).clamp(0, 255) as u8;
+        }
+        Range { low, high }
+    }
+}
+
+/// Adds to the ranks of places how far their values are outside a range, `times` over.
+#[multiversion(targets("x86_64+avx2"))]
+fn rank(ranked: &mut [(u32, usize, bool)], ranges: &[Range; 2], others: &[[u8; VALUES]], times: u32) {
+    for (rank, place, flip) in ranked {
+        let Range { low, high } = &ranges[usize::from(*flip)];
+        let values = others[*place].iter().zip(low).zip(high);
+        let outside = values.map(|((v, low), high)| u32::from(low.saturating_sub(*v) + v.saturating_sub(*high)));
+        *rank += times * outside.sum::<u32>();
+    }
 }
 
 /// A coarse thumbnail, and an orthonormal basis of the changes that a small warp makes to it, to first order: a stretch
@@ -188,5 +263,41 @@ mod tests {
         let places: Vec<usize> = near.iter().filter(|(_, flip)| !flip).map(|(place, _)| *place).collect();
         assert_eq!(places, [0, 2]);
         assert!(sieve.near(&all[3], 0, 16, false, 6.0).is_empty());
+    }
+    #[test]
+    fn the_same_one_is_among_the_nearest_of_many_of_one_silhouette() {
+        let colour = |k: usize| [k % 9, k / 9 % 9, k / 81].map(|step| 20 + 26 * step as u8);
+        let mut sieve = Sieve::default();
+        for k in 0..729 {
+            sieve.push(&measured(&blob(colour(k)), Kind::Article));
+        }
+        let forms: [fn(&RgbImage) -> RgbImage; 5] = [
+            RgbImage::clone,
+            imageops::flip_horizontal,
+            |picture| imageops::resize(picture, 48, 64, imageops::FilterType::Lanczos3),
+            |picture| imageops::crop_imm(picture, 3, 4, 90, 120).to_image(),
+            |picture| imageops::crop_imm(picture, 0, 0, 93, 124).to_image(),
+        ];
+        for light in [false, true] {
+            let mut crowded = 0;
+            for k in (0..729).step_by(31) {
+                let mut alone = Sieve::default();
+                alone.push(&measured(&blob(colour(k)), Kind::Article));
+                for (form, change) in forms.iter().enumerate() {
+                    let picture = measured(&change(&blob(colour(k))), Kind::Article);
+                    let near = sieve.near(&picture, 729, 16, light, 6.0);
+                    assert!(near.len() <= MOST_NEAR, "{k}: {}", near.len());
+                    for (_, flip) in alone.near(&picture, 1, 16, light, 6.0) {
+                        let found = near.contains(&(k, flip)) || near.contains(&(k, !flip));
+                        assert!(found, "{k}, form {form}, light {light}");
+                        let mut all = Vec::new();
+                        let own = [picture.coarse, mirrored(&picture.coarse)];
+                        search(&sieve, 729, picture.hash, 16, &own, &mut all);
+                        crowded += usize::from(all.len() > MOST_NEAR);
+                    }
+                }
+            }
+            assert!(crowded > 50, "{crowded}");
+        }
     }
 }
