@@ -13,9 +13,9 @@ const MOST_COARSE: u32 = 20;
 /// (drawn ones, with sharp edges, of which `benchmarks/README.md` has the figures) and 0.8 times that of photos.
 const MOST_UNEXPLAINED: f32 = 3.5;
 const MOST_UNEXPLAINED_IN_LIGHT: f32 = 1.5;
-/// Pictures that may be one with another at most, mirror images counted apart: the nearest. In a set of one silhouette
-/// each picture may be each other, and time would grow with the square.
-const MOST_NEAR: usize = 128;
+/// Pictures that are compared with another at most: the nearest. In a set of one silhouette each picture may be each
+/// other, and time would grow with the square.
+const MOST_NEAR: usize = 64;
 /// Where light may differ, a difference without it counts this many times that with it.
 const UNLIT: u32 = 4;
 /// The standard deviation of a channel, and the least one, that levels take light out with.
@@ -41,38 +41,63 @@ impl Sieve {
         self.unlit.push(unlit(&picture.coarse));
     }
 
-    /// Returns which of the first `count` pictures may be one with a picture, or (true) its mirror image.
-    pub fn near(&self, picture: &Measured, count: usize, bits: u32, light: bool, limit: f32) -> Vec<(usize, bool)> {
+    /// Returns which of the first `count` pictures may be one with a picture.
+    pub fn near(&self, picture: &Measured, count: usize, bits: u32, light: bool, limit: f32) -> Vec<Near> {
         let own = [picture.coarse, mirrored(&picture.coarse)];
         let mut found = Vec::new();
         search(self, count, picture.hash, bits, &own, &mut found);
         if found.is_empty() {
             return found;
         }
-        if found.len() > MOST_NEAR {
-            let mut ranked: Vec<_> = found.iter().map(|&(place, flip)| (0, place, flip)).collect();
-            rank(&mut ranked, &own.map(|coarse| Range::of(&coarse)), &self.coarse, 1);
-            if light {
-                rank(&mut ranked, &own.map(|coarse| Range::of(&unlit(&coarse))), &self.unlit, UNLIT);
-            }
-            ranked.select_nth_unstable(MOST_NEAR);
-            ranked.truncate(MOST_NEAR);
-            found = ranked.into_iter().map(|(_, place, flip)| (place, flip)).collect();
-            found.sort_unstable();
+        rank(&mut found, &own.map(|coarse| Range::of(&coarse)), &self.coarse, 1);
+        if light {
+            rank(&mut found, &own.map(|coarse| Range::of(&unlit(&coarse))), &self.unlit, UNLIT);
         }
+        nearest(&mut found);
         let most = limit * if light { MOST_UNEXPLAINED_IN_LIGHT } else { MOST_UNEXPLAINED };
         let mut bases: [Option<Basis>; 2] = [None, None];
-        found.retain(|&(other, flip)| {
-            let basis = bases[usize::from(flip)].get_or_insert_with(|| Basis::of(&own[usize::from(flip)], light));
-            unexplained(basis, &self.coarse[other]) <= most * most
+        found.retain(|near| {
+            let flip = usize::from(near.flip);
+            let basis = bases[flip].get_or_insert_with(|| Basis::of(&own[flip], light));
+            unexplained(basis, &self.coarse[near.place]) <= most * most
         });
         found
     }
 }
 
+/// A picture that may be one with another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Near {
+    pub place: usize,
+    /// Whether its mirror image may be.
+    pub flip: bool,
+    /// How far it is: 0 for the same.
+    pub rank: u32,
+}
+
+/// Leaves the nearest of too many pictures, and of each the nearer of picture and mirror image. Takes and leaves them
+/// in the order of their places.
+pub fn nearest(found: &mut Vec<Near>) {
+    if found.len() <= MOST_NEAR {
+        return;
+    }
+    found.dedup_by(|later, earlier| {
+        let same = later.place == earlier.place;
+        if same && later.rank < earlier.rank {
+            *earlier = *later;
+        }
+        same
+    });
+    if found.len() > MOST_NEAR {
+        found.select_nth_unstable_by_key(MOST_NEAR, |near| (near.rank, near.place));
+        found.truncate(MOST_NEAR);
+        found.sort_unstable_by_key(|near| near.place);
+    }
+}
+
 /// Finds the pictures of near hashes and near coarse thumbnails.
 #[multiversion(targets("x86_64+avx2+popcnt"))]
-fn search(sieve: &Sieve, count: usize, hash: u64, bits: u32, own: &[[u8; VALUES]; 2], found: &mut Vec<(usize, bool)>) {
+fn search(sieve: &Sieve, count: usize, hash: u64, bits: u32, own: &[[u8; VALUES]; 2], found: &mut Vec<Near>) {
     let hashes = sieve.hashes[..count].iter().zip(&sieve.mirror_hashes).zip(&sieve.coarse);
     for (place, ((plain, mirror), coarse)) in hashes.enumerate() {
         for (flip, other) in [(false, plain), (true, mirror)] {
@@ -81,7 +106,7 @@ fn search(sieve: &Sieve, count: usize, hash: u64, bits: u32, own: &[[u8; VALUES]
             }
             let sum: u32 = own[usize::from(flip)].iter().zip(coarse).map(|(a, b)| u32::from(a.abs_diff(*b))).sum();
             if sum / VALUES as u32 <= MOST_COARSE {
-                found.push((place, flip));
+                found.push(Near { place, flip, rank: 0 });
             }
         }
     }
@@ -136,14 +161,14 @@ impl Range {
     }
 }
 
-/// Adds to the ranks of places how far their values are outside a range, `times` over.
+/// Adds to the ranks how far the pictures' values are outside a range, `times` over.
 #[multiversion(targets("x86_64+avx2"))]
-fn rank(ranked: &mut [(u32, usize, bool)], ranges: &[Range; 2], others: &[[u8; VALUES]], times: u32) {
-    for (rank, place, flip) in ranked {
-        let Range { low, high } = &ranges[usize::from(*flip)];
-        let values = others[*place].iter().zip(low).zip(high);
+fn rank(found: &mut [Near], ranges: &[Range; 2], others: &[[u8; VALUES]], times: u32) {
+    for near in found {
+        let Range { low, high } = &ranges[usize::from(near.flip)];
+        let values = others[near.place].iter().zip(low).zip(high);
         let outside = values.map(|((v, low), high)| u32::from(low.saturating_sub(*v) + v.saturating_sub(*high)));
-        *rank += times * outside.sum::<u32>();
+        near.rank += times * outside.sum::<u32>();
     }
 }
 
@@ -260,7 +285,7 @@ mod tests {
         let mut sieve = Sieve::default();
         all.iter().for_each(|picture| sieve.push(picture));
         let near = sieve.near(&all[3], 3, 16, false, 6.0);
-        let places: Vec<usize> = near.iter().filter(|(_, flip)| !flip).map(|(place, _)| *place).collect();
+        let places: Vec<usize> = near.iter().filter(|near| !near.flip).map(|near| near.place).collect();
         assert_eq!(places, [0, 2]);
         assert!(sieve.near(&all[3], 0, 16, false, 6.0).is_empty());
     }
@@ -287,8 +312,8 @@ mod tests {
                     let picture = measured(&change(&blob(colour(k))), Kind::Article);
                     let near = sieve.near(&picture, 729, 16, light, 6.0);
                     assert!(near.len() <= MOST_NEAR, "{k}: {}", near.len());
-                    for (_, flip) in alone.near(&picture, 1, 16, light, 6.0) {
-                        let found = near.contains(&(k, flip)) || near.contains(&(k, !flip));
+                    if !alone.near(&picture, 1, 16, light, 6.0).is_empty() {
+                        let found = near.iter().any(|near| near.place == k);
                         assert!(found, "{k}, form {form}, light {light}");
                         let mut all = Vec::new();
                         let own = [picture.coarse, mirrored(&picture.coarse)];
