@@ -16,7 +16,7 @@ const PART: usize = 64;
 const COPY: f32 = 0.4;
 /// Copies of a picture that later ones are compared with. Further ones are found by those: of a thousand copies not each
 /// must meet each.
-const MOST_COPIES: u32 = 32;
+const MOST_COPIES: u32 = 16;
 /// Links of a picture to earlier ones that are kept: the nearest.
 const MOST_LINKS: usize = 64;
 /// The worst block may differ by this many times the limit of the whole.

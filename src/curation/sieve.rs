@@ -15,7 +15,7 @@ const MOST_UNEXPLAINED: f32 = 3.5;
 const MOST_UNEXPLAINED_IN_LIGHT: f32 = 1.5;
 /// Pictures that are compared with another at most: the nearest. In a set of one silhouette each picture may be each
 /// other, and time would grow with the square.
-const MOST_NEAR: usize = 64;
+const MOST_NEAR: usize = 32;
 /// Where light may differ, a difference without it counts this many times that with it.
 const UNLIT: u32 = 4;
 /// The standard deviation of a channel, and the least one, that levels take light out with.
