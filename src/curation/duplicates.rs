@@ -8,15 +8,15 @@ use rayon::prelude::*;
 use super::align::{Difference, Moving, difference};
 use super::measure::{Kind, Measured, mirrored};
 use super::options::Options;
-use super::sieve::Sieve;
+use super::sieve::{Near, Sieve, nearest};
 
-/// Pictures that are compared with all earlier ones between two reports of progress.
+/// Pictures that are held against all earlier ones between two reports of progress.
 const PART: usize = 64;
 /// A picture that differs from an earlier one by this share of the limit is nearly a copy of it.
 const COPY: f32 = 0.4;
 /// Copies of a picture that later ones are compared with. Further ones are found by those: of a thousand copies not each
 /// must meet each.
-const MOST_COPIES: u32 = 32;
+const MOST_COPIES: u32 = 16;
 /// Links of a picture to earlier ones that are kept: the nearest.
 const MOST_LINKS: usize = 64;
 /// The worst block may differ by this many times the limit of the whole.
@@ -107,9 +107,11 @@ pub fn links<E>(
                 let (picture, bits, limit) = (pictures[later], likeness.hash_distance, likeness.mean);
                 let before = sieve.near(picture, compared.len(), bits, likeness.light, limit);
                 let beside = own.near(picture, k, bits, likeness.light, limit);
-                let before = before.into_iter().map(|(near, flip)| (compared[near], flip));
-                let all = before.chain(beside.into_iter().map(|(near, flip)| (places[near], flip)));
-                linked(pictures, later, all, likeness)
+                let before = before.into_iter().map(|near| Near { place: compared[near.place], ..near });
+                let beside = beside.into_iter().map(|near| Near { place: places[near.place], ..near });
+                let mut all: Vec<Near> = before.chain(beside).collect();
+                nearest(&mut all);
+                linked(pictures, later, &all, likeness)
             })
             .collect();
         for (&later, links) in places.iter().zip(new) {
@@ -130,17 +132,12 @@ pub fn links<E>(
     Ok(found)
 }
 
-/// Compares a picture with earlier ones, each as it is or (true) mirrored.
-fn linked(
-    pictures: &[&Measured],
-    later: usize,
-    near: impl Iterator<Item = (usize, bool)>,
-    likeness: Likeness,
-) -> Vec<Link> {
+/// Compares a picture with earlier ones.
+fn linked(pictures: &[&Measured], later: usize, near: &[Near], likeness: Likeness) -> Vec<Link> {
     let thumbnail = &pictures[later].thumbnail;
     let mut moving: [Option<Moving>; 2] = [None, None];
     let mut found: Vec<Link> = Vec::new();
-    for (earlier, flip) in near {
+    for &Near { place: earlier, flip, .. } in near {
         let own = moving[usize::from(flip)].get_or_insert_with(|| match flip {
             false => Moving::new(thumbnail.to_vec()),
             true => Moving::new(mirrored(thumbnail)),
