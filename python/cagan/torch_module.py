@@ -353,7 +353,7 @@ class Painter(nn.Module):
     def forward(
         self, erased: Tensor, erasure: Tensor, article: Tensor, placement: Tensor, base: Tensor
     ) -> dict[str, Tensor]:
-        """Returns `paint`, `warped`, `outline` (the article's at its place), and `residual`, the flow without `base`."""
+        """Returns `paint`, `warped`, `outline`, the article's at its place, and `residual`, the flow without `base`."""
         region = article_region(article)
         outline = filled(region)
         xs, ys = self.person(erased, erasure, placement), self.article(article, region)

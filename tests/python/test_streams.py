@@ -190,7 +190,12 @@ def test_hasty_interrupts_at_a_terminal(pairs_dir, tmp_path, presses):
 
 def test_a_terminal_that_closes(pairs_dir, tmp_path):
     """As at a dropped connection: SIGHUP comes, and writing fails."""
-    process, terminal = begun(pairs_dir, tmp_path / "run")
+    # The tests themselves may run under nohup.
+    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        process, terminal = begun(pairs_dir, tmp_path / "run")
+    finally:
+        signal.signal(signal.SIGHUP, inherited)
     os.close(terminal)
     assert process.wait(30) == 128 + signal.SIGHUP
     goes_on(pairs_dir, tmp_path / "run", tmp_path)
