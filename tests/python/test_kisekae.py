@@ -81,6 +81,17 @@ def test_a_snapshot_holds_four_networks(run):
     assert {name.split(".")[0] for name in arrays} == {"painter", "locator", "placer", "frames"}
 
 
+def test_a_snapshot_of_the_first_design_is_refused(run, tmp_path):
+    from cagan import torch_module
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    with safe_open(run.snapshots[-1], "pt") as file:
+        kept = {name: file.get_tensor(name) for name in file.keys() if not name.startswith("frames.")}  # noqa: SIM118
+        save_file(kept, tmp_path / "old.safetensors", file.metadata())
+    refusal(ValueError, lambda: torch_module.load(tmp_path / "old.safetensors"), "old.safetensors", "first design")
+
+
 def test_swaps_with_and_without_the_worn_article(pairs, run):
     swapper = run.swapper()
     human, worn, target = pairs[0].human, pairs[0].article, pairs[1].article

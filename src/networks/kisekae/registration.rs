@@ -44,7 +44,7 @@ pub struct Registered {
 /// worn, `[N, 1, H, W]` of 0 and 1; `starts`: `[N, K, 2, 3]`, maps to begin with beside those from the moments.
 pub fn registered(human: &Tensor, article: &Tensor, region: &Tensor, mask: &Tensor, starts: &Tensor) -> Registered {
     let [n, _, height, width] = human.size()[..] else { unreachable!("[N, 3, H, W]") };
-    let near = widened(mask, reach(2.0, height));
+    let (device, near) = (human.device(), widened(mask, reach(2.0, height)));
     let list = |xs: &Tensor| {
         let flat = xs.detach().to_kind(Kind::Float).contiguous().flatten(0, -1);
         Vec::<f32>::try_from(flat).expect("float32")
@@ -62,7 +62,7 @@ pub fn registered(human: &Tensor, article: &Tensor, region: &Tensor, mask: &Tens
         let result = search(&full, &starts[i * given..(i + 1) * given]);
         places.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[i] = result;
     });
-    let found = Tensor::from_slice(found.as_flattened()).reshape([n, 7]);
+    let found = Tensor::from_slice(found.as_flattened()).reshape([n, 7]).to_device(device);
     Registered { map: found.narrow(1, 0, 6).reshape([n, 2, 3]), confidence: found.select(1, 6) }
 }
 
@@ -245,11 +245,6 @@ impl Level {
         out
     }
 
-    fn place(&self, i: usize) -> [f32; 2] {
-        let [h, w] = self.size;
-        [((i % w) as f32 + 0.5) * 2.0 / w as f32 - 1.0, ((i / w) as f32 + 0.5) * 2.0 / h as f32 - 1.0]
-    }
-
     /// The cost of a map, and its slope by the parameters.
     fn cost(&self, frame: &Frame, p: &Parameters) -> (f32, Parameters) {
         let [a, b] = frame.matrix(p);
@@ -260,7 +255,7 @@ impl Level {
         // By the map's six numbers: of the inside, of all, of the outside.
         let mut slopes = [[0.0f32; 6]; 3];
         for i in 0..area {
-            let [x, y] = self.place(i);
+            let [x, y] = place(self.size, i);
             let (u, v) = (a[0] * x + a[1] * y + a[2], b[0] * x + b[1] * y + b[2]);
             let weight = self.mask[i];
             if weight == 0.0 && (u.abs() > 1.1 || v.abs() > 1.1) {
@@ -367,7 +362,7 @@ impl Level {
     fn inside(&self, frame: &Frame, p: &Parameters) -> f32 {
         let [a, b] = frame.matrix(p);
         self.mean(|i| {
-            let [x, y] = self.place(i);
+            let [x, y] = place(self.size, i);
             let [value, ..] = self.sampled(a[0] * x + a[1] * y + a[2], b[0] * x + b[1] * y + b[2]);
             UNLIKE + value[3] * (self.distance(i, &value).min(UNLIKE) - UNLIKE)
         })
@@ -397,11 +392,14 @@ impl Level {
     }
 }
 
+/// The place of pixel `i`.
+fn place([h, w]: [usize; 2], i: usize) -> [f32; 2] {
+    [((i % w) as f32 + 0.5) * 2.0 / w as f32 - 1.0, ((i / w) as f32 + 0.5) * 2.0 / h as f32 - 1.0]
+}
+
 /// Middle and deviations of a mask, x and y; `None` if it is empty.
-fn moments([h, w]: [usize; 2], mask: &[f32]) -> Option<([f32; 2], [f32; 2])> {
+fn moments(size: [usize; 2], mask: &[f32]) -> Option<([f32; 2], [f32; 2])> {
     const LEAST: f32 = 0.03;
-    let places =
-        |i: usize| [((i % w) as f32 + 0.5) * 2.0 / w as f32 - 1.0, ((i / w) as f32 + 0.5) * 2.0 / h as f32 - 1.0];
     let total: f32 = mask.iter().sum();
     if total < 2.0 {
         return None;
@@ -409,7 +407,7 @@ fn moments([h, w]: [usize; 2], mask: &[f32]) -> Option<([f32; 2], [f32; 2])> {
     let mean = |of: &dyn Fn([f32; 2]) -> [f32; 2]| {
         let mut sum = [0f32; 2];
         for (i, weight) in mask.iter().enumerate() {
-            let value = of(places(i));
+            let value = of(place(size, i));
             sum = [sum[0] + weight * value[0], sum[1] + weight * value[1]];
         }
         sum.map(|sum| sum / total)
