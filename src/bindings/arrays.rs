@@ -116,7 +116,10 @@ impl<'py> Given<'py> {
             Given::Pil(picture) => Ok(Picture::Pixels(from_pil(name, &picture)?)),
             Given::Array(pixels) => {
                 let [height, width] = [0, 1].map(|side| pixels.shape()[side] as u32);
-                let bytes = pixels.as_array().iter().copied().collect();
+                let bytes = match pixels.as_slice() {
+                    Ok(bytes) => bytes.to_vec(),
+                    Err(_) => pixels.as_array().iter().copied().collect(),
+                };
                 Ok(Picture::Pixels(RgbImage::from_raw(width, height, bytes).expect("bytes fit the shape")))
             }
         }

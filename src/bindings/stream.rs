@@ -12,7 +12,7 @@ use super::arrays::{Given, Picture};
 use super::compute::{Signals, compute};
 use super::swap::PySwap;
 use crate::error::{Error, Result};
-use crate::inference::{Request, Swapped, Swapper};
+use crate::inference::{PAINTED, Request, Swapped, Swapper};
 use crate::pixels::BUDGET;
 
 /// The names of the sides, in the order of [`PySwapStream`]'s.
@@ -138,14 +138,15 @@ impl PySwapStream {
         }
     }
 
-    /// Takes rows from the iterators: a part, or fewer if their pixels fill the budget.
+    /// Takes rows from the iterators: a part, or fewer if the pictures that are in memory fill the budget.
     fn take(&mut self, py: Python<'_>) {
-        let mut held = 0;
-        while self.rows.len() < PART && held < BUDGET && !self.ended {
+        let mut need = Need::default();
+        self.rows.iter().for_each(|row| need.add(in_memory(row)));
+        // The next row may be as large as the last one.
+        while self.rows.len() < PART && need.fits_another() && !self.ended {
             match self.take_one(py) {
                 Ok(Some(row)) => {
-                    let pictures = row.1.iter().flatten().flatten();
-                    held += pictures.map(Picture::held).sum::<u64>();
+                    need.add(in_memory(&row));
                     self.rows.push_back(row);
                 }
                 Ok(None) => self.ended = true,
@@ -227,21 +228,57 @@ fn is_of_row(py: Python<'_>, error: &PyErr) -> bool {
         || error.is_instance_of::<PyOSError>(py)
 }
 
+/// What rows need at once, in bytes.
+#[derive(Clone, Copy, Default)]
+struct Need {
+    /// Of all rows: the pictures, of which the photo becomes the swap, and what the swap keeps beside it.
+    held: u64,
+    /// Of the row that needs most: what it takes to decode or to finish its photo.
+    working: u64,
+    /// Of the last row.
+    last: (u64, u64),
+}
+
+impl Need {
+    /// Counts a row, given the pixels of its human, target and worn article.
+    fn add(&mut self, [human, target, worn]: [u64; 3]) {
+        let kept = human.min(PAINTED as u64) * 4;
+        self.last = (3 * (human + target + worn) + kept, 4 * human);
+        self.held += self.last.0;
+        self.working = self.working.max(self.last.1);
+    }
+
+    /// Whether the rows fit the budget.
+    fn fits(self) -> bool {
+        self.held + self.working <= BUDGET
+    }
+
+    /// Whether one more row like the last would fit.
+    fn fits_another(self) -> bool {
+        self.held + self.last.0 + self.working <= BUDGET
+    }
+}
+
+/// The pixels of the row's pictures that are in memory.
+fn in_memory((_, row): &Row) -> [u64; 3] {
+    let pixels = |picture: &Picture| if picture.held() > 0 { picture.pixels() } else { 0 };
+    row.as_ref().map_or([0; 3], |row| row.each_ref().map(|one| one.as_ref().map_or(0, pixels)))
+}
+
 /// Takes the first rows whose decoded pictures and swaps fit the budget, at least one.
 fn part(rows: &mut VecDeque<Row>, ones: &[Option<RgbImage>; 3]) -> Vec<Row> {
-    let shared: [u64; 3] = ones.each_ref().map(|one| one.as_ref().map_or(0, |one| one.as_raw().len() as u64 / 3));
-    let mut bytes = 0;
-    let fitting = rows.iter().take_while(|(_, row)| {
-        let own = |place: usize| match row {
-            Ok(row) => row[place].as_ref().map_or(shared[place], Picture::pixels),
-            Err(_) => 0,
-        };
-        let first = bytes == 0;
-        // Three bytes of each picture, and of a swap the picture, the mask, the paint and the located region.
-        bytes += 3 * (own(0) + own(1) + own(2)) + 8 * own(0);
-        first || bytes <= BUDGET
-    });
-    let count = fitting.count();
+    let shared = ones.each_ref().map(|one| one.as_ref().map_or(0, |one| one.as_raw().len() as u64 / 3));
+    let mut need = Need::default();
+    let mut count = 0;
+    for (_, row) in rows.iter() {
+        if let Ok(row) = row {
+            need.add([0, 1, 2].map(|side| row[side].as_ref().map_or(shared[side], Picture::pixels)));
+        }
+        if count > 0 && !need.fits() {
+            break;
+        }
+        count += 1;
+    }
     rows.drain(..count).collect()
 }
 
@@ -286,15 +323,15 @@ fn swapped(
         }
     };
     let lock = || swapper.lock().unwrap_or_else(PoisonError::into_inner);
-    let parts = lock().parts(&requests);
-    for batch in parts {
+    let lengths: Vec<usize> = lock().parts(&requests).map(<[Request]>::len).collect();
+    for length in lengths {
         signals.check()?;
         // No lock is held while signals are checked.
-        let painted = lock().paint(batch)?;
-        for (i, request) in batch.iter().enumerate() {
+        let painted = lock().paint(&requests[..length])?;
+        for (i, request) in requests.drain(..length).enumerate() {
             signals.check()?;
             next(done);
-            done.push(Ok(painted.render(i, request)));
+            done.push(Ok(painted.render(i, request.human, &request.target)));
         }
     }
     next(done);
