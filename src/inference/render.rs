@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
 use crate::config::Config;
-use crate::networks::kisekae::{along, moved, outline, warped, warped_inside};
+use crate::networks::kisekae::{Inside, along, moved, outline, warped};
 use crate::networks::{Detail, Swap};
 use crate::pixels::{Placement, Rect, ValueRange, larger_planes, paste, place, resize_part, to_vec};
 
@@ -193,14 +193,18 @@ impl Renderer<'_> {
     fn mask_in_detail(&self, mask: &Tensor, detail: &Detail, zoom: &Zoom, photo: &RgbImage) -> Layer {
         let sides = [photo.height() as usize, photo.width() as usize];
         let [height, width] = zoom.size;
-        let size = zoom.size.map(|side| side as usize);
-        let bytes = resize_part(photo.as_raw(), sides, zoom.source, size, 3);
-        let bytes = Tensor::from_slice(&bytes).reshape([1, height, width, 3]);
-        let photo = self.config.range().from_bytes(&bytes.permute([0, 3, 1, 2]).to_device(self.device));
+        let photo = {
+            let bytes = resize_part(photo.as_raw(), sides, zoom.source, [height as usize, width as usize], 3);
+            Tensor::from_slice(&bytes).reshape([1, height, width, 3])
+        };
         let [slope, offset] = detail.edges.each_ref().map(|xs| zoom.larger(xs));
-        let worn = along(&slope, &offset, &photo);
-        let mask = covering(&zoom.larger(mask), &worn, &zoom.larger(&detail.placement));
-        zoom.layer(&ValueRange::Unit.to_bytes(&mask.get(0)))
+        let (mask, placement) = (zoom.larger(mask), zoom.larger(&detail.placement));
+        zoom.layer(self.device, |rows| {
+            let photo = photo.narrow(1, rows.first, rows.count).permute([0, 3, 1, 2]);
+            let photo = self.config.range().from_bytes(&photo.to_device(self.device));
+            let worn = along(&rows.of(&slope), &rows.of(&offset), &photo);
+            ValueRange::Unit.to_bytes(&covering(&rows.of(&mask), &worn, &rows.of(&placement)).get(0))
+        })
     }
 
     /// Computes the paint of one swap as [`Self::mask_in_detail`] does its mask. Warps the article's own pixels at that
@@ -212,15 +216,22 @@ impl Renderer<'_> {
         let [height, width] = self.config.image_size;
         let most = (PAINTED / (height * width) as f64).sqrt().ceil();
         let times = times.clamp(1.0, most.max(1.0)) as usize;
-        let bytes = larger_planes(article, self.config.image_size, self.config.article_fit, times);
-        let article = self.values(&bytes, 1, self.config.image_size.map(|side| side * times as i64));
+        let (inside, region) = {
+            let bytes = larger_planes(article, self.config.image_size, self.config.article_fit, times);
+            let article = self.values(&bytes, 1, self.config.image_size.map(|side| side * times as i64));
+            let region = outline(&article);
+            (Inside::of(&article, &region), region)
+        };
         // The rendering has the networks' size, the article the photo's: mixes give the article more weight.
-        let mix = zoom.larger(&detail.mix).sqrt();
-        let (region, flow) = (outline(&article), zoom.larger(&detail.flow));
-        let warped = warped_inside(&article, &region, &flow);
-        let mix = mix * moved(&region, &flow);
-        let paint = zoom.larger(&detail.rendered).lerp_tensor(&warped, &mix.expand_as(&warped));
-        zoom.layer(&self.config.range().to_bytes(&paint.get(0)).permute([1, 2, 0]))
+        let (mix, flow, rendered) =
+            (zoom.larger(&detail.mix), zoom.larger(&detail.flow), zoom.larger(&detail.rendered));
+        zoom.layer(self.device, |rows| {
+            let flow = rows.of(&flow);
+            let warped = inside.warped(&flow);
+            let mix = rows.of(&mix).sqrt() * moved(&region, &flow);
+            let paint = rows.of(&rendered).lerp_tensor(&warped, &mix.expand_as(&warped));
+            self.config.range().to_bytes(&paint.get(0)).permute([1, 2, 0])
+        })
     }
 
     /// Turns pictures, as planes, into a batch of values on the device.
@@ -258,10 +269,33 @@ impl Zoom {
             .upsample_bilinear2d(self.size, false, None, None)
     }
 
-    /// Lays interleaved bytes of `size` over the source.
-    fn layer(&self, bytes: &Tensor) -> Layer {
+    /// Lays interleaved bytes of `size` over the source, made from some rows after the others: what is computed on the
+    /// way takes several times the memory of the result.
+    fn layer(&self, device: Device, of: impl Fn(Rows) -> Tensor) -> Layer {
+        /// Pixels at once on a CPU.
+        const AT_ONCE: i64 = 1 << 18;
+        let [height, width] = self.size;
+        let most = if device == Device::Cpu { (AT_ONCE / width).max(1) } else { height };
+        let mut bytes = Vec::new();
+        for first in (0..height).step_by(most as usize) {
+            bytes.extend(to_vec(&of(Rows { first, count: most.min(height - first) })));
+        }
         let size = self.size.map(|side| side as usize);
-        Layer { bytes: to_vec(bytes), size, part: Rect::whole(size), over: self.source }
+        Layer { bytes, size, part: Rect::whole(size), over: self.source }
+    }
+}
+
+/// Some rows of a picture.
+#[derive(Clone, Copy)]
+struct Rows {
+    first: i64,
+    count: i64,
+}
+
+impl Rows {
+    /// Takes them from `[N, C, H, W]`.
+    fn of(self, xs: &Tensor) -> Tensor {
+        xs.narrow(2, self.first, self.count)
     }
 }
 
