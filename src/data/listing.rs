@@ -20,6 +20,25 @@ const OPTIONAL: [&str; 5] = ["group", "split", "exclude", "reason", "reviewed"];
 /// Words that programs write into empty cells.
 const EMPTY: [&str; 6] = ["nan", "NaN", "NaT", "None", "<NA>", "NULL"];
 
+/// Whether a list exists.
+///
+/// # Errors
+/// [`Error::Content`] for what has its name and is no file: a folder, a link to a file that is gone; [`Error::Io`] where
+/// the system does not tell.
+pub fn exists(csv: &Path) -> Result<bool> {
+    let found = match std::fs::symlink_metadata(csv) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        found => found.at(csv)?,
+    };
+    let what = match std::fs::metadata(csv) {
+        Ok(file) if file.is_file() => return Ok(true),
+        Ok(folder) if folder.is_dir() => "a folder",
+        Err(_) if found.is_symlink() => "a link to a file that does not exist",
+        _ => "something else",
+    };
+    Err(Error::content(csv, format!("expected a list of pairs, got {what}")))
+}
+
 /// Reads a list as [`parse`] does, and finds its files under other spellings too.
 ///
 /// # Errors
@@ -244,7 +263,7 @@ impl Listing {
         let parent = path.parent().unwrap_or(Path::new(""));
         let (mut stamp, mut written, mut left) = (None, None, layouts::Found::default());
         let named = sides.map(|[human, article]| layouts::by_names(folder, human, article)).transpose()?;
-        let table = if path.is_file() {
+        let table = if exists(path)? {
             // Before the bytes: a write between the two must make the list stale.
             stamp = stamp_of(path);
             let bytes = std::fs::read(path).at(path)?;
@@ -253,7 +272,7 @@ impl Listing {
             table.map_err(|message| Error::content(path, message))?
         } else if let Some(named) = &named {
             table_of(&named.rows, parent)?
-        } else if own.is_file() {
+        } else if exists(&own)? {
             let bytes = std::fs::read(&own).at(&own)?;
             let table = Table::parse(&bytes).and_then(|table| known(table, folder));
             moved(table.map_err(|message| Error::content(&own, message))?, folder, parent)?
