@@ -17,6 +17,8 @@ use crate::storage::write_atomically;
 const REQUIRED: [&str; 3] = ["id", "human", "article"];
 /// The columns that a list may have; all others are the user's own, and stay as they are.
 const OPTIONAL: [&str; 5] = ["group", "split", "exclude", "reason", "reviewed"];
+/// Characters of a header that an error shows.
+const SHOWN: usize = 200;
 /// Words that programs write into empty cells.
 const EMPTY: [&str; 6] = ["nan", "NaN", "NaT", "None", "<NA>", "NULL"];
 
@@ -91,6 +93,9 @@ fn known(mut table: Table, folder: &Path) -> std::result::Result<Table, String> 
     let has = |name: &str| table.columns.iter().any(|column| column == name);
     if !has("human") || !has("article") {
         let got = if table.columns.is_empty() { "none".into() } else { table.columns.join(", ") };
+        // A spreadsheet's own file, or an archive, has no lines.
+        let got: String =
+            if got.chars().count() > SHOWN { got.chars().take(SHOWN).chain(['…']).collect() } else { got };
         return Err(format!("line 1: expected the columns {}, got {got}", REQUIRED.join(", ")));
     }
     if !has("id") {
