@@ -140,7 +140,7 @@ pub(super) fn utf8(bytes: &[u8]) -> Result<&str, String> {
 /// Returns the line that tells Excel the delimiter, as `sep=;`, and the delimiter.
 fn told(text: &str) -> Option<(&str, char)> {
     let line = text.split_inclusive('\n').next()?;
-    let delimiter = line.trim_end().strip_prefix("sep=")?;
+    let delimiter = line.trim_end_matches(['\r', '\n']).strip_prefix("sep=")?;
     DELIMITERS.into_iter().find(|known| delimiter == known.to_string()).map(|delimiter| (line, delimiter))
 }
 
