@@ -3,7 +3,6 @@
 import functools
 import html
 import io
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["STYLE", "make_page", "make_theme"]
 
+# A picture as the page sends it.
+_Given = dict[str, Any] | None
 _ROLES = ("human", "worn", "target")
 # Pairs in a gallery, and pixels along a thumbnail's longer side.
 _SHOWN = 200
@@ -133,10 +134,12 @@ class _Snapshots:
         return self._load(self._files()[name], self._device)
 
 
-def _reason(error: Exception, path: str | None = None) -> str:
-    """An error's words, with a file's name in place of its path at the server."""
+def _reason(error: Exception, *paths: str | None) -> str:
+    """An error's words, with the files' names in place of their paths at the server."""
     text = str(error)
-    return text.replace(path, os.path.basename(path)) if path else text  # noqa: PTH119  # the words may be no path
+    for path in filter(None, paths):
+        text = text.replace(path, Path(path).name)
+    return text
 
 
 def _look(picture: NDArray[np.uint8], sides: tuple[int, int] = _LOOK) -> Any:
@@ -188,15 +191,15 @@ class _Page:
         needed = ((role, path) for role, path in zip(_ROLES, paths) if role != "worn" or model.needs_worn)
         return next((role for role, path in needed if not path), None)
 
-    def swap(self, human: str | None, worn: str | None, target: str | None, name: str | None) -> tuple[Any, ...]:
+    def swap(self, human: _Given, worn: _Given, target: _Given, name: str | None) -> tuple[Any, ...]:
         """Swaps, and fills every tab."""
-        model, paths = self.chosen(name), (human, worn, target)
+        model, paths = self.chosen(name), [_path(given) for given in (human, worn, target)]
         if (role := self.missing(model, *paths)) is not None:
             raise self.refuse(f"{role}: expected a picture, got none")
         begun = time.monotonic()
         try:
-            made = model.swap(human, worn, target)
-            before = _cagan.read_picture(human or "")
+            made = model.swap(*paths)
+            before = _cagan.read_picture(paths[0] or "")
         except (ValueError, OSError) as error:
             text = str(error)
             for role, path in zip(_ROLES, paths):
@@ -209,23 +212,23 @@ class _Page:
         )
         return made.image, _halves(before, made), _laid_over(before, made), made.mask, made.paint, said
 
-    def swap_if_complete(self, human: str | None, worn: str | None, target: str | None, name: str) -> Any:
+    def swap_if_complete(self, human: _Given, worn: _Given, target: _Given, name: str | None) -> Any:
         """Swaps as soon as nothing is missing."""
-        if self.missing(self.chosen(name), human, worn, target) is not None:
+        if self.missing(self.chosen(name), *(_path(given) for given in (human, worn, target))) is not None:
             return tuple(self.gr.skip() for _ in self.results)
         return self.swap(human, worn, target, name)
 
-    def everything(self, human: str | None, worn: str | None, name: str) -> Iterator[Any]:
+    def everything(self, human: _Given, worn: _Given, name: str | None) -> Iterator[Any]:
         """Dresses a person in each article of the gallery. The grid grows while it works."""
-        model = self.chosen(name)
-        if (role := self.missing(model, human, worn, "shown")) is not None:
+        model, paths = self.chosen(name), [_path(given) for given in (human, worn)]
+        if (role := self.missing(model, *paths, "shown")) is not None:
             raise self.refuse(f"{role}: expected a picture, got none")
         try:
-            person, clothes = (path and _cagan.read_picture(path) for path in (human, worn))
+            person, clothes = (path and _cagan.read_picture(path) for path in paths)
         except (ValueError, OSError) as error:
-            raise self.refuse(f"human or worn: {_reason(error, human)}") from error
+            raise self.refuse(_reason(error, *paths)) from error
         count = len(self.shown)
-        worns = [clothes] * count if worn else None
+        worns = None if clothes is None else [clothes] * count
         stream = model.stream([person] * count, worns, [pair.article_source for pair in self.shown], on_error="skip")
         done: list[tuple[Any, str]] = []
         told, before = time.monotonic(), 0
@@ -283,10 +286,7 @@ class _Page:
         return page
 
     def _picture(self, name: str, label: str, **options: Any) -> Any:
-        image: Any = self.gr.Image(label=label, elem_id=name, type="filepath", image_mode=None, format="png", **options)
-        # The file arrives as it was uploaded: the core decodes it, and its errors tell what was wrong.
-        image.preprocess = lambda payload: payload and payload.path
-        return image
+        return self.gr.Image(label=label, elem_id=name, type="filepath", image_mode=None, format="png", **options)
 
     def _input(self, name: str, label: str, height: int) -> tuple[Any, Any]:
         """A picture to give, and the place of the reason for which it is refused."""
@@ -333,7 +333,9 @@ class _Page:
     def _connect(self, go: Any, every: Any, stop: Any, grid: Any, people: Any, articles: Any) -> None:
         gr = self.gr
         inputs = [*self.given.values(), self.snapshot]
-        private: dict[str, Any] = {"api_visibility": "private"}
+        # Pictures arrive as they were uploaded: the core decodes them, and its errors tell what was wrong.
+        raw: dict[str, Any] = {"preprocess": False}
+        private: dict[str, Any] = {"api_visibility": "private", **raw}
 
         def then_swap(event: Any) -> None:
             event.success(self.swap_if_complete, inputs, self.results, trigger_mode="always_last", **private)
@@ -347,7 +349,7 @@ class _Page:
 
         # Gradio passes the event to the parameter of this type.
         person.__annotations__["event"] = article.__annotations__["event"] = gr.SelectData
-        go.click(self.swap, inputs, self.results, api_name="swap")
+        go.click(self.swap, inputs, self.results, api_name="swap", **raw)
         self.snapshot.input(self.swap_if_complete, inputs, self.results, **private)
         for role in _ROLES:
             then_swap(self._checked(role))
@@ -363,8 +365,10 @@ class _Page:
     def _checked(self, role: str) -> Any:
         """Checks an upload at once: a file that is no picture leaves its place with the reason below it."""
         gr, image, why, worn = self.gr, self.given[role], self.why[role], self.given["worn"]
+        options = {"api_visibility": "private", "preprocess": False}
 
-        def check(path: str | None, picked: bool) -> tuple[Any, ...]:
+        def check(given: _Given, picked: bool) -> tuple[Any, ...]:
+            path = _path(given)
             try:
                 if path:
                     _cagan.read_picture(path)
@@ -372,21 +376,24 @@ class _Page:
                 return None, f'<p role="alert">{html.escape(_reason(error, path))}</p>', picked
             return gr.skip(), "", picked and role == "target"
 
-        def check_person(path: str | None, picked: bool) -> tuple[Any, ...]:
-            given, said, still = check(path, picked)
-            return given, said, still, None if picked else gr.skip()
+        def check_person(given: _Given, picked: bool) -> tuple[Any, ...]:
+            return *check(given, picked), None if picked else gr.skip()
 
         if role == "human":
-            return image.upload(
-                check_person, [image, self.picked], [image, why, self.picked, worn], api_visibility="private"
-            )
-        return image.upload(check, [image, self.picked], [image, why, self.picked], api_visibility="private")
+            return image.upload(check_person, [image, self.picked], [image, why, self.picked, worn], **options)
+        return image.upload(check, [image, self.picked], [image, why, self.picked], **options)
 
 
 def _blank() -> Any:
     from PIL import Image
 
     return Image.new("RGB", (_SIDE, _SIDE), "white")
+
+
+def _path(payload: dict[str, Any] | None) -> str | None:
+    """The path of a picture that a visitor gave. Gradio checked that it is an upload, and the core decodes it."""
+    path: str | None = payload.get("path") if payload else None
+    return path
 
 
 def _quiet_blocks(**options: Any) -> "Blocks":
@@ -397,7 +404,8 @@ def _quiet_blocks(**options: Any) -> "Blocks":
         async def preprocess_data(self, *arguments: Any, **named: Any) -> Any:
             try:
                 return await super().preprocess_data(*arguments, **named)
-            except gradio.Error:
+            except gradio.Error as error:
+                error.print_exception = False
                 raise
             except Exception as error:
                 text = "a picture that was sent is no longer here, or the request does not fit this page"
