@@ -42,6 +42,15 @@ def relinked(text: str, page: str) -> str:
     return LINK.sub(link, text)
 
 
+# A link from one notebook to another.
+NOTEBOOK = re.compile(r'(<a\b[^>]*\bhref=")([\w./-]+)\.ipynb(?=["#])')
+
+
+def on_page_content(content: str, page: Any, **_: Any) -> str:
+    """Rewrites the links between notebooks, whose pages mkdocs does not know as such."""
+    return NOTEBOOK.sub(r"\1../\2/", content) if page.file.src_uri.endswith(".ipynb") else content
+
+
 def on_files(files: Any, config: Any) -> Any:
     """Adds the pages that lie elsewhere."""
     from mkdocs.structure.files import File
