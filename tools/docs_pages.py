@@ -42,13 +42,17 @@ def relinked(text: str, page: str) -> str:
     return LINK.sub(link, text)
 
 
-# A link from one notebook to another.
-NOTEBOOK = re.compile(r'(<a\b[^>]*\bhref=")([\w./-]+)\.ipynb(?=["#])')
+# A link from a notebook to another one, or to a page of the guide.
+NOTEBOOK = re.compile(r'(<a\b[^>]*\bhref=")(?:\.\./docs/)?([\w./-]+)\.(ipynb|md)(?=["#])')
 
 
 def on_page_content(content: str, page: Any, **_: Any) -> str:
-    """Rewrites the links between notebooks, whose pages mkdocs does not know as such."""
-    return NOTEBOOK.sub(r"\1../\2/", content) if page.file.src_uri.endswith(".ipynb") else content
+    """Rewrites the links of notebooks, whose pages mkdocs does not know as such."""
+
+    def link(found: re.Match[str]) -> str:
+        return f"{found[1]}{'../' if found[3] == 'ipynb' else '../../'}{found[2]}/"
+
+    return NOTEBOOK.sub(link, content) if page.file.src_uri.endswith(".ipynb") else content
 
 
 def on_files(files: Any, config: Any) -> Any:

@@ -97,7 +97,9 @@ def test_links_become_those_of_the_site(tool):
 def test_links_between_notebooks_become_those_of_the_site(tool):
     page = SimpleNamespace(file=SimpleNamespace(src_uri="notebooks/01_data.ipynb"))
     content = '<a class="x" href="02_train.ipynb">b</a> <a href="https://a.org/c.ipynb.html">d</a>'
-    assert tool("docs_pages").on_page_content(content, page) == content.replace("02_train.ipynb", "../02_train/")
+    relinked = tool("docs_pages").on_page_content
+    assert relinked(content, page) == content.replace("02_train.ipynb", "../02_train/")
+    assert relinked('<a href="../docs/guide/score.md#x">', page) == '<a href="../../guide/score/#x">'
 
 
 def test_a_built_site_is_checked_for_dead_links_and_pages_that_are_there_twice(tool, tmp_path):
