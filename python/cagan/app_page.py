@@ -49,6 +49,8 @@ STYLE = """
 .why p { margin: 0; padding: .45rem .7rem; border-radius: .4rem; border: 1px solid #a5502f; color: #a5502f;
   font-size: .9rem; overflow-wrap: anywhere; }
 .dark .why p { color: #e39a78; border-color: #e39a78; }
+.dark { --color-accent: #8cc5b1; }
+.dark #tabs button.selected { color: #8cc5b1; }
 #said p { margin: 0; min-height: 1.4rem; opacity: .8; font-size: .9rem; }
 #human .image-frame img, #worn .image-frame img, #target .image-frame img, #swapped img, #mask img, #paint img,
 #over img { width: 100%; height: 100%; object-fit: contain; }
