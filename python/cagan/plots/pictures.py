@@ -40,7 +40,8 @@ class ShownFigure(Figure):
         else:
             picture.save(out, "JPEG", quality=85)
             kind = "image/jpeg"
-        return {kind: out.getvalue()}, {kind: {"alt": self._words()}}
+        words = self._words()
+        return {kind: out.getvalue()}, {kind: {"alt": words}} if words else {}
 
     def _words(self) -> str:
         """The titles and legends, for who does not see the figure."""
