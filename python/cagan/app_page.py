@@ -43,6 +43,7 @@ STYLE = """
 #head p { margin: 0; opacity: .75; overflow-wrap: anywhere; font-size: .9rem; }
 #snapshot { min-width: 240px; }
 #board { align-items: flex-start; }
+@media (min-width: 701px) { #board { min-width: min(1200px, 80vw); } }
 .side { gap: .5rem !important; }
 .why { display: none; }
 .why:has(p) { display: block; }
