@@ -55,7 +55,8 @@ golden: build ## rewrite the recorded values
 	$(BIN)/python tests/golden/make_golden.py
 
 notebooks: build $(VENV)/notebooks ## run the notebooks and keep their outputs
-	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
+	rm -rf notebooks/data notebooks/runs  # a run of older networks would go on
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
 docs: build $(VENV)/docs ## build the site into target/site
 	$(BIN)/mkdocs build --strict
