@@ -306,16 +306,20 @@ class Numbers(nn.Module):
         xs = torch.cat([*seen, places(seen[0])], 1)
         for layer in self.down:
             xs = layer(xs)
-        numbers: Tensor = self.out(F.relu(self.hidden(xs.flatten(1))))
+        numbers: Tensor = self.out(F.leaky_relu(self.hidden(xs.flatten(1)), 0.2))
         return numbers
 
 
 class Frames(nn.Module):
-    """Where an article lies in its picture, and where garments sit on a person. The product maps person to article."""
+    """Where an article lies in its picture, and where garments sit on a person. The product maps person to article.
+
+    The worn article corrects the person's frame.
+    """
 
     def __init__(self, c: list[int], cells: int) -> None:
         super().__init__()
         self.article, self.body = Numbers(3 + 1, c, cells, 4), Numbers(3 + 1, c, cells, 6)
+        self.fit = Numbers(3 + 3 + 1 + 1, c, cells, 6)
 
     def of_article(self, article: Tensor, region: Tensor) -> Tensor:
         """Returns a similarity, [N, 3, 3], from the garments' common frame to the article's picture."""
@@ -326,8 +330,16 @@ class Frames(nn.Module):
 
     def of_body(self, left: Tensor, erasure: Tensor) -> Tensor:
         """Returns an affine map, [N, 3, 3], from the photo to the garments' common frame."""
-        numbers = self.body(left, erasure)
-        return square(numbers.reshape(-1, 2, 3) + torch.eye(3, device=numbers.device)[:2])
+        return near_identity(self.body(left, erasure))
+
+    def of_fit(self, human: Tensor, warped: Tensor, outline: Tensor, mask: Tensor) -> Tensor:
+        """Returns a correction, [N, 3, 3], of the photo's places, after which the worn article lies better."""
+        return near_identity(self.fit(human, warped, outline, mask))
+
+
+def near_identity(numbers: Tensor) -> Tensor:
+    """Turns [N, 6] into maps, [N, 3, 3]; 0 is the identity."""
+    return square(numbers.reshape(-1, 2, 3) + torch.eye(3, dtype=numbers.dtype, device=numbers.device)[:2])
 
 
 def square(maps: Tensor) -> Tensor:
@@ -366,7 +378,7 @@ class Painter(nn.Module):
                 seen.append(warped(F.avg_pool2d(article, 2**k), flow))
             hidden = self.up[k](torch.cat(seen, 1))
             if number < len(self.flow):
-                flow = flow + (0.12, 0.08, 0.04)[number] * self.flow[number](hidden)
+                flow = flow + (0.03, 0.02, 0.01)[number] * self.flow[number](hidden)
             flow = doubled(flow)
         colours = warped_inside(article, outline, flow)
         hidden = self.up[0](torch.cat([doubled(hidden), xs[0], colours, warped(region, flow)], 1))
@@ -454,9 +466,25 @@ class Kisekae(Generator):
         flow = flow_of(maps, article)
         return moved(filled(article_region(article)), flow), flow
 
-    def mapped(self, left: Tensor, erasure: Tensor, article: Tensor) -> Tensor:
-        """Returns the map from person to article, [N, 3, 3]: both frames' product."""
-        return self.frames.of_article(article, article_region(article)) @ self.frames.of_body(left, erasure)
+    def framed(self, article: Tensor) -> Tensor:
+        """Returns an article's frame, [N, 3, 3]."""
+        frame: Tensor = self.frames.of_article(article, article_region(article))
+        return frame
+
+    def fit(self, human: Tensor, article: Tensor, mask: Tensor, maps: Tensor) -> Tensor:
+        """Returns the correction of a person's frame by an article that may be worn in the mask, [N, 3, 3]."""
+        outline, flow = self.outlined(article, maps)
+        colours = warped_inside(article, filled(article_region(article)), flow)
+        fit: Tensor = self.frames.of_fit(human, colours, outline, mask)
+        return fit
+
+    def body(self, human: Tensor, worn: Tensor, found: Tensor) -> Tensor:
+        """Returns a person's frame, [N, 3, 3], half corrected by the worn article if it is known."""
+        hole = widened(found, pixels(2, human.shape[2]))
+        body: Tensor = self.frames.of_body(human * (1 - hole), hole)
+        same = torch.eye(3, dtype=body.dtype, device=body.device)
+        known = (article_region(worn).amax((1, 2, 3)) > 0).to(body.dtype)[:, None, None]
+        return body @ (same + 0.5 * known * (self.fit(human, worn, found, self.framed(worn) @ body) - same))
 
     def located(self, human: Tensor, worn: Tensor) -> Tensor:
         """Soft mask of the worn article, 0.5 at its edge: the mean with the mirror image's, guided by the photo."""
@@ -467,8 +495,9 @@ class Kisekae(Generator):
     def sight(self, human: Tensor, worn: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Returns the rest of the person, the erasure, where the target is seen in it, and the target's flow."""
         height = human.shape[2]
-        old = widened((self.located(human, worn) > 0.5).to(human.dtype), pixels(1, height))
-        outline, flow = self.outlined(target, self.mapped(human * (1 - old), old, target))
+        found = (self.located(human, worn) > 0.5).to(human.dtype)
+        old = widened(found, pixels(1, height))
+        outline, flow = self.outlined(target, self.framed(target) @ self.body(human, worn, found))
         # What the worn article encloses stands before it, and may stand before the target.
         hole = torch.maximum(old, (outline > 0.5) * (1 - enclosed(old, pixels(2, height))))
         seen = torch.sigmoid(self.place(human * (1 - hole), hole, outline, target)) * hole
@@ -491,7 +520,7 @@ def load(path: str | os.PathLike[str]) -> Generator:
 
     Raises:
         FileNotFoundError: The file is missing.
-        ValueError: The architecture is unknown, or the snapshot is of kisekae's first design.
+        ValueError: The architecture is unknown, or the snapshot is of an earlier design of kisekae.
     """
     from safetensors import safe_open
 
@@ -501,9 +530,9 @@ def load(path: str | os.PathLike[str]) -> Generator:
             raise ValueError(
                 f"{path}: architecture: expected one of {', '.join(GENERATORS)}, got {config['architecture']}"
             )
-        if config["architecture"] == "kisekae" and not any(name.startswith("frames.") for name in file.keys()):  # noqa: SIM118
+        if config["architecture"] == "kisekae" and not any(name.startswith("frames.fit.") for name in file.keys()):  # noqa: SIM118
             raise ValueError(
-                f"{path}: expected a generator with frames, got that of kisekae's first design, which has none: "
+                f"{path}: expected a generator with tensors frames.fit.*, got one of an earlier design of kisekae: "
                 "the version that wrote it reads it"
             )
         module = GENERATORS[config["architecture"]](config)

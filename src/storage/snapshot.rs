@@ -60,10 +60,10 @@ impl Snapshot {
         let config = Config::from_json(file.entry(path, "config")?).map_err(|e| Error::content(path, e.to_string()))?;
         let step = file.number(path, "step")?;
         let generator: HashMap<_, _> = file.tensors.into_iter().collect();
-        let framed = generator.keys().any(|name| name.starts_with("frames."));
-        if config.architecture == Architecture::Kisekae && !framed {
-            let got = "that of kisekae's first design, which has none: the version that wrote it reads it";
-            return Err(Error::content(path, format!("expected a generator with frames, got {got}")));
+        let fitted = generator.keys().any(|name| name.starts_with("frames.fit."));
+        if config.architecture == Architecture::Kisekae && !fitted {
+            let got = "one of an earlier design of kisekae: the version that wrote it reads it";
+            return Err(Error::content(path, format!("expected a generator with tensors frames.fit.*, got {got}")));
         }
         Ok(Snapshot { config, step, generator })
     }

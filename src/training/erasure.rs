@@ -22,10 +22,13 @@ const MASKED: f64 = 0.75;
 const BESIDE: f64 = 0.25;
 /// The share of masks with another person's beside them.
 const JOINED: f64 = 0.4;
+/// The share of masks of which the bounding box is erased, and how far a side of it may move out, as a share of the box.
+const BOXED: f64 = 0.2;
+const MARGIN: f32 = 0.3;
 /// The share of steps whose placement is the locator's mask and not the placer's.
 const SHARP: f64 = 0.3;
 /// The deviations of registered maps: logarithm of the scale, turn in radians, shift in halves of the picture.
-const JITTER: [f32; 3] = [0.06, 0.05, 0.04];
+const JITTER: [f32; 3] = [0.03, 0.025, 0.02];
 
 /// The draws of a step.
 #[derive(Debug)]
@@ -38,6 +41,9 @@ pub struct Erasures {
     pub beside: Tensor,
     /// `[N, 1, 1, 1]`: 1 where another person's mask is erased beside the mask, so that the erasure tells nothing.
     pub joined: Tensor,
+    /// `[N, 4, 1, 1]`: the shares by which the bounding box's sides move out: top, bottom, left, right; -1 where the
+    /// mask itself is erased.
+    pub boxes: Tensor,
     /// `[N, 1, 1, 1]`: 1 where the locator does not see the worn article.
     pub withheld: Tensor,
     /// Pixels that masks are widened by.
@@ -77,6 +83,10 @@ impl Erasures {
         };
         let (beside, withheld) = (coins(BESIDE), coins(config.withhold_worn));
         let joined = coins(JOINED);
+        let boxed = coins(BOXED);
+        let margins: Vec<f32> = (0..4 * batch).map(|_| random.random_range(0.0..MARGIN)).collect();
+        let margins = Tensor::from_slice(&margins).reshape([batch as i64, 4, 1, 1]).to_device(device);
+        let boxes = &boxed * (margins + 1.0) - 1.0;
         let masked = if (1.0 - MASKED) * (batch as f64) < 1.0 {
             // The share of the steps: in each of them, it would leave no picture of so small a batch to blobs alone.
             let mut random = rng(config.seed, "erasure/masked", step);
@@ -92,6 +102,7 @@ impl Erasures {
             masked: masked.reshape([batch as i64, 1, 1, 1]),
             beside,
             joined,
+            boxes,
             withheld,
             widen: reach(WIDENED[random.random_range(0..WIDENED.len())], height),
             sharp: random.random_bool(SHARP),
@@ -107,6 +118,7 @@ impl Erasures {
             ("masked", self.masked.shallow_clone()),
             ("beside", self.beside.shallow_clone()),
             ("joined", self.joined.shallow_clone()),
+            ("boxes", self.boxes.shallow_clone()),
             ("withheld", self.withheld.shallow_clone()),
             ("widen", number(self.widen as f32)),
             ("sharp", number(f32::from(self.sharp))),
@@ -121,14 +133,20 @@ impl Erasures {
         worn.lerp_tensor(&worn.ones_like(), &self.withheld.expand_as(worn))
     }
 
+    /// Returns the articles by which a person's frame is corrected: one that is not worn where the worn one is withheld.
+    pub fn other(&self, worn: &Tensor, target: &Tensor) -> Tensor {
+        worn.lerp_tensor(target, &self.withheld.expand_as(worn))
+    }
+
     /// Returns the erasure, `[N, 1, H, W]`: of blobs and the locator's masks (`[N, 1, H, W]`, 0 or 1), or of blobs
     /// alone.
     pub fn with(&self, mask: Option<&Tensor>) -> Tensor {
         match mask {
             None => self.blobs.shallow_clone(),
             Some(mask) => {
-                let other = mask.roll([1], [0]) * &self.joined;
-                let wide = widened(&mask.maximum(&other), self.widen).maximum(&(&self.blobs * &self.beside));
+                let other = aligned(&mask.roll([1], [0]), mask) * &self.joined;
+                let wide = widened(&mask.maximum(&other), self.widen).maximum(&boxed(mask, &self.boxes));
+                let wide = wide.maximum(&(&self.blobs * &self.beside));
                 self.blobs.lerp_tensor(&wide, &self.masked.expand_as(&wide))
             }
         }
@@ -167,6 +185,47 @@ fn jitter(config: &Config, step: u64) -> Tensor {
     Tensor::from_slice(&maps).reshape([-1, 3, 3])
 }
 
+/// The first row of each mask, `[N, 1]`: the number of empty rows above it.
+fn top(mask: &Tensor) -> Tensor {
+    let (above, _) = mask.amax([3], false).cummax(2);
+    above.lt(0.5).sum_dim_intlist([2].as_slice(), false, Kind::Float)
+}
+
+/// Moves masks up or down, so that they begin in the same row as `like`.
+///
+/// # Shapes
+/// Both: `[N, 1, H, W]`, 0 or 1. Returns the same.
+fn aligned(mask: &Tensor, like: &Tensor) -> Tensor {
+    let height = mask.size()[2];
+    let rows = Tensor::arange(height, (Kind::Float, mask.device())) + (top(mask) - top(like)); // [N, H]
+    let inside = rows.ge(0.0) * rows.lt(height as f64);
+    let rows = rows.clamp(0.0, (height - 1) as f64).to_kind(Kind::Int64);
+    let expand = |xs: Tensor| xs.reshape([-1, 1, height, 1]).expand_as(mask);
+    mask.gather(2, &expand(rows), false) * expand(inside).to_kind(Kind::Float)
+}
+
+/// Draws 1 inside the bounding boxes of masks whose sides move out by shares of the box; 0 for a negative share and for
+/// an empty mask.
+///
+/// # Shapes
+/// `mask`: `[N, 1, H, W]`, 0 or 1; `shares`: `[N, 4, 1, 1]`. Returns `[N, 1, H, W]`.
+fn boxed(mask: &Tensor, shares: &Tensor) -> Tensor {
+    let (_, _, height, width) = mask.size4().expect("[N, 1, H, W]");
+    let share = |k: i64| shares.narrow(1, k, 1);
+    let axis = |across: i64, shape: [i64; 4], sides: [i64; 2]| {
+        let at = Tensor::arange(shape[2] * shape[3], (Kind::Float, mask.device())).reshape(shape);
+        let held = mask.amax([across], true).gt(0.5); // [N, 1, H, 1] or [N, 1, 1, W]
+        let far = (shape[2] * shape[3]) as f64;
+        let first = at.where_self(&held, &Tensor::full([1], 2.0 * far, (Kind::Float, mask.device())));
+        let last = at.where_self(&held, &Tensor::full([1], -far, (Kind::Float, mask.device())));
+        let [first, last] = [first.amin([2, 3].as_slice(), true), last.amax([2, 3].as_slice(), true)];
+        let length = &last - &first + 1.0;
+        at.ge_tensor(&(first - &length * share(sides[0]))) * at.le_tensor(&(last + length * share(sides[1])))
+    };
+    let inside = axis(3, [1, 1, height, 1], [0, 1]).logical_and(&axis(2, [1, 1, 1, width], [2, 3]));
+    (inside * share(0).ge(0.0)).to_kind(Kind::Float)
+}
+
 /// Draws 1 inside any of a picture's shapes, 0 elsewhere.
 ///
 /// # Shapes
@@ -198,6 +257,28 @@ mod tests {
         assert_eq!(mask.sum(Kind::Float).double_value(&[]), 2.0 * 4.0);
         assert_eq!(mask.double_value(&[0, 0, 1, 2]), 1.0);
         assert_eq!(mask.double_value(&[0, 0, 1, 1]), 0.0);
+    }
+
+    #[test]
+    fn another_mask_is_moved_to_the_same_top_and_a_box_moves_its_sides_out() {
+        let mask = |rows: [&[f32]; 6]| Tensor::from_slice(&rows.concat()).reshape([1, 1, 6, 4]);
+        let none = [0f32; 4];
+        let ours = mask([&none, &none, &none, &[0., 1., 1., 0.], &[0., 0., 1., 0.], &none]);
+        let theirs = mask([&none, &[1., 0., 0., 0.], &[0., 1., 0., 0.], &[0., 0., 1., 0.], &[0., 0., 0., 1.], &none]);
+        let moved = mask([&none, &none, &none, &[1., 0., 0., 0.], &[0., 1., 0., 0.], &[0., 0., 1., 0.]]);
+        assert_eq!(aligned(&theirs, &ours), moved);
+        let empty = ours.zeros_like();
+        for (mask, like) in [(&theirs, &empty), (&empty, &ours)] {
+            assert_eq!(aligned(mask, like).sum(Kind::Float).double_value(&[]), 0.0);
+        }
+        // Rows 3 to 4, columns 1 to 2: half of two rows up, nothing down, a quarter of two columns to the sides.
+        let shares = |top: f32| Tensor::from_slice(&[top, 0.0, 0.25, 0.5]).reshape([1, 4, 1, 1]);
+        let inside = [0f32, 1., 1., 1.];
+        let wanted = mask([&none, &none, &inside, &inside, &inside, &none]);
+        assert_eq!(boxed(&ours, &shares(0.5)), wanted);
+        for (mask, top) in [(&ours, -1.0), (&empty, 0.5)] {
+            assert_eq!(boxed(mask, &shares(top)).sum(Kind::Float).double_value(&[]), 0.0);
+        }
     }
 
     #[test]
@@ -235,11 +316,13 @@ mod tests {
         // The last two pictures have blobs; the first six have masks of 2 x 2, widened, and some have blobs too.
         assert_eq!(got.narrow(0, 6, 2), erasures.blobs.narrow(0, 6, 2));
         let side = (2 + 2 * erasures.widen) as f64;
+        let boxed = Vec::<f32>::try_from(erasures.boxes.select(1, 0).reshape([-1])).unwrap();
         let areas = got.sum_dim_intlist([1, 2, 3].as_slice(), false, Kind::Float);
         let beside = Vec::<f32>::try_from(erasures.beside.reshape([-1])).unwrap();
         for (i, beside) in beside.iter().enumerate().take(6) {
             let area = areas.double_value(&[i as i64]);
-            assert!(if *beside == 0.0 { area == side * side } else { area > side * side });
+            // A box of two pixels moves its sides out by less than one.
+            assert!(boxed[i] < 0.3 && if *beside == 0.0 { area == side * side } else { area > side * side });
         }
     }
 }

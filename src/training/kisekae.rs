@@ -19,6 +19,8 @@ const ALL_OVER: f64 = 0.1;
 const MISMATCHED: f64 = 0.5;
 /// Weight of the distance between the frames' map and the registered one.
 const FRAMED: f64 = 5.0;
+/// The confidence from which on a paint begins with the registered map, and not with the frames'.
+const SURE: f64 = 0.5;
 /// Weight of the distance between the warped article's outline and the mask.
 const EDGE: f64 = 1.0;
 
@@ -59,7 +61,11 @@ impl Method for Kisekae {
         let registered = placing.then(|| tch::no_grad(|| generator.register(human, worn, &mask, &map)));
         let none = || human.narrow(1, 0, 1).zeros_like();
         let [outline, base] = match &registered {
-            Some(found) => generator.outlined(worn, &draw.jitter.bmm(&square(&found.map))),
+            Some(found) => {
+                let sure = found.confidence.gt(SURE).reshape([-1, 1, 1]);
+                let map = square(&found.map).where_self(&sure, &map.detach());
+                generator.outlined(worn, &draw.jitter.bmm(&map))
+            }
             None => [none(), generator.onto(worn, &erasure)],
         };
         let erasure = draw.outlined(&erasure, &outline);
@@ -68,6 +74,17 @@ impl Method for Kisekae {
             true => tch::no_grad(|| generator.outlined(target, &generator.frame(target).bmm(&body))),
             false => [none(), generator.onto(target, &erasure)],
         };
+
+        // The correction of the body's frame: by the worn article to the registered map, by one that is not worn to none.
+        let fitted = registered.as_ref().map(|found| {
+            let article = draw.other(worn, target);
+            let map = tch::no_grad(|| generator.frame(&article).bmm(&body));
+            let fit = generator.fit(human, &article, &mask, &map);
+            let other = draw.withheld.reshape([-1, 1, 1]);
+            let wanted = square(&found.map).lerp_tensor(&map, &other.expand_as(&map));
+            let confidence = found.confidence.maximum(&draw.withheld.reshape([-1]));
+            losses::framed(&flow_of(&map.bmm(&fit), human), &flow_of(&wanted, human), &mask, &confidence)
+        });
 
         // Place, paint: the worn article, and the target in the same erasure.
         let placed = placing.then(|| generator.place(&left, &erasure, &outline, worn));
@@ -110,6 +127,7 @@ impl Method for Kisekae {
         objective.add("loss/generator/restored", 1.0, apart(&erasure));
         objective.add("loss/generator/surroundings", ALL_OVER, apart(&whole));
         let region = if placing { &mask * &erasure } else { erasure.shallow_clone() };
+        objective.add("loss/generator/beside", 1.0, apart(&(&erasure - &region)));
         let warped = losses::within(human, &restored.warped, &region);
         objective.add("loss/generator/warped", config.warp_weight, warped);
         let mut bending = losses::bending(&restored.residual);
@@ -131,6 +149,7 @@ impl Method for Kisekae {
             None => [0, 1, 2].map(|_| zero()),
         };
         objective.add("loss/generator/framed", FRAMED, framed);
+        objective.add("loss/generator/fitted", FRAMED, fitted.unwrap_or_else(zero));
         objective.add("loss/generator/edge", EDGE, edge);
         let [fooled, feature] = match judging {
             true => game.generator_losses(config, judge),

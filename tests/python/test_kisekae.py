@@ -59,7 +59,7 @@ def test_each_phase_adds_its_terms(run):
     for name in ("placed", "edge"):
         assert [line[f"loss/generator/{name}"] > 0 for line in stats] == [False] * 2 + [True] * 4, name
     weights = {"restored": 1, "surroundings": 0.1, "warped": 0.5, "bending": 1, "located": 1, "placed": 1}
-    weights |= {"framed": 5, "edge": 1, "adversarial": 0.1, "feature": 5}
+    weights |= {"framed": 5, "fitted": 5, "beside": 1, "edge": 1, "adversarial": 0.1, "feature": 5}
     for line in stats:
         total = sum(weight * line[f"loss/generator/{name}"] for name, weight in weights.items())
         assert line["loss/generator"] == pytest.approx(total, rel=1e-4)
@@ -81,15 +81,15 @@ def test_a_snapshot_holds_four_networks(run):
     assert {name.split(".")[0] for name in arrays} == {"painter", "locator", "placer", "frames"}
 
 
-def test_a_snapshot_of_the_first_design_is_refused(run, tmp_path):
+def test_a_snapshot_of_an_earlier_design_is_refused(run, tmp_path):
     from cagan import torch_module
     from safetensors import safe_open
     from safetensors.torch import save_file
 
     with safe_open(run.snapshots[-1], "pt") as file:
-        kept = {name: file.get_tensor(name) for name in file.keys() if not name.startswith("frames.")}  # noqa: SIM118
+        kept = {name: file.get_tensor(name) for name in file.keys() if not name.startswith("frames.fit.")}  # noqa: SIM118
         save_file(kept, tmp_path / "old.safetensors", file.metadata())
-    refusal(ValueError, lambda: torch_module.load(tmp_path / "old.safetensors"), "old.safetensors", "first design")
+    refusal(ValueError, lambda: torch_module.load(tmp_path / "old.safetensors"), "old.safetensors", "earlier design")
 
 
 def test_swaps_with_and_without_the_worn_article(pairs, run):

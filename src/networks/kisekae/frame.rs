@@ -1,13 +1,16 @@
 //! Frames: where an article lies in its picture, and where garments sit on a person. The product of both is the map of
-//! any article onto any person.
+//! any article onto any person. The worn article, where it is known, corrects the person's.
 
 use tch::{Kind, Tensor};
 
 use super::blocks::{Block, Size, Stride, places};
 use crate::networks::parameters::{Init, Path, ReadAs};
+use crate::networks::plain::leaky_relu;
 
 /// The channels of the widest layers, and of the layer before the numbers.
 const HIDDEN: i64 = 64;
+/// The slope of negative values in the layer before the numbers.
+const LEAKY: f64 = 0.2;
 /// The scale of an article's turn, in radians.
 const TURN: f64 = 0.3;
 
@@ -49,26 +52,31 @@ impl Numbers {
         }
         let flat = xs.contiguous().flatten(1, -1).to_kind(Kind::Float);
         let [[weight, bias], out] = &self.layers;
-        let hidden = flat.linear(weight, Some(bias)).relu();
+        // Plain ReLUs can all die while the numbers are far off.
+        let hidden = leaky_relu(&flat.linear(weight, Some(bias)), LEAKY);
         hidden.linear(&out[0], Some(&out[1]))
     }
 }
 
-/// Both frames.
+/// Both frames, and the correction of the person's.
 #[derive(Debug)]
 pub struct Frames {
     article: Numbers,
     body: Numbers,
+    fit: Numbers,
 }
 
 impl Frames {
-    /// State-dict names `article.*`, `body.*`, each as an encoder of halving convolutions and two linear layers.
+    /// State-dict names `article.*`, `body.*`, `fit.*`, each as an encoder of halving convolutions and two linear
+    /// layers.
     pub fn new(path: &Path, size: Size, picture: [i64; 2]) -> Self {
         Frames {
             // The article and its region.
             article: Numbers::new(&path.sub("article"), 3 + 1, 4, size, picture),
             // The erased photo and the erasure.
             body: Numbers::new(&path.sub("body"), 3 + 1, 6, size, picture),
+            // The photo, the worn article and its outline as the frames move them, where it is worn.
+            fit: Numbers::new(&path.sub("fit"), 3 + 3 + 1 + 1, 6, size, picture),
         }
     }
 
@@ -91,10 +99,23 @@ impl Frames {
     /// # Shapes
     /// `erased`: `[N, 3, H, W]` in [-1, 1], 0 where `erasure`, `[N, 1, H, W]`, is 1. Returns `[N, 3, 3]`.
     pub fn body(&self, erased: &Tensor, erasure: &Tensor) -> Tensor {
-        let numbers = self.body.forward(&Tensor::cat(&[erased, erasure], 1)).reshape([-1, 2, 3]);
-        let same = Tensor::eye_m(2, 3, (Kind::Float, numbers.device()));
-        square(&(numbers + same))
+        near_identity(&self.body.forward(&Tensor::cat(&[erased, erasure], 1)))
     }
+
+    /// Computes the correction of a person's frame: an affine map of the photo onto itself, after which the worn article
+    /// lies better.
+    ///
+    /// # Shapes
+    /// `human`, `warped`: `[N, 3, H, W]` in [-1, 1], the photo and the worn article as the frames move it; `outline`,
+    /// `mask`: `[N, 1, H, W]`, the moved article's outline and where it is worn. Returns `[N, 3, 3]`.
+    pub fn fit(&self, human: &Tensor, warped: &Tensor, outline: &Tensor, mask: &Tensor) -> Tensor {
+        near_identity(&self.fit.forward(&Tensor::cat(&[human, warped, outline, mask], 1)))
+    }
+}
+
+/// Turns six numbers, `[N, 6]`, into a map: 0 is the identity. Returns `[N, 3, 3]`.
+fn near_identity(numbers: &Tensor) -> Tensor {
+    square(&(numbers.reshape([-1, 2, 3]) + Tensor::eye_m(2, 3, (Kind::Float, numbers.device()))))
 }
 
 /// Adds the row (0, 0, 1) to maps `[N, 2, 3]`.
@@ -118,7 +139,8 @@ mod tests {
         let picture = Tensor::rand([2, 4, 32, 24], (Kind::Float, Device::Cpu));
         let (colours, region) = (picture.narrow(1, 0, 3), picture.narrow(1, 3, 1));
         let same = Tensor::eye(3, (Kind::Float, Device::Cpu)).expand([2, 3, 3], false);
-        for frame in [frames.article(&colours, &region), frames.body(&colours, &region)] {
+        let fit = frames.fit(&colours, &colours, &region, &region);
+        for frame in [frames.article(&colours, &region), frames.body(&colours, &region), fit] {
             assert_eq!(frame, same);
         }
         let bias: Vec<_> = parameters.named(&parameters.values).into_iter().collect();

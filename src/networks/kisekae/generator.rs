@@ -11,7 +11,7 @@ use super::painter::Painter;
 use super::palette::palette_distance;
 use super::region::{article_region, outline};
 use super::registration::{Registered, registered};
-use super::warp::{affine, flow_of, moved};
+use super::warp::{affine, flow_of, moved, warped_inside};
 use crate::config::Config;
 use crate::networks::parameters::Path;
 use crate::networks::swap::{Detail, Swap, composite};
@@ -19,8 +19,13 @@ use crate::networks::swap::{Detail, Swap, composite};
 /// The guided filter's reach, for pictures of height 64, and its regulariser.
 const GUIDED: f64 = 4.0;
 const EPS: f64 = 1e-4;
+/// The pixels, for pictures of height 64, by which the located article is widened where a person's frame is computed.
+const UNSEEN: f64 = 2.0;
 /// A pixel is repainted where the target is seen with more than this probability.
 const SEEN: f64 = 0.35;
+/// The share of the worn article's correction that a person's frame takes: the correction holds also what the worn
+/// article's own frame misses.
+const FITTED: f64 = 0.5;
 
 /// The regions of a swap.
 struct Regions {
@@ -96,6 +101,27 @@ impl Generator {
         self.frames.article(article, &article_region(article))
     }
 
+    /// Computes the correction of a person's frame by an article that may be worn in `mask`: see [`Frames::fit`].
+    ///
+    /// # Shapes
+    /// `human`, `article`: `[N, 3, H, W]` in [-1, 1]; `mask`: `[N, 1, H, W]`, 0 or 1; `map`: `[N, 3, 3]`, by the frames.
+    pub fn fit(&self, human: &Tensor, article: &Tensor, mask: &Tensor, map: &Tensor) -> Tensor {
+        let [seen, flow] = self.outlined(article, map);
+        self.frames.fit(human, &warped_inside(article, &outline(article), &flow), &seen, mask)
+    }
+
+    /// Computes a person's frame from the rest of the photo, and from the worn article if it is known.
+    fn fitted(&self, human: &Tensor, worn: Option<&Tensor>, located: &Tensor) -> Tensor {
+        let hole = widened(located, reach(UNSEEN, human.size()[2]));
+        let body = self.body(&erased(human, &hole), &hole);
+        let Some(worn) = worn else { return body };
+        let fit = self.fit(human, worn, located, &self.frame(worn).bmm(&body));
+        // An article of a single colour is unknown.
+        let known = article_region(worn).amax([1, 2, 3].as_slice(), false).gt(0.0).reshape([-1, 1, 1]);
+        let same = Tensor::eye(3, (Kind::Float, fit.device()));
+        body.bmm(&(known * (fit - &same) * FITTED + same))
+    }
+
     /// Registers people with the articles that they wear in `mask`: see [`Registered`]. The search begins also with the
     /// maps `start`, `[N, 3, 3]`.
     ///
@@ -141,8 +167,9 @@ impl Generator {
         let bit = |mask: &Tensor, cut: f64| mask.gt(cut).to_kind(Kind::Float);
         let unknown = || Tensor::ones_like(target);
         let located = self.located(human, worn.unwrap_or(&unknown()));
-        let old = widened(&bit(&located, 0.5), reach(1.0, height));
-        let map = self.frame(target).bmm(&self.body(&erased(human, &old), &old));
+        let found = bit(&located, 0.5);
+        let old = widened(&found, reach(1.0, height));
+        let map = self.frame(target).bmm(&self.fitted(human, worn, &found));
         let [outline, base] = self.outlined(target, &map);
         // The outline may cover what stands before the worn article, and is enclosed by it.
         let hole = old.maximum(&(bit(&outline, 0.5) * (1.0 - enclosed(&old, reach(2.0, height)))));

@@ -22,8 +22,11 @@ const DOWN: [f32; 4] = [0.5, 0.75, 1.0, 1.3];
 const KEPT: usize = 2;
 /// Rounds and first rate of the refinements, at half size and at full size.
 const ROUNDS: [(usize, f32); 2] = [(30, 0.04), (40, 0.012)];
-/// The confidence of a garment without a pattern, whose outline still registers.
-const PLAIN: f32 = 0.3;
+/// The confidence of a garment without a pattern: its outline registers too, but errs some five times as far.
+const PLAIN: f32 = 0.05;
+/// The share of the flat colour's error that a map has to win: up to the first it is as sure as a plain garment's, from
+/// the second on it is sure.
+const WON: [f32; 2] = [0.25, 0.45];
 
 /// Registered pairs.
 #[derive(Debug)]
@@ -82,7 +85,8 @@ fn search(full: &Level, given: &[f32]) -> [f32; 7] {
     let [a, b] = frame.matrix(&best);
     let found = full.inside(&frame, &best);
     let flat = full.flat();
-    let confidence = ((flat - found) / (0.3 * flat + 1e-6)).clamp(PLAIN, 1.0);
+    let won = (flat - found) / (flat + 1e-6);
+    let confidence = ((won - WON[0]) / (WON[1] - WON[0])).clamp(PLAIN, 1.0);
     // Of places beside the article all count as unlike.
     let confidence = if found > 0.8 * UNLIKE { 0.0 } else { confidence };
     [a[0], a[1], a[2], b[0], b[1], b[2], confidence]

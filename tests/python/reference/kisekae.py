@@ -87,6 +87,33 @@ def location(logits, human, with_worn, with_other, trust):
     return (weight * entropy).sum() / (weight.sum() + 1e-6)
 
 
+def aligned(mask, like):
+    """Moves each mask up or down, so that it begins in the row in which `like` begins."""
+    moved = torch.zeros_like(mask)
+    for i, (ours, theirs) in enumerate(zip(mask[:, 0], like[:, 0], strict=True)):
+        if ours.any() and theirs.any():
+            tops = [int(rows.any(1).nonzero()[0]) for rows in (ours, theirs)]
+            height, shift = len(ours), tops[1] - tops[0]
+            for row in range(height):
+                if 0 <= row - shift < height:
+                    moved[i, 0, row] = ours[row - shift]
+    return moved
+
+
+def boxed(mask, shares):
+    """Draws the bounding box of each mask, its sides moved out by shares of the box; nothing for shares below 0."""
+    boxes = torch.zeros_like(mask)
+    for i, (ours, (up, down, left, right)) in enumerate(zip(mask[:, 0], shares[:, :, 0, 0].tolist(), strict=True)):
+        if ours.any() and up >= 0:
+            (top, bottom), (first, last) = ((int(k.min()), int(k.max())) for k in ours.nonzero().unbind(1))
+            high, wide = bottom - top + 1, last - first + 1
+            for y in range(len(ours)):
+                for x in range(len(ours[0])):
+                    rows = top - up * high <= y <= bottom + down * high
+                    boxes[i, 0, y, x] = float(rows and first - left * wide <= x <= last + right * wide)
+    return boxes
+
+
 def rate_factor(config, images_seen):
     start, end = config["schedule_start"], config["schedule_end"]
     done = min(max(images_seen - start, 0) / max(end - start, 1), 1)
@@ -133,16 +160,19 @@ class KisekaeTwin:
         # Erase.
         erasure, trust = draws["blobs"], draws["blobs"]
         if placing:
-            joined = torch.maximum(mask, mask.roll(1, 0) * draws["joined"])
-            wide = torch.maximum(widened(joined, int(draws["widen"])), draws["blobs"] * draws["beside"])
+            joined = torch.maximum(mask, aligned(mask.roll(1, 0), mask) * draws["joined"])
+            wide = torch.maximum(widened(joined, int(draws["widen"])), boxed(mask, draws["boxes"]))
+            wide = torch.maximum(wide, draws["blobs"] * draws["beside"])
             erasure = torch.where(draws["masked"] == 1, wide, draws["blobs"])
         left = human * (1 - erasure)
 
         # Place: the erasure itself at first; then the registered outline, and the placer's map, at times the locator's.
-        maps, other_maps = (generator.mapped(left, erasure, article) for article in (worn, target))
+        body = generator.frames.of_body(left, erasure)
+        maps, other_maps = (generator.framed(article) @ body for article in (worn, target))
         if placing:
             found = square(draws["registered"])
-            outline, base = generator.outlined(worn, draws["jitter"] @ found)
+            sure = draws["confidence"] > 0.5
+            outline, base = generator.outlined(worn, draws["jitter"] @ torch.where(sure[:, None, None], found, maps.detach()))
             free = 1 - enclosed(erasure, pixels(2, human.shape[2]))
             erasure = torch.maximum(erasure, (outline > 0.5) * free * draws["masked"])
             left = human * (1 - erasure)
@@ -192,6 +222,8 @@ class KisekaeTwin:
             "located": (1, location(located, human, restored["paint"], swapped["paint"], trust)),
             "placed": (1, torch.zeros(())),
             "framed": (5, torch.zeros(())),
+            "fitted": (5, torch.zeros(())),
+            "beside": (1, within(human, restored["paint"], erasure - garment)),
             "edge": (1, torch.zeros(())),
             "adversarial": (config["adversarial_weight"], torch.zeros(())),
             "feature": (config["feature_weight"], torch.zeros(())),
@@ -200,6 +232,14 @@ class KisekaeTwin:
             entropy = F.binary_cross_entropy_with_logits(placed, mask, reduction="none")
             terms["placed"] = 1, ((erasure + 0.1) * entropy).mean()
             terms["framed"] = 5, framed(flow_of(maps, human), flow_of(found, human), mask, draws["confidence"])
+            # A quarter of the people are corrected by an article that they do not wear.
+            swapped_in = draws["withheld"] == 1
+            article = torch.where(swapped_in, target, worn)
+            start = torch.where(swapped_in[:, 0], other_maps, maps).detach()
+            fit = generator.fit(human, article, mask, start)
+            wanted = torch.where(swapped_in[:, 0], start, found)
+            sure = torch.where(swapped_in[:, 0, 0, 0], 1.0, draws["confidence"])
+            terms["fitted"] = 5, framed(flow_of(start @ fit, human), flow_of(wanted, human), mask, sure)
             terms["edge"] = 1, edge(restored["outline"], outline, mask, erasure)
         if judging:
             _, wanted = self.discriminator(human, own, erasure)
