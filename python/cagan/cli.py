@@ -21,6 +21,7 @@ from .evaluation import listed
 from .exporting import export as run_export
 from .runs import runs as list_runs
 from .serving import app as run_app
+from .settings import Preset
 from .swapping import swap_list
 from .training import train as run_train
 
@@ -48,7 +49,29 @@ class _Size(click.ParamType):  # type: ignore[type-arg]  # generic in newer clic
         return sides[0], sides[-1]
 
 
-_TYPES: dict[str, Any] = {"count": int, "number": float, "flag": bool, "text": str, "size": _Size()}
+class _Moment(click.ParamType):  # type: ignore[type-arg]  # as above
+    """A number of images, or a share of the run's length as `50%`."""
+
+    name = "IMAGES|SHARE%"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Returns the number or the text of the share."""
+        if not isinstance(value, str) or value.endswith("%"):
+            return value
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(f"expected a number of images, or a share such as 50%, got {value}", param, ctx)
+
+
+_TYPES: dict[str, Any] = {
+    "count": int,
+    "number": float,
+    "flag": bool,
+    "text": str,
+    "size": _Size(),
+    "moment": _Moment(),
+}
 
 
 class _GroupedOption(click.Option):
@@ -134,7 +157,7 @@ def train(
     run_dir: Path,
     human: str | None,
     article: str | None,
-    preset: str | None,
+    preset: Preset | None,
     split: str | None,
     on_error: Literal["raise", "skip"] | None,
     extra_articles: bool,
@@ -435,7 +458,7 @@ def _short(value: Any) -> str:
 @cli.command()
 @click.argument("preset", type=click.Choice(_cagan.presets()), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; with PRESET its settings alone")
-def info(preset: str | None, as_json: bool) -> None:
+def info(preset: Preset | None, as_json: bool) -> None:
     """Show versions, device, threads and presets; with PRESET its settings and their sources."""
     if as_json:
         click.echo(json.dumps(_cagan.Config(preset).to_dict() if preset else gather_info()))

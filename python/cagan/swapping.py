@@ -13,7 +13,7 @@ from pathlib import Path
 from . import _cagan
 from .evaluation.targets import Row
 from .names import swap_name
-from .progress import new_bar
+from .progress import work_bar
 
 __all__ = ["Listed", "swap_list"]
 
@@ -61,7 +61,7 @@ def swap_list(swapper: _cagan.Swapper, rows: list[Row], out: Path) -> Listed:
         (made.pictures[2] for made in todo),
         on_error="skip",
     )
-    with new_bar(None, total=len(rows), initial=result.kept, unit=" swaps") as bar:
+    with work_bar(None, len(rows), " swaps", result.kept) as bar:
         waiting = iter(todo)
         try:
             _save(swaps, waiting, result, bar.update)

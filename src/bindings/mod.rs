@@ -42,10 +42,13 @@ fn system(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
 fn _cagan(module: &Bound<'_, PyModule>) -> PyResult<()> {
     crate::training::set_capture(graph::TorchGraph::make);
     crate::pixels::set_fallback(arrays::decode_with_pillow);
+    let package = module.py().import("cagan")?.getattr("__path__")?.get_item(0)?;
+    crate::storage::set_packaged(package.extract::<std::path::PathBuf>()?.join("weights"));
     module.add_class::<config::PyConfig>()?;
     config::add_properties(&module.py().get_type::<config::PyConfig>())?;
     module.add_class::<pair::PyPair>()?;
     module.add_class::<dataset::PyPairs>()?;
+    dataset::make_sequence(&module.py().get_type::<dataset::PyPairs>())?;
     module.add_class::<curation::PyListing>()?;
     module.add_class::<swap::PySwap>()?;
     module.add_class::<swapper::PySwapper>()?;

@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
-use tch::Device;
+use tch::{Device, Kind};
 
 use super::render::{Renderer, Swapped};
 use crate::config::{Architecture, Config, torch_device};
 use crate::error::{Error, Result};
 use crate::networks::{Generator, Parameters, Swap, use_precision};
 use crate::pixels::{BUDGET, planes};
-use crate::storage::{Snapshot, latest};
+use crate::storage::{Snapshot, numbered, packaged};
 
 /// The largest batch of the generator. Larger ones are not faster.
 const BATCH: usize = 16;
@@ -27,6 +27,38 @@ pub struct Request {
     pub worn: Option<RgbImage>,
     /// The article to put on.
     pub target: RgbImage,
+}
+
+/// Which snapshot of a run is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Which {
+    /// The one of the monitor's lowest score, `best.safetensors`; the newest if the monitor has found none.
+    #[default]
+    Best,
+    /// The newest.
+    Newest,
+    /// The one of a step.
+    Step(u64),
+}
+
+impl Which {
+    /// The file in a run's folder.
+    fn of_run(self, run_dir: &Path) -> Result<PathBuf> {
+        let folder = run_dir.join("snapshots");
+        let best = folder.join("best.safetensors");
+        if self == Which::Best && best.is_file() {
+            return Ok(best);
+        }
+        let mut found = numbered(&folder, "safetensors")?;
+        let Some((newest, _)) = found.last().cloned() else {
+            return Err(Error::content(run_dir, "expected a run folder with snapshots, got none"));
+        };
+        let Which::Step(wanted) = self else { return Ok(newest) };
+        let steps: Vec<String> = found.iter().map(|(_, step)| step.to_string()).collect();
+        found.retain(|(_, step)| *step == wanted);
+        let missing = || Error::content(&folder, format!("expected step {} to use, got step {wanted}", steps.join(", ")));
+        found.pop().map(|(path, _)| path).ok_or_else(missing)
+    }
 }
 
 /// A generator and the config of its training.
@@ -46,19 +78,19 @@ pub struct Swapper {
 }
 
 impl Swapper {
-    /// Loads a snapshot file, or the newest snapshot of a run folder.
+    /// Loads a snapshot file, a snapshot of a run folder, or the package's weights by their name ([`packaged`]).
     ///
     /// # Errors
-    /// [`Error::NotFound`] for a path that does not exist; [`Error::Content`] for a folder without snapshots, a
-    /// truncated snapshot or one of another version; [`Error::Device`] for a device that libtorch does not find.
-    pub fn open(path: &Path, device: &str) -> Result<Swapper> {
+    /// [`Error::NotFound`] for a path that does not exist; [`Error::Content`] for a folder without the snapshot, a
+    /// truncated snapshot or one of another version; [`Error::Setting`] for a `which` other than the default beside a
+    /// file; [`Error::Device`] for a device that libtorch does not find.
+    pub fn open(path: &Path, device: &str, which: Which) -> Result<Swapper> {
         let device = torch_device(device)?;
-        let file = if path.is_dir() {
-            let folder = path.join("snapshots");
-            let missing = || Error::content(path, "expected a run folder with snapshots, got none");
-            latest(&folder)?.ok_or_else(missing)?.0
-        } else {
-            path.to_owned()
+        let path = &packaged(path);
+        let file = match (path.is_dir(), which) {
+            (true, which) => which.of_run(path)?,
+            (false, Which::Best) => path.to_owned(),
+            (false, _) => return Err(Error::setting("which", "a run's folder to choose from", path.display())),
         };
         Self::of_snapshot(Snapshot::read(&file)?, file, device)
     }
@@ -147,9 +179,10 @@ impl Swapper {
         Ok(Painted { config: self.config.clone(), device: self.device, swap })
     }
 
-    /// Returns the bytes of the snapshot's file, made of the weights that are loaded.
-    pub fn snapshot(&self) -> Vec<u8> {
-        Snapshot::bytes(&self.config, self.step, &self.parameters.named(&self.parameters.values))
+    /// Returns the bytes of the snapshot's file, made of the weights that are loaded: float32, or float16 with
+    /// [`Kind::Half`].
+    pub fn snapshot(&self, kind: Kind) -> Vec<u8> {
+        Snapshot::bytes(&self.config, self.step, &self.parameters.named(&self.parameters.values), kind)
     }
 }
 
