@@ -131,7 +131,7 @@ impl PyConfig {
     fn __repr__(&self) -> String {
         let preset = Config::preset(self.0.preset);
         let mut text = format!("Config({:?}", self.0.preset.name());
-        for field in FIELDS.iter().filter(|field| self.0.value(field) != preset.value(field)) {
+        for field in FIELDS.iter().filter(|field| self.0.differs(field, &preset)) {
             let value = match &self.0.value(field) {
                 Value::Null => "None".into(),
                 Value::Bool(true) => "True".into(),
@@ -176,7 +176,10 @@ impl PyConfig {
             false => format!("<p>preset <b>{preset}</b>, but</p>{}", table(&own, "<mark><b>", "</b></mark>")),
         };
         let count = others.len();
-        format!("{differs}<details><summary>{count} settings of the preset</summary>{}</details>", table(&others, "", ""))
+        format!(
+            "{differs}<details><summary>{count} settings of the preset</summary>{}</details>",
+            table(&others, "", "")
+        )
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (String,))> {
@@ -195,9 +198,8 @@ type Rows = Vec<(&'static str, String)>;
 impl PyConfig {
     /// The settings that the networks use, with their sources: those that differ from the preset, and the others.
     fn rows(&self) -> (Rows, Rows) {
-        let used = |name: &str| {
-            FIELDS.iter().any(|field| field.name == name && field.used_by.contains(&self.0.architecture))
-        };
+        let used =
+            |name: &str| FIELDS.iter().any(|field| field.name == name && field.used_by.contains(&self.0.architecture));
         let rows = self.0.sources().into_iter().filter(|(name, _)| used(name));
         rows.partition(|(_, source)| source.starts_with("yours"))
     }

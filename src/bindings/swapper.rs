@@ -205,9 +205,8 @@ impl PySwapper {
     #[pyo3(signature = (*, half=false))]
     fn snapshot<'py>(&self, py: Python<'py>, half: bool) -> PyResult<Bound<'py, PyBytes>> {
         let kind = if half { Kind::Half } else { Kind::Float };
-        let bytes = compute(py, || {
-            Ok::<_, Error>(self.swapper.lock().unwrap_or_else(PoisonError::into_inner).snapshot(kind))
-        })?;
+        let bytes =
+            compute(py, || Ok::<_, Error>(self.swapper.lock().unwrap_or_else(PoisonError::into_inner).snapshot(kind)))?;
         Ok(PyBytes::new(py, &bytes))
     }
 

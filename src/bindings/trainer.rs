@@ -327,7 +327,16 @@ fn call(py: Python<'_>, observer: &Py<PyAny>, event: &Event) -> PyResult<()> {
             observer.call1(py, ("load", to_python(py, &load)?))?
         }
         Event::Start {
-            step, total, batch_size, pairs, config, parameters, device, articles, skipped, checkpoint_bytes
+            step,
+            total,
+            batch_size,
+            pairs,
+            config,
+            parameters,
+            device,
+            articles,
+            skipped,
+            checkpoint_bytes,
         } => {
             let skipped: Vec<_> =
                 (skipped.iter()).map(|LeftOut { id, path, reason }| (id, path.display().to_string(), reason)).collect();

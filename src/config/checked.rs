@@ -8,7 +8,7 @@ use tch::Device;
 
 use super::choices::{Architecture, Preset, Schedule};
 use super::device::torch_device;
-use super::field::Field;
+use super::field::{Field, Kind};
 use super::moment::Moment;
 use super::settings::{FIELDS, Settings, find};
 use super::{presets, rules};
@@ -145,7 +145,7 @@ impl Config {
     pub fn sources(&self) -> Vec<(&'static str, String)> {
         let (preset, rows) = (Config::preset(self.preset), presets::rows(self.preset));
         let source = |field: &Field| {
-            if self.value(field) != preset.value(field) {
+            if self.differs(field, &preset) {
                 format!("yours; the preset has {}", preset.value(field))
             } else if let Some((_, _, source)) = rows.iter().find(|row| row.0 == field.name) {
                 (*source).to_owned()
@@ -156,6 +156,17 @@ impl Config {
             }
         };
         FIELDS.iter().map(|field| (field.name, source(field))).collect()
+    }
+
+    /// Whether a setting is another one than the preset's. A share of the length that became a number of images is not.
+    pub fn differs(&self, field: &Field, preset: &Config) -> bool {
+        let (own, theirs) = (self.value(field), preset.value(field));
+        let share = serde_json::from_value::<Moment>(theirs.clone()).ok().filter(|_| field.kind == Kind::Moment);
+        let known = self.steps.is_some() || self.images.is_some();
+        let resolved = share
+            .filter(|_| known)
+            .map(|share| serde_json::json!(share.resolved(self.total_steps(1), self.batch_size as u64)));
+        own != theirs && resolved != Some(own)
     }
 
     /// The settings that a resumed run may not change and in which two configs differ, as text.
@@ -198,6 +209,8 @@ impl Config {
         let Settings { place_after, judge_after, schedule_start, schedule_end, .. } = &mut settings;
         if self.schedule == Schedule::Constant {
             (*schedule_start, *schedule_end) = (Moment::Images(0), Moment::Images(0));
+        } else if *schedule_end == Moment::Images(0) {
+            *schedule_end = Moment::Share(100.0);
         }
         for moment in [place_after, judge_after, schedule_start, schedule_end] {
             *moment = moment.resolved(steps, batch);
@@ -219,6 +232,10 @@ impl Config {
             ("schedule_end", schedule_end, saved.schedule_end),
         ] {
             let own = serde_json::json!(*moment) == presets::value(self.preset, name);
+            // 0 is the end of the run.
+            if (name, *moment) == ("schedule_end", Moment::Images(0)) && self.schedule != Schedule::Constant {
+                *moment = Moment::Share(100.0);
+            }
             if matches!(moment, Moment::Share(_)) && (own || moment.resolved(steps, batch) == there) {
                 *moment = there;
             }

@@ -38,7 +38,9 @@ impl Moment {
     pub fn resolved(self, steps: u64, batch: u64) -> Moment {
         match self {
             Moment::Images(_) => self,
-            Moment::Share(share) => Moment::Images(((share / 100.0 * steps as f64).round() as u64).saturating_mul(batch)),
+            Moment::Share(share) => {
+                Moment::Images(((share / 100.0 * steps as f64).round() as u64).saturating_mul(batch))
+            }
         }
     }
 

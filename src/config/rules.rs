@@ -95,6 +95,8 @@ fn noise_needs_a_detached_reverse(settings: &Settings) -> Result<()> {
 fn schedule_span(settings: &Settings) -> Result<()> {
     let (start, end) = (settings.schedule_start, settings.schedule_end);
     let reversed = match (start, end) {
+        // The end of the run.
+        (_, Moment::Images(0)) => false,
         (Moment::Images(start), Moment::Images(end)) => start >= end,
         (Moment::Share(start), Moment::Share(end)) => start >= end,
         // Compared when the length is known.

@@ -159,10 +159,10 @@ settings! {
         discriminator_learning_rate: Option<f64> = None, above(0., 1.), for ALL, "[P] one rate";
         /// How both rates fall from full at schedule_start to 0 at schedule_end.
         schedule: Schedule = Schedule::Constant, ANY, for ALL, "[P] constant";
-        /// Images seen when the rates begin to fall, or a share of the length; no use if schedule is constant.
-        schedule_start: Moment = Moment::Share(0.0), least(0.), for ALL, "[we]";
-        /// Images seen when the rates reach 0, or a share of the length; no use if schedule is constant.
-        schedule_end: Moment = Moment::Share(100.0), least(0.), for ALL, "[we]";
+        /// Images seen when the rates begin to fall, or a share of the length.
+        schedule_start: Moment = Moment::Images(0), least(0.), for ALL, "[we]";
+        /// Images seen when the rates reach 0, or a share of the length; 0 = the end of the run.
+        schedule_end: Moment = Moment::Images(0), least(0.), for ALL, "[we]";
         /// Largest norm of a network's whole gradient; longer ones are shortened; 0 = no limit.
         gradient_clip: f64 = 0.0, within(0., 1e6), for ALL, "[we] off";
         /// Adam's first decay.

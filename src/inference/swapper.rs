@@ -56,7 +56,8 @@ impl Which {
         let Which::Step(wanted) = self else { return Ok(newest) };
         let steps: Vec<String> = found.iter().map(|(_, step)| step.to_string()).collect();
         found.retain(|(_, step)| *step == wanted);
-        let missing = || Error::content(&folder, format!("expected step {} to use, got step {wanted}", steps.join(", ")));
+        let missing =
+            || Error::content(&folder, format!("expected step {} to use, got step {wanted}", steps.join(", ")));
         found.pop().map(|(path, _)| path).ok_or_else(missing)
     }
 }

@@ -33,7 +33,8 @@ impl Snapshot {
 
     /// Makes the bytes of the file that [`Snapshot::write`] writes; of half the size with [`Kind::Half`] for `kind`.
     pub fn bytes(config: &Config, step: u64, generator: &[(String, Tensor)], kind: Kind) -> Vec<u8> {
-        tensor_bytes(FORMAT, Self::header(config, step), generator, kind).expect("a generator's tensors have different names")
+        tensor_bytes(FORMAT, Self::header(config, step), generator, kind)
+            .expect("a generator's tensors have different names")
     }
 
     fn header(config: &Config, step: u64) -> BTreeMap<String, String> {

@@ -48,8 +48,8 @@ pub fn write_tensors(
     header: BTreeMap<String, String>,
     tensors: &[(String, Tensor)],
 ) -> Result<()> {
-    let file =
-        tensor_bytes(format, header, tensors, Kind::Float).map_err(|e| Error::content(path, format!("cannot be written: {e}")))?;
+    let file = tensor_bytes(format, header, tensors, Kind::Float)
+        .map_err(|e| Error::content(path, format!("cannot be written: {e}")))?;
     write_atomically(path, &file)
 }
 

@@ -367,7 +367,7 @@ def test_scores_as_numbers_json_and_tables(run, masked):
         for shown in (text, markdown, page):
             assert name in shown
             assert f"{scores[name]:.4g}" in shown
-    assert all(line.count("|") == 5 for line in markdown.splitlines())
+    assert all(line.count("|") == 6 for line in markdown.splitlines())
     assert page.count("<tr>") == len(scores) + 1
 
 

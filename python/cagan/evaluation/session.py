@@ -105,8 +105,9 @@ def evaluate(
     `cagan runs` read them.
 
     Args:
-        model: A swapper, a run or its folder, a snapshot, "dolls" (the package's weights), or a function of human, worn and target (uint8 [H, W, 3])
-            that returns the swapped picture, or an object with `image` and optionally `mask`, `located` and `flow`.
+        model: A swapper, a run or its folder, a snapshot, "dolls" (the package's weights), or a function of human, worn
+            and target (uint8 [H, W, 3]) that returns the swapped picture, or an object with `image` and optionally
+            `mask`, `located` and `flow`.
         pairs: The pairs, or their folder. Take pairs that the model was not trained on. Pairs with `on_error="skip"`
             leave out swaps whose pictures, true swaps or regions cannot be read, and `skipped` lists them.
         device: "auto" (the default), "cpu", "cuda" or "cuda:N", or a `torch.device`, for a model that is loaded here.
@@ -128,8 +129,8 @@ def evaluate(
         The scores: a mapping from names to numbers, with intervals, a table, JSON and a sheet of the worst swaps.
 
     Warns:
-        UserWarning: Swaps were skipped, none of the true swaps is of two of these pairs, or evaluation.json could not be
-            written.
+        UserWarning: Swaps were skipped, none of the true swaps is of two of these pairs, or evaluation.json could not
+            be written.
 
     Raises:
         FileNotFoundError: Pairs, a model, a network, a true swap or a region is missing.
