@@ -141,7 +141,7 @@ class Following:
         height, width = config["image_size"]
         numbers = " + ".join(f"{count / 1e6:.1f} M" for count in sizes.values())
         articles = "" if start["articles"] == start["pairs"] else f", {start['articles']} articles"
-        began = f"; goes on at step {self.step}" if self.step else ""
+        began = f"; goes on at step {start['step']}" if start["step"] else ""
         lines = [
             f"{config['preset']}: {height} x {width} pixels, {numbers} parameters on {start['device']}",
             f"{start['pairs']} pairs{articles}",

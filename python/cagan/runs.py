@@ -105,6 +105,13 @@ class Run:
         return None if pairs is None else config.total_steps(int(pairs))
 
     @property
+    def stages(self) -> list[tuple[str, int]]:
+        """The stages in order: names, and the steps at which they begin; one stage for the published networks."""
+        config = self.config
+        # The numbers of a run are resolved, so that the number of pairs does not matter.
+        return [(name, -(-images // config.batch_size)) for name, images in config.stages(1)]
+
+    @property
     def state(self) -> State:
         """What the run does: "running" in a process of this machine, "finished", "diverged", or "stopped"."""
         stats = self.stats
