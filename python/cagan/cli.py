@@ -102,7 +102,9 @@ def _thresholds(command: click.Command) -> click.Command:
 
 
 _WHICH = click.option(
-    "--which", type=WhichSnapshot(), help="Snapshot of a run: best, newest or a step [default: best, if there is one]"
+    "--which",
+    type=WhichSnapshot(),
+    help="Snapshot of a run: best, newest or a step [default: best, the newest unless the run got worse]",
 )
 
 

@@ -132,8 +132,8 @@ class Run:
 
         Args:
             device: As for `cagan.Swapper`.
-            which: "best" (the default), the one with the monitor's lowest score, or the newest if the monitor has found
-                none; "newest"; or a step.
+            which: "best" (the default) is the newest, unless the monitor saw the run get worse: where its last score is
+                above its lowest by more than 0.1, it is the one with the lowest. "newest", or a step.
 
         Raises:
             ValueError: There is no such snapshot.
@@ -183,7 +183,8 @@ class Run:
             raise FileNotFoundError(f"{self.path}: expected a sample grid, got none yet")
         from PIL import Image
 
-        return Image.open(self.samples[-1])
+        with Image.open(self.samples[-1]) as sample:
+            return sample.copy()
 
     def __fspath__(self) -> str:
         """Returns the folder."""

@@ -167,9 +167,11 @@ def _summary(run: Run, following: Following) -> list[str]:
     lines = [f"{done} steps in {duration(seconds)}, {rate:.1f} images/s: {run.path}"]
     best, newest = run.best_step, run.snapshots[-1:]
     if best is not None and run.score is not None:
-        lines.append(f"best: step {best}, score {run.score:.3f} (lower is better); swaps use it")
-    elif newest:
-        lines.append(f"swaps use the newest snapshot, {newest[0].name}: the monitor has found no best one")
+        lines.append(f"best look: step {best}, score {run.score:.3f} (lower is better)")
+    if newest:
+        used = _cagan.chosen(run.path)
+        why = "" if used == newest[0] else ": the monitor saw the run get worse after it"
+        lines.append(f"swaps use {used.name}{why}")
     if following.step < following.total:
         lines.append(f"stopped at step {following.step} of {following.total}; the same command goes on")
     elif newest:

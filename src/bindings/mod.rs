@@ -62,6 +62,7 @@ fn _cagan(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(curation::to_png, module)?)?;
     module.add_function(wrap_pyfunction!(dataset::dolls, module)?)?;
     module.add_function(wrap_pyfunction!(dataset::read_picture, module)?)?;
+    module.add_function(wrap_pyfunction!(swapper::chosen, module)?)?;
     module.add_function(wrap_pyfunction!(storage::read_header, module)?)?;
     module.add_function(wrap_pyfunction!(storage::write_atomically, module)?)?;
     module.add_function(wrap_pyfunction!(trainer::run, module)?)?;

@@ -24,8 +24,8 @@ use crate::inference::{Swapper, Which};
 ///     path: A run folder, one snapshot file, or "dolls": the weights that the package brings, trained on `cagan.dolls`. A
 ///         snapshot or a run called dolls in the current folder comes first.
 ///     device: "auto", "cpu", "cuda" or "cuda:N", or a `torch.device`. Defaults to "auto".
-///     which: The snapshot of a run folder: "best" (the default), the one with the monitor's lowest score, or the newest
-///         if the monitor has found none; "newest"; or a step.
+///     which: The snapshot of a run folder: "best" (the default) is the newest, unless the monitor saw the run get worse:
+///         where its last score is above its lowest by more than 0.1, it is the one with the lowest. "newest", or a step.
 ///
 /// Raises:
 ///     FileNotFoundError: The path does not exist.
@@ -223,6 +223,17 @@ impl PySwapper {
         }
         Ok(PySwapStream::new(self.swapper.clone(), sides, on_row))
     }
+}
+
+/// Returns the snapshot that `cagan.Swapper` loads of a run's folder.
+///
+/// Raises:
+///     ValueError: The folder has no such snapshot.
+#[pyfunction]
+#[pyo3(signature = (run_dir, which=None))]
+pub fn chosen(py: Python<'_>, run_dir: PathBuf, which: Option<&Bound<'_, PyAny>>) -> PyResult<PathBuf> {
+    let which = which.map_or(Ok(Which::default()), which_of)?;
+    compute(py, || which.of_run(&run_dir))
 }
 
 /// Parses the argument `which`.

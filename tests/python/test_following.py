@@ -90,7 +90,7 @@ def test_without_a_terminal_a_line_comes_at_most_every_half_minute(monkeypatch):
         if step == 1:
             bar.show("report", LINE)
     lines = [line for line in said.getvalue().splitlines() if line.startswith("step ")]
-    assert [line.split()[1] for line in lines] == ["3", "6", "9"]
+    assert [line.split()[1] for line in lines] == ["4", "7", "10"]
     bar.end(["done"])
     assert said.getvalue().endswith("done\n")
 
@@ -117,7 +117,8 @@ def test_a_run_ends_with_a_summary(pairs, tmp_path, capfd):
     run = cagan.train(pairs, tmp_path, "smoke", steps=2, monitor_every=1, threads=1)
     err = capfd.readouterr().err
     assert re.search(rf"2 steps in .*, [\d.]+ images/s: {re.escape(str(run.path))}\n", err)
-    assert ("best: step" in err) == (run.best is not None)
+    assert ("best look: step" in err) == (run.best is not None)
+    assert "swaps use step_00000002.safetensors\n" in err
     assert f"next: cagan evaluate {run.path} PAIRS" in err
     cagan.train(pairs, tmp_path, "smoke", steps=2, monitor_every=1, threads=1)
     assert "nothing was left to do" in capfd.readouterr().err

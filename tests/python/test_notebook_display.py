@@ -30,6 +30,15 @@ def test_a_swap_shows_its_picture_mask_and_paint(swap):
     assert (shown[:4] == 255).all()
 
 
+def test_a_pair_shows_its_pictures(pairs, tmp_path):
+    shown = read_png(pairs[0]._repr_png_())
+    assert shown.shape == (256 + 8, 2 * 192 + 12, 3)
+    assert shown[:, :192].std() > 10 and shown[:, -192:].std() > 10
+    (tmp_path / "broken.png").write_text("no picture")
+    broken = cagan.Pair("broken", tmp_path / "broken.png", pairs[0].article)
+    assert (read_png(broken._repr_png_())[:, :192] == 255).all()
+
+
 @pytest.mark.parametrize(("size", "shown"), [((1000, 500), (384, 192)), ((3, 2000), (1, 384)), ((384, 10), (384, 10))])
 def test_a_large_swap_is_shown_small(size, shown):
     swap = cagan.Swap(np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8), np.zeros((*size, 3), np.uint8))
