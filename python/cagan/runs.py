@@ -236,8 +236,15 @@ def _headers(run_dir: Path) -> list[dict[str, str]]:
 
 
 def saved_config(run_dir: Path) -> _cagan.Config | None:
-    """The settings of the run in a folder, of its newest checkpoint; None without one that can be read."""
-    for header in _headers(run_dir):
+    """The settings of the run in a folder that has a checkpoint; None without one that can be read."""
+    headers = _headers(run_dir)
+    if headers:
+        try:
+            return Run(run_dir).config
+        # Then the checkpoint tells.
+        except (OSError, ValueError, TypeError):
+            pass
+    for header in headers:
         try:
             return _cagan.Config.from_json(header["config"])
         # A checkpoint of another version; the core says what is wrong with it.
