@@ -24,14 +24,14 @@ __all__ = ["LEARN", "SETTINGS", "SHOW", "demo", "shown"]
 SETTINGS: Settings = {
     "image_size": (64, 48),
     "width": 64,
-    "images": 5600,
+    "images": 4000,
     "log_every": 10,
     "sample_every": 10**9,
     "monitor_every": 0,
 }
 # Seeds of the dolls: to learn from, to show, to score.
 LEARN, SHOW, SCORE = 0, 7, 1
-_COUNT = 1000
+_COUNT, _TESTED = 1000, 24
 # Height and width: as photos are to look at, and as networks see them.
 _LARGE, _SMALL = (256, 192), (128, 96)
 _ROWS, _PEOPLE, _COLUMNS = 5, 4, 6
@@ -70,7 +70,7 @@ def demo(
     every = max(1, config.total_steps(_COUNT) // _COLUMNS)
     config = config.replace(snapshot_every=every, checkpoint_every=every)
     run = train(pairs, folder / "run", config, on_event=page.take)
-    test = _cagan.dolls(folder / "test", count=24, seed=SCORE, size=_SMALL, swaps=1)
+    test = _cagan.dolls(folder / "test", count=_TESTED, seed=SCORE, size=_SMALL, swaps=1)
     scores = {"your run": evaluate(run, test), "the package's weights": evaluate("dolls", test)}
     page.end(run, scores)
     return page.path, scores["your run"]
