@@ -53,9 +53,8 @@ def main() -> None:
     pairs = cagan.dolls(arguments.work / "score", count=96, seed=SCORE, size=SIZE, swaps=2)
     found = cagan.evaluate(weights, pairs)
     scores = {name: found[f"true/{name}"] for name in FIGURES}
-    (arguments.out / "dolls.md").write_text(
-        card(cagan.Swapper(weights), arguments.images, scores, found.verdict), encoding="utf-8"
-    )
+    text = card(cagan.Swapper(weights), arguments.images, scores, found.verdict)
+    (arguments.out / "dolls.md").write_text(text, encoding="utf-8")
     print(json.dumps(scores))
     past(arguments.work, arguments.out, pairs, arguments.threads)
 
@@ -93,12 +92,13 @@ def past(work: Path, out: Path, test: cagan.Pairs, threads: int) -> None:
             small = Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
             strip.paste(small, (column * (width + gap), row * (height + gap)))
     strip.save(out / "vasily.jpg", quality=85)
-    left = 100 * scores["true/error"] / scores["true/error_untouched"]
+    figures = {name: scores[f"true/{name}"] for name in ("mask_iou", "error", "keep", "ssim")}
     words = (
         f"{run.stats[-1]['step']} steps of {config.batch_size} pictures. From top to bottom: people, what they put on, "
-        f"swaps. {left:.0f} % of the way from the photo to the true swap is left."
+        f"swaps. The mask overlaps the true change by {figures['mask_iou']:.2f} of 1, and all that should stay changes "
+        f"by {figures['keep']:.0f} grey levels of 255."
     )
-    (out / "vasily.json").write_text(json.dumps({"words": words, "error": scores["true/error"]}), encoding="utf-8")
+    (out / "vasily.json").write_text(json.dumps({"words": words, **figures}), encoding="utf-8")
     print(words)
 
 

@@ -67,7 +67,7 @@ def demo(
     seen(page.path)
     pairs = _cagan.dolls(folder / "dolls", count=_COUNT, seed=LEARN, size=_SMALL, swaps=0)
     config = _cagan.Config("kisekae", **SETTINGS).replace(images=page.images)
-    every = max(1, config.total_steps(_COUNT) // _COLUMNS)
+    every = -(-config.total_steps(_COUNT) // _COLUMNS)
     config = config.replace(snapshot_every=every, checkpoint_every=every)
     run = train(pairs, folder / "run", config, on_event=page.take)
     test = _cagan.dolls(folder / "test", count=_TESTED, seed=SCORE, size=_SMALL, swaps=1)
