@@ -172,6 +172,13 @@ class Walk:
             except (AttributeError, TypeError) as error:
                 return str(error)
 
+        def no_part():
+            """A part that is not there fails: a viewer would open for one that is."""
+            try:
+                return swap.show("no part")
+            except ValueError as error:
+                return str(error)
+
         def dolls():
             made = _cagan.dolls(self.new_folder(), 2, 1, 64, 1)
             return [made.ids, [pair.human for pair in made]]
@@ -223,6 +230,7 @@ class Walk:
             "Swap.encoded": swap.encoded,
             "Swap.save": save,
             "Swap._repr_png_": swap._repr_png_,
+            "Swap.show": no_part,
             "Swap.to_pil": lambda: swap.to_pil("mask").tobytes(),
             "Swap.before_after": lambda: swap.before_after(one).tobytes(),
             "chosen": lambda: _cagan.chosen(self.runs["paper"]).name,
