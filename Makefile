@@ -58,7 +58,8 @@ weights: build ## train the weights of the package on dolls, with their card (an
 	$(BIN)/python tools/doll_weights.py
 
 notebooks: build $(VENV)/notebooks ## run the notebooks and keep their outputs
-	$(BIN)/jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
+	rm -rf notebooks/data notebooks/runs  # a run of older networks would go on
+	$(BIN)/jupyter nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 
 docs: build $(VENV)/docs ## build the site into target/site
 	$(BIN)/mkdocs build --strict

@@ -1,6 +1,7 @@
 """Measures curation on real pairs: planted duplicates, false alarms, wrong pairs, packshots, time.
 
     python benchmarks/curation.py PAIRS_FOLDER [PAIRS_FOLDER ...] [--time 15000] [--look OUT]
+    python benchmarks/curation.py --alike 2000 8000 20000
 
 Writes into a temporary folder only. --look also writes the flagged pairs as pictures into OUT, so that a person can say
 which alarms are false. Needs Pillow.
@@ -172,12 +173,37 @@ def timing(pairs, folder, count):
     print(curation.counts, len(curation.groups), "groups of", len(pairs), "pictures")
 
 
+def alike(counts):
+    """Times unlike pairs of one silhouette: any of them may be any other until their pixels are compared."""
+    print("| pairs | s of CPU | s | us of CPU a pair |\n| --- | --- | --- | --- |", flush=True)
+    for count in counts:
+        with tempfile.TemporaryDirectory() as folder:
+            for side in ("human", "article"):
+                (Path(folder) / side).mkdir()
+            for k in range(count):
+                blocks = np.random.default_rng(k).integers(0, 255, (6, 5, 3), dtype=np.uint8)
+                human = Image.fromarray(blocks).resize((96, 128), Image.Resampling.BICUBIC)
+                human.save(f"{folder}/human/{k}.jpg")
+                article = Image.new("RGB", (96, 128), "white")
+                article.paste(human.crop((20, 30, 70, 100)).resize((60, 90)), (18, 20))
+                article.save(f"{folder}/article/{k}.jpg")
+            began, busy = time.perf_counter(), time.process_time()
+            curation = cagan.curate(folder, progress=False, report=False)
+            took, busy = time.perf_counter() - began, time.process_time() - busy
+            assert not curation.groups
+            print(f"| {count:,} | {busy:.1f} | {took:.1f} | {busy / count * 1e6:,.0f} |", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("folders", type=Path, nargs="*")
     parser.add_argument("--time", type=int, default=0)
     parser.add_argument("--look", type=Path)
+    parser.add_argument("--alike", type=int, nargs="+", metavar="COUNT")
     arguments = parser.parse_args()
+    if arguments.alike:
+        alike(arguments.alike)
+        return
     pairs = [pair for folder in arguments.folders for pair in cagan.Pairs(folder)]
     print(len(pairs), "pairs")
     with tempfile.TemporaryDirectory() as folder:

@@ -42,6 +42,19 @@ def relinked(text: str, page: str) -> str:
     return LINK.sub(link, text)
 
 
+# A link from a notebook to another one, or to a page of the guide.
+NOTEBOOK = re.compile(r'(<a\b[^>]*\bhref=")(?:\.\./docs/)?([\w./-]+)\.(ipynb|md)(?=["#])')
+
+
+def on_page_content(content: str, page: Any, **_: Any) -> str:
+    """Rewrites the links of notebooks, whose pages mkdocs does not know as such."""
+
+    def link(found: re.Match[str]) -> str:
+        return f"{found[1]}{'../' if found[3] == 'ipynb' else '../../'}{found[2]}/"
+
+    return NOTEBOOK.sub(link, content) if page.file.src_uri.endswith(".ipynb") else content
+
+
 def on_files(files: Any, config: Any) -> Any:
     """Adds the pages that lie elsewhere."""
     from mkdocs.structure.files import File

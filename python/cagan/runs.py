@@ -203,7 +203,7 @@ class Run:
         except ImportError:
             samples = self.samples
             return {"image/png": samples[-1].read_bytes()} if samples else {}
-        return overview(self)._repr_mimebundle_()
+        return overview(self)._repr_mimebundle_()[0]
 
 
 def _lines(path: Path, *, or_none: bool = False) -> list[dict[str, Any]]:

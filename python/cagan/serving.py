@@ -1,7 +1,6 @@
 """`cagan.app`: a local page that swaps uploaded or picked pictures."""
 
 import contextlib
-import io
 import os
 import secrets
 import socket
@@ -10,10 +9,8 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from . import _cagan
+from .app_page import STYLE, make_page, make_theme
 from .local_page import Guard, opened
 from .signals import terminable
 
@@ -24,11 +21,6 @@ __all__ = ["app"]
 
 # The largest upload in bytes. The core limits a picture to 100 megapixels.
 _UPLOAD_BYTES = 32 << 20
-# Pairs in the gallery, and pixels along a thumbnail's longer side.
-_SHOWN = 200
-_SIDE = 144
-# Seconds between two searches for old files, and the age in seconds at which a file is removed.
-_FORGET = (60, 600)
 # The page loads nothing from other hosts.
 _POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'"
@@ -78,7 +70,7 @@ def app(
         except ImportError as error:
             raise ImportError("gradio: expected for cagan.app, found none; pip install 'cagan[app]'") from error
         try:
-            with _served(make_page(model, pairs), host, port) as address:
+            with _served(make_page(model, pairs, device), host, port) as address:
                 print(f"{address}\nCtrl-C ends the app and removes all uploads.", flush=True)
                 with opened(address, browser):
                     threading.Event().wait()
@@ -121,6 +113,8 @@ def _served(page: "Blocks", host: str, port: int) -> Iterator[str]:
             max_file_size=_UPLOAD_BYTES,
             ssr_mode=False,
             enable_monitoring=False,
+            theme=make_theme(),
+            css=STYLE,
         )
         sealed = _sealed(outer, Guard(token, host, port))
         server = uvicorn.Server(uvicorn.Config(sealed, log_level="critical", access_log=False, ws="none"))
@@ -137,80 +131,6 @@ def _served(page: "Blocks", host: str, port: int) -> Iterator[str]:
             # An open page holds a connection; nobody waits for it.
             server.should_exit = server.force_exit = True
             thread.join(5)
-
-
-def make_page(swapper: _cagan.Swapper, pairs: _cagan.Pairs | None) -> "Blocks":
-    """Builds the page."""
-    import gradio as gr
-
-    page: Blocks
-
-    def picture(label: str, **options: Any) -> Any:
-        image: Any = gr.Image(label=label, elem_id=label, type="filepath", image_mode=None, format="png", **options)
-        # The file arrives as it was uploaded: the core decodes it, and its errors tell what was wrong.
-        image.preprocess = lambda payload: payload and payload.path
-        return image
-
-    def swap(*paths: str | None) -> tuple[NDArray[np.uint8], ...]:
-        names = ("human", "worn", "target")
-        for name, path in zip(names, paths):
-            if path is None and (name != "worn" or swapper.needs_worn):
-                raise gr.Error(f"{name}: expected a picture, got none")
-        try:
-            made = swapper.swap(*paths)
-        except (ValueError, OSError) as error:
-            text = str(error)
-            for name, path in zip(names, paths):
-                text = text.replace(path, name) if path else text
-            raise gr.Error(text) from error
-        return made.image, made.mask, made.paint
-
-    with gr.Blocks(title="cagan", analytics_enabled=False, delete_cache=_FORGET) as page:
-        gr.Markdown(f"**{swapper.path}**, step {swapper.step}, {' x '.join(map(str, swapper.config.image_size))}")
-        with gr.Row():
-            given = [
-                picture(label, sources=["upload", "clipboard"], height=320) for label in ("human", "worn", "target")
-            ]
-        button = gr.Button("swap", variant="primary", elem_id="go")
-        with gr.Row():
-            made = [
-                picture(label, interactive=False, height=360, buttons=["download", "fullscreen"])
-                for label in ("swapped", "mask", "paint")
-            ]
-        button.click(swap, given, made, api_name="swap")
-        if pairs is not None:
-            _galleries(gr, pairs, given)
-    return page
-
-
-def _galleries(gr: Any, pairs: _cagan.Pairs, given: list[Any]) -> None:
-    """Adds two galleries: people, picked with their worn articles, and target articles."""
-    from PIL import Image
-
-    shown = [pairs[k] for k in range(min(len(pairs), _SHOWN))]
-
-    def thumbnails(pictures: list[Any]) -> list[tuple[Any, str]]:
-        found = _cagan.thumbnails(pictures, _SIDE)
-        empty = Image.new("RGB", (_SIDE, _SIDE), "white")
-        return [(Image.open(io.BytesIO(data)) if data else empty, pair.id) for data, pair in zip(found, shown)]
-
-    def person(event: Any) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        pair = shown[event.index]
-        return pair.human, pair.article
-
-    def article(event: Any) -> NDArray[np.uint8]:
-        picture: NDArray[np.uint8] = shown[event.index].article
-        return picture
-
-    # Gradio passes the event to the parameter of this type.
-    person.__annotations__["event"] = article.__annotations__["event"] = gr.SelectData
-    options = {"columns": 10, "height": 260, "object_fit": "contain", "allow_preview": False, "interactive": False}
-    people = gr.Gallery(thumbnails([pair.human_source for pair in shown]), label="people", elem_id="people", **options)
-    people.select(person, None, given[:2], api_visibility="private")
-    clothes = gr.Gallery(
-        thumbnails([pair.article_source for pair in shown]), label="articles", elem_id="articles", **options
-    )
-    clothes.select(article, None, given[2], api_visibility="private")
 
 
 def _sealed(app: Any, guard: Guard) -> Any:

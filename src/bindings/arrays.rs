@@ -121,7 +121,12 @@ impl<'py> Given<'py> {
             Given::Pil(picture) => Ok(Picture::Pixels(from_pil(name, &picture)?)),
             Given::Array(pixels) => {
                 let [height, width] = [0, 1].map(|side| pixels.shape()[side] as u32);
-                let bytes = pixels.as_array().iter().copied().collect();
+                // numpy's own `as_slice` takes columns in order for rows.
+                let pixels = pixels.as_array();
+                let bytes = match pixels.as_slice() {
+                    Some(bytes) => bytes.to_vec(),
+                    None => pixels.iter().copied().collect(),
+                };
                 Ok(Picture::Pixels(RgbImage::from_raw(width, height, bytes).expect("bytes fit the shape")))
             }
         }

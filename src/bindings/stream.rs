@@ -12,7 +12,7 @@ use super::arrays::{Given, Picture};
 use super::compute::{Signals, compute};
 use super::swap::PySwap;
 use crate::error::{Error, Result};
-use crate::inference::{Request, Swapped, Swapper};
+use crate::inference::{PAINTED, Request, Swapped, Swapper};
 use crate::pixels::BUDGET;
 
 /// The names of the sides, in the order of [`PySwapStream`]'s.
@@ -138,14 +138,15 @@ impl PySwapStream {
         }
     }
 
-    /// Takes rows from the iterators: a part, or fewer if their pixels fill the budget.
+    /// Takes rows from the iterators: a part, or fewer if the pictures that are in memory fill the budget.
     fn take(&mut self, py: Python<'_>) {
-        let mut held = 0;
-        while self.rows.len() < PART && held < BUDGET && !self.ended {
+        let mut need = Need::default();
+        self.rows.iter().for_each(|row| need.add(in_memory(row)));
+        // The next row may be as large as the last one.
+        while self.rows.len() < PART && need.fits_another() && !self.ended {
             match self.take_one(py) {
                 Ok(Some(row)) => {
-                    let pictures = row.1.iter().flatten().flatten();
-                    held += pictures.map(Picture::held).sum::<u64>();
+                    need.add(in_memory(&row));
                     self.rows.push_back(row);
                 }
                 Ok(None) => self.ended = true,
@@ -210,7 +211,7 @@ impl PySwapStream {
             }
             let ones = ones.as_ref().expect("just decoded");
             let part = part(rows, ones);
-            let mut done = Vec::with_capacity(part.len());
+            let mut done = Vec::with_capacity(part.rows.len());
             let failure = swapped(swapper, part, ones, &mut done, &mut signals).err();
             Ok((done, failure))
         })?;
@@ -227,42 +228,99 @@ fn is_of_row(py: Python<'_>, error: &PyErr) -> bool {
         || error.is_instance_of::<PyOSError>(py)
 }
 
+/// What rows need at once, in bytes.
+#[derive(Clone, Copy, Default)]
+struct Need {
+    /// Of all rows: the pictures, of which the photo becomes the swap, and what the swap keeps beside it.
+    held: u64,
+    /// Of the row that needs most: what its decoding or its finishing takes for a while.
+    working: u64,
+    /// Of the last row.
+    last: u64,
+}
+
+impl Need {
+    /// For each pixel that is painted one by one. Measured with kisekae: 57.
+    const PAINTING: u64 = 60;
+    /// For each pixel of a photo that is decoded or blended. Measured: at most 5 beside the result.
+    const PIXEL: u64 = 5;
+
+    /// Counts a row, given the pixels of its human, target and worn article.
+    fn add(&mut self, [human, target, worn]: [u64; 3]) {
+        let painted = human.min(PAINTED as u64);
+        self.last = 3 * (human + target + worn) + 4 * painted;
+        self.held += self.last;
+        self.working = self.working.max(Self::PIXEL * human.max(target).max(worn)).max(Self::PAINTING * painted);
+    }
+
+    /// Whether the rows fit the budget.
+    fn fits(self) -> bool {
+        self.held + self.working <= BUDGET
+    }
+
+    /// Whether one more row like the last would fit.
+    fn fits_another(self) -> bool {
+        self.held + self.last + self.working <= BUDGET
+    }
+}
+
+/// The pixels of the row's pictures that are in memory.
+fn in_memory((_, row): &Row) -> [u64; 3] {
+    let pixels = |picture: &Picture| if picture.held() > 0 { picture.pixels() } else { 0 };
+    row.as_ref().map_or([0; 3], |row| row.each_ref().map(|one| one.as_ref().map_or(0, pixels)))
+}
+
+/// Rows to be swapped together.
+#[derive(Default)]
+struct Part {
+    /// Each with the number of pixels to decode.
+    rows: Vec<(Row, u64)>,
+    need: Need,
+}
+
 /// Takes the first rows whose decoded pictures and swaps fit the budget, at least one.
-fn part(rows: &mut VecDeque<Row>, ones: &[Option<RgbImage>; 3]) -> Vec<Row> {
-    let shared: [u64; 3] = ones.each_ref().map(|one| one.as_ref().map_or(0, |one| one.as_raw().len() as u64 / 3));
-    let mut bytes = 0;
-    let fitting = rows.iter().take_while(|(_, row)| {
-        let own = |place: usize| match row {
-            Ok(row) => row[place].as_ref().map_or(shared[place], Picture::pixels),
-            Err(_) => 0,
-        };
-        let first = bytes == 0;
-        // Three bytes of each picture, and of a swap the picture, the mask, the paint and the located region.
-        bytes += 3 * (own(0) + own(1) + own(2)) + 8 * own(0);
-        first || bytes <= BUDGET
-    });
-    let count = fitting.count();
-    rows.drain(..count).collect()
+fn part(rows: &mut VecDeque<Row>, ones: &[Option<RgbImage>; 3]) -> Part {
+    let shared = ones.each_ref().map(|one| one.as_ref().map_or(0, |one| one.as_raw().len() as u64 / 3));
+    let mut part = Part::default();
+    while let Some(row) = rows.pop_front() {
+        let mut need = part.need;
+        let own = row.1.as_ref().map_or([None; 3], |row| row.each_ref().map(|one| one.as_ref().map(Picture::pixels)));
+        if row.1.is_ok() {
+            need.add([0, 1, 2].map(|side| own[side].unwrap_or(shared[side])));
+        }
+        if !part.rows.is_empty() && !need.fits() {
+            rows.push_front(row);
+            break;
+        }
+        part.need = need;
+        part.rows.push((row, own.iter().flatten().sum()));
+    }
+    part
 }
 
 /// Decodes and swaps a part. `done` gets the results in the order of the rows, as far as they came before an error that
 /// is not one row's.
 fn swapped(
     swapper: &Mutex<Swapper>,
-    part: Vec<Row>,
+    part: Part,
     ones: &[Option<RgbImage>; 3],
     done: &mut Vec<PyResult<Swapped>>,
     signals: &mut Signals,
 ) -> PyResult<()> {
-    let mut requests = Vec::with_capacity(part.len());
+    let Part { rows, need } = part;
+    let mut requests = Vec::with_capacity(rows.len());
     // The error of each row that has one.
-    let mut broken: Vec<Option<PyErr>> = Vec::with_capacity(part.len());
-    let mut rows = part.into_iter();
-    loop {
+    let mut broken: Vec<Option<PyErr>> = Vec::with_capacity(rows.len());
+    let mut rows = rows.into_iter().peekable();
+    while rows.peek().is_some() {
         // A photo of 12 megapixels takes some 100 ms.
-        let some: Vec<Row> = rows.by_ref().take(rayon::current_num_threads()).collect();
-        if some.is_empty() {
-            break;
+        let mut some = Vec::new();
+        let mut left = BUDGET.saturating_sub(need.held);
+        while some.len() < rayon::current_num_threads() {
+            let fits = |(_, pixels): &(Row, u64)| some.is_empty() || Need::PIXEL * pixels <= left;
+            let Some((row, pixels)) = rows.next_if(fits) else { break };
+            left = left.saturating_sub(Need::PIXEL * pixels);
+            some.push(row);
         }
         signals.check()?;
         let decoded: Vec<PyResult<Request>> = some.into_par_iter().map(|row| decoded(row, ones)).collect();
@@ -286,15 +344,15 @@ fn swapped(
         }
     };
     let lock = || swapper.lock().unwrap_or_else(PoisonError::into_inner);
-    let parts = lock().parts(&requests);
-    for batch in parts {
+    let lengths: Vec<usize> = lock().parts(&requests).map(<[Request]>::len).collect();
+    for length in lengths {
         signals.check()?;
         // No lock is held while signals are checked.
-        let painted = lock().paint(batch)?;
-        for (i, request) in batch.iter().enumerate() {
+        let painted = lock().paint(&requests[..length])?;
+        for (i, request) in requests.drain(..length).enumerate() {
             signals.check()?;
             next(done);
-            done.push(Ok(painted.render(i, request)));
+            done.push(Ok(painted.render(i, request.human, &request.target)));
         }
     }
     next(done);

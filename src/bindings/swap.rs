@@ -59,7 +59,7 @@ impl PySwap {
         let some = |s: &[usize]| matches!(*s, [h, w, 2] if h * w > 0);
         let flow = flow.map(|object| elements_from_numpy("flow", object, "[h, w, 2]", some)).transpose()?;
         let flow = flow.map(|(places, shape)| Flow { size: [shape[0], shape[1]], places });
-        Ok(PySwap(Swapped { size, image, mask, paint, located, flow }))
+        Ok(PySwap(Swapped::of_parts(size, [image, mask, paint], located, flow)))
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
@@ -77,20 +77,22 @@ impl PySwap {
     /// The repainted region: uint8, [H, W], 255 = repainted.
     #[getter]
     fn mask<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
-        elements_to_numpy(py, self.0.mask.clone(), &self.shape(false))
+        let mask = compute(py, || Ok::<_, Error>(self.0.mask()))?;
+        elements_to_numpy(py, mask, &self.shape(false))
     }
 
     /// The generator's proposal for every pixel: uint8, [H, W, 3].
     #[getter]
     fn paint<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
-        elements_to_numpy(py, self.0.paint.clone(), &self.shape(true))
+        let paint = compute(py, || Ok::<_, Error>(self.0.paint()))?;
+        elements_to_numpy(py, paint, &self.shape(true))
     }
 
     /// The region of the worn article: uint8, [H, W], 255 = inside; the generator's own cut lies at 127. None for
     /// "vasily" and "paper", which do not locate it.
     #[getter]
     fn located<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyArrayDyn<u8>>>> {
-        let located = self.0.located.clone();
+        let located = compute(py, || Ok::<_, Error>(self.0.located()))?;
         located.map(|bytes| elements_to_numpy(py, bytes, &self.shape(false))).transpose()
     }
 
@@ -113,12 +115,12 @@ impl PySwap {
     fn save(&self, py: Python<'_>, path: PathBuf, mask: Option<PathBuf>, located: Option<PathBuf>) -> PyResult<()> {
         let swap = &self.0;
         compute(py, || -> Result<()> {
-            let parts =
-                [(mask, Some(&swap.mask), 1), (located, swap.located.as_ref(), 1), (Some(path), Some(&swap.image), 3)];
+            let parts = [(mask, Part::Mask), (located, Part::Located), (Some(path), Part::Image)];
             let mut files = Vec::new();
-            for (path, bytes, channels) in parts {
-                if let (Some(path), Some(bytes)) = (path, bytes) {
-                    let encoded = Format::of(&path, None)?.encode(bytes, swap.size, channels);
+            for (path, part) in parts {
+                let Some(path) = path else { continue };
+                if let Some((bytes, channels)) = part.of(swap) {
+                    let encoded = Format::of(&path, None)?.encode(&bytes, swap.size, channels);
                     let encoded = encoded.map_err(|reason| Error::content(&path, reason))?;
                     files.push((path, encoded));
                 }
@@ -142,18 +144,18 @@ impl PySwap {
     #[pyo3(signature = (ending="png", part="image"))]
     fn encoded<'py>(&self, py: Python<'py>, ending: &str, part: &str) -> PyResult<Bound<'py, PyBytes>> {
         let swap = &self.0;
-        let (bytes, channels) = match part {
-            "image" => (Some(&swap.image), 3),
-            "mask" => (Some(&swap.mask), 1),
-            "paint" => (Some(&swap.paint), 3),
-            "located" => (swap.located.as_ref(), 1),
+        let which = match part {
+            "image" => Part::Image,
+            "mask" => Part::Mask,
+            "paint" => Part::Paint,
+            "located" => Part::Located,
             other => return Err(Error::setting("part", "image, mask, paint or located", other).into()),
         };
-        let bytes =
-            bytes.ok_or_else(|| Error::setting("part", "image, mask or paint of a swap without a region", part))?;
         let path = PathBuf::from(format!("{part}.{}", ending.trim_start_matches('.')));
         let encoded = compute(py, || -> Result<_> {
-            let encoded = Format::of(&path, None)?.encode(bytes, swap.size, channels);
+            let without = || Error::setting("part", "image, mask or paint of a swap without a region", part);
+            let (bytes, channels) = which.of(swap).ok_or_else(without)?;
+            let encoded = Format::of(&path, None)?.encode(&bytes, swap.size, channels);
             encoded.map_err(|reason| Error::content(&path, reason))
         })?;
         Ok(PyBytes::new(py, &encoded))
@@ -211,8 +213,8 @@ impl PySwap {
             let cell = size.map(|side| (side * SHOWN / longest).max(1));
             let [height, width] = size.map(|side| side as u32);
             let picture = |bytes: Vec<u8>| RgbImage::from_raw(width, height, bytes);
-            let mask = self.0.mask.iter().flat_map(|&level| [level; 3]).collect();
-            let parts = [self.0.image.clone(), mask, self.0.paint.clone()];
+            let mask = self.0.mask().into_iter().flat_map(|level| [level; 3]).collect();
+            let parts = [self.0.image.clone(), mask, self.0.paint()];
             let (pixels, size) = sheet(&[parts.map(picture).to_vec()], cell, 4);
             Ok(png(&pixels, size, 3).into())
         })
@@ -220,6 +222,27 @@ impl PySwap {
 
     fn __repr__(&self) -> String {
         format!("Swap({} x {})", self.0.size[0], self.0.size[1])
+    }
+}
+
+/// A part of a swap that can be written.
+#[derive(Clone, Copy)]
+enum Part {
+    Image,
+    Mask,
+    Paint,
+    Located,
+}
+
+impl Part {
+    /// Returns its bytes and their channels. `None` for a region that the swap does not have.
+    fn of(self, swap: &Swapped) -> Option<(Cow<'_, [u8]>, usize)> {
+        match self {
+            Part::Image => Some((Cow::Borrowed(&swap.image), 3)),
+            Part::Mask => Some((Cow::Owned(swap.mask()), 1)),
+            Part::Paint => Some((Cow::Owned(swap.paint()), 3)),
+            Part::Located => Some((Cow::Owned(swap.located()?), 1)),
+        }
     }
 }
 

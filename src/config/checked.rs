@@ -257,7 +257,7 @@ impl Config {
             Architecture::Vasily | Architecture::Paper => vec![("train", 0)],
             Architecture::Kisekae => {
                 let mut stages =
-                    vec![("locate", 0), ("place", self.place_after.images()), ("judge", self.judge_after.images())];
+                    [("locate", 0), ("place", self.place_after.images()), ("judge", self.judge_after.images())];
                 stages.sort_by_key(|stage| stage.1);
                 // One that begins with a later one has no time of its own.
                 let last = |k: usize| stages.get(k + 1).is_none_or(|next: &(_, u64)| next.1 > stages[k].1);

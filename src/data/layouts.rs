@@ -51,7 +51,7 @@ pub struct Found {
 /// stem and for a broken text file.
 pub fn list(folder: &Path) -> Result<Found> {
     if !folder.is_dir() {
-        return Err(Error::NotFound { path: folder.into(), what: "folder" });
+        return Err(Error::NotFound { path: folder.into(), what: "folder or list of pairs" });
     }
     let mut found = Found::default();
     let mut search = Search { sets: Vec::new(), notes: Vec::new(), empty: 0 };
@@ -391,6 +391,10 @@ pub fn by_names(folder: &Path, human: &str, article: &str) -> Result<Found> {
         Ok(Side::new(files))
     };
     let (humans, articles) = (side(human)?, side(article)?);
+    if humans.files == articles.files {
+        let got = format!("the same {} files for both", humans.files.len());
+        return Err(Error::setting("article", "other pictures than the humans'", got));
+    }
     (set.humans, set.articles) = (humans, articles);
     set.whole = false;
     let mut found = Found { rows: by_stem(&set, |_| true), ..Found::default() };

@@ -17,8 +17,29 @@ use crate::storage::write_atomically;
 const REQUIRED: [&str; 3] = ["id", "human", "article"];
 /// The columns that a list may have; all others are the user's own, and stay as they are.
 const OPTIONAL: [&str; 5] = ["group", "split", "exclude", "reason", "reviewed"];
+/// Characters of a header that an error shows.
+const SHOWN: usize = 200;
 /// Words that programs write into empty cells.
 const EMPTY: [&str; 6] = ["nan", "NaN", "NaT", "None", "<NA>", "NULL"];
+
+/// Whether a list exists.
+///
+/// # Errors
+/// [`Error::Content`] for what has its name and is no file: a folder, a link to a file that is gone; [`Error::Io`] where
+/// the system does not tell.
+pub fn exists(csv: &Path) -> Result<bool> {
+    let found = match std::fs::symlink_metadata(csv) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        found => found.at(csv)?,
+    };
+    let what = match std::fs::metadata(csv) {
+        Ok(file) if file.is_file() => return Ok(true),
+        Ok(folder) if folder.is_dir() => "a folder",
+        Err(_) if found.is_symlink() => "a link to a file that does not exist",
+        _ => "something else",
+    };
+    Err(Error::content(csv, format!("expected a list of pairs, got {what}")))
+}
 
 /// Reads a list as [`parse`] does, and finds its files under other spellings too.
 ///
@@ -72,6 +93,9 @@ fn known(mut table: Table, folder: &Path) -> std::result::Result<Table, String> 
     let has = |name: &str| table.columns.iter().any(|column| column == name);
     if !has("human") || !has("article") {
         let got = if table.columns.is_empty() { "none".into() } else { table.columns.join(", ") };
+        // A spreadsheet's own file, or an archive, has no lines.
+        let got: String =
+            if got.chars().count() > SHOWN { got.chars().take(SHOWN).chain(['…']).collect() } else { got };
         return Err(format!("line 1: expected the columns {}, got {got}", REQUIRED.join(", ")));
     }
     if !has("id") {
@@ -244,7 +268,7 @@ impl Listing {
         let parent = path.parent().unwrap_or(Path::new(""));
         let (mut stamp, mut written, mut left) = (None, None, layouts::Found::default());
         let named = sides.map(|[human, article]| layouts::by_names(folder, human, article)).transpose()?;
-        let table = if path.is_file() {
+        let table = if exists(path)? {
             // Before the bytes: a write between the two must make the list stale.
             stamp = stamp_of(path);
             let bytes = std::fs::read(path).at(path)?;
@@ -253,7 +277,7 @@ impl Listing {
             table.map_err(|message| Error::content(path, message))?
         } else if let Some(named) = &named {
             table_of(&named.rows, parent)?
-        } else if own.is_file() {
+        } else if exists(&own)? {
             let bytes = std::fs::read(&own).at(&own)?;
             let table = Table::parse(&bytes).and_then(|table| known(table, folder));
             moved(table.map_err(|message| Error::content(&own, message))?, folder, parent)?

@@ -43,10 +43,10 @@ pub(super) fn without_ending(name: &str) -> &str {
     }
 }
 
-/// Finds files under names that differ from the written ones in their separators or their Unicode form.
+/// Finds files under names that differ from the written ones in their separators, their Unicode form or their case.
 #[derive(Debug, Default)]
 pub(super) struct Finder {
-    /// Each folder's names by their composed form.
+    /// Each folder's names by their composed form in lower case.
     folders: HashMap<PathBuf, HashMap<String, Vec<OsString>>>,
 }
 
@@ -59,7 +59,7 @@ impl Finder {
             return Some(turned);
         }
         let parts: Vec<Component<'_>> = turned.components().collect();
-        if text.is_ascii() { None } else { self.below(PathBuf::new(), &parts, Path::is_file) }
+        self.below(PathBuf::new(), &parts, Path::is_file)
     }
 
     /// Returns the folder of another form, if there is one.
@@ -78,27 +78,36 @@ impl Finder {
         {
             return Some(place);
         }
-        let name = name.to_str().filter(|name| !name.is_ascii())?;
-        let other = self.other_form(&found, name)?;
+        let other = self.other_form(&found, name.to_str()?)?;
         self.below(found.join(other), rest, wanted)
     }
 
-    /// Returns the name in a folder that has another form than the written one, if it is the only one.
+    /// Returns the name in a folder that differs from the written one in its form, or else in its case, if it is the only
+    /// one.
     pub fn other_form(&mut self, folder: &Path, name: &str) -> Option<OsString> {
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let names = self.folders.entry(folder.into()).or_insert_with_key(|folder| names_in(folder));
-        let mut others = names.get(&*normal(name))?.iter().filter(|other| *other != name);
-        let found = others.next()?;
-        others.next().is_none().then(|| found.clone())
+        let others: Vec<&OsString> = names.get(&folded(name))?.iter().filter(|other| *other != name).collect();
+        let same = |other: &&&OsString| other.to_str().is_some_and(|other| normal(other) == normal(name));
+        let alike: Vec<&OsString> = others.iter().filter(same).copied().collect();
+        match (&alike[..], &others[..]) {
+            ([found], _) | ([], [found]) => Some((*found).clone()),
+            _ => None,
+        }
     }
+}
+
+/// The composed form of a name in lower case.
+fn folded(name: &str) -> String {
+    normal(name).to_lowercase()
 }
 
 fn names_in(folder: &Path) -> HashMap<String, Vec<OsString>> {
     let mut names: HashMap<String, Vec<OsString>> = HashMap::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        if let Some(text) = name.to_str().filter(|text| !text.is_ascii()) {
-            names.entry(normal(text).into_owned()).or_default().push(name.clone());
+        if let Some(text) = name.to_str() {
+            names.entry(folded(text)).or_default().push(name.clone());
         }
     }
     names
@@ -151,6 +160,21 @@ mod tests {
         std::fs::create_dir(&other).unwrap();
         assert_eq!(Finder::default().find(&other.join("\u{e9}.png")), Some(real));
         assert_eq!(finder.find(Path::new("nowhere\\e.png")), None);
+    }
+
+    #[test]
+    fn a_file_is_found_in_another_case_if_it_is_the_only_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let [human, upper, lower] = ["human", "human/1.PNG", "human/1.png"].map(|name| folder.path().join(name));
+        std::fs::create_dir(&human).unwrap();
+        std::fs::write(&upper, "x").unwrap();
+        let written = folder.path().join("Human\\1.Png");
+        assert_eq!(Finder::default().find(&written), Some(upper));
+        std::fs::write(&lower, "x").unwrap();
+        // On some systems both are one file.
+        if std::fs::read_dir(&human).unwrap().count() == 2 {
+            assert_eq!(Finder::default().find(&written), None);
+        }
     }
 
     #[test]

@@ -109,7 +109,7 @@ impl Pairs {
                 return Err(Error::setting("human", "a folder of pairs beside it", place.display()));
             }
             Some([human, article]) => (pairs.found(layouts::by_names(folder, human, article)?), folder),
-            None if csv.is_file() => {
+            None if listing::exists(&csv)? => {
                 if is_list && !is_csv(place) {
                     return Err(Error::content(
                         place,

@@ -17,6 +17,8 @@ pub struct Table {
     /// Whether lines end in CR LF.
     crlf: bool,
     delimiter: char,
+    /// The line before the header that tells Excel the delimiter, with its end.
+    told: String,
 }
 
 /// One row.
@@ -52,6 +54,7 @@ impl Table {
             mark: false,
             crlf: false,
             delimiter: DELIMITERS[0],
+            told: String::new(),
         }
     }
 
@@ -62,8 +65,8 @@ impl Table {
     pub fn parse(bytes: &[u8]) -> Result<Table, String> {
         let text = utf8(bytes)?;
         let rest = text.trim_start_matches(BYTE_ORDER_MARK);
-        let delimiter = delimiter(rest);
-        let mut records = records(rest, delimiter)?.into_iter();
+        let (told, delimiter) = told(rest).unwrap_or_else(|| ("", delimiter(rest)));
+        let mut records = records(&rest[told.len()..], delimiter, 1 + told.lines().count())?.into_iter();
         let header = records.next().unwrap_or_default();
         let mut table = Table {
             columns: header.cells,
@@ -72,6 +75,7 @@ impl Table {
             mark: rest.len() < text.len(),
             crlf: text.contains("\r\n"),
             delimiter,
+            told: told.to_owned(),
         };
         for mut record in records {
             let (expected, got) = (table.columns.len(), record.cells.len());
@@ -99,6 +103,7 @@ impl Table {
         if self.mark {
             text.push(BYTE_ORDER_MARK);
         }
+        text.push_str(&self.told);
         let rows = self.records.iter().map(|record| (&record.cells, &record.quoted));
         for (cells, quoted) in std::iter::once((&self.columns, &self.quoted)).chain(rows) {
             for (place, (cell, quoted)) in cells.iter().zip(quoted).enumerate() {
@@ -123,12 +128,20 @@ impl Table {
 /// The line with other bytes than UTF-8.
 pub(super) fn utf8(bytes: &[u8]) -> Result<&str, String> {
     std::str::from_utf8(bytes).map_err(|error| match bytes {
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => "line 1: expected UTF-8, got UTF-32".into(),
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "line 1: expected UTF-8, got UTF-16".into(),
         _ => {
             let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
             format!("line {line}: expected UTF-8, got other bytes")
         }
     })
+}
+
+/// Returns the line that tells Excel the delimiter, as `sep=;`, and the delimiter.
+fn told(text: &str) -> Option<(&str, char)> {
+    let line = text.split_inclusive('\n').next()?;
+    let delimiter = line.trim_end_matches(['\r', '\n']).strip_prefix("sep=")?;
+    DELIMITERS.into_iter().find(|known| delimiter == known.to_string()).map(|delimiter| (line, delimiter))
 }
 
 /// Returns the delimiter that gives the header the most cells; a comma among equals.
@@ -146,10 +159,10 @@ fn delimiter(text: &str) -> char {
     DELIMITERS.into_iter().rev().max_by_key(|delimiter| cells(*delimiter)).expect("there are some")
 }
 
-/// Splits a text into rows; the header is one of them.
-fn records(text: &str, delimiter: char) -> Result<Vec<Record>, String> {
+/// Splits a text into rows, given the number of its first line; the header is one of them.
+fn records(text: &str, delimiter: char, mut line: usize) -> Result<Vec<Record>, String> {
     let mut records = Vec::new();
-    let (mut rest, mut line) = (text, 1);
+    let mut rest = text;
     while !rest.is_empty() {
         let mut record = Record { line, ..Record::default() };
         loop {

@@ -108,7 +108,7 @@ fn lists_in(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let is_list = |path: &PathBuf| {
         let name = name(path).to_lowercase();
-        name.contains("pairs") && name.ends_with(".txt") && !name.starts_with('.') && path.is_file()
+        name.contains("pairs") && name.ends_with(".txt") && !name.starts_with('.')
     };
     let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_list).collect();
     found.sort();

@@ -3,5 +3,5 @@
 mod render;
 mod swapper;
 
-pub use render::{Flow, Swapped};
+pub use render::{Flow, PAINTED, Swapped};
 pub use swapper::{Painted, Request, Swapper, Which};

@@ -161,7 +161,8 @@ impl Swapper {
         let mut swaps = Vec::with_capacity(requests.len());
         for part in self.parts(requests) {
             let painted = self.paint(part)?;
-            swaps.extend(part.iter().enumerate().map(|(i, request)| painted.render(i, request)));
+            let whole = |(i, request): (usize, &Request)| painted.render(i, request.human.clone(), &request.target);
+            swaps.extend(part.iter().enumerate().map(whole));
         }
         Ok(swaps)
     }
@@ -216,10 +217,10 @@ pub struct Painted {
 }
 
 impl Painted {
-    /// Renders a swap of the batch at its photo's size.
-    pub fn render(&self, i: usize, request: &Request) -> Swapped {
+    /// Renders a swap of the batch at its photo's size, given the photo and the target of its request.
+    pub fn render(&self, i: usize, human: RgbImage, target: &RgbImage) -> Swapped {
         let _precision = use_precision(self.config.precision, self.device);
         let renderer = Renderer { config: &self.config, device: self.device };
-        tch::no_grad(|| renderer.render(&self.swap, i as i64, &request.human, &request.target))
+        tch::no_grad(|| renderer.render(&self.swap, i as i64, human, target))
     }
 }

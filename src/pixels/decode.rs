@@ -140,9 +140,19 @@ fn decode_other(bytes: &[u8]) -> Decoded {
     };
     Ok(Raw {
         orientation: notes.orientation(),
-        profile: decoder.icc_profile().ok().flatten(),
+        profile: if format == Bmp { bmp_profile(bytes) } else { decoder.icc_profile().ok().flatten() },
         pixels: Pixels::Light(DynamicImage::from_decoder(decoder)?),
     })
+}
+
+/// Returns the profile that lies in a BMP whose header is of version 5.
+fn bmp_profile(bytes: &[u8]) -> Option<Vec<u8>> {
+    /// The file's header, before that of version 5.
+    const START: usize = 14;
+    let long = |at: usize| Some(u32::from_le_bytes(bytes.get(START + at..)?.first_chunk().copied()?) as usize);
+    let embedded = long(0)? == 124 && bytes.get(START + 56..START + 60)? == b"DEBM";
+    let (at, length) = (START + long(112)?, long(116)?);
+    embedded.then(|| bytes.get(at..at.checked_add(length)?)).flatten().map(<[u8]>::to_vec)
 }
 
 /// Reads EXIF and XMP from all places of a PNG, which may lie behind the pixels.

@@ -25,6 +25,11 @@ impl Rect {
         Rect { top: (of[0] - height) / 2, left: (of[1] - width) / 2, height, width }
     }
 
+    /// Returns all of a picture of that height and width.
+    pub fn whole([height, width]: [usize; 2]) -> Rect {
+        Rect { top: 0, left: 0, height, width }
+    }
+
     /// Returns the rectangle in a picture of that many times the size.
     fn times(self, times: usize) -> Rect {
         let Rect { top, left, height, width } = self;
@@ -89,7 +94,6 @@ impl Placement {
 /// assert_eq!((pad.source.size(), pad.target.top, pad.target.size()), ([200, 200], 16, [96, 96]));
 /// ```
 pub fn place(fit: Fit, from: [usize; 2], to: [usize; 2]) -> Placement {
-    let whole = |size| Rect::middle(size, size);
     // The middle of `inner` with the aspect of `outer`. Sides are rounded, to at least one pixel.
     let within = |inner: [usize; 2], outer: [usize; 2]| {
         let scale = [0, 1].map(|i| inner[i] as f64 / outer[i] as f64);
@@ -98,9 +102,9 @@ pub fn place(fit: Fit, from: [usize; 2], to: [usize; 2]) -> Placement {
         Rect::middle([side(0), side(1)], inner)
     };
     match fit {
-        Fit::Stretch => Placement { source: whole(from), target: whole(to) },
-        Fit::Crop => Placement { source: within(from, to), target: whole(to) },
-        Fit::Pad => Placement { source: whole(from), target: within(to, from) },
+        Fit::Stretch => Placement { source: Rect::whole(from), target: Rect::whole(to) },
+        Fit::Crop => Placement { source: within(from, to), target: Rect::whole(to) },
+        Fit::Pad => Placement { source: Rect::whole(from), target: within(to, from) },
     }
 }
 
@@ -171,7 +175,7 @@ fn border_colour(picture: &RgbImage) -> Rgb<u8> {
 /// # Shapes
 /// `pixels`: `height * width * channels` bytes. Returns `to_height * to_width * channels` bytes.
 pub fn resize(pixels: &[u8], from: [usize; 2], to: [usize; 2], channels: usize) -> Vec<u8> {
-    resize_part(pixels, from, Rect::middle(from, from), to, channels)
+    resize_part(pixels, from, Rect::whole(from), to, channels)
 }
 
 /// Resizes a part of a picture, as [`resize`] does a whole one.

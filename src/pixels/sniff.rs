@@ -62,6 +62,19 @@ pub fn what_it_is(bytes: &[u8]) -> Option<String> {
 
 /// Returns the name of a picture that only another library reads, with the library's name.
 pub fn foreign(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
+    let others: [(&[u8], &str); 8] = [
+        (b"8BPS", "a Photoshop document (PSD)"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+        (b"\xff\x4f\xff\x51", "JPEG 2000"),
+        (b"\0\0\x01\0", "an icon (ICO)"),
+        (b"icns", "an icon (ICNS)"),
+        (b"DDS ", "a texture (DDS)"),
+        (b"qoif", "QOI"),
+        (b"\x01\xda", "an SGI picture"),
+    ];
+    if let Some((_, kind)) = others.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+        return Some((kind, "Pillow (pip install pillow)"));
+    }
     match brand(bytes)? {
         b"avif" | b"avis" => Some(("AVIF", "Pillow 11.3 or newer (pip install -U pillow)")),
         b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"mif1" | b"msf1" => {
@@ -146,6 +159,8 @@ mod tests {
         assert_eq!(name(b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf"), Some("AVIF"));
         assert_eq!(name(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"), Some("HEIC"));
         assert_eq!(name(b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf"), Some("AVIF"));
+        assert_eq!(name(b"8BPS\0\x01\0\0"), Some("a Photoshop document (PSD)"));
+        assert_eq!(name(b"\0\0\0\x0cjP  \r\n\x87\n\0\0"), Some("JPEG 2000"));
         assert_eq!(name(b"\0\0\0\x18ftypmp42\0\0\0\0"), None);
         assert_eq!(name(b"\0\0\0\x18ftyp"), None);
     }

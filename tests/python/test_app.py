@@ -19,8 +19,10 @@ from helpers import (
     assert_admits_its_user_alone,
     assert_hands_the_address_over_unseen,
     read_png,
+    read_tensors,
     refusal,
     status,
+    write_tensors,
 )
 from PIL import Image
 
@@ -78,8 +80,13 @@ def upload(page, name, path):
     page.wait_for_selector(f"#{name} img")
 
 
+TABS = {"halves": "slide", "over": "overlay", "mask": "mask", "paint": "paint"}
+
+
 def shown(page, name):
     """The pixels behind a picture on the page."""
+    if name in TABS:
+        page.get_by_role("tab", name=TABS[name], exact=True).click()
     page.wait_for_selector(f"#{name} img", timeout=60_000)
     with urllib.request.urlopen(page.get_attribute(f"#{name} img", "src"), timeout=30) as answer:
         content = answer.read()
@@ -102,6 +109,7 @@ def test_an_upload_is_swapped_to_the_byte(page, server, run, pairs, tmp_path):
     assert np.array_equal(shown(page, "mask"), swap.mask)
     assert np.array_equal(shown(page, "paint"), swap.paint)
     # The button downloads the same picture.
+    page.get_by_role("tab", name="result").click()
     with page.expect_download() as download:
         page.click("#swapped [aria-label=Download], #swapped a[download]")
     with Image.open(download.value.path()) as picture:
@@ -109,16 +117,123 @@ def test_an_upload_is_swapped_to_the_byte(page, server, run, pairs, tmp_path):
     assert any(server.folder.rglob("*.jpg")), "uploads lie in the server's own folder"
 
 
-def test_a_picked_pair_is_swapped(page, run, pairs):
-    for gallery, number, names in (("people", 2, ("human", "worn")), ("articles", 5, ("target",))):
-        page.wait_for_selector(f"#{gallery} button img")
-        page.locator(f"#{gallery} button:has(img)").nth(number).click()
-        for name in names:
-            page.wait_for_selector(f"#{name} img")
+def pick(page, gallery, number, *names):
+    """Picks from a gallery and waits for the inputs that follow."""
+    page.wait_for_selector(f"#{gallery} button img")
+    page.locator(f"#{gallery} button:has(img)").nth(number).click()
+    for name in names:
+        page.wait_for_selector(f"#{name} img")
+
+
+def eventually(page, condition):
+    """Waits until a condition holds."""
+    for _ in range(300):
+        if condition():
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(f"{page.inner_text('body')}")
+
+
+def test_a_picked_pair_is_swapped_at_once(page, run, pairs):
+    pick(page, "people", 2, "human", "worn")
     assert np.array_equal(shown(page, "human"), pairs[2].human)
-    page.click("#go")
-    swap = run.swapper().swap(pairs[2].human, pairs[2].article, pairs[5].article)
+    assert page.locator("#swapped img").count() == 0
+    pick(page, "articles", 5, "target")
+    swapper = run.swapper()
+    swap = swapper.swap(pairs[2].human, pairs[2].article, pairs[5].article)
     assert np.array_equal(shown(page, "swapped"), swap.image)
+    # The next pick swaps anew.
+    pick(page, "articles", 6)
+    swap = swapper.swap(pairs[2].human, pairs[2].article, pairs[6].article)
+    eventually(page, lambda: np.array_equal(shown(page, "swapped"), swap.image))
+    assert "64 x 64 pixels in" in page.inner_text("#said")
+    assert f"{(swap.mask > 0).mean():.0%} of them repainted" in page.inner_text("#said")
+    # An upload of another person takes the picked person's article away, and waits for one.
+    page.set_input_files("#human input[type=file]", str(pairs[3].human_path))
+    page.wait_for_selector("#worn img", state="detached")
+
+
+def test_before_and_after_and_the_mask_on_the_photo(page, run, pairs):
+    pick(page, "people", 1, "human", "worn")
+    pick(page, "articles", 4, "target")
+    swap = run.swapper().swap(pairs[1].human, pairs[1].article, pairs[4].article)
+    shown(page, "swapped")
+    page.get_by_role("tab", name="slide").click()
+    page.wait_for_selector("#halves img")
+    halves = [page.locator("#halves img").nth(k).get_attribute("src") for k in range(2)]
+    for url, picture in zip(halves, (pairs[1].human, swap.image)):
+        with urllib.request.urlopen(url, timeout=30) as answer, Image.open(answer) as look:
+            # A small picture is enlarged.
+            assert look.size == (640, 640)
+            error = np.asarray(look.convert("RGB").resize((64, 64), Image.Resampling.BOX)).astype(int) - picture
+        assert np.abs(error).mean() < 4
+    page.get_by_role("tab", name="overlay").click()
+    page.wait_for_selector("#over img")
+    labels = page.inner_text("#over").splitlines()
+    assert "repainted" in labels
+    assert "worn article found" not in labels, "the smoke preset finds none"
+    laid = page.locator("#over img").nth(1).get_attribute("src")
+    with urllib.request.urlopen(laid, timeout=30) as answer, Image.open(answer) as mask:
+        alpha = np.asarray(mask.resize((64, 64), Image.Resampling.BOX))[:, :, 3].astype(float)
+    assert np.corrcoef(alpha.ravel(), swap.mask.ravel())[0, 1] > 0.95
+
+
+def test_one_person_in_all_articles(page, run, pairs):
+    pick(page, "people", 1, "human", "worn")
+    page.click("#every")
+    page.wait_for_selector("text=This person in 8 articles")
+    page.wait_for_selector("#grid button img")
+    tiles = page.locator("#grid button:has(img)")
+    assert tiles.count() == len(pairs) == 8
+    swapper = run.swapper()
+    swap = swapper.swap(pairs[1].human, pairs[1].article, pairs[6].article)
+    with urllib.request.urlopen(tiles.nth(6).locator("img").get_attribute("src"), timeout=30) as answer:
+        tile = Image.open(answer).convert("RGB").resize((64, 64), Image.Resampling.BOX)
+    assert np.abs(np.asarray(tile).astype(int) - swap.image).mean() < 4
+    # A tile that is picked is swapped at the photo's size.
+    tiles.nth(6).click()
+    assert np.array_equal(shown(page, "target"), pairs[6].article)
+    assert np.array_equal(shown(page, "swapped"), swap.image)
+
+
+def test_the_page_fits_a_phone(browser, server):
+    phone = browser.new_page(viewport={"width": 390, "height": 844})
+    phone.goto(server.address)
+    phone.wait_for_selector("#people button img")
+    assert phone.evaluate("document.documentElement.scrollWidth") == 390
+    # One below the other, the result last.
+    boxes = [phone.locator(f"#{name}").bounding_box() for name in ("snapshot", "human", "people", "target", "swapped")]
+    assert all(box["width"] > 300 for box in boxes)
+    assert all(above["y"] + above["height"] <= below["y"] for above, below in zip(boxes, boxes[1:]))
+    phone.close()
+
+
+def test_a_snapshot_is_chosen(browser, used, pairs_dir, pairs, tmp_path):
+    first = used / "snapshots" / "step_00000002.safetensors"
+    entries, arrays = read_tensors(cagan.Run(used).snapshots[-1])
+    write_tensors(first, entries, {name: array * 0.5 for name, array in arrays.items()})
+    server = App(tmp_path, used, "--pairs", pairs_dir)
+    page = browser.new_page(viewport={"width": 1300, "height": 1000})
+    page.goto(server.address)
+    pick(page, "people", 1, "human", "worn")
+    pick(page, "articles", 4, "target")
+    newest, other = (
+        cagan.Swapper(path).swap(pairs[1].human, pairs[1].article, pairs[4].article).image for path in (used, first)
+    )
+    assert not np.array_equal(newest, other)
+    assert np.array_equal(shown(page, "swapped"), newest)
+    page.click("#snapshot input")
+    choices = page.locator("#snapshot [role=option]").all_inner_texts()
+    assert [choice.strip("✓ \n") for choice in choices] == ["step 4", "step 2"]
+    page.locator("#snapshot [role=option]").nth(1).click()
+    eventually(page, lambda: np.array_equal(shown(page, "swapped"), other))
+    # A visitor may send any name.
+    answer = called(server, [sent(server, pairs[k].human_path.read_bytes()) for k in range(3)], "../../config")
+    assert "event: error" in answer
+    first.write_bytes(first.read_bytes()[:999])
+    page.close()
+    _, _, err = server.stop()
+    assert err == ""
 
 
 def test_errors_are_shown_on_the_page(page, pairs, tmp_path):
@@ -127,11 +242,20 @@ def test_errors_are_shown_on_the_page(page, pairs, tmp_path):
     page.wait_for_selector("text=worn: expected a picture, got none")
     broken = tmp_path / "broken.png"
     broken.write_bytes(pairs[0].human_path.read_bytes()[:200])
-    page.set_input_files("#worn input[type=file]", str(broken))
+    text = tmp_path / "letter.jpg"
+    text.write_text("Dear shop, this is <b>no</b> picture.\n" * 9)
+    for role, path, reason in (
+        ("worn", broken, "broken.png: .*cannot be decoded"),
+        ("target", text, "letter.jpg: cannot be decoded: it is a text that begins with .Dear shop, this is <b>no"),
+        ("human", text, "letter.jpg: cannot be decoded: it is a text"),
+    ):
+        page.set_input_files(f"#{role} input[type=file]", str(path))
+        page.wait_for_selector(f"#why-{role} [role=alert]")
+        assert re.match(reason, page.inner_text(f"#why-{role}")), page.inner_text(f"#why-{role}")
+        page.wait_for_selector(f"#{role} img", state="detached")
+    # The reason goes with the next picture.
     upload(page, "target", pairs[1].article_path)
-    page.wait_for_timeout(500)
-    page.click("#go")
-    page.wait_for_selector("text=/worn: .*cannot be decoded/")
+    page.wait_for_selector("#why-target [role=alert]", state="detached")
     assert "cagan-app" not in page.inner_text("body"), "no path of the server's"
 
 
@@ -195,9 +319,9 @@ def sent(server, content):
     return json.loads(ask(server, "gradio_api/upload", head + content + b"\r\n--xx--\r\n", **kind))[0]
 
 
-def called(server, files):
+def called(server, files, snapshot="step_00000004"):
     """Calls the page's endpoint with uploaded files and returns the last event."""
-    data = [{"path": file, "meta": {"_type": "gradio.FileData"}} for file in files]
+    data = [*({"path": file, "meta": {"_type": "gradio.FileData"}} for file in files), snapshot]
     body = json.dumps({"data": data}).encode()
     event = json.loads(ask(server, "gradio_api/call/swap", body, **{"Content-Type": "application/json"}))["event_id"]
     return ask(server, f"gradio_api/call/swap/{event}").decode()
@@ -219,6 +343,29 @@ def test_endpoints_and_uploads(server, pairs, run):
     answer = called(server, [str(run.snapshots[-1]), *articles])
     assert "event: error" in answer
     assert "safetensors" not in answer
+
+
+def test_a_visitors_mistakes_leave_no_trace_in_the_terminal(run, pairs, tmp_path):
+    server = App(tmp_path, run.path)
+    articles = [sent(server, pair.article_path.read_bytes()) for pair in (pairs[0], pairs[1])]
+    for files in (
+        [sent(server, b"a letter"), *articles],
+        [str(run.snapshots[-1]), *articles],
+        ["/nowhere", *articles],
+        [None, *articles],
+        articles,
+        [],
+    ):
+        assert "event: error" in called(server, files), files
+    post = {"Content-Type": "application/json"}
+    for body in (b'{"data": 1}', b'{"data": [[], {}, 1, 2]}', b"no json", b"{}"):
+        status(f"{server.address}gradio_api/call/swap", body, **post)
+        status(f"{server.address}gradio_api/queue/join", body, **post)
+    answer = called(server, [sent(server, pairs[0].human_path.read_bytes()), *articles])
+    assert "event: complete" in answer
+    _, out, err = server.stop()
+    assert "Traceback" not in out
+    assert err == ""
 
 
 def test_twenty_at_once(server, pairs, run):

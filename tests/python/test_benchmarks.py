@@ -38,6 +38,14 @@ def test_the_table_of_ratios(tmp_path):
         assert f"| {row['case']} | {row['unit']} |" in out
 
 
+def test_the_table_of_sizes():
+    out = call("sizes.py", "--sizes", "32x32", "--steps", "1")
+    (row,) = [line for line in out.splitlines() if line.startswith("| 32x32 |")]
+    without, judged, peak = (float(cell) for cell in row.split("|")[2:5])
+    assert 0 < without < judged
+    assert peak > 100
+
+
 def test_gpu_in_toy_form(tmp_path):
     path = tmp_path / "gpu.json"
     out = call("gpu.py", "--tiny", "--no-compile", "--rounds", "2", "--steps", "2", "--json", path)

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cagan
 import click
@@ -91,6 +92,35 @@ def test_links_become_those_of_the_site(tool):
         "[a](../index.md) [b](../notebooks/b.ipynb)"
     )
     assert relinked("[the citation](CITATION.cff) [c](https://c.org)", "index.md") == "the citation [c](https://c.org)"
+
+
+def test_links_between_notebooks_become_those_of_the_site(tool):
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="notebooks/01_data.ipynb"))
+    content = '<a class="x" href="02_train.ipynb">b</a> <a href="https://a.org/c.ipynb.html">d</a>'
+    relinked = tool("docs_pages").on_page_content
+    assert relinked(content, page) == content.replace("02_train.ipynb", "../02_train/")
+    assert relinked('<a href="../docs/guide/score.md#x">', page) == '<a href="../../guide/score/#x">'
+
+
+def test_a_built_site_is_checked_for_dead_links_and_pages_that_are_there_twice(tool, tmp_path):
+    faults = tool("docs_links").faults
+    (tmp_path / "a").mkdir()
+    home = '<a href="a/#there">x</a><a href="https://elsewhere.org/x">y</a><img src="data:,"><article>home</article>'
+    (tmp_path / "index.html").write_text(home)
+    (tmp_path / "a" / "index.html").write_text('<h2 id="there">A</h2><a href="..">home</a><article>page</article>')
+    assert faults(tmp_path) == []
+    (tmp_path / "b").mkdir()
+    other = '<a href="../a/#gone">x</a><a href="../c/">y</a><img src="d.png"><article> page </article>'
+    (tmp_path / "b" / "index.html").write_text(other)
+    assert faults(tmp_path) == [
+        "b/index.html: ../a/#gone: no such heading",
+        "b/index.html: ../c/: no such file",
+        "b/index.html: d.png: no such file",
+        "b/index.html: the same page as a/index.html",
+    ]
+    for path in tmp_path.rglob("*.html"):
+        path.write_text("nothing")
+    assert faults(tmp_path) == [f"{tmp_path}: no links were found"]
 
 
 def test_the_citation_names_both_sources():

@@ -468,7 +468,101 @@ def test_spaces_at_the_ends_of_names_survive_curation(tmp_path, pairs_dir):
     refusal(ValueError, lambda: cagan.Pairs(tmp_path), "id: `00000` is also on line")
 
 
+@pytest.mark.parametrize("name", ["pairs.csv", "pairs.txt"])
+@pytest.mark.parametrize("how", ["folder", "link"])
+def test_a_list_that_is_no_file_is_an_error(tmp_path, name, how):
+    write_all(tmp_path, *(f"{side}/{k}.png" for k in range(2) for side in ("human", "article")))
+    if how == "folder":
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).symlink_to("/gone/list")
+    refusal(ValueError, lambda: cagan.Pairs(tmp_path), tmp_path / name)
+    with pytest.raises((ValueError, PermissionError)):  # where a link leads to may be no place to write
+        cagan.curate(tmp_path, progress=False)
+
+
+def test_a_list_names_files_in_another_case(tmp_path):
+    write_all(tmp_path, *(f"{side}/{k}.JPG" for k in range(2) for side in ("Human", "article")))
+    table(tmp_path, "id,human,article", "a,human/0.jpg,Article\\0.jpg", "b,Human/1.JPG,article/1.jpg")
+    assert listed(cagan.Pairs(tmp_path), tmp_path) == [
+        ("a", "Human/0.JPG", "article/0.JPG"),
+        ("b", "Human/1.JPG", "article/1.JPG"),
+    ]
+
+
+@pytest.mark.parametrize("delimiter", ",;\t")
+def test_excels_line_about_the_delimiter(tmp_path, delimiter):
+    write_all(tmp_path, *(f"{side}/{k}.png" for k in range(2) for side in ("human", "article")))
+    lines = ["sep=,", "id,human,article,note", "a,human/0.png,article/0.png,", "a,human/1.png,article/1.png,x"]
+    lines = [line.replace(",", delimiter) for line in lines]
+    table(tmp_path, *lines)
+    refusal(ValueError, lambda: cagan.Pairs(tmp_path), "line 4: id: `a` is also on line 3")
+    table(tmp_path, *lines[:3], lines[3].replace("a", "b", 1))
+    assert cagan.Pairs(tmp_path).ids == ["a", "b"]
+    cagan.curate(tmp_path, progress=False, report=False)
+    assert (tmp_path / "pairs.csv").read_text().startswith("\n".join(lines[:2]))
+    # They are too small to be kept.
+    refusal(ValueError, lambda: cagan.Pairs(tmp_path), "2 excluded")
+
+
+def test_one_folder_for_both_sides_is_refused(tmp_path):
+    write_all(tmp_path, "a/1.png", "a/2.png")
+    for same in ("a", "a/*.png"):
+        call = lambda same=same: cagan.Pairs(tmp_path, human="a", article=same)  # noqa: E731
+        refusal(ValueError, call, "article: expected other pictures than the humans', got the same 2 files")
+
+
 # What is left out
+
+
+def test_any_change_of_a_folder_is_read_or_refused_and_nothing_is_dropped(tmp_path):
+    """Names, kinds and places of files change at random, in three layouts."""
+    rng = np.random.default_rng(5)
+    layouts = {"plain": ("human/{}.png", "article/{}.png"), "vton": ("train/image/{}_0.png", "train/cloth/{}_1.png")}
+    layouts["dress"] = ("dresses/images/{}_0.png", "dresses/images/{}_1.png")
+    odd = ["x", ".png", "00.PNG", "0_0.png", "0_1.jpg", "é.png", " 0.png", "0.png.part", "pairs.csv", "train_pairs.txt"]
+    odd += ["a" * 200 + ".png", "\udcff.png", "0\n.png", "human", "images", "test", "5"]
+    refused = 0
+    for turn in range(150):
+        kind = [*layouts][turn % 3]
+        folder = tmp_path / str(turn)
+        write_all(folder, *(form.format(k) for k in range(3) for form in layouts[kind]))
+        for _ in range(rng.integers(1, 4)):
+            found = sorted(folder.rglob("*"), key=str)
+            path = found[rng.integers(len(found))]
+            place = path.parent / odd[rng.integers(len(odd))]
+            act = rng.integers(7)
+            if act == 0 and path.is_file():
+                path.unlink()
+            elif act == 1 and not place.exists():
+                path.rename(place)
+            elif act == 2 and not place.exists():
+                place.mkdir()
+            elif act == 3 and not place.exists() and not place.is_symlink():
+                place.symlink_to([path, folder, "/gone", place][rng.integers(4)])
+            elif act == 4 and not place.is_dir() and not place.is_symlink():
+                place.write_bytes(rng.integers(0, 256, 20, dtype=np.uint8).tobytes())
+            elif act == 5 and path.is_file():
+                shutil.copy(path, folder / odd[rng.integers(5)])
+            elif act == 6 and path.is_dir() and not path.is_symlink():
+                shutil.copytree(path, folder / "copy", dirs_exist_ok=True, symlinks=True)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                pairs = cagan.Pairs(folder, on_error="skip")
+        except (ValueError, OSError) as error:
+            assert "panic" not in str(error)
+            refused += 1
+            continue
+        named = {path for pair in pairs for path in (pair.human_path, pair.article_path)}
+        named |= {path for _, path, _ in pairs.skipped} | {path for path, _ in pairs.passed_over}
+        named |= {path for _, path in pairs.extra_articles}
+        # Of each folder whose pictures are read, all are.
+        read = {path.parent for pair in pairs for path in (pair.human_path, pair.article_path)}
+        pictures = {path for place in read for path in place.iterdir() if path.suffix.lower() == ".png"}
+        dropped = {path for path in pictures - named if not path.name.startswith(".")}
+        assert not dropped or pairs.notes, (turn, dropped)
+    assert 5 < refused < 100, refused
 
 
 @pytest.mark.parametrize("ending", [".png?imwidth=762", ".image", "", ".png.part"])

@@ -403,6 +403,26 @@ def test_profiles_mean_what_little_cms_says(decoded, name, kind):
     assert np.abs(got - plain).max() > 8, "the profile counts"
 
 
+def bmp_with_profile(picture, profile):
+    """Writes a BMP with a header of version 5. Pillow's has 40 bytes, and Pillow passes over a profile in it."""
+    plain = as_saved("BMP", picture)
+    pixels = plain[struct.unpack_from("<I", plain, 10)[0] :]
+    info = struct.pack("<I", 124) + plain[18:54] + struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0) + b"DEBM"
+    info = info.ljust(108, b"\0") + struct.pack("<4I", 4, 124 + len(pixels), len(profile), 0)
+    return b"BM" + struct.pack("<3I", 138 + len(pixels) + len(profile), 0, 138) + info + pixels + profile
+
+
+def test_a_bmps_profile_counts(decoded):
+    data = bmp_with_profile(SMOOTH, ADOBE)
+    assert np.array_equal(by_pillow(data), np.asarray(SMOOTH))
+    srgb, own = ImageCms.createProfile("sRGB"), ImageCms.ImageCmsProfile(io.BytesIO(ADOBE))
+    expected = ImageCms.profileToProfile(SMOOTH, own, srgb, outputMode="RGB")
+    assert np.abs(decoded(data) - np.asarray(expected, float)).max() <= 2
+    # What lies behind the file's end, and no profile at all.
+    for broken in (data[:-300], bmp_with_profile(SMOOTH, b""), data.replace(b"DEBM", b"BGRs")):
+        assert np.array_equal(decoded(broken), np.asarray(SMOOTH))
+
+
 def test_profiles_of_another_model_and_broken_ones_are_passed_over(decoded):
     for mode, profile in (("RGB", grey_profile(1)), ("L", ADOBE), ("CMYK", ADOBE), ("RGB", ADOBE[:200]), ("RGB", b"x")):
         data = io.BytesIO()
@@ -677,6 +697,8 @@ def test_kinds_of_tiff(decoded, tmp_path, tile, order, packed):
         (b"%PDF-1.7\n" + bytes(range(200)), "PDF"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
         (b"II*\0\x10\0\0\0CR\2\0" + bytes(60), "raw"),
+        (b"8BPS\0\1" + bytes(30), "Photoshop"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(30), "JPEG 2000"),
         (b"id,human,article\n1,a.jpg,b.jpg\n", "text"),
         (b"\1\2\3\4\5\6\7\x08", "01 02 03 04"),
     ],

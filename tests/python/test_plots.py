@@ -85,6 +85,15 @@ def test_a_mask_over_a_photo():
 
 def test_before_and_after(swapper, pairs):
     swap = swapper.swap(pairs[0].human, pairs[0].article, pairs[1].article)
+    masked = plots.before_after(pairs[0].human_path, swap, mask=True)
+    assert [axes.get_title() for axes in masked.axes] == ["before", "after", "repainted"]
+    laid = masked.axes[2].images[0].get_array()
+    kept = swap.mask == 0
+    assert np.array_equal(laid[kept], pairs[0].human[kept])
+    assert not np.array_equal(laid[~kept], pairs[0].human[~kept])
+    refusal(
+        TypeError, lambda: plots.before_after(pairs[0].human, swap.image, mask=True), "swap: expected a Swap for mask"
+    )
     figure = plots.before_after(pairs[0].human_path, swap, pairs[0].article, pairs[1].article)
     assert [axes.get_title() for axes in figure.axes] == ["worn", "before", "after", "target"]
     expected = (pairs[0].article, pairs[0].human, swap.image, pairs[1].article)
@@ -238,8 +247,17 @@ def test_a_plot_grows_while_a_run_trains(pairs, tmp_path, monkeypatch):
 
 def test_a_figure_shows_itself_without_pyplot(run):
     for figure, kind in ((plots.losses(run), "image/png"), (plots.overview(run), "image/jpeg")):
-        ((got, content),) = figure._repr_mimebundle_().items()
+        data, about = figure._repr_mimebundle_()
+        ((got, content),) = data.items()
         assert got == kind
+        # The words stand beside the picture, for who does not see it.
+        words = about[kind]["alt"]
+        assert all(axes.get_title() in words for axes in figure.axes)
+        labels = [
+            text.get_text() for axes in figure.axes if axes.get_legend() for text in axes.get_legend().get_texts()
+        ]
+        assert len(labels) >= 2
+        assert all(label in words for label in labels)
         with Image.open(io.BytesIO(content)) as picture:
             assert Image.MIME[picture.format] == kind
             assert np.asarray(picture.convert("L")).std() > 5

@@ -430,6 +430,70 @@ def test_the_page_shows_that_a_decision_is_not_saved(page, folder):
     assert "0 of 8 decided" in shown(page)[2]
 
 
+def test_a_duplicate_stands_beside_the_pair_that_stays(page, server, folder):
+    # A mirrored copy of a photo with another article, and a pair that shares only its article.
+    Image.open(folder / "human" / "00003.png").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(folder / "human/zz.png")
+    for name, article in (("zz", "00004"), ("yy", "00003")):
+        shutil.copy(folder / "article" / f"{article}.png", folder / "article" / f"{name}.png")
+    shutil.copy(folder / "human" / "00006.png", folder / "human" / "yy.png")
+    cagan.curate(folder, progress=False)
+    found = {name: row["group"] for name, row in rows(folder).items() if "duplicate" in row["reason"]}
+    assert set(found) == {"zz", "yy"}
+    page.goto(server.address)
+    page.select_option("#filter", "found")
+    for name, stays in (("yy", "00006"), ("zz", "00003")):
+        until(page, f"document.getElementById('name-partner').textContent.startsWith('{stays} stays')")
+        assert shown(page)[0] == name
+        assert "duplicate" in shown(page)[1]
+        until(page, "document.getElementById('partner').naturalWidth > 0")
+        assert page.is_visible("#stays")
+        page.keyboard.press("ArrowRight")
+    # Another reason has no other picture, and the report lies one click away.
+    page.keyboard.press("f")
+    status(page, "left out, from behind")
+    until(page, "document.getElementById('stays').hidden")
+    with page.context.expect_page() as opened:
+        page.click("text=report")
+    report = opened.value
+    report.wait_for_selector("#reason-duplicate")
+    assert len(report.query_selector_all("#reason-duplicate tbody tr")) == 2
+    report.click("#reason-duplicate th.id button")
+    assert report.get_attribute("#reason-duplicate th.id", "aria-sort") == "ascending"
+    report.close()
+    assert page.complaints == []
+
+
+def test_a_question_mark_shows_the_keys(page, server, folder):
+    page.goto(server.address)
+    until(page, "document.getElementById('id').textContent")
+    assert not page.is_visible("#keys")
+    assert page.locator("text=report").count() == 0, "before the first curate there is none"
+    page.keyboard.press("?")
+    words = page.inner_text("#keys")
+    assert all(word.replace("_", " ") in words for word in (*KEYS.values(), "undo", "space"))
+    # Keys decide nothing behind the list.
+    page.keyboard.press("k")
+    page.keyboard.press("?")
+    assert not page.is_visible("#keys")
+    page.click("#help")
+    assert page.is_visible("#keys")
+    page.keyboard.press("Escape")
+    assert not page.is_visible("#keys")
+    assert shown(page)[2].startswith("0 of 8 decided")
+    assert not (folder / "pairs.csv").exists()
+    assert page.complaints == []
+
+
+def test_the_report_cannot_reach_the_server(server, folder):
+    assert server.ask("report")[0] == 404
+    (folder / "curation.html").write_text("<script>fetch('undo', {method: 'POST'})</script>")
+    status, headers, _ = server.ask("report")
+    assert status == 200
+    assert headers["Content-Security-Policy"].startswith("sandbox allow-scripts; default-src 'none'")
+    assert server.ask("partner?id=nobody")[0] == 404
+    assert json.loads(server.ask("partner?id=00000")[2]) is None
+
+
 def test_the_report_in_a_browser(page, folder):
     shutil.copy(next(folder.glob("human/00000.*")), folder / "human" / "zz.png")
     shutil.copy(next(folder.glob("article/00003.*")), folder / "article" / "zz.png")

@@ -1,10 +1,14 @@
 """Decisions of a review: on disk before they are answered, and undone in turn."""
 
 import contextlib
+import io
 import os
 import threading
 from collections.abc import Iterator
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .. import _cagan
 from ..locking import locked
@@ -25,6 +29,9 @@ _KNOWN = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png", b"GI
 # Bytes of a file that is sent as it is; a larger one must be a picture that the core decodes.
 _MOST = 64 << 20
 _CELLS = ("exclude", "reason", "reviewed")
+# Pairs of a group whose photos are compared with a duplicate's, and pixels of a side for that.
+_NEAR = 64
+_SIDE = 32
 
 
 class ConflictError(Exception):
@@ -125,6 +132,37 @@ class Review:
             rows = [self._shown(*both) for both in zip(self.listing.rows, self.listing.decisions)]
             return {"rows": rows, "undo": len(self._done)}
 
+    def partner(self, name: str) -> dict[str, str] | None:
+        """Finds the pair that stays in a duplicate's place: of its group, the one with the most alike photo.
+
+        Raises:
+            ConflictError: For a pair that is not listed.
+        """
+        with self._lock:
+            group = self.listing.groups.get(self._row(name).get("group", ""), [])
+            excluded = {row["id"] for row, d in zip(self.listing.rows, self.listing.decisions) if d["excluded"]}
+            others = [other for other in group if other != name and other not in excluded][:_NEAR]
+            files = {other: self.listing.files_of(other)[0] for other in (name, *others)}
+            rows = {other: self._row(other) for other in others}
+        known = [other for other, path in files.items() if path is not None]
+        looks = dict(zip(known, _looks([files[other] for other in known])))
+        own = looks.pop(name, None)
+        if own is None:
+            return None
+        found = {other: _difference(own, look) for other, look in looks.items() if look is not None}
+        if not found:
+            return None
+        nearest = min(found, key=lambda other: found[other])
+        return {"id": nearest, "human": rows[nearest]["human"], "article": rows[nearest]["article"]}
+
+    def report(self) -> bytes | None:
+        """Reads the page of `cagan.curate` beside the list, or returns None if there is none."""
+        path = self.listing.path.with_name("curation.html")
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+
     @staticmethod
     def _shown(row: dict[str, str], decision: Any) -> dict[str, Any]:
         return {"id": row["id"], "human": row["human"], "article": row["article"], **decision}
@@ -153,3 +191,20 @@ class Review:
             if kind and len(content) <= _MOST:
                 return content, kind
         return _cagan.to_png(path), "image/png"
+
+
+def _looks(paths: list[Any]) -> list[NDArray[np.float32] | None]:
+    """Small grey copies of photos, all of one size; None for what cannot be read."""
+    from PIL import Image
+
+    return [
+        None
+        if data is None
+        else np.asarray(Image.open(io.BytesIO(data)).convert("L").resize((_SIDE, _SIDE)), np.float32)
+        for data in _cagan.thumbnails(paths, 4 * _SIDE)
+    ]
+
+
+def _difference(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """The mean difference in grey levels, of the photo or its mirror image."""
+    return float(min(np.abs(one - way).mean() for way in (other, other[:, ::-1])))

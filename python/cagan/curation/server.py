@@ -88,7 +88,13 @@ def _app(review: Review, token: str) -> Flask:
         words = _cagan.curation_reasons()
         keys = [(key, word, words.get(word, "the pair is good")) for key, word in KEYS.items()]
         folder = review.listing.folder
-        text = render_template("review.html", nonce=nonce, keys=keys, folder=folder.resolve().name or str(folder))
+        text = render_template(
+            "review.html",
+            nonce=nonce,
+            keys=keys,
+            folder=folder.resolve().name or str(folder),
+            report=review.report() is not None,
+        )
         response = Response(text)
         response.headers["Content-Security-Policy"] = (
             f"default-src 'none'; img-src 'self' data:; connect-src 'self'; style-src 'nonce-{nonce}'; "
@@ -113,6 +119,26 @@ def _app(review: Review, token: str) -> Flask:
     @app.post(f"/{token}/undo")
     def undo() -> Response:
         return answer(review.undo)
+
+    @app.get(f"/{token}/partner")
+    def partner() -> Response:
+        try:
+            return jsonify(review.partner(request.args.get("id", "")))
+        except (ConflictError, ValueError, OSError):
+            abort(404)
+
+    @app.get(f"/{token}/report")
+    def report() -> Response:
+        content = review.report()
+        if content is None:
+            abort(404)
+        response = Response(content, mimetype="text/html")
+        # The page came with the folder: its script may sort its tables, and reaches neither this server nor another.
+        response.headers["Content-Security-Policy"] = (
+            "sandbox allow-scripts; default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+            "script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
+        return response
 
     @app.get(f"/{token}/picture/<any(human, article):side>")
     def picture(side: str) -> Response:

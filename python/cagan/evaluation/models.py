@@ -15,7 +15,7 @@ from .. import _cagan
 from ..settings import Which
 from .truth import Truth
 
-__all__ = ["Model", "Swapped", "baselines", "opened", "swapped"]
+__all__ = ["Model", "Swapped", "arrays", "baselines", "made", "opened", "swapped"]
 
 _Array = NDArray[Any]
 
@@ -88,10 +88,22 @@ def swapped(
     Raises:
         ValueError: A function returned pictures of another shape or type.
     """
+    for swap in made(model, humans, worn, targets, skip=skip):
+        yield swap if isinstance(swap, Exception) else arrays(swap)
+
+
+def made(
+    model: Any,
+    humans: "Iterable[Path | _Array]",
+    worn: "Iterable[Path | _Array] | None",
+    targets: "Iterable[Path | _Array]",
+    *,
+    skip: bool = False,
+) -> "Iterator[Swapped | _cagan.Swap | Exception]":
+    """As `swapped`; a swapper's swaps make their arrays when they are asked for them, see `arrays`."""
     if isinstance(model, _cagan.Swapper):
         sides = (None if side is None else iter(side) for side in (humans, worn, targets))
-        for swap in model.stream(*sides, on_error="skip" if skip else "raise"):
-            yield swap if isinstance(swap, Exception) else Swapped(swap.image, swap.mask, swap.located, swap.flow)
+        yield from model.stream(*sides, on_error="skip" if skip else "raise")
         return
     assert worn is not None, "functions take the worn article"
     for pictures in zip(humans, worn, targets):
@@ -103,6 +115,11 @@ def swapped(
             yield error
             continue
         yield _checked(model(*arrays), arrays[0].shape)
+
+
+def arrays(swap: "Swapped | _cagan.Swap") -> Swapped:
+    """Returns all parts of a swap."""
+    return swap if isinstance(swap, Swapped) else Swapped(swap.image, swap.mask, swap.located, swap.flow)
 
 
 def _checked(swap: Any, shape: tuple[int, ...]) -> Swapped:

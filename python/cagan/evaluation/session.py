@@ -19,7 +19,7 @@ from ..progress import work_bar
 from ..settings import Which
 from . import pictures
 from .features import FeatureNetwork, Features, frechet, kernel, lpips_metric
-from .models import Model, Swapped, opened, swapped
+from .models import Model, Swapped, arrays, made, opened
 from .region import RegionScorer
 from .scores import Scores, mean_figure, set_figure
 from .targets import Row, drawn, listed
@@ -262,8 +262,9 @@ class _Show:
     def __call__(self, row: dict[str, Any]) -> list[_Array]:
         """Returns human, worn, target, swap, mask, and the truth."""
         human, target = self.truth.pairs[row["human"]], self.truth.pairs[row["target"]]
-        (swap,) = swapped(self.model, [human.human_source], [human.article_source], [target.article_source])
-        assert isinstance(swap, Swapped)
+        (swap,) = made(self.model, [human.human_source], [human.article_source], [target.article_source])
+        assert not isinstance(swap, Exception), "it was made before"
+        swap = arrays(swap)
         known = self.known((human, target), swap)
         shown = [known.photo, human.article, target.article, swap.image]
         if known.true is not None:
@@ -290,9 +291,9 @@ class _Session:
         self._scored: list[_cagan.Pair] = []
         self.skipped: list[tuple[str, str, str]] = []
 
-    def _swaps(self, rows: list[Row]) -> Iterator[Swapped | Exception]:
+    def _swaps(self, rows: list[Row]) -> "Iterator[Swapped | _cagan.Swap | Exception]":
         """Swaps the rows."""
-        return swapped(
+        return made(
             self._model,
             (human.human_source for human, _ in rows),
             (human.article_source for human, _ in rows),
@@ -302,9 +303,9 @@ class _Session:
 
     def score(self, rows: list[Row], update: Callable[[int], object]) -> None:
         """Swaps the rows, swaps the results back, notes the figures of both, and counts the rows that are done."""
-        waiting: deque[tuple[Row, Swapped]] = deque()
+        waiting: deque[tuple[Row, Swapped | _cagan.Swap]] = deque()
 
-        def made() -> Iterator[tuple[_Array, Any, Any]]:
+        def scored() -> Iterator[tuple[_Array, Any, Any]]:
             for row, swap in zip(rows, self._swaps(rows)):
                 if isinstance(swap, Exception):
                     self._skip(row, swap)
@@ -316,14 +317,15 @@ class _Session:
         optional = isinstance(self._model, _cagan.Swapper) and not self._model.needs_worn
         withholds = optional and any(self._truth.has_region(human) for human, _ in rows)
         columns = (0, 1, 2, 0, 2) if withholds else (0, 1, 2)
-        sides: list[Any] = [map(itemgetter(k), copy) for k, copy in zip(columns, itertools.tee(made(), len(columns)))]
-        back = swapped(self._model, *sides[:3], skip=self._skips)
+        sides: list[Any] = [map(itemgetter(k), copy) for k, copy in zip(columns, itertools.tee(scored(), len(columns)))]
+        back = made(self._model, *sides[:3], skip=self._skips)
         # The worn article withheld. Both ways back take the swaps in parts of one size, so few wait.
-        unknown: Iterable[Swapped | Exception | None] = itertools.repeat(None)
+        unknown: Iterable[Swapped | _cagan.Swap | Exception | None] = itertools.repeat(None)
         if withholds:
-            unknown = swapped(self._model, sides[3], None, sides[4], skip=self._skips)
+            unknown = made(self._model, sides[3], None, sides[4], skip=self._skips)
         for restored, without in zip(back, unknown):
-            row, swap = waiting.popleft()
+            row, kept = waiting.popleft()
+            swap = arrays(kept)
             update(1)
             try:
                 if isinstance(restored, Exception):

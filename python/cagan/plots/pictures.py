@@ -29,16 +29,28 @@ Model: TypeAlias = _cagan.Swapper | str | os.PathLike[str]
 class ShownFigure(Figure):
     """A figure that a notebook shows without pyplot, in few bytes, so that notebooks stay small in a repository."""
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, bytes]:
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, bytes], dict[str, dict[str, str]]]:
         file = io.BytesIO()
         self.savefig(file, format="png", bbox_inches="tight", dpi=80)
         picture, out = Image.open(file).convert("RGB"), io.BytesIO()
         # Curves need few colours, pictures many.
         if not any(axes.images for axes in self.axes):
             picture.quantize(64, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
-            return {"image/png": out.getvalue()}
-        picture.save(out, "JPEG", quality=85)
-        return {"image/jpeg": out.getvalue()}
+            kind = "image/png"
+        else:
+            picture.save(out, "JPEG", quality=85)
+            kind = "image/jpeg"
+        words = self._words()
+        return {kind: out.getvalue()}, {kind: {"alt": words}} if words else {}
+
+    def _words(self) -> str:
+        """The titles and legends, for who does not see the figure."""
+        parts = []
+        for axes in self.axes:
+            legend = axes.get_legend()
+            labels = ", ".join(text.get_text() for text in legend.get_texts()) if legend else ""
+            parts.append(": ".join(filter(None, (axes.get_title(), labels))))
+        return "; ".join(filter(None, parts))
 
 
 def swap_grid(
@@ -167,18 +179,29 @@ def mask_overlay(
     """
     if not 0 <= opacity <= 1:
         raise ValueError(f"opacity: expected 0 to 1, got {opacity}")
-    photo = pixels("human", human)
     level = mask.mask if isinstance(mask, _cagan.Swap) else pixels("mask", mask)
+    return table([[_overlaid(pixels("human", human), level, colour, opacity)]], cell=cell)
+
+
+def _overlaid(photo: NDArray[np.uint8], level: NDArray[np.uint8], colour: str, opacity: float) -> NDArray[np.uint8]:
+    """Lays a mask over a photo."""
     level = level[..., 0] if level.ndim == 3 else level
     if level.shape != photo.shape[:2]:
         raise ValueError(f"mask: expected the photo's size {photo.shape[:2]}, got {level.shape}")
     share = level[..., None] / 255 * opacity
     mixed = share * np.array(to_rgb(colour)) * 255 + (1 - share) * photo
-    return table([[np.rint(mixed).astype(np.uint8)]], cell=cell)
+    laid: NDArray[np.uint8] = np.rint(mixed).astype(np.uint8)
+    return laid
 
 
 def before_after(
-    human: Picture, swap: Picture, worn: Picture | None = None, target: Picture | None = None, *, cell: float = 2.5
+    human: Picture,
+    swap: Picture,
+    worn: Picture | None = None,
+    target: Picture | None = None,
+    *,
+    mask: bool = False,
+    cell: float = 2.5,
 ) -> Figure:
     """Plot the photo and the swap side by side, with their articles if given.
 
@@ -187,7 +210,11 @@ def before_after(
         swap: The swap.
         worn: The article in the photo.
         target: The article in the swap.
+        mask: Whether the photo stands there once more, with the mask of the swap over it; needs a `Swap`.
         cell: A picture's height in inches.
+
+    Raises:
+        TypeError: A mask is asked for, and the swap is a picture without one.
 
     Example:
         >>> import cagan
@@ -195,7 +222,12 @@ def before_after(
         >>> [axes.get_title() for axes in cagan.plots.before_after(pair.human, pair.human).axes]
         ['before', 'after']
     """
-    shown = {"worn": worn, "before": human, "after": swap, "target": target}
+    repainted = None
+    if mask:
+        if not isinstance(swap, _cagan.Swap):
+            raise TypeError(f"swap: expected a Swap for mask=True, got {type(swap).__name__}")
+        repainted = _overlaid(pixels("human", human), swap.mask, "magenta", 0.6)
+    shown = {"worn": worn, "before": human, "after": swap, "repainted": repainted, "target": target}
     shown = {name: picture for name, picture in shown.items() if picture is not None}
     return table([[pixels(name, picture) for name, picture in shown.items()]], titles=list(shown), cell=cell)
 

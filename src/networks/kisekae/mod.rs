@@ -38,4 +38,4 @@ pub use mask::{enclosed, erased, reach, widened};
 pub use painter::{Painter, Painting};
 pub use region::outline;
 pub use registration::Registered;
-pub use warp::{flow_of, moved, warped, warped_inside};
+pub use warp::{Inside, flow_of, moved, warped, warped_inside};

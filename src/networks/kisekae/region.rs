@@ -17,7 +17,7 @@ pub fn article_region(article: &Tensor) -> Tensor {
     let edge = |dim: i64, at: i64| article.select(dim, at);
     let border = Tensor::cat(&[edge(2, 0), edge(2, h - 1), edge(3, 0), edge(3, w - 1)], 2); // [N, 3, 2 (H + W)]
     let (background, _) = border.median_dim(2, false);
-    let apart = (article - background.reshape([n, c, 1, 1])).abs().amax([1], true) * 0.5;
+    let apart = (article - background.reshape([n, c, 1, 1])).abs_().amax([1], true) * 0.5;
     ((apart - NEAR) * (1.0 / (FAR - NEAR))).clamp(0.0, 1.0)
 }
 

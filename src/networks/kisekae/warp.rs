@@ -45,10 +45,30 @@ pub fn moved(region: &Tensor, flow: &Tensor) -> Tensor {
 /// # Shapes
 /// `article`: `[N, 3, H, W]`; `region`: `[N, 1, H, W]` in [0, 1]; `flow`: `[N, 2, h, w]`. Returns `[N, 3, h, w]`.
 pub fn warped_inside(article: &Tensor, region: &Tensor, flow: &Tensor) -> Tensor {
-    /// The share of the background, which remains where there is nothing else.
-    const LEAST: f64 = 0.01;
-    let share = region * (1.0 - LEAST) + LEAST;
-    warped(&(article * &share), flow) / warped(&share, flow)
+    Inside::of(article, region).warped(flow)
+}
+
+/// An article to be warped without its background.
+#[derive(Debug)]
+pub struct Inside {
+    /// The article's colours times their share.
+    colours: Tensor,
+    share: Tensor,
+}
+
+impl Inside {
+    /// Takes an article and its region, of the shapes of [`warped_inside`].
+    pub fn of(article: &Tensor, region: &Tensor) -> Inside {
+        /// The share of the background, which remains where there is nothing else.
+        const LEAST: f64 = 0.01;
+        let share = region * (1.0 - LEAST) + LEAST;
+        Inside { colours: article * &share, share }
+    }
+
+    /// Warps it as [`warped_inside`] does.
+    pub fn warped(&self, flow: &Tensor) -> Tensor {
+        warped(&self.colours, flow) / warped(&self.share, flow)
+    }
 }
 
 /// Samples a picture, or a layer of one, at the places of a flow. Beyond the edge the border's values continue.
