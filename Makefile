@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUST := Cargo.toml Cargo.lock build.rs .cargo/config.toml $(shell find src -name '*.rs')
-PACKAGE := $(shell find python -name '*.py*' -not -name '*.pyc' -o -name '*.html')
+PACKAGE := $(shell find python -name '*.py*' -not -name '*.pyc' -o -name '*.html') $(wildcard python/cagan/weights/*)
 
 # torch-sys asks the python on PATH for torch; maturin installs into VIRTUAL_ENV. Nobody has to activate anything.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -15,44 +15,47 @@ PYO3 := $(patsubst %,PYO3_CONFIG_FILE=$(CURDIR)/%,$(firstword $(wildcard target/
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint fmt core build types python bench golden notebooks docs wheel clean
+.PHONY: help demo test lint fmt core build types python bench golden weights notebooks docs wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: build ## train on synthetic people for a minute or two, show swaps and score them
+demo: build ## a page of swaps after some seconds, and a model of your own in some minutes; installs no test tools
 	$(BIN)/cagan demo
 
 test: lint core wheel types python ## check everything, cheapest first
 
-lint: $(VENV)/made ## formatting and lints of Rust and Python
+lint: $(VENV)/tools ## formatting and lints of Rust and Python
 	cargo fmt --check
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(PYO3) cargo clippy --release --all-targets --all-features -- -D warnings
 
-fmt: $(VENV)/made ## format Rust and Python
+fmt: $(VENV)/tools ## format Rust and Python
 	cargo fmt
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
-core: $(VENV)/made ## tests of the Rust core
+core: $(VENV)/tools ## tests of the Rust core
 	cargo test --release
 
 build: $(VENV)/built ## the extension module, into .venv
 
-types: build ## types of the package, and its stubs against the built module
+types: build $(VENV)/tools ## types of the package, and its stubs against the built module
 	$(BIN)/mypy
 	$(BIN)/stubtest cagan._cagan
 
-python: build ## tests of the Python package
+python: build $(VENV)/tools ## tests of the Python package
 	$(BIN)/pytest
 
-bench: build ## time cagan against PyTorch: steps, data, swaps, import, checkpoints
+bench: build $(VENV)/tools ## time cagan against PyTorch: steps, data, swaps, import, checkpoints
 	$(BIN)/python benchmarks/run.py
 
-golden: build ## rewrite the recorded values
+golden: build $(VENV)/tools ## rewrite the recorded values
 	$(BIN)/python tests/golden/make_golden.py
+
+weights: build ## train the weights of the package on dolls, with their card (an hour or more)
+	$(BIN)/python tools/doll_weights.py
 
 notebooks: build $(VENV)/notebooks ## run the notebooks and keep their outputs
 	rm -rf notebooks/data notebooks/runs  # a run of older networks would go on
@@ -71,10 +74,10 @@ $(BIN)/python:
 		{ echo "cagan needs Python 3.10 or newer, and PYTHON=$(PYTHON) is not: try make PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# The build runs without isolation, so its requirements are installed here, with the test tools. cargo does not see that
-# torch changed or moved: torch-sys is cleaned then.
+# The build runs without isolation, so its requirements are installed here, with the package's own. cargo does not see
+# that torch changed or moved: torch-sys is cleaned then.
 $(VENV)/made: pyproject.toml | $(BIN)/python
-	sed -n -e '/^requires = /p' -e '/^dependencies = \[/,/^\]/p' -e '/^test = \[/,/^\]/p' pyproject.toml | \
+	sed -n -e '/^requires = /p' -e '/^dependencies = \[/,/^\]/p' pyproject.toml | \
 		grep -o '"[^"]*"' | xargs $(BIN)/pip install
 	@mkdir -p target
 	@$(BIN)/python -c 'import torch; print(torch.__version__, torch.__file__)' > target/torch.new
@@ -93,6 +96,7 @@ dist/.built: $(VENV)/built $(PACKAGE) README.md LICENSE-MIT LICENSE-APACHE
 	$(BIN)/maturin build --release --out dist
 	@touch $@
 
-$(VENV)/notebooks $(VENV)/docs: pyproject.toml | $(VENV)/made
-	sed -n '/^$(@F) = \[/,/^\]/p' pyproject.toml | grep -o '"[^"]*"' | xargs $(BIN)/pip install
+# The extras `test`, `notebooks` and `docs`.
+$(VENV)/tools $(VENV)/notebooks $(VENV)/docs: pyproject.toml | $(VENV)/made
+	sed -n '/^$(subst tools,test,$(@F)) = \[/,/^\]/p' pyproject.toml | grep -o '"[^"]*"' | xargs $(BIN)/pip install
 	@touch $@

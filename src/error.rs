@@ -12,6 +12,9 @@ pub enum Error {
     /// An unknown name, with the nearest known one.
     #[error("unknown {kind} `{name}`{}", .nearest.as_ref().map(|n| format!(", did you mean `{n}`?")).unwrap_or_default())]
     UnknownName { kind: Named, name: String, nearest: Option<String> },
+    /// The name of a pair that the list leaves out.
+    #[error("`{name}` is excluded: {reason}")]
+    Excluded { name: String, reason: String },
     /// A missing file or folder.
     #[error("{}: no such {what}", .path.display())]
     NotFound { path: PathBuf, what: &'static str },

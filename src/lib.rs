@@ -4,7 +4,7 @@
 //! ```
 //! use cagan::config::{Config, Preset};
 //! use cagan::data::{Options, Pairs};
-//! use cagan::inference::{Request, Swapper};
+//! use cagan::inference::{Request, Swapper, Which};
 //! use cagan::training::{Resume, train};
 //!
 //! let folder = tempfile::tempdir()?;
@@ -14,7 +14,7 @@
 //! let config = Config::with(Preset::Smoke, serde_json::json!({"steps": 2}))?;
 //! train(&pairs, &run, config, Resume::Auto, &mut |_| true)?;
 //!
-//! let swapper = Swapper::open(&run, "cpu")?;
+//! let swapper = Swapper::open(&run, "cpu", Which::Best)?;
 //! let read = |picture: &cagan::data::Source| picture.decode().map(std::sync::Arc::unwrap_or_clone);
 //! let [first, second] = [&pairs.pairs[0], &pairs.pairs[1]];
 //! let (human, worn, target) = (read(&first.human)?, read(&first.article)?, read(&second.article)?);

@@ -42,6 +42,7 @@ def _takes(setting: dict[str, Any]) -> str:
         "number": "number",
         "flag": "`True` or `False`",
         "text": "text",
+        "moment": "whole number of images, or a share of the length such as `'50%'`",
         "size": "(height, width), or one number for a square",
         "choice": ", ".join(f"`{name!r}`" for name in setting["choices"]),
     }

@@ -6,6 +6,8 @@ import json
 import signal
 import sys
 import warnings
+import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,64 +15,53 @@ import click
 
 from . import _cagan
 from .about import info as gather_info
+from .commands import Choice, Commands, Grouped, GroupedOption, Moment, Size, WhichSnapshot
 from .curation import curate as run_curate
 from .curation import review as run_review
 from .demo import demo as run_demo
 from .evaluation import evaluate as run_evaluate
 from .evaluation import listed
 from .exporting import export as run_export
+from .names import swap_name
 from .runs import runs as list_runs
 from .serving import app as run_app
+from .settings import Preset, Which
 from .swapping import swap_list
 from .training import train as run_train
 
 _PATH = click.Path(path_type=Path)
 # What a swap is written as.
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+# What a folder of pictures holds.
+_READ = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic", ".jp2")
 _DEVICE = f"auto, cpu, cuda or cuda:N [default: {_cagan.Config().device}]"
 
 
-class _Size(click.ParamType):  # type: ignore[type-arg]  # generic in newer click alone
-    """A size as `128x96` (height x width), or as one number for a square."""
-
-    name = "HxW"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Returns height and width."""
-        if not isinstance(value, str):
-            return value
-        try:
-            sides = [int(side) for side in value.lower().split("x")]
-        except ValueError:
-            sides = []
-        if len(sides) not in (1, 2):
-            self.fail(f"expected a size as 128x96 (height x width) or 64, got {value}", param, ctx)
-        return sides[0], sides[-1]
+_TYPES: dict[str, Any] = {
+    "count": int,
+    "number": float,
+    "flag": bool,
+    "text": str,
+    "size": Size(),
+    "moment": Moment(),
+}
 
 
-_TYPES: dict[str, Any] = {"count": int, "number": float, "flag": bool, "text": str, "size": _Size()}
-
-
-class _GroupedOption(click.Option):
-    """An option with a heading in the help."""
-
-    def __init__(self, *names: str, group: str, **options: Any) -> None:
-        super().__init__(names, **options)
-        self.group = group
-
-
-class _Grouped(click.Command):
-    """A command whose help lists the options under the headings of their groups."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Writes the options, those without a heading first."""
-        groups: dict[str, list[tuple[str, str]]] = {}
-        for option in self.get_params(ctx):
-            if isinstance(option, click.Option) and (record := option.get_help_record(ctx)) is not None:
-                groups.setdefault(getattr(option, "group", "Options"), []).append(record)
-        for group, records in groups.items():
-            with formatter.section(group):
-                formatter.write_dl(records)
+# The settings that most people set; the others are in --help-all.
+_USUAL = (
+    "image_size",
+    "learning_rate",
+    "batch_size",
+    "epochs",
+    "steps",
+    "images",
+    "time_limit_s",
+    "seed",
+    "init_from",
+    "device",
+    "threads",
+)
+_SHORT = {"images": ("-i",), "steps": ("-s",), "epochs": ("-e",), "batch_size": ("-b",), "device": ("-d",)}
 
 
 def _settings(command: click.Command) -> click.Command:
@@ -79,14 +70,23 @@ def _settings(command: click.Command) -> click.Command:
     for setting in _cagan.settings():
         default = getattr(config, setting["name"])
         shown = "x".join(map(str, default)) if isinstance(default, tuple) else default
-        option = _GroupedOption(
+        option = GroupedOption(
+            *_SHORT.get(setting["name"], ()),
             "--" + setting["name"].replace("_", "-"),
             group=setting["group"],
-            type=click.Choice(setting["choices"]) if setting["kind"] == "choice" else _TYPES[setting["kind"]],
+            usual=setting["name"] in _USUAL,
+            type=Choice(setting["choices"]) if setting["kind"] == "choice" else _TYPES[setting["kind"]],
             help=f"{setting['help']} [default: {'none' if shown in (None, '') else shown}]",
         )
         command.params.append(option)
     return command
+
+
+class _Rare(GroupedOption):
+    """An option without a heading that the short help leaves out."""
+
+    def __init__(self, names: Sequence[str], **options: Any) -> None:
+        super().__init__(*names, group="Options", usual=False, **options)
 
 
 def _thresholds(command: click.Command) -> click.Command:
@@ -94,12 +94,21 @@ def _thresholds(command: click.Command) -> click.Command:
     for threshold in _cagan.curation_options():
         name, default = "--" + threshold["name"].replace("_", "-"), threshold["default"]
         text = threshold["help"][0].upper() + threshold["help"][1:]
-        option = _GroupedOption(name, group="Thresholds", type=type(default), help=f"{text} [default: {default}]")
+        option = GroupedOption(
+            name, group="Thresholds", usual=False, type=type(default), help=f"{text} [default: {default}]"
+        )
         command.params.append(option)
     return command
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+_WHICH = click.option(
+    "--which",
+    type=WhichSnapshot(),
+    help="Snapshot of a run: best, newest or a step [default: best, the newest unless the run got worse]",
+)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="cagan")
 def cli() -> None:
     """Train on pairs of a person and a product picture, and swap fashion articles on photos.
@@ -111,30 +120,30 @@ def cli() -> None:
 
 
 @_settings
-@cli.command(cls=_Grouped)
+@cli.command(cls=Grouped)
 @click.argument("pairs", type=_PATH)
 @click.argument("run_dir", type=_PATH)
-@click.option("--preset", type=click.Choice(_cagan.presets()), help=f"Preset [default: {_cagan.Config().preset}]")
-@click.option("--human", help="Folder or pattern of the humans, in place of a layout")
-@click.option("--article", help="Folder or pattern of the articles")
+@click.option("-p", "--preset", type=Choice(_cagan.presets()), help=f"Preset [default: {_cagan.Config().preset}]")
+@click.option("--human", cls=_Rare, help="Folder or pattern of the humans, in place of a layout")
+@click.option("--article", cls=_Rare, help="Folder or pattern of the articles")
 @click.option("--split", help="Split to train on, for pairs with several")
-@click.option("--on-error", type=click.Choice(["raise", "skip"]), help="Action on unusable files [default: raise]")
-@click.option("--extra-articles", is_flag=True, help="Add articles without a human as targets")
+@click.option("--on-error", cls=_Rare, type=Choice(["raise", "skip"]), help="Action on unusable files [default: raise]")
+@click.option("--extra-articles", cls=_Rare, is_flag=True, help="Add articles without a human as targets")
 @click.option(
     "--resume",
-    type=click.Choice(["auto", "never", "must"]),
+    type=Choice(["auto", "never", "must"]),
     help="Resume the run in RUN_DIR: if it has a checkpoint, never (and fail if it has one), or fail without one "
     "[default: auto]",
 )
-@click.option("--tensorboard", is_flag=True, help="Write TensorBoard's event files to RUN_DIR/tensorboard")
-@click.option("--quiet", is_flag=True, help="Hide the progress bar")
+@click.option("--tensorboard", cls=_Rare, is_flag=True, help="Write TensorBoard's event files to RUN_DIR/tensorboard")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress and no summary")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's paths and its last log line as JSON")
 def train(
     pairs: Path,
     run_dir: Path,
     human: str | None,
     article: str | None,
-    preset: str | None,
+    preset: Preset | None,
     split: str | None,
     on_error: Literal["raise", "skip"] | None,
     extra_articles: bool,
@@ -146,19 +155,21 @@ def train(
 ) -> None:
     """Train on the pairs in the folder PAIRS, or resume the run in RUN_DIR.
 
-    Settings default to the preset's values. The values below are those of the default preset.
+    Settings default to the preset's values, and for a run that is resumed to the run's own, but for --time-limit-s. The
+    values below are those of the default preset.
     """
-    given = {name: value for name, value in settings.items() if value is not None}
+    given: Any = {name: value for name, value in settings.items() if value is not None}
     found = _cagan.Pairs(pairs, human=human, article=article, on_error=on_error, extra_articles=extra_articles)
     if split is not None:
         found = found.of_split(split)
     run = run_train(
         found,
         run_dir,
-        _cagan.Config(preset, **given),
+        preset=preset,
         resume=resume,
         progress=False if quiet else None,
         tensorboard=tensorboard,
+        **given,
     )
     newest = {"snapshot": run.snapshots[-1:], "sample": run.samples[-1:]}
     if as_json:
@@ -174,55 +185,137 @@ def train(
 
 @cli.command()
 @click.argument("model", type=_PATH)
-@click.option("--human", type=_PATH, help="Photo of the person")
-@click.option("--worn", type=_PATH, help="Product picture of the worn article")
-@click.option("--target", type=_PATH, help="Product picture of the article to put on")
+@click.argument("human", type=_PATH, required=False)
+@click.argument("target", type=_PATH, required=False)
+@click.option(
+    "-w", "--worn", type=_PATH, help="Product picture of the worn article, or a folder with the photos' names"
+)
+@click.option("-o", "--out", type=_PATH, help="Picture to write, .png, .jpg or .webp, or folder; - for standard output")
 @click.option("--pairs", type=_PATH, help="Folder of the pairs that --list names")
 @click.option("--list", "listing", type=_PATH, help="CSV with the columns human and target: ids of --pairs")
-@click.option("--out", type=_PATH, required=True, help="Picture to write, .png, .jpg or .webp, or folder with --list")
-@click.option("--report", type=_PATH, help="CSV to write with the swaps of --list whose pictures cannot be read")
-@click.option("--device", help=_DEVICE)
+@click.option("--report", type=_PATH, help="CSV to write with the swaps whose pictures cannot be read")
+@_WHICH
+@click.option("-d", "--device", help=_DEVICE)
+@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON")
 def swap(
     model: Path,
     human: Path | None,
-    worn: Path | None,
     target: Path | None,
+    worn: Path | None,
+    out: Path | None,
     pairs: Path | None,
     listing: Path | None,
-    out: Path,
     report: Path | None,
+    which: Which | None,
     device: str | None,
+    as_json: bool,
 ) -> None:
-    """Swap with MODEL, a run folder or a snapshot.
+    """Put the article TARGET on the person HUMAN with MODEL: a run folder, a snapshot, or dolls.
 
-    Swaps one photo (--human, --target, and --worn if known) to the picture --out and its mask to .alpha.png beside it,
-    or a --list of ids of --pairs to OUT/<human>__<target>.png and .alpha.png. Networks that locate the worn article
-    write its region to .located.png too. A list goes on where it was stopped, passes over pictures that cannot be read,
-    and then exits with 1.
+    Writes the picture to --out, by default HUMAN__TARGET.png in the current folder, and its mask to .alpha.png beside
+    it; networks that locate the worn article write its region to .located.png too. With - one of HUMAN and TARGET comes
+    from standard input, or the picture goes to standard output, as PNG and without its mask.
+
+    If HUMAN or TARGET is a folder, every person in it puts on every article, to --out/HUMAN__TARGET.png, by default in
+    swaps/. A --list of ids of --pairs does the same for its rows. Several swaps go on where they were stopped, pass
+    over pictures that cannot be read, and then exit with 1.
     """
-    one, many = (human, worn, target), (pairs, listing, report)
-    if human is not None and target is not None and not any(many):
-        _check_out(out, [path for path in one if path is not None])
-        swapper = _cagan.Swapper(model, device)
-        swap = swapper.swap(human, worn, target)
-        swap.save(out, out.with_suffix(".alpha.png"), out.with_suffix(".located.png"))
-        click.echo(out)
-        return
-    if any(one) or pairs is None or listing is None:
-        raise click.UsageError("expected --human and --target (and --worn), or --pairs and --list")
-    unread: list[tuple[str, str, str]] = []
-    wanted = listed(listing, _cagan.Pairs(pairs, on_error="skip"), unread=unread)
-    done = swap_list(_cagan.Swapper(model, device), wanted, out)
+    if human is not None and target is not None and pairs is None and listing is None:
+        if not (human.is_dir() or target.is_dir()):
+            if report is not None:
+                raise click.UsageError("--report: expected a folder or a --list, got one photo")
+            _swap_one(_cagan.Swapper(model, device, which=which), human, target, worn, out, as_json)
+            return
+        rows = _crossed(human, target, worn)
+        unread: list[tuple[str, str, str]] = []
+        out, knows = out or Path("swaps"), worn is not None
+    else:
+        if any(path is not None for path in (human, target, worn)) or pairs is None or listing is None:
+            raise click.UsageError("expected HUMAN and TARGET, or --pairs and --list")
+        if out is None:
+            raise click.UsageError("--out: expected a folder for the swaps of --list, got none")
+        unread = []
+        rows, knows = listed(listing, _cagan.Pairs(pairs, on_error="skip"), unread=unread), True
+    if str(out) == "-":
+        raise click.UsageError("--out: expected a folder for several swaps, got -")
+    done = swap_list(_cagan.Swapper(model, device, which=which), rows, out, worn=knows)
     done.broken += unread
     if report is not None:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([("human", "target", "reason"), *done.broken])
         _cagan.write_atomically(report, text.getvalue().encode("utf-8", errors="replace"))
     made = done.made + done.kept
-    click.echo(f"{made} swaps in {out}" + (f", {done.kept} of them from before" if done.kept else ""))
+    if as_json:
+        broken = [dict(zip(("human", "target", "reason"), row)) for row in done.broken]
+        _say(json.dumps({"out": str(out), "swaps": made, "kept": done.kept, "broken": broken}))
+    else:
+        _say(f"{made} swaps in {out}" + (f", {done.kept} of them from before" if done.kept else ""))
     if done.broken:
         person, article, reason = done.broken[0]
         raise ValueError(f"{len(done.broken)} swaps not made; the first: {person} in {article}: {reason}")
+
+
+def _swap_one(
+    swapper: _cagan.Swapper, human: Path, target: Path, worn: Path | None, out: Path | None, as_json: bool
+) -> None:
+    """Swaps one photo, from standard input and to standard output if a path is -."""
+    given = [path for path in (human, target, worn) if path is not None]
+    if sum(str(path) == "-" for path in given) > 1:
+        raise click.UsageError("-: expected one picture from standard input, got two")
+    if out is None:
+        names = ("photo" if str(path) == "-" else path.stem for path in (human, target))
+        out = Path(f"{swap_name(*names)}.png")
+    elif out.is_dir():
+        out /= f"{swap_name(human.stem, target.stem)}.png"
+    piped = str(out) == "-"
+    if not piped:
+        _check_out(out, given)
+
+    def picture(path: Path) -> Any:
+        return sys.stdin.buffer.read() if str(path) == "-" else path
+
+    swap = swapper.swap(picture(human), None if worn is None else picture(worn), picture(target))
+    if piped:
+        sys.stdout.buffer.write(swap.encoded("png"))
+        sys.stdout.buffer.flush()
+        return
+    files = {"image": out, "mask": out.with_suffix(".alpha.png")}
+    if swap.located is not None:
+        files["located"] = out.with_suffix(".located.png")
+    swap.save(out, files["mask"], files.get("located"))
+    _say(json.dumps({name: str(path) for name, path in files.items()}) if as_json else str(out))
+
+
+def _crossed(human: Path, target: Path, worn: Path | None) -> list[tuple[_cagan.Pair, _cagan.Pair]]:
+    """Every person in every article of two folders, or of a folder and a picture.
+
+    Raises:
+        ValueError: A folder has no picture, or two of one name, or a photo's worn article is missing.
+    """
+    people, articles = _pictures(human), _pictures(target)
+    known = dict.fromkeys(people, worn) if worn is not None and not worn.is_dir() else {}
+    if worn is not None and worn.is_dir():
+        known = dict(_pictures(worn))
+        if missing := [name for name in people if name not in known]:
+            raise ValueError(f"{worn}: expected a picture called {missing[0]}, as the photo, got none")
+    # An unknown worn article is withheld later; a pair has two pictures.
+    rows = [_cagan.Pair(name, photo, known.get(name) or photo) for name, photo in people.items()]
+    return [(person, _cagan.Pair(name, path, path)) for person in rows for name, path in articles.items()]
+
+
+def _pictures(path: Path) -> dict[str, Path]:
+    """The pictures of a folder by their names without endings; or the one picture."""
+    if not path.is_dir():
+        return {path.stem: path}
+    found: dict[str, Path] = {}
+    for file in sorted(path.iterdir()):
+        if file.suffix.lower() in _READ and not file.name.startswith("."):
+            if file.stem in found:
+                raise ValueError(f"{path}: expected one picture called {file.stem}, got two, as {file.name}")
+            found[file.stem] = file
+    if not found:
+        raise ValueError(f"{path}: expected pictures ({', '.join(_READ)}), got none")
+    return found
 
 
 def _check_out(out: Path, pictures: list[Path]) -> None:
@@ -238,21 +331,18 @@ def _check_out(out: Path, pictures: list[Path]) -> None:
 @click.argument("model", type=_PATH)
 @click.argument("pairs", type=_PATH)
 @click.option("--split", help="Split to score, for pairs with several")
-@click.option("--on-error", type=click.Choice(["raise", "skip"]), help="Action on unusable files [default: raise]")
+@click.option("--on-error", type=Choice(["raise", "skip"]), help="Action on unusable files [default: raise]")
 @click.option("--targets", type=int, help="Number of articles for each person [default: the list of true swaps, or 3]")
 @click.option("--list", "listing", type=_PATH, help="CSV with the columns human and target: the swaps to score")
 @click.option("--height", type=int, default=256, show_default=True, help="Height of comparisons inside regions")
 @click.option("--features", type=_PATH, help="Feature network for FID and KID: TorchScript .pt or .onnx")
-@click.option("--feature-size", type=_Size(), help="Height x width of its input [default: as --height, in 4:3]")
-@click.option("--device", help=_DEVICE)
-@click.option(
-    "--json",
-    "json_path",
-    type=_PATH,
-    help="Write the figures, those of each swap too, as JSON to the file PATH; - prints them instead of the table. "
-    "`cagan export` reads evaluation.json in the run's folder",
-)
+@click.option("--feature-size", type=Size(), help="Height x width of its input [default: as --height, in 4:3]")
+@click.option("-d", "--device", help=_DEVICE)
+@_WHICH
+@click.option("-o", "--out", type=_PATH, help="File to write the figures to as JSON, beside evaluation.json of a run")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures, those of each swap too, as JSON")
 @click.option("--sheet", type=_PATH, help="Write the worst swaps as a PNG")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress")
 def evaluate(
     model: Path,
     pairs: Path,
@@ -264,13 +354,17 @@ def evaluate(
     features: Path | None,
     feature_size: Any,
     device: str | None,
-    json_path: Path | None,
+    which: Which | None,
+    out: Path | None,
+    as_json: bool,
     sheet: Path | None,
+    quiet: bool,
 ) -> None:
-    """Score the swaps of MODEL, a run folder or a snapshot, on the folder PAIRS.
+    """Score the swaps of MODEL, a run folder, a snapshot or dolls, on the folder PAIRS.
 
     Dolls are scored by their true swaps, pairs with a folder mask/ by the worn garments' regions, other pairs without a
-    truth.
+    truth. The last line is a verdict. The figures of a run are written to evaluation.json in its folder, where `cagan
+    export` and `cagan runs` read them.
     """
     found = _cagan.Pairs(pairs, on_error=on_error)
     scores = run_evaluate(
@@ -282,43 +376,48 @@ def evaluate(
         height=height,
         features=features,
         feature_size=feature_size,
+        which=which,
+        progress=False if quiet else None,
     )
     if sheet is not None:
         scores.sheet(sheet)
-    if json_path == Path("-"):
-        click.echo(scores.to_json())
-        return
-    if json_path is not None:
-        json_path.write_text(scores.to_json() + "\n", encoding="utf-8")
-    click.echo(scores.table())
+    if out is not None:
+        _cagan.write_atomically(out, f"{scores.to_json()}\n".encode())
+    _say(scores.to_json() if as_json else f"{scores.table()}\n{scores.verdict}")
 
 
 @cli.command()
 @click.argument("model", type=_PATH)
 @click.argument("out", type=_PATH)
 @click.option("--overwrite", is_flag=True, help="Replace a card or a picture of other programs beside OUT")
-def export(model: Path, out: Path, overwrite: bool) -> None:
-    """Write MODEL, a run folder or a snapshot, for other programs, and a model card beside it.
+@_WHICH
+@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress")
+def export(model: Path, out: Path, overwrite: bool, which: Which | None, as_json: bool, quiet: bool) -> None:
+    """Write MODEL, a run folder, a snapshot or dolls, for other programs, and a model card beside it.
 
     The ending of OUT is the format: .onnx, .pt2 (torch.export), .pt (TorchScript) or .safetensors. The card has the
-    figures of evaluation.json in the run's folder: cagan evaluate RUN PAIRS --json RUN/evaluation.json writes it.
+    figures of evaluation.json in the run's folder, which cagan evaluate RUN PAIRS writes.
     """
-    click.echo(run_export(model, out, overwrite=overwrite))
+    made = run_export(model, out, overwrite=overwrite, which=which, progress=False if quiet else None)
+    _say(json.dumps({"model": str(made), "card": str(made.with_suffix(".md"))}) if as_json else str(made))
 
 
 @cli.command()
 @click.argument("out", type=_PATH)
-@click.option("--count", type=int, required=True, help="Number of pairs")
+@click.option("-n", "--count", type=int, required=True, help="Number of pairs")
 @click.option("--seed", type=int, help="Seed of the drawing [default: 0]")
-@click.option("--size", type=_Size(), help="Height x width [default: 128x96]")
+@click.option("--size", type=Size(), help="Height x width [default: 128x96]")
 @click.option("--swaps", type=int, help="True swaps of each person; 0 for none [default: 1]")
-def dolls(out: Path, count: int, seed: int | None, size: Any, swaps: int | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the folder and the number of pairs as JSON")
+def dolls(out: Path, count: int, seed: int | None, size: Any, swaps: int | None, as_json: bool) -> None:
     """Draw synthetic pairs into the folder OUT, true swaps and their masks into OUT/swaps."""
-    click.echo(_cagan.dolls(out, count, seed, size, swaps))
+    pairs = _cagan.dolls(out, count, seed, size, swaps)
+    click.echo(json.dumps({"folder": str(out), "pairs": len(pairs)}) if as_json else pairs)
 
 
 @_thresholds
-@cli.command(cls=_Grouped)
+@cli.command(cls=Grouped)
 @click.argument("folder", type=_PATH)
 @click.option("--human", help="Folder or pattern of the humans, in place of a layout")
 @click.option("--article", help="Folder or pattern of the articles")
@@ -377,35 +476,61 @@ def review(folder: Path, port: int, no_browser: bool) -> None:
     "--host", default="127.0.0.1", show_default=True, help="Address to listen on; any other admits other machines"
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on [default: a free one]")
-@click.option("--device", help=_DEVICE)
+@_WHICH
+@click.option("-d", "--device", help=_DEVICE)
 @click.option("--no-browser", is_flag=True, help="Print the address without opening it")
-def app(model: Path, pairs: Path | None, host: str, port: int, device: str | None, no_browser: bool) -> None:
-    """Try MODEL, a run folder or a snapshot, on a local page that swaps uploaded or picked pictures."""
-    run_app(model, pairs, host=host, port=port, device=device, browser=not no_browser)
+def app(
+    model: Path, pairs: Path | None, host: str, port: int, which: Which | None, device: str | None, no_browser: bool
+) -> None:
+    """Try MODEL, a run folder, a snapshot or dolls, on a local page that swaps uploaded or picked pictures."""
+    chosen = model if which is None else _cagan.Swapper(model, device, which=which)
+    run_app(chosen, pairs, host=host, port=port, device=device, browser=not no_browser)
 
 
 @cli.command()
 @click.argument("folder", type=_PATH, default=Path("runs/demo"))
-def demo(folder: Path) -> None:
-    """Draw dolls, train on them for a minute or two, write a grid of swaps and score them, all in FOLDER."""
-    grid, scores = run_demo(folder)
-    click.echo(scores.table())
-    click.echo(
-        f"Inside the true masks the swaps differ from the true ones by {scores['true/error']:.0f} grey levels, "
-        f"the unchanged photos by {scores['true/error_untouched']:.0f}.\n{grid}"
-    )
+@click.option("--images", type=int, help="Length of the run in pictures [default: what two cores see in three minutes]")
+@click.option("--open", "opens", is_flag=True, help="Open the page in the browser")
+@click.option("--json", "as_json", is_flag=True, help="Print the page's path and the scores as JSON")
+def demo(folder: Path, images: int | None, opens: bool, as_json: bool) -> None:
+    """Show swaps after some seconds, then train a model of your own for some minutes.
+
+    Writes FOLDER/index.html at once, with swaps by the weights that cagan brings, and keeps it up to date while a run
+    on freshly drawn dolls learns from nothing. Ends with a verdict and what to try next.
+    """
+
+    def seen(page: Path) -> None:
+        click.echo(f"swaps by the package's weights, and soon your own run: {page.resolve().as_uri()}", err=True)
+        if opens:
+            webbrowser.open(page.resolve().as_uri())
+
+    page, scores = run_demo(folder, images=images, seen=seen)
+    if as_json:
+        _say(json.dumps({"page": str(page), "verdict": scores.verdict, "scores": dict(scores)}))
+        return
+    _say(f"{scores.table()}\n{scores.verdict}\n{page}")
 
 
 @cli.command()
 @click.argument("folder", type=_PATH, default=Path("runs"))
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON for each run")
 def runs(folder: Path, as_json: bool) -> None:
-    """List the runs in FOLDER and below it: preset, length, and the last line of the log."""
+    """List the runs in FOLDER and below it: preset, state, steps, best score (lower is better), speed, date."""
     rows = []
     for run in list_runs(folder):
-        stats = run.stats
-        last = stats[-1] if stats else {}
-        rows.append({"run": str(run.path), "preset": run.config.preset, "snapshots": len(run.snapshots), **last})
+        last = run.stats[-1] if run.stats else {}
+        own = {
+            "run": str(run.path),
+            "preset": run.config.preset,
+            "state": run.state,
+            "steps": run.total_steps,
+            "score": run.score,
+            "best_step": run.best_step,
+            "date": run.date.isoformat(" ", "minutes"),
+            "snapshots": len(run.snapshots),
+            "verdict": (run.evaluation or {}).get("verdict"),
+        }
+        rows.append({**own, **last})
     if as_json:
         for row in rows:
             click.echo(json.dumps(row))
@@ -413,29 +538,30 @@ def runs(folder: Path, as_json: bool) -> None:
     columns = {
         "run": "run",
         "preset": "preset",
+        "state": "state",
         "step": "step",
-        "epoch": "epoch",
-        "D": "loss/discriminator",
+        "of": "steps",
+        "score": "score",
+        "best": "best_step",
+        "images/s": "time/images_per_s",
+        "date": "date",
         "G": "loss/generator",
-        "cycle": "loss/generator/cycle",
-        "restored": "loss/generator/restored",
         "mask": "mask/area",
-        "snapshots": "snapshots",
     }
-    table = [list(columns)] + [[_short(row.get(key, "-")) for key in columns.values()] for row in rows]
+    table = [list(columns)] + [[_short(row.get(key)) for key in columns.values()] for row in rows]
     widths = [max(len(line[k]) for line in table) for k in range(len(columns))]
     for line in table:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
 
 
 def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 @cli.command()
-@click.argument("preset", type=click.Choice(_cagan.presets()), required=False)
+@click.argument("preset", type=Choice(_cagan.presets()), required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; with PRESET its settings alone")
-def info(preset: str | None, as_json: bool) -> None:
+def info(preset: Preset | None, as_json: bool) -> None:
     """Show versions, device, threads and presets; with PRESET its settings and their sources."""
     if as_json:
         click.echo(json.dumps(_cagan.Config(preset).to_dict() if preset else gather_info()))

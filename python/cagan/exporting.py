@@ -17,7 +17,10 @@ from . import _cagan
 from ._torch_state import plain_torch
 from .about import info
 from .evaluation.scores import Figure, read_figures, table
+from .evaluation.verdict import verdict
+from .progress import work_bar
 from .runs import Run
+from .settings import Which
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +36,12 @@ _KEY = "cagan.json"
 
 
 def export(
-    model: _cagan.Swapper | str | os.PathLike[str], path: str | os.PathLike[str], *, overwrite: bool = False
+    model: _cagan.Swapper | str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    which: Which | None = None,
+    progress: bool | None = None,
 ) -> Path:
     """Write a trained generator for other programs, and a model card beside it.
 
@@ -45,16 +53,17 @@ def export(
     file's metadata under `cagan.json` hold the preprocessing and the config.
 
     The card `model.md` stands beside `model.onnx`, and `model.png` too if the model's run has sample grids. The card
-    has the figures of `evaluation.json` in the run's folder, if `cagan evaluate RUN PAIRS --json RUN/evaluation.json`
-    wrote it. A card that another program wrote or changed is not replaced, nor a foreign picture. Needs `pip install
-    'cagan[export]'`.
+    has the figures of `evaluation.json` in the run's folder, which `cagan.evaluate` of the run writes. A card that
+    another program wrote or changed is not replaced, nor a foreign picture. Needs `pip install 'cagan[export]'`.
 
     Args:
-        model: A run, a run's folder (its newest snapshot), a snapshot or a swapper.
+        model: A run, a run's folder, a snapshot, "dolls" (the package's weights) or a swapper.
         path: The file to write. Its ending is the format: `.onnx`, `.pt2` (`torch.export.load`), `.pt` (TorchScript,
             which torch deprecates: `torch.jit.load`) or `.safetensors` (a snapshot, for `cagan.Swapper` and
             `cagan.torch_module.load`). An existing file is replaced.
         overwrite: Whether to replace any `model.md` and `model.png`.
+        which: The snapshot of a run, as for `cagan.Swapper`: "best" (the default), "newest" or a step.
+        progress: Whether to show a progress bar; by default in a terminal and in Jupyter.
 
     Returns:
         The path.
@@ -85,7 +94,9 @@ def export(
     if not out.parent.is_dir():
         raise FileNotFoundError(f"{out.parent}: no such folder")
     if not isinstance(model, _cagan.Swapper):
-        model = _cagan.Swapper(model, "cpu")
+        model = _cagan.Swapper(model, "cpu", which=which)
+    elif which is not None:
+        raise ValueError(f"which: expected a run to choose from, got {model!r}")
     run = _run_of(model.path)
     sample = run.samples[-1].read_bytes() if run is not None and run.samples else None
     beside = {out.with_suffix(".md"): _marked(_card(model, run, out), sample)}
@@ -93,13 +104,17 @@ def export(
         beside[out.with_suffix(".png")] = sample
     if not overwrite:
         _keep_foreign(beside)
-    # A copy of the snapshot does without torch.
-    with contextlib.nullcontext() if out.suffix == ".safetensors" else plain_torch():
-        content = _FORMATS[out.suffix](model)
-    _cagan.write_atomically(out, content)
-    # The card last: it tells that the picture is ours.
-    for file, content in reversed(beside.items()):
-        _cagan.write_atomically(file, content)
+    with work_bar(progress, 2 + len(beside), " parts of the export") as bar:
+        bar.update(1)
+        # A copy of the snapshot does without torch.
+        with contextlib.nullcontext() if out.suffix == ".safetensors" else plain_torch():
+            content = _FORMATS[out.suffix](model)
+        _cagan.write_atomically(out, content)
+        bar.update(1)
+        # The card last: it tells that the picture is ours.
+        for file, content in reversed(beside.items()):
+            _cagan.write_atomically(file, content)
+            bar.update(1)
     return out
 
 
@@ -321,7 +336,8 @@ def _card(swapper: _cagan.Swapper, run: Run | None, out: Path) -> str:
         lines += ["## Samples", "", f"![{text}]({out.with_suffix('.png').name})", "", text, ""]
     figures = _figures(run)
     if figures:
-        lines += ["## Scores", "", "Figures of `cagan.evaluate`.", "", table(figures, markdown=True), ""]
+        lines += ["## Scores", "", verdict(figures), "", "Figures of `cagan.evaluate`:", ""]
+        lines += [table(figures, markdown=True), ""]
     lines += ["## Settings", "", "| setting | value | source |", "| --- | --- | --- |"]
     values = config.to_dict()
     lines += [f"| {name} | `{json.dumps(values[name])}` | {source} |" for name, source in config.sources().items()]
@@ -355,15 +371,22 @@ def _use(out: Path, config: _cagan.Config) -> list[str]:
         contract += " A `worn` of one colour means that the worn article is unknown."
     code = {
         ".onnx": [
+            *_preprocess(config, "{}"),
+            "",
             "import onnxruntime",
             f'session = onnxruntime.InferenceSession("{out.name}")',
             'image, mask, paint = session.run(None, {"human": human, "worn": worn, "target": target})',
         ],
         ".pt2": [
-            "import torch",
+            *_preprocess(config, "torch.from_numpy({})"),
+            "",
             f'image, mask, paint = torch.export.load("{out.name}").module()(human, worn, target)',
         ],
-        ".pt": ["import torch", f'image, mask, paint = torch.jit.load("{out.name}")(human, worn, target)'],
+        ".pt": [
+            *_preprocess(config, "torch.from_numpy({})"),
+            "",
+            f'image, mask, paint = torch.jit.load("{out.name}")(human, worn, target)',
+        ],
         ".safetensors": [
             "import cagan",
             f'swap = cagan.Swapper("{out.name}").swap("human.jpg", "worn.jpg", "target.jpg")',
@@ -374,4 +397,36 @@ def _use(out: Path, config: _cagan.Config) -> list[str]:
             "Pictures have any size, and the swap has the photo's. `cagan/torch_module.py` reads the file with torch "
             "and safetensors alone."
         )
-    return ["```python", *code, "```", "", contract]
+        return ["```python", *code, "```", "", contract]
+    return ["```python", *code, "```", "", contract, "", _EDGES.format(height=height, width=width)]
+
+
+# How a file differs from a swapper.
+_EDGES = (
+    "`cagan.Swapper` does more at the edges than this file. It swaps a photo of any size: the mask is enlarged along "
+    "the photo's own edges, pixels outside the mask keep their bytes, and so does what the fit cut off. This file "
+    "returns {height} x {width} pixels of the fitted photo, with edges as coarse as that."
+)
+
+
+def _preprocess(config: _cagan.Config, array: str) -> list[str]:
+    """Code that reads pictures as the file takes them."""
+    height, width = config.image_size
+    fits = {"human": config.human_fit, "worn": config.article_fit, "target": config.article_fit}
+    return [
+        "import numpy as np",
+        *(["import torch"] if "torch" in array else []),
+        "from PIL import Image, ImageOps",
+        "",
+        "def preprocess(path, fit):",
+        "    picture = ImageOps.exif_transpose(Image.open(path)).convert('RGB')",
+        f"    size, bilinear = ({width}, {height}), Image.Resampling.BILINEAR",
+        "    if fit == 'crop':",
+        "        picture = ImageOps.fit(picture, size, bilinear)",
+        "    elif fit == 'pad':  # bars in the colour of the border",
+        "        picture = ImageOps.pad(picture, size, bilinear, picture.getpixel((0, 0)))",
+        "    values = np.asarray(picture.resize(size, bilinear), np.float32) / 255",
+        f"    return {array.format('values.transpose(2, 0, 1)[None].copy()')}",
+        "",
+        *(f'{name} = preprocess("{name}.jpg", "{fit}")' for name, fit in fits.items()),
+    ]

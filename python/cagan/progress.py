@@ -1,14 +1,20 @@
-"""Progress bars and warnings, in a terminal and in Jupyter, and without either."""
+"""Progress and warnings, in a terminal, in Jupyter, and without either."""
 
 import contextlib
 import sys
+import time
 import warnings
 from typing import TYPE_CHECKING, Any
+
+from .following import Following, duration
 
 if TYPE_CHECKING:
     from tqdm.auto import tqdm
 
-__all__ = ["Stream", "TrainingBar", "new_bar", "tell"]
+__all__ = ["Plain", "Stream", "TrainingBar", "is_notebook", "new_bar", "tell", "work_bar"]
+
+# Seconds of training behind the first estimate of the time.
+_ESTIMATE_S = 3.0
 
 
 class Stream:
@@ -64,6 +70,56 @@ def tell(text: str, stacklevel: int) -> None:
         pass
 
 
+class Plain:
+    """Says in plain lines how far some work is: one line at most every 30 s.
+
+    Args:
+        unit: What is counted.
+        total: How many there are.
+        initial: How many are done already.
+    """
+
+    EVERY_S = 30.0
+
+    def __init__(self, unit: str, total: int, initial: int = 0) -> None:  # noqa: D107  # the class says it
+        self.n, self.total, self._unit = initial, total, unit.strip()
+        self._said_s = time.monotonic()
+
+    def update(self, count: int = 1) -> None:
+        """Counts, and says it if it is time."""
+        self.n += count
+        self.say(f"{self.n} of {self.total} {self._unit}")
+
+    def say(self, text: str, now: bool = False) -> None:
+        """Writes a line if the last one is long ago, or `now`."""
+        if now or time.monotonic() - self._said_s >= self.EVERY_S:
+            self._said_s = time.monotonic()
+            Stream(sys.stderr).write(text + "\n")
+
+    def close(self) -> None:
+        """Does nothing."""
+
+    def __enter__(self) -> "Plain":
+        """Returns itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Does nothing."""
+
+
+def is_notebook() -> bool:
+    """Whether this process is a kernel of Jupyter."""
+    return "ipykernel" in sys.modules
+
+
+def work_bar(progress: bool | None, total: int, unit: str, initial: int = 0) -> "tqdm[Any] | Plain":
+    """Returns a bar in a terminal and in Jupyter, plain lines elsewhere; shows nothing if `progress` is False."""
+    seen = is_notebook() or Stream(sys.stderr).isatty()
+    if progress is None and not seen:
+        return Plain(unit, total, initial)
+    return new_bar(progress, total=total, unit=unit, initial=initial)
+
+
 def new_bar(progress: bool | None, **options: Any) -> "tqdm[Any]":
     """Returns a bar of tqdm.
 
@@ -79,54 +135,91 @@ def new_bar(progress: bool | None, **options: Any) -> "tqdm[Any]":
         warnings.simplefilter("ignore", TqdmWarning)
         from tqdm.auto import tqdm
     # A Jupyter kernel's streams are not terminals; its standard error is red.
-    notebook = "ipykernel" in sys.modules
+    notebook = is_notebook()
     stream = Stream(sys.stdout if notebook else sys.stderr)
     shown = (stream.isatty() or notebook) if progress is None else progress
     return tqdm(disable=not shown, dynamic_ncols=True, file=stream, **options)
 
 
 class TrainingBar:
-    """Shows a run's pictures while they load, then images, images/s, the time left and the losses.
+    """Shows a run: its pictures while they load, a summary, then stage, speed, time left and losses, and how it ended.
+
+    In a terminal that is a bar, in Jupyter one display that is updated, elsewhere a plain line at most every 30 s.
 
     Args:
-        progress: Whether the bar shows; None shows it in a terminal and in Jupyter.
+        progress: Whether anything shows; None as above, True a bar everywhere but in Jupyter.
     """
-
-    _SHOWN = (
-        ("D", "loss/discriminator"),
-        ("G", "loss/generator"),
-        ("cycle", "loss/generator/cycle"),
-        ("restored", "loss/generator/restored"),
-        ("mask", "mask/area"),
-    )
 
     def __init__(self, progress: bool | None) -> None:  # noqa: D107  # the class says it
         self._progress = progress
-        self._bar: tqdm[Any] | None = None
-        self._batch = 1
+        self.following = Following()
+        self._bar: tqdm[Any] | Plain | None = None
+        self._panel: Any = None
+        self._estimated = False
 
     def show(self, event: str, value: Any) -> None:
         """Takes an event of `cagan.train`."""
+        self.following.take(event, value)
         if event == "load":
-            if self._bar is None:
-                self._bar = new_bar(self._progress, total=value["files"], unit=" pictures")
-                if not self._bar.disable:
-                    where = "kept on the device" if value["loader"] == "resident" else "streamed, ahead"
-                    self._bar.write(
-                        f"{value['pairs']} pairs, pictures {where}: {value['bytes'] / 2**20:.0f} MiB",
-                        file=self._bar.fp,
-                    )
-            self._bar.update(value["done"] - self._bar.n)
+            self._load(value)
         elif event == "start":
             self.close()
-            self._batch = value["batch_size"]
-            total, initial = (value[name] * self._batch for name in ("total", "step"))
-            self._bar = new_bar(self._progress, total=total, initial=initial, unit=" images")
-        elif self._bar is not None and event == "step":
-            self._bar.update(self._batch)
-        elif self._bar is not None and event == "report":
-            shown = {name: f"{value[key]:.3f}" for name, key in self._SHOWN if key in value}
-            self._bar.set_postfix(shown, refresh=False)
+            self._begin()
+        elif self._panel is not None:
+            self._panel.update(event)
+        elif event == "step":
+            self._step()
+
+    def _load(self, value: dict[str, Any]) -> None:
+        if self._bar is None:
+            self._bar = work_bar(self._progress, value["files"], " pictures")
+            where = "kept on the device" if value["loader"] == "resident" else "streamed, ahead"
+            self._say(f"{value['pairs']} pairs, pictures {where}: {value['bytes'] / 2**20:.0f} MiB")
+        self._bar.update(value["done"] - self._bar.n)
+
+    def _begin(self) -> None:
+        start, following = self.following.start, self.following
+        if is_notebook() and self._progress is not False:
+            from .panel import Panel
+
+            self._panel = Panel(following)
+            return
+        batch = start["batch_size"]
+        self._bar = work_bar(self._progress, start["total"] * batch, " images", start["step"] * batch)
+        for line in following.summary():
+            self._say(line)
+
+    def _step(self) -> None:
+        following, bar = self.following, self._bar
+        if bar is None:
+            return
+        if not self._estimated and following.elapsed_s > _ESTIMATE_S:
+            self._estimated = True
+            self._say(f"about {duration(following.left_s)} at {following.images_per_s:.1f} images/s")
+        if isinstance(bar, Plain):
+            bar.n = following.images
+            bar.say(following.line())
+            return
+        if not bar.disable:
+            bar.set_description_str(following.stage, refresh=False)
+            bar.set_postfix(following.values(), refresh=False)
+        bar.update(following.start["batch_size"])
+
+    def _say(self, text: str) -> None:
+        """Writes a line above the bar."""
+        if isinstance(self._bar, Plain):
+            self._bar.say(text, now=True)
+        elif self._bar is not None and not self._bar.disable:
+            self._bar.write(text, file=self._bar.fp)
+
+    def end(self, lines: list[str]) -> None:
+        """Shows how the run ended."""
+        if self._panel is not None:
+            self._panel.end(lines)
+            return
+        self.close()
+        if self._progress is not False:
+            Stream(sys.stderr).write("".join(f"{line}\n" for line in lines))
 
     def close(self) -> None:
         """Closes the bar."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from . import _cagan
 from .evaluation.targets import Row
 from .names import swap_name
-from .progress import new_bar
+from .progress import work_bar
 
 __all__ = ["Listed", "swap_list"]
 
@@ -38,30 +38,39 @@ class Listed:
     broken: list[tuple[str, str, str]] = field(default_factory=list)
 
 
-def swap_list(swapper: _cagan.Swapper, rows: list[Row], out: Path) -> Listed:
+def swap_list(swapper: _cagan.Swapper, rows: list[Row], out: Path, *, worn: bool = True) -> Listed:
     """Swaps the rows to `out`: `<human>__<target>.png`, its mask `.alpha.png`, and the region `.located.png` if known.
 
     A file that this snapshot made of the same pictures stays, unless one of them is newer. Ctrl-C keeps what was done.
 
+    Args:
+        swapper: The generator.
+        rows: People, and the pairs whose articles they put on.
+        out: The folder, made if it is missing.
+        worn: Whether the people's articles are those that they wear; otherwise nothing is known of these.
+
     Raises:
+        ValueError: The networks need the worn articles, and they are not known.
         OSError: A file cannot be written.
     """
+    if swapper.needs_worn and not worn:
+        raise ValueError("worn: expected the worn articles, by which these networks locate them, got none")
     out.mkdir(parents=True, exist_ok=True)
     weights = hashlib.sha256(swapper.snapshot()).digest()
     result, todo = Listed(), []
     for row in rows:
-        made = _Made(row, out, weights)
+        made = _Made(row, out, weights if worn else hashlib.sha256(weights).digest())
         if made.is_finished():
             result.kept += 1
         else:
             todo.append(made)
     swaps = swapper.stream(
         (made.pictures[0] for made in todo),
-        (made.pictures[1] for made in todo),
+        (made.pictures[1] for made in todo) if worn else None,
         (made.pictures[2] for made in todo),
         on_error="skip",
     )
-    with new_bar(None, total=len(rows), initial=result.kept, unit=" swaps") as bar:
+    with work_bar(None, len(rows), " swaps", result.kept) as bar:
         waiting = iter(todo)
         try:
             _save(swaps, waiting, result, bar.update)

@@ -1,16 +1,21 @@
-"""`cagan.train`: a run with its progress bar, its warnings and TensorBoard."""
+"""`cagan.train`: a run with its progress, its warnings and TensorBoard."""
 
 import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import _cagan
+from .following import Following, duration
 from .progress import TrainingBar, tell
-from .runs import Run
+from .runs import Run, saved_config
+from .settings import Preset, Settings
 from .signals import terminable
 from .tensorboard import Board
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["train"]
 
@@ -18,13 +23,14 @@ __all__ = ["train"]
 def train(
     pairs: _cagan.Pairs | str | os.PathLike[str],
     run_dir: str | os.PathLike[str],
-    config: _cagan.Config | str | None = None,
+    config: _cagan.Config | Preset | None = None,
     *,
+    preset: Preset | None = None,
     resume: Literal["auto", "never", "must"] | None = None,
     progress: bool | None = None,
     tensorboard: bool = False,
     on_event: Callable[[str, Any], None] | None = None,
-    **overrides: Any,
+    **overrides: "Unpack[Settings]",
 ) -> Run:
     """Train on pairs, or resume the run in `run_dir`.
 
@@ -38,18 +44,24 @@ def train(
     Args:
         pairs: The pairs, or their folder.
         run_dir: The run's folder, made if it is missing.
-        config: A config, or a preset's name; defaults to the default preset.
+        config: A config, or a preset's name; defaults to the default preset. For a run that is resumed, a config stands
+            for all settings. Without one, the run's own settings stand where none is given here, but for
+            `time_limit_s`, which is of one call.
+        preset: A preset's name, in place of `config`.
         resume: "auto" (the default) resumes if `run_dir` holds a checkpoint and starts a run if not. "never" fails for
             a folder with checkpoints, "must" fails for one without. Like the settings and the folder it is checked
             before any picture is decoded.
-        progress: Whether to show a progress bar; defaults to True in a terminal and in Jupyter.
+        progress: Whether to show what happens. By default that is a bar in a terminal, one display with curves and
+            the newest grid in Jupyter, and elsewhere a line at most every 30 s on standard error. True shows a bar also
+            elsewhere, False nothing.
         tensorboard: Whether to write TensorBoard's event files (curves and sample grids) to `run_dir`/tensorboard;
             needs `pip install 'cagan[tensorboard]'`.
         on_event: Called with an event's name and value: "load" (dict: how many pictures are checked, of how many, and
             their memory), "start" (dict), "step" (int), "report" (dict: a line of stats.jsonl), "look" (dict: a line of
             monitor.jsonl), "warning" (str), "sample", "snapshot", "checkpoint" (Path). An exception in it stops the run
-            like Ctrl-C.
-        **overrides: Settings that replace the config's.
+            like Ctrl-C. "start" holds the resolved "config", "stages" (each a name and the pictures seen when it
+            begins) and "parameters".
+        **overrides: Settings that replace the config's, as `steps=500`.
 
     Returns:
         The run.
@@ -57,14 +69,15 @@ def train(
     Warns:
         UserWarning: Pairs were skipped, and `skipped.csv` in the run's folder lists them. A damaged checkpoint was
             skipped. A run without checkpoints was set aside. A file could not be written in the middle of the run,
-            which goes on and tries again. The run's folder went away. The file system has no locks, or lacks another
+            which goes on and tries again. A stage was given in pictures and begins at or beyond the end. The run's
+            folder went away. The file system has no locks, or lacks another
             guarantee. The monitor sees a sign of collapse. An early stop ended the run before.
 
     Raises:
         FileNotFoundError: The pairs are missing.
         ValueError: A setting is out of its range, the pairs are too few or of several splits, a picture cannot be
             decoded, or `run_dir` holds a run with other settings.
-        TypeError: A setting is unknown.
+        TypeError: A setting is unknown, or `config` and `preset` are both given.
         RuntimeError: The device is missing, or another process trains in the folder.
         FloatingPointError: A loss is not finite; the message names the term and the step.
 
@@ -77,14 +90,16 @@ def train(
     """
     if not isinstance(pairs, _cagan.Pairs):
         pairs = _cagan.Pairs(pairs)
-    if "init_from" in overrides:
-        overrides["init_from"] = os.fspath(overrides["init_from"])
-    if not isinstance(config, _cagan.Config):
-        config = _cagan.Config(config, **overrides)
-    elif overrides:
-        config = config.replace(**overrides)
+    if preset is not None:
+        if config is not None:
+            raise TypeError(f"preset: expected a config or a preset, got both {config!r} and {preset!r}")
+        config = preset
     # The process may go to another folder while it trains.
     folder = Path(run_dir).absolute()
+    if not isinstance(config, _cagan.Config):
+        config = _settled(folder, config, overrides, resume)
+    elif overrides:
+        config = config.replace(**overrides)
     bar = TrainingBar(progress)
     board = Board(folder / "tensorboard") if tensorboard else None
 
@@ -113,11 +128,54 @@ def train(
     try:
         with terminable():
             _cagan.run(pairs, folder, config, resume, observe)
+        run = Run(folder)
+        with contextlib.suppress(FileNotFoundError):  # the process's own folder may be gone
+            if Path(run_dir).absolute() == folder:
+                run = Run(run_dir)
+        bar.end(_summary(run, bar.following))
     finally:
         bar.close()
         if board is not None:
             board.close()
-    with contextlib.suppress(FileNotFoundError):  # the process's own folder may be gone
-        if Path(run_dir).absolute() == folder:
-            return Run(run_dir)
-    return Run(folder)
+    return run
+
+
+def _settled(
+    folder: Path, preset: Preset | None, given: Settings, resume: Literal["auto", "never", "must"] | None
+) -> _cagan.Config:
+    """Returns the config of a new run; or that of the run in the folder, with what is given.
+
+    Raises:
+        TypeError: A setting is unknown.
+        ValueError: A setting is out of its range, or the preset is unknown.
+    """
+    own = None if resume == "never" else saved_config(folder)
+    if own is None or preset not in (None, own.preset):
+        return _cagan.Config(preset, **given)
+    # A limit is of one call.
+    return own.replace(time_limit_s=None).replace(**given)
+
+
+def _summary(run: Run, following: Following) -> list[str]:
+    """How a run ended: time and speed, the best, the snapshot in use, and what comes next."""
+    if not following.start:
+        return []
+    done, seconds = following.step - following.start["step"], following.elapsed_s
+    if done == 0:
+        return [f"step {following.step} of {following.total}: nothing was left to do"]
+    rate = done * following.start["batch_size"] / max(seconds, 1e-9)
+    lines = [f"{done} steps in {duration(seconds)}, {rate:.1f} images/s: {run.path}"]
+    best, newest = run.best_step, run.snapshots[-1:]
+    if best is not None and run.score is not None:
+        lines.append(f"best look: step {best}, score {run.score:.3f} (lower is better)")
+    if newest:
+        used = _cagan.chosen(run.path)
+        why = "" if used == newest[0] else ": the monitor saw the run get worse after it"
+        lines.append(f"swaps use {used.name}{why}")
+    if following.step < following.total:
+        lines.append(f"stopped at step {following.step} of {following.total}; the same command goes on")
+    elif newest:
+        lines.append(
+            f"next: cagan evaluate {run.path} PAIRS, cagan swap {run.path} PERSON ARTICLE, or cagan app {run.path}"
+        )
+    return lines

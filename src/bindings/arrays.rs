@@ -25,12 +25,17 @@ pub fn to_python<'py>(py: Python<'py>, value: &impl serde::Serialize) -> PyResul
     py.import("json")?.call_method1("loads", (text,))
 }
 
-/// Converts a Python object to a JSON value. numpy's scalars are numbers, a `torch.device` is text.
+/// Converts a Python object to a JSON value. numpy's scalars are numbers, a `torch.device` and a path
+/// are text.
 pub fn from_python(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Value> {
     if is_device(object)? {
         return Ok(Value::String(object.str()?.extract()?));
     }
     let py = object.py();
+    // A path, or what stands for one, as a run.
+    if object.hasattr("__fspath__")? {
+        return Ok(Value::String(object.call_method0("__fspath__")?.extract()?));
+    }
     let options = PyDict::new(py);
     options.set_item("default", py.import("operator")?.call_method1("methodcaller", ("item",))?)?;
     let text =

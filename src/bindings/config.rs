@@ -101,10 +101,37 @@ impl PyConfig {
         self.0.total_steps(pairs)
     }
 
+    /// The same settings with each share of the run's length as a number of images, for a run on that many pairs. A run
+    /// does this at its start.
+    ///
+    /// Raises:
+    ///     ValueError: The schedule's end then comes before its start.
+    ///
+    /// Example:
+    ///     >>> import cagan
+    ///     >>> cagan.Config(images=4160, judge_after="50%").resolved(100).judge_after
+    ///     2080
+    fn resolved(&self, pairs: usize) -> PyResult<Self> {
+        Ok(PyConfig(self.0.resolved(pairs)?))
+    }
+
+    /// The stages of a run on that many pairs: names, and the images seen at which each begins.
+    ///
+    /// Raises:
+    ///     ValueError: As `resolved`.
+    ///
+    /// Example:
+    ///     >>> import cagan
+    ///     >>> cagan.Config().stages(779)
+    ///     [('locate', 0), ('place', 5600), ('judge', 20000)]
+    fn stages(&self, pairs: usize) -> PyResult<Vec<(&'static str, u64)>> {
+        Ok(self.0.resolved(pairs)?.stages())
+    }
+
     fn __repr__(&self) -> String {
         let preset = Config::preset(self.0.preset);
         let mut text = format!("Config({:?}", self.0.preset.name());
-        for field in FIELDS.iter().filter(|field| self.0.value(field) != preset.value(field)) {
+        for field in FIELDS.iter().filter(|field| self.0.differs(field, &preset)) {
             let value = match &self.0.value(field) {
                 Value::Null => "None".into(),
                 Value::Bool(true) => "True".into(),
@@ -116,35 +143,43 @@ impl PyConfig {
         text + ")"
     }
 
+    /// The settings that the networks use, a line each: first those that differ from the preset.
     fn __str__(&self) -> String {
         let map = self.0.to_map();
         let mut text = format!("preset {}", self.0.preset.name());
-        for (name, source) in self.0.sources() {
-            text.push_str(&format!("\n{name:22} {:12} {source}", map[name].to_string()));
+        let (own, others) = self.rows();
+        for (name, source) in own.into_iter().chain(others) {
+            text.push_str(&format!("\n{name:27} {:12} {source}", map[name].to_string()));
         }
         text
     }
 
-    /// All settings as a table with overrides marked.
+    /// The settings that differ from the preset as a table, and the others that the networks use folded below it.
     fn _repr_html_(&self) -> String {
         let map = self.0.to_map();
-        let mut text = format!(
-            "<table><thead><tr><th>preset {}</th><th>value</th><th>source</th></tr></thead><tbody>",
-            self.0.preset.name()
-        );
-        for (name, source) in self.0.sources() {
-            let value = match &map[name] {
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
+        let table = |rows: &[(&'static str, String)], on: &str, off: &str| {
+            let row = |(name, source): &(&'static str, String)| {
+                let value = match &map[*name] {
+                    Value::String(text) => text.clone(),
+                    other => other.to_string(),
+                };
+                let cells = [*name, &value, source].map(|text| format!("<td>{on}{}{off}</td>", escaped(text)));
+                format!("<tr>{}</tr>", cells.concat())
             };
-            let (on, off) = match source.starts_with("yours") {
-                true => ("<mark><b>", "</b></mark>"),
-                false => ("", ""),
-            };
-            let cells = [name, &value, &source].map(|text| format!("<td>{on}{}{off}</td>", escaped(text)));
-            text += &format!("<tr>{}</tr>", cells.concat());
-        }
-        text + "</tbody></table>"
+            let head = "<thead><tr><th>setting</th><th>value</th><th>source</th></tr></thead>";
+            format!("<table>{head}<tbody>{}</tbody></table>", rows.iter().map(row).collect::<String>())
+        };
+        let (own, others) = self.rows();
+        let preset = self.0.preset.name();
+        let differs = match own.is_empty() {
+            true => format!("<p>preset <b>{preset}</b>, as it is</p>"),
+            false => format!("<p>preset <b>{preset}</b>, but</p>{}", table(&own, "<mark><b>", "</b></mark>")),
+        };
+        let count = others.len();
+        format!(
+            "{differs}<details><summary>{count} settings of the preset</summary>{}</details>",
+            table(&others, "", "")
+        )
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (String,))> {
@@ -154,6 +189,19 @@ impl PyConfig {
     #[getter]
     fn preset(&self) -> &str {
         self.0.preset.name()
+    }
+}
+
+/// Settings with their sources.
+type Rows = Vec<(&'static str, String)>;
+
+impl PyConfig {
+    /// The settings that the networks use, with their sources: those that differ from the preset, and the others.
+    fn rows(&self) -> (Rows, Rows) {
+        let used =
+            |name: &str| FIELDS.iter().any(|field| field.name == name && field.used_by.contains(&self.0.architecture));
+        let rows = self.0.sources().into_iter().filter(|(name, _)| used(name));
+        rows.partition(|(_, source)| source.starts_with("yours"))
     }
 }
 
@@ -217,6 +265,7 @@ pub fn settings(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
             Kind::Text => ("text", &[]),
             Kind::Choice(names) => ("choice", names),
             Kind::Size => ("size", &[]),
+            Kind::Moment => ("moment", &[]),
         };
         let bounds = field.bounds.is_bounded().then(|| field.bounds.to_string());
         let used_by: Vec<&str> = field.used_by.iter().map(|architecture| architecture.name()).collect();

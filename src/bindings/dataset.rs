@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use numpy::PyArrayDyn;
 use pyo3::exceptions::{PyImportError, PyTypeError, PyUserWarning};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PySlice, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PySlice, PyTuple, PyType};
 use rayon::prelude::*;
 
 use super::arrays::elements_to_numpy;
@@ -492,6 +492,31 @@ impl PyPairs {
         self.0.len()
     }
 
+    fn __iter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.py().import("collections.abc")?.getattr("Sequence")?.call_method1("__iter__", (slf,))
+    }
+
+    /// Iterates from the last pair to the first.
+    fn __reversed__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.py().import("collections.abc")?.getattr("Sequence")?.call_method1("__reversed__", (slf,))
+    }
+
+    /// Returns the place of a pair, as for a list.
+    ///
+    /// Raises:
+    ///     ValueError: The pair is not there.
+    #[pyo3(signature = (value, start=0, stop=isize::MAX, /))]
+    fn index(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>, start: isize, stop: isize) -> PyResult<usize> {
+        let pairs = slf.py().import("builtins")?.getattr("list")?.call1((slf,))?;
+        pairs.call_method1("index", (value, start, stop))?.extract()
+    }
+
+    /// Counts a pair.
+    #[pyo3(signature = (value, /))]
+    fn count(&self, value: &Bound<'_, PyAny>) -> usize {
+        value.cast::<PyPair>().map_or(0, |pair| self.0.pairs.iter().filter(|own| **own == pair.get().0).count())
+    }
+
     /// Returns the pair at an index, or with an id; or the pairs of a slice.
     fn __getitem__<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = key.py();
@@ -551,6 +576,13 @@ impl PyPairs {
         }
         text + ")"
     }
+}
+
+/// Makes the class a `Sequence`, whose methods it has.
+pub fn make_sequence(class: &Bound<'_, PyType>) -> PyResult<()> {
+    let sequence = class.py().import("collections.abc")?.getattr("Sequence")?;
+    sequence.call_method1("register", (class,))?;
+    Ok(())
 }
 
 impl PyPairs {

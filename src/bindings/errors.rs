@@ -27,6 +27,7 @@ impl From<Error> for PyErr {
                 Named::Id => PyKeyError::new_err(text),
                 Named::Preset | Named::Split | Named::Network | Named::Parameter => PyValueError::new_err(text),
             },
+            Error::Excluded { .. } => PyKeyError::new_err(text),
             Error::NotFound { .. } => PyFileNotFoundError::new_err(text),
             Error::Io { path, source } => match source.raw_os_error() {
                 // With the number Python picks the subclass, as PermissionError.

@@ -42,10 +42,13 @@ fn system(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
 fn _cagan(module: &Bound<'_, PyModule>) -> PyResult<()> {
     crate::training::set_capture(graph::TorchGraph::make);
     crate::pixels::set_fallback(arrays::decode_with_pillow);
+    let package = module.py().import("cagan")?.getattr("__path__")?.get_item(0)?;
+    crate::storage::set_packaged(package.extract::<std::path::PathBuf>()?.join("weights"));
     module.add_class::<config::PyConfig>()?;
     config::add_properties(&module.py().get_type::<config::PyConfig>())?;
     module.add_class::<pair::PyPair>()?;
     module.add_class::<dataset::PyPairs>()?;
+    dataset::make_sequence(&module.py().get_type::<dataset::PyPairs>())?;
     module.add_class::<curation::PyListing>()?;
     module.add_class::<swap::PySwap>()?;
     module.add_class::<swapper::PySwapper>()?;
@@ -59,6 +62,7 @@ fn _cagan(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(curation::to_png, module)?)?;
     module.add_function(wrap_pyfunction!(dataset::dolls, module)?)?;
     module.add_function(wrap_pyfunction!(dataset::read_picture, module)?)?;
+    module.add_function(wrap_pyfunction!(swapper::chosen, module)?)?;
     module.add_function(wrap_pyfunction!(storage::read_header, module)?)?;
     module.add_function(wrap_pyfunction!(storage::write_atomically, module)?)?;
     module.add_function(wrap_pyfunction!(trainer::run, module)?)?;

@@ -1,5 +1,6 @@
 //! `cagan.Pair`.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +12,11 @@ use super::arrays::elements_to_numpy;
 use super::compute::compute;
 use super::sources::{source as source_of, stored};
 use crate::data::{Pair, Source};
+use crate::error::Result;
+use crate::pixels::{png, sheet, shrunk};
+
+/// The size of each picture of a pair in a notebook.
+const SHOWN: [usize; 2] = [256, 192];
 
 /// One pair: a human and the article that the human wears. Each access to a picture decodes it.
 ///
@@ -102,6 +108,16 @@ impl PyPair {
     #[getter]
     fn article<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
         decoded(py, &self.0.article)
+    }
+
+    /// The photo and the product picture side by side; white for an unreadable one.
+    fn _repr_png_(&self, py: Python<'_>) -> PyResult<Cow<'_, [u8]>> {
+        compute(py, || -> Result<_> {
+            let sides = [&self.0.human, &self.0.article];
+            let cells = sides.map(|side| Some(shrunk(&*side.decode().ok()?, SHOWN)));
+            let (pixels, size) = sheet(&[cells.to_vec()], SHOWN, 4);
+            Ok(png(&pixels, size, 3).into())
+        })
     }
 
     fn __repr__(&self) -> String {

@@ -161,6 +161,50 @@ impl PySwap {
         Ok(PyBytes::new(py, &encoded))
     }
 
+    /// The picture or another part as a picture of Pillow.
+    ///
+    /// Args:
+    ///     part: "image", "mask", "paint" or "located".
+    ///
+    /// Raises:
+    ///     ValueError: The part is another one, or the swap has no located region.
+    #[pyo3(signature = (part="image"))]
+    fn to_pil<'py>(slf: &Bound<'py, Self>, part: &str) -> PyResult<Bound<'py, PyAny>> {
+        let known = ["image", "mask", "paint", "located"];
+        let array = if known.contains(&part) { slf.getattr(part)? } else { slf.py().None().into_bound(slf.py()) };
+        if array.is_none() {
+            let rule = match known.contains(&part) {
+                true => "image, mask or paint of a swap without a region",
+                false => "image, mask, paint or located",
+            };
+            return Err(Error::setting("part", rule, part).into());
+        }
+        slf.py().import("PIL.Image")?.call_method1("fromarray", (array,))
+    }
+
+    /// Shows the picture, in a notebook below the cell, elsewhere in the system's viewer.
+    ///
+    /// Raises:
+    ///     ValueError: As `to_pil`.
+    #[pyo3(signature = (part="image"))]
+    fn show(slf: &Bound<'_, Self>, part: &str) -> PyResult<()> {
+        let picture = Self::to_pil(slf, part)?;
+        slf.py().import("cagan.showing")?.call_method1("show", (picture,))?;
+        Ok(())
+    }
+
+    /// The photo and the swap side by side, as a picture of Pillow.
+    ///
+    /// Args:
+    ///     human: The photo that was swapped, as `Swapper.swap` takes it, or its Pair.
+    ///
+    /// Raises:
+    ///     ValueError: The photo has another size, or is no picture.
+    ///     FileNotFoundError: The photo is missing.
+    fn before_after<'py>(slf: &Bound<'py, Self>, human: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        slf.py().import("cagan.showing")?.call_method1("before_after", (slf, human))
+    }
+
     /// Picture, mask and paint side by side.
     fn _repr_png_(&self, py: Python<'_>) -> PyResult<Cow<'_, [u8]>> {
         compute(py, || -> Result<_> {

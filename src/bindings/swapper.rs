@@ -6,23 +6,31 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
+use tch::Kind;
 
 use super::arrays::{DeviceName, Given};
 use super::compute::compute;
 use super::config::PyConfig;
+use super::dataset::PyPairs;
+use super::pair::{PyPair, path_or_pixels};
 use super::stream::{OnRow, PySwapStream, Side, is_list};
+use crate::data::{Pair, Source};
 use crate::error::{AtPath, Error, Result};
-use crate::inference::Swapper;
+use crate::inference::{Swapper, Which};
 
 /// A trained generator in use. It can be copied and pickled: the copy in another process loads the same snapshot.
 ///
 /// Args:
-///     path: A run folder, of which the newest snapshot is loaded, or one snapshot file.
+///     path: A run folder, one snapshot file, or "dolls": the weights that the package brings, trained on `cagan.dolls`. A
+///         snapshot or a run called dolls in the current folder comes first.
 ///     device: "auto", "cpu", "cuda" or "cuda:N", or a `torch.device`. Defaults to "auto".
+///     which: The snapshot of a run folder: "best" (the default) is the newest, unless the monitor saw the run get worse:
+///         where its last score is above its lowest by more than 0.1, it is the one with the lowest. "newest", or a step.
 ///
 /// Raises:
 ///     FileNotFoundError: The path does not exist.
-///     ValueError: The folder has no snapshot, or the snapshot is truncated or of another version.
+///     ValueError: The folder has no such snapshot, `which` comes with a file, or the snapshot is truncated or of another
+///         version.
 ///     RuntimeError: libtorch does not find the device.
 #[pyclass(name = "Swapper", module = "cagan", frozen)]
 pub struct PySwapper {
@@ -46,11 +54,17 @@ pub struct PySwapper {
 #[pymethods]
 impl PySwapper {
     #[new]
-    #[pyo3(signature = (path, device=None))]
-    fn new(py: Python<'_>, path: PathBuf, device: Option<DeviceName>) -> PyResult<Self> {
+    #[pyo3(signature = (path, device=None, *, which=None))]
+    fn new(
+        py: Python<'_>,
+        path: PathBuf,
+        device: Option<DeviceName>,
+        which: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let which = which.map_or(Ok(Which::default()), which_of)?;
         let device = device.map_or_else(|| crate::Config::default().device.clone(), |name| name.0);
         let (swapper, absolute) = compute(py, || -> Result<_> {
-            let swapper = Swapper::open(&path, &device)?;
+            let swapper = Swapper::open(&path, &device, which)?;
             let absolute = std::path::absolute(&swapper.path).at(&swapper.path)?;
             Ok((swapper, absolute))
         })?;
@@ -72,7 +86,7 @@ impl PySwapper {
     ///     ValueError: The file now holds the snapshot of another step.
     #[staticmethod]
     fn _restored(py: Python<'_>, path: PathBuf, device: DeviceName, step: u64) -> PyResult<Self> {
-        let swapper = Self::new(py, path, Some(device))?;
+        let swapper = Self::new(py, path, Some(device), None)?;
         if swapper.step != step {
             let text = format!("expected the snapshot of step {step}, as it was pickled, got step {}", swapper.step);
             return Err(Error::content(&swapper.path, text).into());
@@ -99,10 +113,10 @@ impl PySwapper {
     ///
     /// Args:
     ///     human: The photo: a path, a file's bytes, a file opened for bytes, a PIL picture, or a uint8 array [H, W, 3];
-    ///         or a list of them.
-    ///     worn: The product picture of the worn article; or a list. "kisekae" works without it, less well.
-    ///     target: The product picture of the article to put on; or a list. A single picture goes with every element of
-    ///         a list.
+    ///         or a Pair, which brings the worn article too; or a list of them, or Pairs.
+    ///     worn: The product picture of the worn article, or a Pair; or a list. "kisekae" works without it, less well.
+    ///     target: The product picture of the article to put on, or a Pair that wears it; or a list. A single picture goes
+    ///         with every element of a list.
     ///     on_error: "raise" (the default), or "skip" to put the exception in the place of a swap whose pictures cannot
     ///         be read.
     ///
@@ -122,6 +136,8 @@ impl PySwapper {
         target: Option<&Bound<'py, PyAny>>,
         on_error: Option<&str>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        let [human, worn, target] = unpaired(human, worn, target)?;
+        let (human, worn, target) = (&human.expect("a photo"), worn.as_ref(), target.as_ref());
         let sides = sides(human, worn, target, is_list)?;
         let on_row = OnRow::of(on_error)?;
         let many = sides.iter().any(Side::is_many);
@@ -172,6 +188,8 @@ impl PySwapper {
         target: Option<&Bound<'_, PyAny>>,
         on_error: Option<&str>,
     ) -> PyResult<PySwapStream> {
+        let [human, worn, target] = unpaired(human, worn, target)?;
+        let (human, worn, target) = (&human.expect("a photo"), worn.as_ref(), target.as_ref());
         let sides = sides(human, worn, target, |object| {
             Ok(is_list(object)? || (object.hasattr("__next__")? && !object.hasattr("read")?))
         })?;
@@ -181,9 +199,14 @@ impl PySwapper {
     }
 
     /// Returns the bytes of the snapshot's file, made of the weights that are loaded.
-    fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+    ///
+    /// Args:
+    ///     half: Whether the weights are rounded to float16, for a file of half the size; they are read as float32.
+    #[pyo3(signature = (*, half=false))]
+    fn snapshot<'py>(&self, py: Python<'py>, half: bool) -> PyResult<Bound<'py, PyBytes>> {
+        let kind = if half { Kind::Half } else { Kind::Float };
         let bytes =
-            compute(py, || Ok::<_, Error>(self.swapper.lock().unwrap_or_else(PoisonError::into_inner).snapshot()))?;
+            compute(py, || Ok::<_, Error>(self.swapper.lock().unwrap_or_else(PoisonError::into_inner).snapshot(kind)))?;
         Ok(PyBytes::new(py, &bytes))
     }
 
@@ -200,6 +223,75 @@ impl PySwapper {
         }
         Ok(PySwapStream::new(self.swapper.clone(), sides, on_row))
     }
+}
+
+/// Returns the snapshot that `cagan.Swapper` loads of a run's folder.
+///
+/// Raises:
+///     ValueError: The folder has no such snapshot.
+#[pyfunction]
+#[pyo3(signature = (run_dir, which=None))]
+pub fn chosen(py: Python<'_>, run_dir: PathBuf, which: Option<&Bound<'_, PyAny>>) -> PyResult<PathBuf> {
+    let which = which.map_or(Ok(Which::default()), which_of)?;
+    compute(py, || which.of_run(&run_dir))
+}
+
+/// Parses the argument `which`.
+fn which_of(object: &Bound<'_, PyAny>) -> PyResult<Which> {
+    let wrong = || Error::setting("which", "best, newest or a step", object);
+    match object.extract::<String>() {
+        Ok(text) if text == "best" => Ok(Which::Best),
+        Ok(text) if text == "newest" => Ok(Which::Newest),
+        Ok(_) => Err(wrong().into()),
+        Err(_) => Ok(Which::Step(object.extract().map_err(|_| wrong())?)),
+    }
+}
+
+/// Puts pictures in the place of pairs: human, worn, target. A pair as human brings its article as worn, unless another
+/// one is given.
+fn unpaired<'py>(
+    human: &Bound<'py, PyAny>,
+    worn: Option<&Bound<'py, PyAny>>,
+    target: Option<&Bound<'py, PyAny>>,
+) -> PyResult<[Option<Bound<'py, PyAny>>; 3]> {
+    let brought = match worn {
+        None if is_paired(human)? => Some(side_of(human, |pair| &pair.article)?),
+        worn => worn.map(|worn| side_of(worn, |pair| &pair.article)).transpose()?,
+    };
+    let target = target.map(|target| side_of(target, |pair| &pair.article)).transpose()?;
+    Ok([Some(side_of(human, |pair| &pair.human)?), brought, target])
+}
+
+/// Whether the object is a pair, or a list of pairs alone.
+fn is_paired(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    if object.is_instance_of::<PyPair>() || object.is_instance_of::<PyPairs>() {
+        return Ok(true);
+    }
+    if !is_list(object)? || object.len()? == 0 {
+        return Ok(false);
+    }
+    Ok(object.try_iter()?.collect::<PyResult<Vec<_>>>()?.iter().all(|item| item.is_instance_of::<PyPair>()))
+}
+
+/// One side's pictures of the pairs in an object; everything else stays.
+fn side_of<'py>(object: &Bound<'py, PyAny>, side: fn(&Pair) -> &Source) -> PyResult<Bound<'py, PyAny>> {
+    let py = object.py();
+    if let Ok(pair) = object.cast::<PyPair>() {
+        return path_or_pixels(py, side(&pair.get().0));
+    }
+    if let Ok(pairs) = object.cast::<PyPairs>() {
+        let pictures = pairs.get().0.pairs.iter().map(|pair| path_or_pixels(py, side(pair)));
+        return Ok(PyList::new(py, pictures.collect::<PyResult<Vec<_>>>()?)?.into_any());
+    }
+    if !is_list(object)? {
+        return Ok(object.clone());
+    }
+    let items = object.try_iter()?.collect::<PyResult<Vec<_>>>()?;
+    if !items.iter().any(|item| item.is_instance_of::<PyPair>()) {
+        return Ok(object.clone());
+    }
+    let pictures = items.iter().map(|item| side_of(item, side));
+    Ok(PyList::new(py, pictures.collect::<PyResult<Vec<_>>>()?)?.into_any())
 }
 
 /// The pictures of human, target and worn article, each one or many.

@@ -35,6 +35,7 @@ type Array<'py> = Bound<'py, PyArrayDyn<f32>>;
 #[pyclass(name = "Trainer", module = "cagan", frozen)]
 pub struct PyTrainer {
     trainer: Mutex<Trainer>,
+    /// The settings, resolved.
     #[pyo3(get)]
     config: PyConfig,
 }
@@ -71,8 +72,9 @@ impl PyTrainer {
             })
         })?;
         raised?;
-        let trainer = Mutex::new(trainer.expect("only a signal stops it"));
-        Ok(PyTrainer { trainer, config: config.clone() })
+        let trainer = trainer.expect("only a signal stops it");
+        let config = PyConfig(trainer.config.clone());
+        Ok(PyTrainer { trainer: Mutex::new(trainer), config })
     }
 
     /// Updates done so far.
@@ -307,6 +309,14 @@ pub fn run(
     }
 }
 
+/// A device as a config names it.
+fn named(device: Device) -> String {
+    match device {
+        Device::Cuda(index) => format!("cuda:{index}"),
+        _ => "cpu".into(),
+    }
+}
+
 fn call(py: Python<'_>, observer: &Py<PyAny>, event: &Event) -> PyResult<()> {
     match event {
         Event::Load { plan, done } => {
@@ -316,12 +326,25 @@ fn call(py: Python<'_>, observer: &Py<PyAny>, event: &Event) -> PyResult<()> {
             });
             observer.call1(py, ("load", to_python(py, &load)?))?
         }
-        Event::Start { step, total, batch_size, pairs, articles, skipped, checkpoint_bytes } => {
+        Event::Start {
+            step,
+            total,
+            batch_size,
+            pairs,
+            config,
+            parameters,
+            device,
+            articles,
+            skipped,
+            checkpoint_bytes,
+        } => {
             let skipped: Vec<_> =
                 (skipped.iter()).map(|LeftOut { id, path, reason }| (id, path.display().to_string(), reason)).collect();
             let start = serde_json::json!({
                 "step": step, "total": total, "batch_size": batch_size, "pairs": pairs, "articles": articles,
-                "skipped": skipped, "checkpoint_bytes": checkpoint_bytes,
+                "skipped": skipped, "checkpoint_bytes": checkpoint_bytes, "config": config, "stages": config.stages(),
+                "parameters": {"generator": parameters[0], "discriminator": parameters[1]},
+                "device": named(*device),
             });
             observer.call1(py, ("start", to_python(py, &start)?))?
         }

@@ -6,9 +6,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use tch::Device;
 
-use super::choices::Preset;
+use super::choices::{Architecture, Preset, Schedule};
 use super::device::torch_device;
-use super::field::Field;
+use super::field::{Field, Kind};
+use super::moment::Moment;
 use super::settings::{FIELDS, Settings, find};
 use super::{presets, rules};
 use crate::error::{Error, Result};
@@ -144,7 +145,7 @@ impl Config {
     pub fn sources(&self) -> Vec<(&'static str, String)> {
         let (preset, rows) = (Config::preset(self.preset), presets::rows(self.preset));
         let source = |field: &Field| {
-            if self.value(field) != preset.value(field) {
+            if self.differs(field, &preset) {
                 format!("yours; the preset has {}", preset.value(field))
             } else if let Some((_, _, source)) = rows.iter().find(|row| row.0 == field.name) {
                 (*source).to_owned()
@@ -155,6 +156,17 @@ impl Config {
             }
         };
         FIELDS.iter().map(|field| (field.name, source(field))).collect()
+    }
+
+    /// Whether a setting is another one than the preset's. A share of the length that became a number of images is not.
+    pub fn differs(&self, field: &Field, preset: &Config) -> bool {
+        let (own, theirs) = (self.value(field), preset.value(field));
+        let share = serde_json::from_value::<Moment>(theirs.clone()).ok().filter(|_| field.kind == Kind::Moment);
+        let known = self.steps.is_some() || self.images.is_some();
+        let resolved = share
+            .filter(|_| known)
+            .map(|share| serde_json::json!(share.resolved(self.total_steps(1), self.batch_size as u64)));
+        own != theirs && resolved != Some(own)
     }
 
     /// The settings that a resumed run may not change and in which two configs differ, as text.
@@ -178,6 +190,98 @@ impl Config {
             (None, Some(images)) => images.div_ceil(batch),
             (None, None) => self.epochs * (pairs as u64).div_ceil(batch),
         }
+    }
+
+    /// The same settings with every share of the length as images, in whole steps of a run on that many pairs.
+    ///
+    /// ```
+    /// use cagan::config::{Config, Moment, Preset};
+    /// let config = Config::with(Preset::Kisekae, serde_json::json!({"images": 4160, "judge_after": "50%"}))?;
+    /// assert_eq!(config.resolved(100)?.judge_after, Moment::Images(2080));
+    /// # Ok::<(), cagan::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a schedule whose end then comes before its start.
+    pub fn resolved(&self, pairs: usize) -> Result<Config> {
+        let (steps, batch) = (self.total_steps(pairs), self.batch_size as u64);
+        let mut settings = self.0.clone();
+        let Settings { place_after, judge_after, schedule_start, schedule_end, .. } = &mut settings;
+        if self.schedule == Schedule::Constant {
+            (*schedule_start, *schedule_end) = (Moment::Images(0), Moment::Images(0));
+        } else if *schedule_end == Moment::Images(0) {
+            *schedule_end = Moment::Share(100.0);
+        }
+        for moment in [place_after, judge_after, schedule_start, schedule_end] {
+            *moment = moment.resolved(steps, batch);
+        }
+        rules::check(&settings)?;
+        Ok(Config(settings))
+    }
+
+    /// The same settings for a run that goes on, whose own resolved settings are `saved`: a share takes the run's number
+    /// of images if it is the preset's own or if it was that number. A longer run keeps its stages.
+    pub fn settled(&self, saved: &Config, pairs: usize) -> Config {
+        let (steps, batch) = (saved.total_steps(pairs), saved.batch_size as u64);
+        let mut settings = self.0.clone();
+        let Settings { place_after, judge_after, schedule_start, schedule_end, .. } = &mut settings;
+        for (name, moment, there) in [
+            ("place_after", place_after, saved.place_after),
+            ("judge_after", judge_after, saved.judge_after),
+            ("schedule_start", schedule_start, saved.schedule_start),
+            ("schedule_end", schedule_end, saved.schedule_end),
+        ] {
+            let own = serde_json::json!(*moment) == presets::value(self.preset, name);
+            // 0 is the end of the run.
+            if (name, *moment) == ("schedule_end", Moment::Images(0)) && self.schedule != Schedule::Constant {
+                *moment = Moment::Share(100.0);
+            }
+            if matches!(moment, Moment::Share(_)) && (own || moment.resolved(steps, batch) == there) {
+                *moment = there;
+            }
+        }
+        Config(settings)
+    }
+
+    /// The stages of a run in order: a name, and the images seen at which it begins. Of shares the images are unknown.
+    ///
+    /// ```
+    /// use cagan::config::{Config, Preset};
+    /// let stages = Config::preset(Preset::Kisekae).resolved(779)?.stages();
+    /// assert_eq!(stages, [("locate", 0), ("place", 5_600), ("judge", 20_000)]);
+    /// assert_eq!(Config::preset(Preset::Paper).stages(), [("train", 0)]);
+    /// # Ok::<(), cagan::Error>(())
+    /// ```
+    pub fn stages(&self) -> Vec<(&'static str, u64)> {
+        match self.architecture {
+            Architecture::Vasily | Architecture::Paper => vec![("train", 0)],
+            Architecture::Kisekae => {
+                let mut stages =
+                    [("locate", 0), ("place", self.place_after.images()), ("judge", self.judge_after.images())];
+                stages.sort_by_key(|stage| stage.1);
+                // One that begins with a later one has no time of its own.
+                let last = |k: usize| stages.get(k + 1).is_none_or(|next: &(_, u64)| next.1 > stages[k].1);
+                (0..stages.len()).filter(|k| last(*k)).map(|k| stages[k]).collect()
+            }
+        }
+    }
+
+    /// What begins at or beyond the end of a run on that many pairs, though it was given in images: one sentence each.
+    pub fn never(&self, pairs: usize) -> Vec<String> {
+        let end = self.total_steps(pairs).saturating_mul(self.batch_size as u64);
+        let falls = self.schedule != Schedule::Constant;
+        let moments = [
+            ("place_after", self.place_after, true, "the locator's masks are never erased, and nothing is placed"),
+            ("judge_after", self.judge_after, true, "the discriminator never joins"),
+            ("schedule_start", self.schedule_start, falls, "the rates never fall"),
+        ];
+        let beyond = moments.into_iter().filter_map(|(name, moment, used, words)| match moment {
+            Moment::Images(images) if used && images >= end && images > 0 => Some(format!(
+                "{name}: {images} images, but the run ends at {end}: {words}; a share such as \"50%\" suits any length"
+            )),
+            _ => None,
+        });
+        beyond.collect()
     }
 
     /// The device to compute on.

@@ -1,8 +1,9 @@
 //! The columns of the table of settings, and the check of a single value.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::choices::Architecture;
+use super::moment::Moment;
 use crate::error::{Error, Result};
 
 /// One setting.
@@ -47,6 +48,8 @@ pub enum Kind {
     Choice(&'static [&'static str]),
     /// [height, width], or one number for a square.
     Size,
+    /// A number of images, or a share of the run's length as a text: "50%".
+    Moment,
 }
 
 /// The range of a number. Its ends are inclusive unless they are open.
@@ -122,6 +125,7 @@ impl Field {
             Kind::Text => "a text".into(),
             Kind::Choice(names) => format!("one of {}", names.join(", ")),
             Kind::Size => "one number or [height, width]".into(),
+            Kind::Moment => "a whole number of images, or a share of the length such as \"50%\"".into(),
         }
     }
 
@@ -160,7 +164,8 @@ impl Field {
         };
         match (self.kind, value) {
             (Kind::OptionalCount | Kind::OptionalNumber, Value::Null) => Some(Value::Null),
-            (Kind::Count | Kind::OptionalCount, v) => whole(v).map(Value::from),
+            (Kind::Moment, Value::String(text)) => Moment::of_text(text).map(|share| json!(share)),
+            (Kind::Count | Kind::OptionalCount | Kind::Moment, v) => whole(v).map(Value::from),
             (Kind::Number | Kind::OptionalNumber, Value::Number(n)) => n.as_f64().map(Value::from),
             (Kind::Flag, Value::Bool(_)) | (Kind::Text, Value::String(_)) => Some(value.clone()),
             (Kind::Choice(names), Value::String(name)) if names.contains(&name.as_str()) => Some(value.clone()),
@@ -195,6 +200,7 @@ typed!(
     bool: Kind::Flag,
     String: Kind::Text,
     [i64; 2]: Kind::Size,
+    Moment: Kind::Moment,
 );
 typed_choices!(
     AdversarialLoss,

@@ -6,6 +6,7 @@ mod checked;
 mod choices;
 mod device;
 mod field;
+mod moment;
 mod presets;
 mod rules;
 mod settings;
@@ -17,4 +18,5 @@ pub use choices::{
 };
 pub use device::torch_device;
 pub use field::{Bounds, Field, Kind};
+pub use moment::Moment;
 pub use settings::{FIELDS, Settings};

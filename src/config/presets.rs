@@ -3,6 +3,13 @@
 use serde_json::{Value, json};
 
 use super::choices::Preset;
+use super::settings::FIELDS;
+
+/// The preset's value of a setting: its own or the table's default.
+pub(super) fn value(preset: Preset, name: &str) -> Value {
+    let own = rows(preset).into_iter().find(|row| row.0 == name).map(|row| row.1);
+    own.unwrap_or_else(|| FIELDS.iter().find(|field| field.name == name).map_or(Value::Null, |field| field.default()))
+}
 
 /// The differences from the defaults: setting, value, source.
 #[rustfmt::skip]
@@ -34,15 +41,15 @@ pub(super) fn rows(preset: Preset) -> Vec<(&'static str, Value, &'static str)> {
             ("adversarial_loss", json!("hinge"), "[we]"),
             ("feature_weight", json!(5.0), "[we]"),
             ("discriminator_spectral_norm", json!(true), "[we]"),
-            ("place_after", json!(5_600), "[we] 700 steps"),
-            ("judge_after", json!(20_000), "[we] 2,500 steps"),
+            ("place_after", json!("13.46%"), "[we] 700 of 5,200 steps"),
+            ("judge_after", json!("48.08%"), "[we] 2,500 of 5,200 steps"),
             ("withhold_worn", json!(0.2), "[we]"),
             ("mask_cut", json!(0.71), "[we] the best of several on held-out people"),
             ("learning_rate", json!(1e-3), "[we]"),
             ("discriminator_learning_rate", json!(6e-4), "[we]"),
             ("schedule", json!("cosine"), "[we]"),
-            ("schedule_start", json!(20_000), "[we] when the discriminator joins"),
-            ("schedule_end", json!(66_000), "[we] beyond the end: the rate falls to half"),
+            ("schedule_start", json!("48.08%"), "[we] when the discriminator joins"),
+            ("schedule_end", json!("158.65%"), "[we] beyond the end: the rate falls to half"),
             ("adam_beta1", json!(0.5), "[we]"),
             ("adam_beta2", json!(0.99), "[we]"),
             ("ema_images", json!(2_000), "[we]"),

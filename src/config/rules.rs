@@ -1,7 +1,11 @@
 //! The rules between settings. The table checks each value alone.
 
+use serde_json::json;
+
 use super::choices::{Architecture, NormGradient, Reverse, Schedule};
 use super::device::torch_device;
+use super::moment::Moment;
+use super::presets;
 use super::settings::Settings;
 use crate::error::{Error, Result};
 
@@ -90,12 +94,22 @@ fn noise_needs_a_detached_reverse(settings: &Settings) -> Result<()> {
 
 fn schedule_span(settings: &Settings) -> Result<()> {
     let (start, end) = (settings.schedule_start, settings.schedule_end);
+    let reversed = match (start, end) {
+        // The end of the run.
+        (_, Moment::Images(0)) => false,
+        (Moment::Images(start), Moment::Images(end)) => start >= end,
+        (Moment::Share(start), Moment::Share(end)) => start >= end,
+        // Compared when the length is known.
+        _ => false,
+    };
+    let own = |name, moment| moment == Moment::Images(0) || json!(moment) == presets::value(settings.preset, name);
     match settings.schedule {
-        Schedule::Constant if (start, end) != (0, 0) => {
+        Schedule::Constant if own("schedule_start", start) && own("schedule_end", end) => Ok(()),
+        Schedule::Constant => {
             Err(Error::setting("schedule", "linear or cosine if schedule_start or schedule_end is given", "constant"))
         }
-        Schedule::Linear | Schedule::Cosine if start >= end => {
-            Err(Error::setting("schedule_end", format!("more than schedule_start ({start})"), end))
+        Schedule::Linear | Schedule::Cosine if reversed => {
+            Err(Error::setting("schedule_end", format!("more than schedule_start ({})", json!(start)), json!(end)))
         }
         _ => Ok(()),
     }

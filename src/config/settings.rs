@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::choices::*;
 use super::field::{ANY, Field, Typed, above, below, least, within};
+use super::moment::Moment;
 use crate::error::{Error, Named, Result};
 
 const ALL: &[Architecture] = Architecture::ALL;
@@ -142,10 +143,10 @@ settings! {
         discriminator_scales: u32 = 1, within(1., 4.), for PUBLISHED, "[A, P] 1";
     }
     "Stages of kisekae" {
-        /// Images seen when the locator's masks begin to be erased.
-        place_after: u64 = 0, least(0.), for KISEKAE, "[we]";
-        /// Images seen when the discriminator joins.
-        judge_after: u64 = 0, least(0.), for KISEKAE, "[we]";
+        /// Images seen when the locator's masks begin to be erased, or a share of the length.
+        place_after: Moment = Moment::Images(0), least(0.), for KISEKAE, "[we]";
+        /// Images seen when the discriminator joins, or a share of the length.
+        judge_after: Moment = Moment::Images(0), least(0.), for KISEKAE, "[we]";
         /// Share of pictures for which the locator does not see the worn article, so that swaps can do without it.
         withhold_worn: f64 = 0.0, within(0., 1.), for KISEKAE, "[we]";
         /// Probability of the locator above which the worn article begins.
@@ -158,10 +159,10 @@ settings! {
         discriminator_learning_rate: Option<f64> = None, above(0., 1.), for ALL, "[P] one rate";
         /// How both rates fall from full at schedule_start to 0 at schedule_end.
         schedule: Schedule = Schedule::Constant, ANY, for ALL, "[P] constant";
-        /// Images seen when the rates begin to fall.
-        schedule_start: u64 = 0, least(0.), for ALL, "[we]";
-        /// Images seen when the rates reach 0.
-        schedule_end: u64 = 0, least(0.), for ALL, "[we]";
+        /// Images seen when the rates begin to fall, or a share of the length.
+        schedule_start: Moment = Moment::Images(0), least(0.), for ALL, "[we]";
+        /// Images seen when the rates reach 0, or a share of the length; 0 = the end of the run.
+        schedule_end: Moment = Moment::Images(0), least(0.), for ALL, "[we]";
         /// Largest norm of a network's whole gradient; longer ones are shortened; 0 = no limit.
         gradient_clip: f64 = 0.0, within(0., 1e6), for ALL, "[we] off";
         /// Adam's first decay.
@@ -190,7 +191,8 @@ settings! {
     "Start" {
         /// Seed of all randomness, together with the step.
         seed: u64 = 0, least(0.), for ALL, "[we]";
-        /// Run folder, checkpoint or snapshot whose networks the run begins with; a snapshot holds the generator alone.
+        /// Run folder, checkpoint or snapshot whose networks the run begins with, or dolls, the weights of the package; a
+        /// snapshot holds the generator alone.
         init_from: String = String::new(), ANY, for ALL, resumable, "[we]";
         /// First layers of the discriminator that do not learn, for fine-tuning (FreezeD, arXiv 2002.10964).
         freeze_discriminator: usize = 0, least(0.), for PUBLISHED, "[we] none";

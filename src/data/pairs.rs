@@ -277,12 +277,19 @@ impl Pairs {
     /// Returns the pair with that id.
     ///
     /// # Errors
-    /// [`Error::UnknownName`] with the nearest id.
+    /// [`Error::Excluded`] for one that a list excludes or that could not be read; [`Error::UnknownName`] with the nearest
+    /// id.
     pub fn find(&self, id: &str) -> Result<&Pair> {
-        let place = self.position(id);
-        place
-            .map(|place| &self.pairs[place])
-            .ok_or_else(|| Error::unknown(Named::Id, id, self.pairs.iter().map(|p| p.id.as_str())))
+        if let Some(place) = self.position(id) {
+            return Ok(&self.pairs[place]);
+        }
+        let left_out = self.excluded.iter().chain(&self.skipped).find(|left_out| left_out.id == id);
+        Err(match left_out {
+            Some(LeftOut { path, reason, .. }) => {
+                Error::Excluded { name: id.into(), reason: format!("{reason} ({})", path.display()) }
+            }
+            None => Error::unknown(Named::Id, id, self.pairs.iter().map(|p| p.id.as_str())),
+        })
     }
 
     /// Counts the pairs of each named split. Pairs without a split do not count.

@@ -4,4 +4,4 @@ mod render;
 mod swapper;
 
 pub use render::{Flow, PAINTED, Swapped};
-pub use swapper::{Painted, Request, Swapper};
+pub use swapper::{Painted, Request, Swapper, Which};

@@ -3,11 +3,13 @@
 mod atomic;
 mod lacking;
 mod numbered;
+mod packaged;
 mod snapshot;
 mod tensors;
 
 pub use atomic::{remove_leftovers, write_atomically, write_unsynced};
 pub use lacking::{Guarantee, lacking, note};
 pub use numbered::{latest, numbered};
+pub use packaged::{packaged, set_packaged};
 pub use snapshot::Snapshot;
 pub use tensors::{CHECKSUM, Format, TensorFile, is_complete, parse_tensors, read_header, read_tensors, write_tensors};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::tensors::{Format, TensorFile, parse_tensors, read_tensors, tensor_bytes, write_tensors};
 use crate::config::{Architecture, Config};
@@ -31,9 +31,10 @@ impl Snapshot {
         write_tensors(path, FORMAT, Self::header(config, step), generator)
     }
 
-    /// Makes the bytes of the file that [`Snapshot::write`] writes.
-    pub fn bytes(config: &Config, step: u64, generator: &[(String, Tensor)]) -> Vec<u8> {
-        tensor_bytes(FORMAT, Self::header(config, step), generator).expect("a generator's tensors have different names")
+    /// Makes the bytes of the file that [`Snapshot::write`] writes; of half the size with [`Kind::Half`] for `kind`.
+    pub fn bytes(config: &Config, step: u64, generator: &[(String, Tensor)], kind: Kind) -> Vec<u8> {
+        tensor_bytes(FORMAT, Self::header(config, step), generator, kind)
+            .expect("a generator's tensors have different names")
     }
 
     fn header(config: &Config, step: u64) -> BTreeMap<String, String> {

@@ -1,4 +1,4 @@
-//! Named float32 tensors and a text header in one safetensors file.
+//! Named tensors and a text header in one safetensors file: float32, or float16 that is read as float32.
 //!
 //! The header is one JSON object under the metadata key `cagan`: safetensors writes metadata keys in no fixed order,
 //! and equal states must be equal bytes.
@@ -29,7 +29,7 @@ const KEY: &str = "cagan";
 /// The header entry that holds the checksum of the rest.
 pub const CHECKSUM: &str = "checksum";
 
-/// A file's content: header entries, and float32 tensors on the CPU by name.
+/// A file's content: header entries, and tensors on the CPU by name, float32 whatever the file has.
 #[derive(Debug)]
 pub struct TensorFile {
     /// The header entries.
@@ -48,12 +48,12 @@ pub fn write_tensors(
     header: BTreeMap<String, String>,
     tensors: &[(String, Tensor)],
 ) -> Result<()> {
-    let file =
-        tensor_bytes(format, header, tensors).map_err(|e| Error::content(path, format!("cannot be written: {e}")))?;
+    let file = tensor_bytes(format, header, tensors, Kind::Float)
+        .map_err(|e| Error::content(path, format!("cannot be written: {e}")))?;
     write_atomically(path, &file)
 }
 
-/// Makes the bytes of the file that [`write_tensors`] writes.
+/// Makes the bytes of the file that [`write_tensors`] writes, of float32 ([`Kind::Float`]) or float16 ([`Kind::Half`]).
 ///
 /// # Errors
 /// Returns the reason why the format does not hold the tensors.
@@ -61,14 +61,16 @@ pub fn tensor_bytes(
     format: Format,
     mut header: BTreeMap<String, String>,
     tensors: &[(String, Tensor)],
+    kind: Kind,
 ) -> std::result::Result<Vec<u8>, safetensors::SafeTensorError> {
+    let dtype = if kind == Kind::Half { Dtype::F16 } else { Dtype::F32 };
     header.insert("format".into(), format.name.into());
     header.insert("format_version".into(), format.version.into());
     let bytes: Vec<(&String, Vec<usize>, Vec<u8>)> = tensors
         .iter()
         .map(|(name, tensor)| {
-            let tensor = (tensor.detach().to_device(tch::Device::Cpu)).to_kind(Kind::Float).contiguous();
-            let mut bytes = vec![0; 4 * tensor.numel()];
+            let tensor = (tensor.detach().to_device(tch::Device::Cpu)).to_kind(kind).contiguous();
+            let mut bytes = vec![0; kind.elt_size_in_bytes() * tensor.numel()];
             tensor.copy_data_u8(&mut bytes, tensor.numel());
             let shape = tensor.size().iter().map(|&n| n as usize).collect();
             (name, shape, bytes)
@@ -77,7 +79,7 @@ pub fn tensor_bytes(
     let data = bytes.iter().map(|(name, _, bytes)| (name.as_str(), bytes.as_slice()));
     header.insert(CHECKSUM.into(), checksum(&header, data));
     let views = bytes.iter().map(|(name, shape, bytes)| {
-        let view = TensorView::new(Dtype::F32, shape.clone(), bytes).expect("bytes fit the shape");
+        let view = TensorView::new(dtype, shape.clone(), bytes).expect("bytes fit the shape");
         (name, view)
     });
     let header = serde_json::to_string(&header).expect("texts");
@@ -136,14 +138,23 @@ pub fn parse_tensors(bytes: &[u8], path: &Path, format: Format) -> Result<Tensor
     }
     let mut tensors = Vec::new();
     for (name, view) in file.iter() {
-        if view.dtype() != Dtype::F32 {
-            return Err(Error::content(path, format!("{name}: expected float32, got {:?}", view.dtype())));
-        }
-        let values: Vec<f32> = view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+        let values = match view.dtype() {
+            Dtype::F32 => {
+                let floats = view.data().chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()));
+                Tensor::from_slice(&floats.collect::<Vec<f32>>())
+            }
+            Dtype::F16 => {
+                let halves = view.data().chunks_exact(2).map(|b| half::f16::from_le_bytes(b.try_into().unwrap()));
+                Tensor::from_slice(&halves.map(f32::from).collect::<Vec<f32>>())
+            }
+            other => {
+                return Err(Error::content(path, format!("{name}: expected float32 or float16, got {other:?}")));
+            }
+        };
         // A tensor with a side of 0 may declare any other sides.
         let sides = view.shape().iter().map(|&n| i64::try_from(n).ok());
         let shape: Option<Vec<i64>> = sides.collect();
-        let tensor = shape.and_then(|shape| Tensor::from_slice(&values).f_reshape(shape).ok());
+        let tensor = shape.and_then(|shape| values.f_reshape(shape).ok());
         let tensor = tensor.ok_or_else(|| {
             let text = format!("{name}: expected a shape, got {:?}", view.shape());
             Error::content(path, text)

@@ -8,7 +8,7 @@ use super::trainer::Trainer;
 use crate::config::Config;
 use crate::data::{Pairs, Plan};
 use crate::error::{Error, Result};
-use crate::storage::{Snapshot, numbered, read_header};
+use crate::storage::{Snapshot, numbered, packaged, read_header};
 
 impl Trainer {
     /// Decodes the pairs and initialises the networks.
@@ -56,7 +56,7 @@ impl Trainer {
 /// [`Error::NotFound`]; [`Error::Content`] for a file of another kind and for a folder without either.
 pub fn source(config: &Config) -> Result<Option<PathBuf>> {
     let path = Path::new(&config.init_from);
-    (!config.init_from.is_empty()).then(|| source_at(path)).transpose()
+    (!config.init_from.is_empty()).then(|| source_at(&packaged(path))).transpose()
 }
 
 fn source_at(path: &Path) -> Result<PathBuf> {

@@ -67,7 +67,8 @@ pub fn read(path: &Path) -> Result<TensorFile> {
 /// # Errors
 /// [`Error::Content`] for a checkpoint of a run with other settings or other pairs, which the message lists.
 pub fn restore(path: &Path, file: &TensorFile, trainer: &mut Trainer, memory: Option<&mut Memory>) -> Result<()> {
-    let mut differences = differences(path, &file.header, &trainer.config)?;
+    let (config, saved) = settled(path, &file.header, &trainer.config)?;
+    let mut differences = config.differences(&saved);
     let pairs = file.number(path, "pairs")?;
     if pairs != trainer.data.len() as u64 {
         differences.push(format!("pairs ({pairs} there, {} here)", trainer.data.len()));
@@ -95,42 +96,54 @@ pub fn restore(path: &Path, file: &TensorFile, trainer: &mut Trainer, memory: Op
 }
 
 /// Checks the settings of a run's newest whole checkpoint, before anything is loaded. Reads headers alone, unless it
-/// refuses.
+/// refuses. Returns the settings with the run's own stages.
 ///
 /// # Errors
 /// [`Error::Content`] for a run with other settings, which the message lists.
-pub fn check_settings(run_dir: &Path, config: &Config) -> Result<()> {
+pub fn check_settings(run_dir: &Path, config: Config) -> Result<Config> {
     for path in checkpoints(run_dir)? {
         let Ok(header) = read_header(&path) else { continue };
-        match differences(&path, &header, config) {
-            Ok(found) if found.is_empty() => return Ok(()),
+        let settled = settled(&path, &header, &config);
+        match settled.as_ref().map(|(config, saved)| config.differences(saved)) {
+            Ok(found) if found.is_empty() => return Ok(settled?.0),
             // A damaged header is no refusal.
-            found if read(&path).is_ok() => return same(&path, &found?),
+            Ok(found) if read(&path).is_ok() => same(&path, &found)?,
+            Err(_) if read(&path).is_ok() => return Ok(settled?.0),
             _ => {}
         }
     }
-    Ok(())
+    Ok(config)
 }
 
-/// Lists the settings in which a checkpoint's run differs and must not.
-fn differences(path: &Path, header: &BTreeMap<String, String>, config: &Config) -> Result<Vec<String>> {
-    let saved =
-        header.get("config").ok_or_else(|| Error::content(path, "expected `config` in the header, got none"))?;
-    let saved = Config::from_json(saved).map_err(|e| Error::content(path, e.to_string()))?;
-    Ok(config.differences(&saved))
+/// The settings with the stages of a checkpoint's run, and that run's own.
+fn settled(path: &Path, header: &BTreeMap<String, String>, config: &Config) -> Result<(Config, Config)> {
+    let entry = |key: &str| {
+        header.get(key).ok_or_else(|| Error::content(path, format!("expected `{key}` in the header, got none")))
+    };
+    let saved = Config::from_json(entry("config")?).map_err(|e| Error::content(path, e.to_string()))?;
+    let pairs = entry("pairs")?;
+    let pairs =
+        pairs.parse().map_err(|_| Error::content(path, format!("pairs: expected a whole number, got {pairs}")))?;
+    Ok((config.settled(&saved, pairs), saved))
 }
 
 fn same(path: &Path, differences: &[String]) -> Result<()> {
     if differences.is_empty() {
         return Ok(());
     }
+    /// Differences that the message names.
+    const NAMED: usize = 3;
+    let more = match differences.len() {
+        0..=NAMED => String::new(),
+        all => format!(" and {} more", all - NAMED),
+    };
     let run_dir = path.parent().and_then(Path::parent).unwrap_or(path);
     Err(Error::content(
         path,
         format!(
-            "expected a run with the same settings to go on with, got other ones: {}; take the old settings, or another \
+            "expected a run with the same settings to go on with, got other ones: {}{more}; take the old settings, or another \
              run folder; to begin there from this run's weights: init_from={:?}",
-            differences.join(", "),
+            differences[..differences.len().min(NAMED)].join(", "),
             run_dir.display().to_string(),
         ),
     ))

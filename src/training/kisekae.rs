@@ -45,7 +45,7 @@ impl Method for Kisekae {
         let Triplet { human, worn, target } = triplet;
         let factor = models.factor(config, step);
         let seen = step * config.batch_size as u64;
-        let (placing, judging) = (seen >= config.place_after, seen >= config.judge_after);
+        let (placing, judging) = (seen >= config.place_after.images(), seen >= config.judge_after.images());
 
         // Locate the worn article. Some pictures do not show it, so that swaps can do without it.
         let draw = Erasures::draw(config, step, human.device());
@@ -187,7 +187,7 @@ impl Method for Kisekae {
         let Triplet { human, worn, .. } = triplet;
         let draw = Erasures::draw(config, step, human.device());
         let mut named = draw.named();
-        if step * config.batch_size as u64 >= config.place_after {
+        if step * config.batch_size as u64 >= config.place_after.images() {
             let generator = &self.generator;
             let mask = generator.cut(&generator.locate(human, &draw.shown(worn)));
             let erasure = draw.with(Some(&mask));

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
+use tch::Device;
 
 use super::folder::{Folder, checkpoints};
 use super::log::Log;
@@ -39,6 +40,12 @@ pub enum Event<'a> {
         batch_size: usize,
         /// Pairs in use.
         pairs: usize,
+        /// The settings, resolved.
+        config: &'a Config,
+        /// The sizes of generator and discriminator in parameters.
+        parameters: [usize; 2],
+        /// Where the networks are.
+        device: Device,
         /// Articles in use, with and without a human.
         articles: usize,
         /// Pairs that could not be read.
@@ -127,8 +134,9 @@ pub fn train(
     let folder = Folder::open(run_dir)?;
     let _threads = use_threads(config.threads);
     let mut load = |plan: &Plan, done| observer(Event::Load { plan, done });
-    let source = source(&folder, &config);
-    let trainer = match source.and_then(|source| Trainer::beginning(pairs, config, source.as_deref(), &mut load)) {
+    let given = config.clone();
+    let begun = settled(&folder, config).and_then(|config| Ok((source(&folder, &config)?, config)));
+    let trainer = match begun.and_then(|(from, config)| Trainer::beginning(pairs, config, from.as_deref(), &mut load)) {
         Ok(Some(trainer)) => trainer,
         none => {
             folder.withdraw();
@@ -149,14 +157,18 @@ pub fn train(
         end: None,
         error: None,
     };
-    run.begin(resume)?;
+    run.begin(resume, &given)?;
     run.finish()
 }
 
-/// Checks the folder and its run. Returns the file that a new run begins from, if the config names one.
-fn source(folder: &Folder, config: &Config) -> Result<Option<PathBuf>> {
+/// Checks the folder and its run. Returns the settings to go on with.
+fn settled(folder: &Folder, config: Config) -> Result<Config> {
     folder.prepare()?;
-    checkpoint::check_settings(folder.path(), config)?;
+    checkpoint::check_settings(folder.path(), config)
+}
+
+/// Returns the file that a new run begins from, if the config names one.
+fn source(folder: &Folder, config: &Config) -> Result<Option<PathBuf>> {
     match folder.checkpoints()?.is_empty() {
         true => begin::source(config),
         false => Ok(None),
@@ -197,7 +209,7 @@ struct Due {
 
 impl Run<'_> {
     /// Restores the newest checkpoint, if there is one, and sets aside what is not of its history.
-    fn begin(&mut self, resume: Resume) -> Result<()> {
+    fn begin(&mut self, resume: Resume, given: &Config) -> Result<()> {
         resume.allows(self.folder.path(), &self.folder.checkpoints()?)?;
         self.saved = self.resume()?.then_some(self.trainer.step);
         self.began_at = self.trainer.step;
@@ -214,6 +226,11 @@ impl Run<'_> {
             self.say(Event::Warning(&text));
         }
         self.stay_ended();
+        if self.saved.is_none() {
+            for text in given.never(self.trainer.data.len()) {
+                self.say(Event::Warning(&text));
+            }
+        }
         let trainer = &self.trainer;
         if self.saved.is_some() && trainer.step < trainer.total_steps() {
             self.folder.note_resume(trainer.step)?;
@@ -223,6 +240,10 @@ impl Run<'_> {
             total: trainer.total_steps(),
             batch_size: trainer.config.batch_size,
             pairs: trainer.data.len(),
+            config: &trainer.config,
+            parameters: [&trainer.models.generator, &trainer.models.discriminator]
+                .map(|learner| learner.parameters.count() as usize),
+            device: trainer.device,
             articles: trainer.data.articles(),
             skipped: &trainer.data.skipped,
             checkpoint_bytes: checkpoint::bytes(trainer),

@@ -15,8 +15,9 @@ use crate::config::{Config, Schedule};
 /// # Ok::<(), cagan::Error>(())
 /// ```
 pub fn rate_factor(config: &Config, images_seen: u64) -> f64 {
-    let span = config.schedule_end.saturating_sub(config.schedule_start).max(1) as f64;
-    let done = images_seen.saturating_sub(config.schedule_start) as f64 / span;
+    let (start, end) = (config.schedule_start.images(), config.schedule_end.images());
+    let span = end.saturating_sub(start).max(1) as f64;
+    let done = images_seen.saturating_sub(start) as f64 / span;
     let done = done.min(1.0);
     match config.schedule {
         Schedule::Constant => 1.0,

@@ -57,6 +57,7 @@ impl Trainer {
         let Some(data) = Loader::open(pairs, &config, device, progress)? else {
             return Ok(None);
         };
+        let config = config.resolved(data.len())?;
         let (method, models) = method(&config, device);
         let ema = Ema::new(&models.generator.parameters.values, &config);
         let undo = Undo::of(&models.discriminator);

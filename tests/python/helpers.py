@@ -276,7 +276,9 @@ def another(setting):
         return not default
     if setting["kind"] == "choice":
         return next(choice for choice in setting["choices"] if choice != default)
-    if setting["kind"] == "count":
+    if setting["kind"] in ("count", "moment"):
+        if isinstance(default, str):
+            return 1
         return (default or 0) + 1
     assert setting["kind"] == "number", setting["name"]
     return 0.125 if default != 0.125 else 0.25

@@ -74,7 +74,7 @@ def test_train_takes_every_setting(call, pairs_dir, tmp_path):
         "train", pairs_dir, tmp_path / "ours", "--quiet", "--steps", 1, "--batch-size", 4, *options(ours)
     )
     assert code == 0, err
-    assert cagan.Run(tmp_path / "ours").config == cagan.Config("kisekae", steps=1, batch_size=4, **ours)
+    assert cagan.Run(tmp_path / "ours").config == cagan.Config("kisekae", steps=1, batch_size=4, **ours).resolved(8)
     tmp_path /= "run"
     code, _, err = call("train", pairs_dir, tmp_path, "--preset", "smoke", "--quiet", *options(settings))
     assert code == 0, err
@@ -93,13 +93,68 @@ def test_a_size_may_be_one_number(call, pairs_dir, tmp_path):
 def test_swap_one_photo(call, run, pairs, tmp_path):
     person, other = pairs[0], pairs[3]
     pictures = (person.human_path, person.article_path, other.article_path)
-    options = [text for pair in zip(("--human", "--worn", "--target"), pictures) for text in pair]
+    options = (person.human_path, other.article_path, "--worn", person.article_path)
     code, out, _ = call("swap", run.path, *options, "--out", tmp_path / "a.png")
     assert (code, out.strip()) == (0, str(tmp_path / "a.png"))
     assert_saved(cagan.Swapper(run.path).swap(*pictures), tmp_path / "a.png")
     # A snapshot is a model too.
     assert call("swap", run.snapshots[-1], *options, "--out", tmp_path / "b.png", "--device", "cpu")[0] == 0
     assert (tmp_path / "b.png").read_bytes() == (tmp_path / "a.png").read_bytes()
+    # A folder, a name of its own, and JSON.
+    (tmp_path / "out").mkdir()
+    code, out, _ = call("swap", run.path, *options, "-o", tmp_path / "out", "--which", "newest", "--json")
+    assert json.loads(out)["image"] == str(tmp_path / "out" / "00000__00003.png")
+    assert (tmp_path / "out" / "00000__00003.png").read_bytes() == (tmp_path / "a.png").read_bytes()
+
+
+def test_swap_reads_and_writes_pipes(run, pairs, tmp_path):
+    person, other = pairs[0], pairs[3]
+    words = command("swap", run.path, "-", other.article_path, "-w", person.article_path, "-o", "-")
+    done = subprocess.run(words, input=person.human_path.read_bytes(), capture_output=True, timeout=60, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    swap = cagan.Swapper(run.path).swap(person, target=other)
+    assert done.stdout == swap.encoded("png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_swap_whole_folders(call, run, pairs_dir, tmp_path):
+    people, articles = tmp_path / "people", tmp_path / "articles"
+    for folder, kind, count in ((people, "human", 3), (articles, "article", 2)):
+        folder.mkdir()
+        for k in range(count):
+            shutil.copy(pairs_dir / kind / f"{k:05}.png", folder)
+    (people / "notes.txt").write_text("no picture")
+    words = ("swap", run.path, people, articles, "--worn", pairs_dir / "article", "--out", tmp_path / "out")
+    assert call(*words) == (0, f"6 swaps in {tmp_path / 'out'}\n", "")
+    pairs, swapper = cagan.Pairs(pairs_dir), cagan.Swapper(run.path)
+    for human in range(3):
+        for target in range(2):
+            swap = swapper.swap(pairs[human], target=pairs[target])
+            assert_saved(swap, tmp_path / "out" / f"{human:05}__{target:05}.png")
+    assert call(*words)[1] == f"6 swaps in {tmp_path / 'out'}, 6 of them from before\n"
+    # These networks need the worn articles.
+    code, _, err = call("swap", run.path, people, articles, "--out", tmp_path / "other")
+    assert code == 1 and one_line(err, "worn: expected the worn articles")
+    (tmp_path / "empty").mkdir()
+    code, _, err = call("swap", run.path, tmp_path / "empty", articles, "--out", tmp_path / "other")
+    assert code == 1 and one_line(err, tmp_path / "empty", "expected pictures")
+    code, _, err = call("swap", run.path, people, articles, "--worn", articles, "--out", tmp_path / "other")
+    assert code == 1 and one_line(err, articles, "expected a picture called 00002")
+    assert not (tmp_path / "other").exists()
+
+
+def test_swap_folders_by_the_packages_weights(call, pairs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dolls").mkdir()
+    human, target = pairs[0].human_path, pairs[3].article_path
+    assert call("swap", "dolls", human, target, "-o", "one.png") == (0, "one.png\n", "")
+    (tmp_path / "articles").mkdir()
+    shutil.copy(target, tmp_path / "articles")
+    assert call("swap", "dolls", human, "articles") == (0, "1 swaps in swaps\n", "")
+    swap = cagan.Swapper("dolls").swap(human, target=target)
+    assert_saved(swap, tmp_path / "one.png")
+    assert_saved(swap, tmp_path / "swaps" / "00000__00003.png")
+    assert np.array_equal(read_png(tmp_path / "one.located.png"), swap.located)
 
 
 def test_swap_a_list(call, run, pairs, pairs_dir, tmp_path):
@@ -138,15 +193,13 @@ def test_a_broken_list(call, run, pairs_dir, tmp_path, text, parts):
     assert not (tmp_path / "out").exists(), "everything is looked up before anything is written"
 
 
-@pytest.mark.parametrize("missing", ["--human", "--target", "--pairs", "--list"])
-def test_swap_wants_one_photo_or_a_list(call, run, pairs_dir, tmp_path, missing):
-    one = {"--human": "h", "--worn": "w", "--target": "t"}
-    many = {"--pairs": pairs_dir, "--list": tmp_path / "list.csv"}
-    given = one if missing in one else many
-    options = [text for name, value in given.items() if name != missing for text in (name, value)]
-    code, _, err = call("swap", run.path, *options, "--out", tmp_path / "out")
+@pytest.mark.parametrize(
+    "given", [("h",), ("h", "--pairs", "p"), ("--pairs", "p"), ("--list", "l"), ("h", "--worn", "w")]
+)
+def test_swap_wants_one_photo_or_a_list(call, run, tmp_path, given):
+    code, _, err = call("swap", run.path, *given, "--out", tmp_path / "out")
     assert code == 2
-    assert err.strip().splitlines()[-1] == "Error: expected --human and --target (and --worn), or --pairs and --list"
+    assert err.strip().splitlines()[-1] == "Error: expected HUMAN and TARGET, or --pairs and --list"
 
 
 def listed(folder, rows, wanted, name="list.csv"):
@@ -243,7 +296,7 @@ def test_ctrl_c_keeps_what_was_done_of_a_list(run, copied, tmp_path):
 def test_a_swap_is_written_as_its_ending_says(call, run, pairs, tmp_path):
     person, other = pairs[0], pairs[3]
     photo = shutil.copy(person.human_path, tmp_path / "photo.png")
-    options = ("--human", photo, "--worn", person.article_path, "--target", other.article_path)
+    options = (photo, other.article_path, "--worn", person.article_path)
     for name, kind in (("a.jpg", "JPEG"), ("b.webp", "WEBP"), ("c.PNG", "PNG")):
         assert call("swap", run.path, *options, "--out", tmp_path / name)[0] == 0
         with Image.open(tmp_path / name) as picture:
@@ -263,7 +316,7 @@ def test_a_swap_is_written_as_its_ending_says(call, run, pairs, tmp_path):
 @pytest.mark.parametrize(
     ("words", "left"),
     [
-        (("evaluate", "{run}", "{dolls}", "--json", "{out}"), "no score was kept, and the same command begins anew"),
+        (("evaluate", "{run}", "{dolls}", "--out", "{out}"), "no score was kept, and the same command begins anew"),
         (("curate", "{dolls}", "--report", "{out}"), "no file was changed, and the same command begins anew"),
         (
             ("dolls", "{out}", "--count", "100000"),
@@ -385,7 +438,10 @@ def test_json_is_one_line_that_a_script_can_read(call, pairs_dir, tmp_path):
     options = ("--preset", "smoke", "--steps", "2", "--threads", "1")
     code, out, err = call("train", pairs_dir, tmp_path, *options, "--json")
     made = cagan.Run(tmp_path)
-    assert (code, err) == (0, ""), "quiet where there is no terminal"
+    assert code == 0
+    assert re.search(
+        r"smoke: 64 x 64 pixels.*2 steps of 4 = 8 pictures.*2 steps in .*next: cagan evaluate", err, re.DOTALL
+    )
     files = {"snapshot": str(made.snapshots[-1]), "sample": str(made.samples[-1])}
     assert json.loads(out) == {"run": str(tmp_path), **files, **made.stats[-1]}
     assert json.loads(call("info", "--json")[1]) == cagan.info()
@@ -443,8 +499,17 @@ def test_help(call, command):
         assert {"train", "swap", "dolls", "info"} <= set(cli.commands)
 
 
+def test_the_short_help_of_train_has_the_usual_options(call):
+    short, whole = (call("train", option)[1] for option in ("--help", "--help-all"))
+    names = re.findall(r"^  (?:-\w, )?--([a-z0-9-]+)", short, re.MULTILINE)
+    assert 15 <= len(names) <= 20 and {"preset", "images", "resume", "seed", "device", "help-all"} <= set(names)
+    left_out = len(re.findall(r"^  (?:-\w, )?--([a-z0-9-]+)", whole, re.MULTILINE)) - len(names)
+    assert f"{left_out} more options: cagan train --help-all" in short and left_out > 50
+    assert "more options" not in whole
+
+
 def test_help_of_train_shows_the_cores_defaults(call):
-    text = flat(call("train", "--help")[1])
+    text = flat(call("train", "--help-all")[1])
     shown = dict(re.findall(r"--([a-z0-9-]+) (?:(?!--[a-z]).)*?\[default: (\S+?)\]", text))
     config = cagan.Config()
     expected = {}
@@ -458,9 +523,9 @@ def test_help_of_train_shows_the_cores_defaults(call):
 
 
 def test_help_of_train_groups_the_settings(call):
-    sections, found = re.split(r"^(\w.*):$", call("train", "--help")[1], flags=re.MULTILINE)[1:], {}
+    sections, found = re.split(r"^(\w.*):$", call("train", "--help-all")[1], flags=re.MULTILINE)[1:], {}
     for group, text in zip(sections[::2], sections[1::2]):
-        found[group] = re.findall(r"^  (?:-h, )?--([a-z0-9-]+)", text, re.MULTILINE)
+        found[group] = re.findall(r"^  (?:-\w, )?--([a-z0-9-]+)", text, re.MULTILINE)
     assert found.pop("Options")[-1] == "help"
     groups = {}
     for setting in cagan._cagan.settings():
@@ -520,7 +585,7 @@ def test_mistakes_in_other_commands(call, run, pairs, tmp_path):
     text.write_text("no picture")
 
     def swap(model, human, out):
-        return ("swap", model, "--human", human, "--worn", photo, "--target", photo, "--out", out)
+        return ("swap", model, human, photo, "--worn", photo, "--out", out)
 
     listed = ("swap", run.path, "--pairs", pairs.folder, "--out", tmp_path / "out", "--list")
     for arguments, parts in (
@@ -552,7 +617,11 @@ def test_mistakes_in_other_commands(call, run, pairs, tmp_path):
         (["train", "p", "r", "--image-size", "64x"], ["128x96", "got 64x"]),
         (["train", "p", "r", "--image-size", "1x2x3"], ["128x96", "got 1x2x3"]),
         (["train", "p"], ["RUN_DIR"]),
-        (["swap", "m"], ["--out"]),
+        (["swap", "m"], ["HUMAN and TARGET"]),
+        (["train", "p", "r", "--resume", "allways"], ["allways", "expected auto, never, must"]),
+        (["train", "p", "r", "--judge-after", "half"], ["half", "50%"]),
+        (["swap", "m", "h", "t", "--which", "bets"], ["bets", "did you mean best?"]),
+        (["evalute", "m"], ["evalute", "did you mean evaluate?"]),
         (["dolls", "d"], ["--count"]),
         (["info", "papr"], ["papr", "paper"]),
         (["tarin"], ["tarin"]),

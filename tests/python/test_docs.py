@@ -261,8 +261,8 @@ def sentences(text):
 
 
 def test_options_are_told_from_flags():
-    assert not list(faults("`train` prints JSON with `--json`, `evaluate` writes it with `--json FILE`"))
-    assert len(list(faults("`train`, `evaluate` and `runs` print JSON with `--json`"))) == 1
+    assert not list(faults("`train` prints JSON with `--json`, `evaluate` writes it with `--out FILE`"))
+    assert len(list(faults("`train`, `evaluate` and `runs` print JSON with `--json FILE`"))) == 4
     assert len(list(faults("`cagan swap MODEL --list`"))) == 2
     assert len(list(faults("the option `--no-such-thing`"))) == 1
     assert len(list(faults("`cagan fly`"))) == 1

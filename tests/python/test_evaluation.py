@@ -1,7 +1,8 @@
-"""`cagan.evaluate` against values known without a model and against recorded figures; the demo, which ends with it."""
+"""`cagan.evaluate` against values known without a model and against recorded figures."""
 
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,8 @@ from types import SimpleNamespace
 import cagan
 import numpy as np
 import pytest
-from cagan.demo import demo
-from cagan.evaluation import Swapped, baselines
+from cagan.evaluation import Figure, Swapped, baselines
+from cagan.evaluation.verdict import better, verdict
 from helpers import refusal, run_examples, with_mask
 from PIL import Image, ImageFilter
 
@@ -367,7 +368,7 @@ def test_scores_as_numbers_json_and_tables(run, masked):
         for shown in (text, markdown, page):
             assert name in shown
             assert f"{scores[name]:.4g}" in shown
-    assert all(line.count("|") == 5 for line in markdown.splitlines())
+    assert all(line.count("|") == 6 for line in markdown.splitlines())
     assert page.count("<tr>") == len(scores) + 1
 
 
@@ -502,7 +503,7 @@ def test_a_list_of_swaps_is_scored(dolls, tmp_path, call, run):
     known = (dolls / "swaps" / "list.csv").read_text().split()[:4]
     listing.write_text("\n".join(known) + "\n")
     assert cagan.evaluate(untouched, dolls, listing=listing, height=64).figures["true/error"].count == 3
-    code, out, err = call("evaluate", run.path, dolls, "--list", listing, "--height", 64, "--json", "-")
+    code, out, err = call("evaluate", run.path, dolls, "--list", listing, "--height", 64, "--json")
     assert (code, err, len(json.loads(out)["rows"])) == (0, "", 3)
 
 
@@ -592,6 +593,33 @@ def test_ids_with_slashes_have_regions(masked, tmp_path):
     assert len(other.rows) == len(one.rows)
 
 
+@pytest.mark.parametrize(
+    ("figures", "words"),
+    [
+        ({"true/error": 20.0, "true/error_untouched": 80.0, "true/located_iou": 0.75}, "Good: 25 % .* by 0.75 of 1"),
+        ({"true/error": 48.0, "true/error_untouched": 80.0, "true/mask_iou": 0.5}, "Fair: 60 % .* by 0.50 of 1"),
+        ({"region/colour": 0.9, "region/mask_iou": 0.25}, "Weak: 90 % of the way to the target's colours .* 0.25 of 1"),
+        ({"region/colour": 1.2}, "Failed: 120 % .* no mask is known"),
+        ({"mask/area": 0.001, "region/colour": 0.1}, "Failed: the mask is closed"),
+        ({"mask/area": 0.2, "restored/error": 4.2}, "No truth is known .* differ by 4 grey levels"),
+    ],
+)
+def test_a_verdict_says_what_the_figures_mean(figures, words):
+    found = {name: Figure(value, None, None, 1) for name, value in figures.items()}
+    assert re.fullmatch(f"{words}.*", verdict(found))
+
+
+def test_each_figure_has_its_direction(run, masked, dolls):
+    for pairs in (masked, dolls):
+        scores = cagan.evaluate(run, pairs, targets=1 if pairs is masked else None, height=64, progress=False)
+        words = dict(re.findall(r"^(\S+/\S+) +\S+ +(higher|lower)", scores.table(), re.MULTILINE))
+        assert words == {name: better(name) for name in scores if better(name)}
+        assert len(words) > 8 and len(set(scores) - set(words)) >= 2
+    assert [better(name) for name in ("true/ssim", "region/keep", "mask/area", "true/psnr_untouched")] == [
+        *("higher", "lower", "", "")
+    ]
+
+
 def test_the_command_line(run, masked, tmp_path):
     def call(*arguments):
         command = [sys.executable, "-c", "from cagan.cli import main; main()", "evaluate", run.path, masked]
@@ -599,20 +627,10 @@ def test_the_command_line(run, masked, tmp_path):
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     scores = cagan.evaluate(run.path, masked, targets=2, height=64)
-    assert json.loads(call("--json", "-")) == json.loads(scores.to_json())
-    out = call("--json", tmp_path / "scores.json", "--sheet", tmp_path / "worst.png")
-    assert out == scores.table() + "\n"
+    assert json.loads(call("--json")) == json.loads(scores.to_json())
+    out = call("--out", tmp_path / "scores.json", "--sheet", tmp_path / "worst.png")
+    assert out == f"{scores.table()}\n{scores.verdict}\n"
     written = json.loads((tmp_path / "scores.json").read_text())
     assert written["figures"].keys() == scores.figures.keys()
     assert all(figure["low"] is None or math.isfinite(figure["low"]) for figure in written["figures"].values())
     assert (tmp_path / "worst.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_the_demo(tmp_path):
-    grid, scores = demo(tmp_path, steps=2)
-    assert grid.name == "step_00000002.png"
-    with Image.open(grid) as picture:
-        assert picture.size[0] > 1000
-    assert scores.figures["true/error"].count == 64
-    ours, others = (cagan.Pairs(tmp_path / name)[0].human for name in ("dolls", "test"))
-    assert not np.array_equal(ours, others), "it is scored on dolls that it was not trained on"

@@ -30,6 +30,15 @@ def test_a_swap_shows_its_picture_mask_and_paint(swap):
     assert (shown[:4] == 255).all()
 
 
+def test_a_pair_shows_its_pictures(pairs, tmp_path):
+    shown = read_png(pairs[0]._repr_png_())
+    assert shown.shape == (256 + 8, 2 * 192 + 12, 3)
+    assert shown[:, :192].std() > 10 and shown[:, -192:].std() > 10
+    (tmp_path / "broken.png").write_text("no picture")
+    broken = cagan.Pair("broken", tmp_path / "broken.png", pairs[0].article)
+    assert (read_png(broken._repr_png_())[:, :192] == 255).all()
+
+
 @pytest.mark.parametrize(("size", "shown"), [((1000, 500), (384, 192)), ((3, 2000), (1, 384)), ((384, 10), (384, 10))])
 def test_a_large_swap_is_shown_small(size, shown):
     swap = cagan.Swap(np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8), np.zeros((*size, 3), np.uint8))
@@ -56,11 +65,16 @@ def test_pairs_show_a_contact_sheet(pairs, pairs_dir, tmp_path):
 def test_a_config_shows_a_table_with_overrides_marked():
     config = cagan.Config("smoke", width=24, init_from="a<b>&c")
     text = config._repr_html_()
-    rows = re.findall(r"<tr>(.*?)</tr>", text)[1:]
+    shown, folded = text.split("<details>")
+    rows = [row for row in re.findall(r"<tr>(.*?)</tr>", text) if "<td>" in row]
     values, sources = config.to_dict(), config.sources()
-    assert len(rows) == len(sources) > 40
-    assert "preset smoke" in text
-    for row, (name, source) in zip(rows, sources.items()):
+    used = [row["name"] for row in cagan._cagan.settings() if config.architecture in row["used_by"]]
+    used.sort(key=lambda name: name not in ("width", "init_from"))
+    assert len(rows) == len(used) > 40
+    assert "preset <b>smoke</b>, but" in shown and shown.count("<mark>") == 6 and "<mark>" not in folded
+    assert "as it is" in cagan.Config("smoke")._repr_html_()
+    for row, name in zip(rows, used):
+        source = sources[name]
         cells = [html.unescape(re.sub("<.*?>", "", cell)) for cell in re.findall(r"<td>(.*?)</td>", row)]
         assert (cells[0], cells[2]) == (name, source)
         assert values[name] == (cells[1] if isinstance(values[name], str) else json.loads(cells[1]))

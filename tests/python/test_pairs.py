@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from collections.abc import Sequence
 from functools import partial
 
 import cagan
@@ -117,6 +118,8 @@ def test_a_csv_with_all_its_columns(tmp_path):
     assert pairs.extra_articles == [("five", tmp_path / "a" / "4.png")]
     assert pairs.excluded == [("four", tmp_path / "h" / "3.png", "from_behind")]
     assert "3 pairs, 1 articles without a human, 1 excluded" in repr(pairs)
+    with pytest.raises(KeyError, match="`four` is excluded: from_behind"):
+        pairs["four"]
 
 
 @pytest.mark.parametrize("listing", [False, True])
@@ -305,6 +308,18 @@ def test_pairs_are_a_sequence(pairs, pairs_dir):
         pairs["00011"]
     with pytest.raises(TypeError):
         pairs[1.5]
+
+
+def test_pairs_are_what_collections_call_a_sequence(pairs):
+    assert isinstance(pairs, Sequence)
+    listed = list(pairs)
+    assert [pair.id for pair in reversed(pairs)] == [pair.id for pair in listed[::-1]]
+    assert [pairs.index(pair) for pair in listed] == list(range(8))
+    assert (pairs.index(pairs[3], 2), pairs.count(pairs[3]), pairs.count("00003")) == (3, 1, 0)
+    with pytest.raises(ValueError):
+        pairs.index(pairs[3], 4)
+    with pytest.raises(ValueError):
+        pairs.index("00003")
 
 
 def test_a_split_parts_the_pairs(pairs):

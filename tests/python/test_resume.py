@@ -340,3 +340,22 @@ def test_a_second_process_fails(pairs, pairs_dir, tmp_path):
     reached = int(newest.stem.split("_")[1])
     assert reached >= 2
     assert train_often(pairs, tmp_path / "run", steps=reached + 2).stats[-1]["step"] == reached + 2
+
+
+def test_a_run_that_goes_on_takes_its_own_settings(pairs, run, tmp_path):
+    used = shutil.copytree(run.path, tmp_path / "used")
+    # Neither preset nor length: the run is done.
+    assert cagan.train(pairs, used, progress=False).config == run.config
+    longer = cagan.train(pairs, used, steps=6, progress=False)
+    assert longer.config == run.config.replace(steps=6)
+    assert steps(used)[-2:] == [4, 6]
+    # The length of one call is no setting of the run.
+    cut = cagan.train(pairs, used, steps=8, time_limit_s=1e-9, progress=False)
+    assert cut.stats[-1]["step"] < 8
+    assert cagan.train(pairs, used, progress=False).stats[-1]["step"] == 8
+    # Another preset is refused, and the message names three of the many differences.
+    with pytest.raises(ValueError, match=r"got other ones: .* and \d+ more; take the old settings") as caught:
+        cagan.train(pairs, used, preset="paper", progress=False)
+    assert str(caught.value).count(" there, ") == 3
+    with pytest.raises(TypeError, match="preset: expected a config or a preset, got both"):
+        cagan.train(pairs, used, "smoke", preset="smoke")

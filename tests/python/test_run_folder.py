@@ -1,5 +1,6 @@
 """The run folder: its files, log, sample grids and TensorBoard events, and the table of runs."""
 
+import datetime
 import json
 import os
 
@@ -14,6 +15,8 @@ SETTINGS = {"threads": 1, "log_every": 1, "progress": False}
 
 def test_the_folder_of_a_run(run):
     names = {path.relative_to(run.path).as_posix() for path in run.path.rglob("*") if path.is_file()}
+    # Another test may have scored it.
+    names -= {"evaluation.json"}
     assert names == {
         ".lock",
         "config.json",
@@ -147,13 +150,17 @@ def test_the_table_of_runs(pairs, tmp_path, call):
     assert [run.path.name for run in cagan.runs(tmp_path)] == ["b", "a"]
     code, out, _ = call("runs", tmp_path)
     head, first, second = out.splitlines()
-    assert (code, head.split()[:3]) == (0, ["run", "preset", "step"])
-    assert first.split()[:3] == [str(tmp_path / "b"), "smoke", "2"]
-    assert second.split()[:3] == [str(tmp_path / "deep" / "a"), "smoke", "4"]
+    assert (code, head.split()[:5]) == (0, ["run", "preset", "state", "step", "of"])
+    assert first.split()[:6] == [str(tmp_path / "b"), "smoke", "finished", "2", "2", "-"]
+    assert second.split()[:5] == [str(tmp_path / "deep" / "a"), "smoke", "finished", "4", "4"]
     _, out, _ = call("runs", tmp_path, "--json")
     rows = [json.loads(line) for line in out.splitlines()]
     last = cagan.Run(tmp_path / "b").stats[-1]
-    assert rows[0] == {"run": str(tmp_path / "b"), "preset": "smoke", "snapshots": 1} | last
+    own = {"run": str(tmp_path / "b"), "preset": "smoke", "state": "finished", "steps": 2, "snapshots": 1}
+    own |= {"score": None, "best_step": None, "verdict": None}
+    date = datetime.datetime.fromisoformat(rows[0].pop("date"))
+    assert datetime.datetime.now() - date < datetime.timedelta(hours=1)
+    assert rows[0] == own | last
     code, _, err = call("runs", tmp_path / "nowhere")
     assert code == 1
     assert str(tmp_path / "nowhere") in err

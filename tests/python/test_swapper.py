@@ -2,6 +2,7 @@
 
 import functools
 import io
+import json
 import os
 import signal
 import threading
@@ -22,6 +23,83 @@ def test_the_attributes_of_a_swapper(swapper, run):
     assert (swapper.path, swapper.step) == (run.snapshots[-1], 4)
     assert repr(swapper) == f'Swapper("{swapper.path}", step 4)'
     assert cagan.Swapper(str(run.snapshots[-1]), device="cpu").step == 4
+
+
+@pytest.fixture(scope="module")
+def two(pairs, tmp_path_factory):
+    """A run with snapshots of steps 2 and 4, the first of which a monitor found best."""
+    folder = tmp_path_factory.mktemp("two")
+    run = cagan.train(pairs, folder, "smoke", steps=4, snapshot_every=2, threads=1, progress=False)
+    (folder / "snapshots" / "best.safetensors").write_bytes(run.snapshots[0].read_bytes())
+    return run
+
+
+def test_the_best_snapshot_is_used_unless_another_is_named(two, pairs, tmp_path):
+    assert (cagan.Swapper(two).step, two.swapper().step, two.best_swapper().step) == (2, 2, 2)
+    assert cagan.Swapper(two).path.name == "best.safetensors"
+    assert [two.swapper(which=which).step for which in ("best", "newest", 2, 4)] == [2, 4, 2, 4]
+    refusal(ValueError, lambda: two.swapper(which=3), "expected step 2, 4", "got step 3")
+    refusal(ValueError, lambda: two.swapper(which="newst"), "which: expected best, newest or a step", "newst")
+    refusal(ValueError, lambda: cagan.Swapper(two.snapshots[0], which="newest"), "which: expected a run's folder")
+    newest = cagan.evaluate(two, pairs, targets=1, which="newest", progress=False)
+    assert newest.settings["step"] == 4
+    assert cagan.Run(two).evaluation["settings"]["step"] == 4
+    assert cagan.Run(two).evaluation["verdict"] == newest.verdict
+    assert cagan.evaluate(two, pairs, targets=1, progress=False).settings["step"] == 2
+    for which, step in ((None, 2), ("newest", 4)):
+        path = cagan.export(two, tmp_path / "a.safetensors", which=which)
+        assert cagan.Swapper(path).step == step
+    refusal(ValueError, lambda: cagan.export(two.swapper(), tmp_path / "b.safetensors", which="best"), "which")
+    # The monitor's scores decide: the newest, unless the run got worse since.
+    looks = two.path / "monitor.jsonl"
+    for last, step in ((0.59, 4), (0.61, 2), (None, 2)):
+        scores = ((1, 0.9), (2, 0.5), (4, last))
+        looks.write_text("".join(json.dumps({"step": k, "monitor/score": score}) + "\n" for k, score in scores))
+        assert two.swapper().step == step == cagan.Swapper(cagan._cagan.chosen(two.path)).step
+    looks.write_text("")
+    (two.path / "snapshots" / "best.safetensors").rename(tmp_path / "best.safetensors")
+    assert two.swapper().step == 4, "without a best one it is the newest"
+    refusal(FileNotFoundError, two.best_swapper, two.path, "best.safetensors")
+    (tmp_path / "best.safetensors").rename(two.path / "snapshots" / "best.safetensors")
+
+
+def test_pairs_stand_for_their_pictures(swapper, pairs):
+    person, other = pairs[0], pairs[1]
+    expected = swapper.swap(person.human, person.article, other.article)
+    assert same_swap(swapper.swap(person, target=other), expected)
+    assert same_swap(swapper.swap(person.human, person, other), expected)
+    assert not same_swap(swapper.swap(person, other.article, other), expected), "another worn article may be given"
+    for people, targets in (([person, pairs[2]], [other, pairs[3]]), (pairs[:3:2], pairs[1:4:2])):
+        both = swapper.swap(people, target=targets)
+        assert len(both) == 2 and same_swap(both[0], expected)
+        assert same_swap(both[1], swapper.swap(pairs[2].human, pairs[2].article, pairs[3].article))
+    assert same_swap(next(swapper.stream([person], target=other)), expected)
+    # A list with a photo knows of no worn articles.
+    refusal(ValueError, lambda: swapper.swap([person, person.human], target=other), "worn")
+
+
+def test_a_swap_becomes_pictures_of_pillow(swapper, pairs):
+    swap = swapper.swap(pairs[0], target=pairs[1])
+    for part in ("image", "mask", "paint"):
+        assert np.array_equal(np.asarray(swap.to_pil(part)), getattr(swap, part))
+    refusal(ValueError, lambda: swap.to_pil("located"), "part", "located")
+    refusal(ValueError, lambda: swap.to_pil("masks"), "part: expected image, mask, paint or located", "masks")
+    for human in (pairs[0], pairs[0].human_path, pairs[0].human):
+        both = np.asarray(swap.before_after(human))
+        width = swap.image.shape[1]
+        assert np.array_equal(both[:, :width], pairs[0].human)
+        assert np.array_equal(both[:, -width:], swap.image)
+    refusal(
+        ValueError, lambda: swap.before_after(np.zeros((9, 9, 3), np.uint8)), "human: expected the photo of the swap"
+    )
+
+
+def test_results_show_people_before_and_after(two, pairs):
+    sheet = two.show_results(pairs, 3)
+    assert sheet.size == (5 * 200 - 8, 3 * 264 - 8)
+    assert np.asarray(sheet).std() > 10
+    assert two.show_results().size[0] > 100
+    refusal(ValueError, lambda: two.show_results(pairs[:1]), "expected 2 or more")
 
 
 def test_paths_arrays_and_pil_pictures_give_the_same_swap(swapper, pairs):

@@ -1,6 +1,7 @@
 """Training: its events and its length; the same run from the same seed, settings and pairs."""
 
 import csv
+import json
 import os
 import shutil
 import threading
@@ -44,7 +45,12 @@ def test_events_arrive_in_order(pairs, tmp_path):
         "articles": 8,
         "skipped": [],
         "checkpoint_bytes": 157188,
+        "stages": [["train", 0]],
+        "device": "cpu",
+        "config": json.loads(cagan.Run(tmp_path).config.to_json()),
     }
+    sizes = events[2][1].pop("parameters")
+    assert all(count > 1000 for count in sizes.values()) and list(sizes) == ["generator", "discriminator"]
     assert events[2] == ("start", start)
     assert [list(value) for name, value in events if name == "report"] == [LOG_KEYS, LOG_KEYS]
     files = [value for name, value in events if name in ("sample", "snapshot", "checkpoint")]

@@ -39,7 +39,7 @@ def kisekae_twins(folder, **overrides):
     settings = {"width": 32, "image_size": 32, "batch_size": 4, "seed": 4, "threads": 1}
     config = cagan.Config("kisekae", **settings | overrides)
     trainer = cagan.Trainer(cagan.dolls(folder, count=9, size=(64, 64)), config)
-    twin = KisekaeTwin(config.to_dict(), tensors(trainer.perceptual().values()))
+    twin = KisekaeTwin(trainer.config.to_dict(), tensors(trainer.perceptual().values()))
     move_weights(trainer, twin)
     generator = twin.generator
     # Spreads the locator's logits and puts the cut into the widest gap between them: no logit flips by rounding.

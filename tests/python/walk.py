@@ -172,6 +172,13 @@ class Walk:
             except (AttributeError, TypeError) as error:
                 return str(error)
 
+        def no_part():
+            """A part that is not there fails: a viewer would open for one that is."""
+            try:
+                return swap.show("no part")
+            except ValueError as error:
+                return str(error)
+
         def dolls():
             made = _cagan.dolls(self.new_folder(), 2, 1, 64, 1)
             return [made.ids, [pair.human for pair in made]]
@@ -191,6 +198,8 @@ class Walk:
             "Config.sources": small.sources,
             "Config.total_steps": lambda: small.total_steps(8),
             "Config._repr_html_": small._repr_html_,
+            "Config.resolved": lambda: small.resolved(8).to_dict(),
+            "Config.stages": lambda: small.stages(8),
             "Listing.__new__": lambda: _cagan.Listing(self.data).rows,
             "Listing.files_of": lambda: listing.files_of(one.id),
             "Listing.row": lambda: listing.row(one.id),
@@ -200,6 +209,11 @@ class Walk:
             "Listing.is_stale": listing.is_stale,
             "Listing.write": listing.write,
             "Pair.__new__": lambda: _cagan.Pair("a", one.human_path, one.article_path),
+            "Pair._repr_png_": one._repr_png_,
+            "Pairs.__iter__": lambda: [pair.id for pair in self.pairs],
+            "Pairs.__reversed__": lambda: [pair.id for pair in reversed(self.pairs)],
+            "Pairs.index": lambda: self.pairs.index(one),
+            "Pairs.count": lambda: self.pairs.count(one),
             "Pairs.__new__": lambda: _cagan.Pairs(self.data, on_error="skip"),
             "Pairs.of_split": lambda: [_cagan.Pairs(self.data).splits, self.split_pairs().of_split("test")],
             "Pairs.split": lambda: self.pairs.split(0.5),
@@ -216,6 +230,10 @@ class Walk:
             "Swap.encoded": swap.encoded,
             "Swap.save": save,
             "Swap._repr_png_": swap._repr_png_,
+            "Swap.show": no_part,
+            "Swap.to_pil": lambda: swap.to_pil("mask").tobytes(),
+            "Swap.before_after": lambda: swap.before_after(one).tobytes(),
+            "chosen": lambda: _cagan.chosen(self.runs["paper"]).name,
             "curation_options": _cagan.curation_options,
             "curation_reasons": _cagan.curation_reasons,
             "dolls": dolls,

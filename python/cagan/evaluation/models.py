@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _cagan
+from ..settings import Which
 from .truth import Truth
 
 __all__ = ["Model", "Swapped", "arrays", "baselines", "made", "opened", "swapped"]
@@ -47,18 +48,23 @@ class Swapped:
         return self.mask if self.located is None else self.located
 
 
-def opened(model: Model, device: str | None) -> "_cagan.Swapper | Callable[[_Array, _Array, _Array], Any]":
+def opened(
+    model: Model, device: str | None, which: Which | None = None
+) -> "_cagan.Swapper | Callable[[_Array, _Array, _Array], Any]":
     """Returns the model, loaded if it is a path or a run.
 
     Raises:
         TypeError: The model is of another type.
+        ValueError: A run has no snapshot `which`, or that comes with another model.
     """
     if isinstance(model, _cagan.Swapper) or callable(model):
+        if which is not None:
+            raise ValueError(f"which: expected a run's folder to choose from, got {type(model).__name__}")
         return model
     if isinstance(model, (str, os.PathLike)):
-        return _cagan.Swapper(model, device)
+        return _cagan.Swapper(model, device, which=which)
     if isinstance(path := getattr(model, "path", None), Path):
-        return _cagan.Swapper(path, device)
+        return _cagan.Swapper(path, device, which=which)
     raise TypeError(f"model: expected a Swapper, a run, a path or a function, got {type(model).__name__}")
 
 

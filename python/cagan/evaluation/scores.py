@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .verdict import better, verdict
+
 __all__ = ["Figure", "Scores", "mean_figure", "read_figures", "set_figure", "table"]
 
 _Array = NDArray[Any]
 
 _RESAMPLES = 1000
-# Figures of which higher is better; of all others lower is.
-_HIGHER = ("ssim", "ms_ssim", "ssim_inside", "psnr", "mask_iou", "mask_auc", "located_iou")
-_HEAD = ("figure", "value", "95 %", "n")
+_HEAD = ("figure", "value", "better", "95 %", "n")
 
 
 @dataclass(frozen=True)
@@ -139,16 +139,26 @@ class Scores(Mapping[str, float]):
         """Counts the figures."""
         return len(self.figures)
 
+    @property
+    def verdict(self) -> str:
+        """One sentence on how good the swaps are."""
+        return verdict(self.figures)
+
     def to_json(self) -> str:
-        """Returns settings, figures and rows as JSON; a number that is not finite becomes null."""
+        """Returns verdict, settings, figures and rows as JSON; a number that is not finite becomes null."""
         figures = {name: asdict(figure) for name, figure in self.figures.items()}
-        content: dict[str, Any] = {"settings": self.settings, "figures": figures, "rows": self.rows}
+        content: dict[str, Any] = {
+            "verdict": self.verdict,
+            "settings": self.settings,
+            "figures": figures,
+            "rows": self.rows,
+        }
         if self.skipped:
             content["skipped"] = self.skipped
         return json.dumps(_finite(content), indent=2, allow_nan=False)
 
     def table(self, markdown: bool = False) -> str:
-        """Returns the figures as text, or as a markdown table."""
+        """Returns the figures as text, or as a markdown table, with the direction that is better."""
         return table(self.figures, markdown)
 
     def sheet(self, path: str | os.PathLike[str], by: str | None = None, count: int = 8) -> Path:
@@ -178,7 +188,7 @@ class Scores(Mapping[str, float]):
             raise ValueError(f"by: expected one of {', '.join(known)}, got {by}")
         if count < 1:
             raise ValueError(f"count: expected 1 or more, got {count}")
-        sign = 1 if by.rsplit("/", 1)[-1] in _HIGHER else -1
+        sign = 1 if better(by) == "higher" else -1
         judged = [row for row in self.rows if _is_number(row.get(by))]
         worst = sorted(judged, key=lambda row: (sign * row[by], row["human"], row["target"]))[:count]
         strips = []
@@ -203,20 +213,20 @@ class Scores(Mapping[str, float]):
         head = "".join(f"<th>{cell}</th>" for cell in _HEAD)
         rows = ("".join(f"<td>{html.escape(cell)}</td>" for cell in line) for line in _cells(self.figures))
         body = "".join(f"<tr>{row}</tr>" for row in rows)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{html.escape(self.verdict)}</p>"
 
     def __repr__(self) -> str:
-        """Returns the table."""
-        return self.table()
+        """Returns the table and the verdict."""
+        return f"{self.table()}\n{self.verdict}"
 
 
 def table(figures: Mapping[str, Figure], markdown: bool = False) -> str:
     """Returns figures as text, or as a markdown table."""
     lines = [list(_HEAD), *_cells(figures)]
     if markdown:
-        lines.insert(1, ["---"] * 4)
+        lines.insert(1, ["---"] * len(_HEAD))
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    widths = [max(len(line[k]) for line in lines) for k in range(4)]
+    widths = [max(len(line[k]) for line in lines) for k in range(len(_HEAD))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
 
 
@@ -224,7 +234,7 @@ def _cells(figures: Mapping[str, Figure]) -> list[list[str]]:
     lines = []
     for name, figure in figures.items():
         span = "-" if figure.low is None else f"{figure.low:.4g} .. {figure.high:.4g}"
-        lines.append([name, f"{figure.value:.4g}", span, str(figure.count)])
+        lines.append([name, f"{figure.value:.4g}", better(name), span, str(figure.count)])
     return lines
 
 
@@ -241,7 +251,7 @@ def read_figures(path: Path) -> dict[str, Figure]:
         # Fails for a value that is not a number.
         _cells(figures)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path}: expected the JSON of `cagan evaluate --json PATH`, got something else") from error
+        raise ValueError(f"{path}: expected the JSON of `cagan evaluate --json`, got something else") from error
     return figures
 
 

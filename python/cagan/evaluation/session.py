@@ -5,7 +5,7 @@ import itertools
 import os
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _cagan
+from ..progress import work_bar
+from ..settings import Which
 from . import pictures
 from .features import FeatureNetwork, Features, frechet, kernel, lpips_metric
 from .models import Model, Swapped, arrays, made, opened
@@ -44,6 +46,8 @@ def evaluate(
     features: str | os.PathLike[str] | None = None,
     feature_size: tuple[int, int] | None = None,
     seed: int = 0,
+    which: Which | None = None,
+    progress: bool | None = None,
 ) -> Scores:
     """Score a model's swaps by all that is known of the pairs. On a CPU the same call gives the same figures.
 
@@ -97,9 +101,13 @@ def evaluate(
     The intervals hold 95 %: of 1,000 bootstrap draws of people with all their swaps, and for distances of sets by a
     jackknife over tenths of the people.
 
+    The figures of a run, or of its folder, are written to `evaluation.json` in the folder too, where `cagan.export` and
+    `cagan runs` read them.
+
     Args:
-        model: A swapper, a run or its folder, a snapshot, or a function of human, worn and target (uint8 [H, W, 3])
-            that returns the swapped picture, or an object with `image` and optionally `mask`, `located` and `flow`.
+        model: A swapper, a run or its folder, a snapshot, "dolls" (the package's weights), or a function of human, worn
+            and target (uint8 [H, W, 3]) that returns the swapped picture, or an object with `image` and optionally
+            `mask`, `located` and `flow`.
         pairs: The pairs, or their folder. Take pairs that the model was not trained on. Pairs with `on_error="skip"`
             leave out swaps whose pictures, true swaps or regions cannot be read, and `skipped` lists them.
         device: "auto" (the default), "cpu", "cuda" or "cuda:N", or a `torch.device`, for a model that is loaded here.
@@ -113,12 +121,16 @@ def evaluate(
         feature_size: Height and width of its input. Defaults to `height` x 3/4 `height`, or to the fixed size of an
             ONNX file.
         seed: Seed of the targets and of the bootstrap.
+        which: The snapshot of a run, as for `cagan.Swapper`: "best" (the default), "newest" or a step.
+        progress: Whether to show a progress bar; by default in a terminal and in Jupyter, and elsewhere as a line at
+            most every 30 s.
 
     Returns:
         The scores: a mapping from names to numbers, with intervals, a table, JSON and a sheet of the worst swaps.
 
     Warns:
-        UserWarning: Swaps were skipped, or none of the true swaps is of two of these pairs.
+        UserWarning: Swaps were skipped, none of the true swaps is of two of these pairs, or evaluation.json could not
+            be written.
 
     Raises:
         FileNotFoundError: Pairs, a model, a network, a true swap or a region is missing.
@@ -144,8 +156,10 @@ def evaluate(
     # Sorted by file name, as in a folder of swaps: the region's draws depend on the order.
     rows.sort(key=lambda row: f"{row[0].id}__{row[1].id}.png")
     network = FeatureNetwork(features, feature_size or (height, height * 3 // 4))
-    session = _Session(opened(model, device), truth, with_truth, height, network)
-    session.score(rows)
+    swapper = opened(model, device, which)
+    session = _Session(swapper, truth, with_truth, height, network)
+    with work_bar(progress, len(rows), " swaps") as bar:
+        session.score(rows, bar.update)
     if session.skipped:
         first = session.skipped[0]
         text = f"{len(session.skipped)} of {len(rows)} swaps skipped; the first: {first[0]} in {first[1]}: {first[2]}"
@@ -164,9 +178,26 @@ def evaluate(
         "swaps": len(rows) - len(session.skipped),
         "cagan": _cagan.system()["cagan"],
     }
+    if isinstance(swapper, _cagan.Swapper):
+        settings["step"] = swapper.step
     if listing is not None:
         settings["listing"] = os.fspath(listing)
-    return session.scores(seed, settings)
+    scores = session.scores(seed, settings)
+    _keep(model, scores)
+    return scores
+
+
+def _keep(model: Model, scores: Scores) -> None:
+    """Writes evaluation.json into the folder of a run."""
+    path = getattr(model, "path", model)
+    if isinstance(model, _cagan.Swapper) or not isinstance(path, str | os.PathLike):
+        return
+    if not (Path(path) / "config.json").is_file():
+        return
+    try:
+        _cagan.write_atomically(Path(path) / "evaluation.json", (scores.to_json() + "\n").encode())
+    except OSError as error:
+        warnings.warn(f"{path}: evaluation.json was not written: {error}", stacklevel=3)
 
 
 def _rows(
@@ -270,14 +301,15 @@ class _Session:
             skip=self._skips,
         )
 
-    def score(self, rows: list[Row]) -> None:
-        """Swaps the rows, swaps the results back, and notes the figures of both."""
+    def score(self, rows: list[Row], update: Callable[[int], object]) -> None:
+        """Swaps the rows, swaps the results back, notes the figures of both, and counts the rows that are done."""
         waiting: deque[tuple[Row, Swapped | _cagan.Swap]] = deque()
 
         def scored() -> Iterator[tuple[_Array, Any, Any]]:
             for row, swap in zip(rows, self._swaps(rows)):
                 if isinstance(swap, Exception):
                     self._skip(row, swap)
+                    update(1)
                     continue
                 waiting.append((row, swap))
                 yield swap.image, row[1].article_source, row[0].article_source
@@ -294,6 +326,7 @@ class _Session:
         for restored, without in zip(back, unknown):
             row, kept = waiting.popleft()
             swap = arrays(kept)
+            update(1)
             try:
                 if isinstance(restored, Exception):
                     raise restored

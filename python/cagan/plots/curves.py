@@ -40,7 +40,8 @@ _MONITOR = (
 def losses(run: str | os.PathLike[str], keys: Sequence[str] | None = None, *, smoothing: float = 0.6) -> Figure:
     """Plot `stats.jsonl` over the steps.
 
-    Logged values are pale, smoothed ones strong. A dotted line marks a step at which the run was resumed.
+    Logged values are pale, smoothed ones strong. A dotted line marks a step at which the run was resumed, and every
+    second stage of kisekae is shaded.
 
     Args:
         run: A run.
@@ -61,7 +62,11 @@ def losses(run: str | os.PathLike[str], keys: Sequence[str] | None = None, *, sm
         ['losses', 'cycle', 'mask', 'logits']
     """
     run = run_of(run)
-    return _curves(run.stats, _groups(keys, _LOSSES, run.stats), run.resumes, smoothing, f"{run.path}/stats.jsonl")
+    groups = _groups(keys, _LOSSES, run.stats)
+    figure = _curves(run.stats, groups, run.resumes, smoothing, f"{run.path}/stats.jsonl")
+    for axes in figure.axes:
+        _shade(axes, run.stages)
+    return figure
 
 
 def monitor(run: str | os.PathLike[str], keys: Sequence[str] | None = None, *, smoothing: float = 0.0) -> Figure:
@@ -89,6 +94,8 @@ def monitor(run: str | os.PathLike[str], keys: Sequence[str] | None = None, *, s
     run = run_of(run)
     groups = _groups(keys, _MONITOR, run.looks)
     figure = _curves(run.looks, groups, run.resumes, smoothing, f"{run.path}/monitor.jsonl")
+    for axes in figure.axes:
+        _shade(axes, run.stages)
     if run.best is not None:
         best = _cagan.Swapper(run.best, "cpu").step
         score = next(line["monitor/score"] for line in run.looks if line["step"] == best)
@@ -165,7 +172,7 @@ def overview(run: str | os.PathLike[str]) -> ShownFigure:
     """
     run = run_of(run)
     samples = run.samples
-    return _overview(run.stats, run.resumes, samples[-1] if samples else None)
+    return _overview(run.stats, run.resumes, samples[-1] if samples else None, run.stages)
 
 
 class Live:
@@ -203,6 +210,7 @@ class Live:
         self._resumes: list[int] = []
         self._sample: Path | None = None
         self._total = 0
+        self._stages: list[tuple[str, int]] = []
         self._handle: Any = None
         self._drawn_s = -math.inf
 
@@ -210,6 +218,7 @@ class Live:
         """Takes an event of `cagan.train`."""
         if event == "start":
             self._total = value["total"]
+            self._stages = [(name, images // value["batch_size"]) for name, images in value["stages"]]
             if value["step"]:
                 self._resumes.append(value["step"])
         elif event == "sample":
@@ -225,7 +234,7 @@ class Live:
 
         # IPython does not type it.
         show_in_cell: Any = display.display
-        self.figure = _overview(self._lines, self._resumes, self._sample)
+        self.figure = _overview(self._lines, self._resumes, self._sample, self._stages)
         if self._handle is None:
             self._handle = show_in_cell(self.figure, display_id=True)
         else:
@@ -245,11 +254,15 @@ def smoothed(values: NDArray[np.float64], weight: float) -> NDArray[np.float64]:
     return out
 
 
-def _overview(lines: list[Line], resumes: Sequence[int], sample: Path | None) -> ShownFigure:
+def _overview(
+    lines: list[Line], resumes: Sequence[int], sample: Path | None, stages: Sequence[tuple[str, int]]
+) -> ShownFigure:
     figure = ShownFigure(figsize=(10, 6 if sample else 2.6), layout="constrained")
     grid = figure.add_gridspec(2 if sample else 1, 3, height_ratios=(1, 1.6) if sample else None)
     for number, (title, names) in enumerate(_groups(None, _LOSSES, lines)[:3]):
-        _group(figure.add_subplot(grid[0, number]), title, names, lines, resumes, 0.6)
+        axes = figure.add_subplot(grid[0, number])
+        _group(axes, title, names, lines, resumes, 0.6)
+        _shade(axes, stages)
     if sample:
         show(figure.add_subplot(grid[1, :]), _cagan.read_picture(sample))
     return figure
@@ -285,6 +298,23 @@ def _group(
         axes.axvline(step, color="0.5", lw=1, ls=":")
     if len(names) > 1:
         axes.legend(fontsize=8, frameon=False)
+
+
+def _shade(axes: Axes, stages: Sequence[tuple[str, int]]) -> None:
+    """Shades every second stage that has begun, and names each at the top."""
+    if len(stages) < 2:
+        return
+    low, high = axes.get_xlim()
+    ends = [first for _, first in stages[1:]] + [high]
+    for number, ((name, first), last) in enumerate(zip(stages, ends)):
+        left, right = max(first, low), min(last, high)
+        if left >= right:
+            continue
+        if number % 2:
+            axes.axvspan(left, right, color="0.5", alpha=0.12, lw=0)
+        place = axes.get_xaxis_transform()
+        axes.text(left + 0.01 * (high - low), 0.98, name, transform=place, va="top", fontsize=7, color="0.4")
+    axes.set_xlim(low, high)
 
 
 def _figure(count: int) -> tuple[Figure, list[Axes]]:
