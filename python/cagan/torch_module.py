@@ -471,6 +471,10 @@ class Kisekae(Generator):
         frame: Tensor = self.frames.of_article(article, article_region(article))
         return frame
 
+    def mapped(self, left: Tensor, erasure: Tensor, article: Tensor) -> Tensor:
+        """Returns the map from person to article, [N, 3, 3]: both frames' product."""
+        return self.framed(article) @ self.frames.of_body(left, erasure)
+
     def fit(self, human: Tensor, article: Tensor, mask: Tensor, maps: Tensor) -> Tensor:
         """Returns the correction of a person's frame by an article that may be worn in the mask, [N, 3, 3]."""
         outline, flow = self.outlined(article, maps)

@@ -172,7 +172,9 @@ class KisekaeTwin:
         if placing:
             found = square(draws["registered"])
             sure = draws["confidence"] > 0.5
-            outline, base = generator.outlined(worn, draws["jitter"] @ torch.where(sure[:, None, None], found, maps.detach()))
+            outline, base = generator.outlined(
+                worn, draws["jitter"] @ torch.where(sure[:, None, None], found, maps.detach())
+            )
             free = 1 - enclosed(erasure, pixels(2, human.shape[2]))
             erasure = torch.maximum(erasure, (outline > 0.5) * free * draws["masked"])
             left = human * (1 - erasure)
