@@ -446,7 +446,7 @@ def test_the_command_line_prints_counts(folder):
         "report": None,
     }
     for option in cagan._cagan.curation_options():
-        assert "--" + option["name"].replace("_", "-") in run("curate", "--help").stdout
+        assert "--" + option["name"].replace("_", "-") in run("curate", "--help-all").stdout
     done = run("curate", folder.path, "--min-plain", 3)
     assert (done.returncode, done.stderr) == (1, "error: min_plain: expected between 0 and 1, got 3\n")
 

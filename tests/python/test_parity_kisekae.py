@@ -60,12 +60,14 @@ def test_forward(tmp_path, size):
     with torch.no_grad():
         twin_paint, twin_mask = twin.generator.generate(human, worn, target)
         logits = twin.score(human, target)
+        exact = in_double(trainer, twin).score(human.double(), target.double())
     twin_composite = twin_mask * twin_paint + (1 - twin_mask) * human
     compare_swaps((composite, mask, paint), (twin_composite, twin_mask, twin_paint), 10 * FORWARD)
     found = trainer.score(triplet[0], triplet[2])
-    apart = np.abs(found - logits.numpy()).max(1) / np.abs(logits.numpy()).max()
-    # Compared by picture, since masks may flip.
-    assert np.mean(apart < 5 * FORWARD) > 0.5, apart
+    scale = np.abs(exact.numpy()).max()
+    mine, rounding = (np.abs(np.asarray(xs) - exact.numpy()).max(1) / scale for xs in (found, logits))
+    # Compared by picture, since masks may flip. Maps of random frames and a map's correction enlarge what rounding does.
+    assert np.mean(mine < 5 * rounding + 10 * FORWARD) > 0.5, (mine, rounding)
     assert (found.std(1) > 1e-3).all()
 
 

@@ -300,7 +300,7 @@ def bindings():
     """Lists all names that a walk must call: `function`, `Class.method`, `Class.attribute`."""
     # Python's own, which every class has.
     own = {"__doc__", "__module__", "__hash__", "__repr__", "__len__", "__contains__", "__getitem__", "__reduce__"}
-    own |= {"__str__"} | {f"__{name}__" for name in ("eq", "ne", "lt", "le", "gt", "ge")}
+    own |= {"__str__", "__annotations__"} | {f"__{name}__" for name in ("eq", "ne", "lt", "le", "gt", "ge")}
     found = []
     for name, thing in vars(_cagan).items():
         if isinstance(thing, type):
