@@ -55,7 +55,7 @@ golden: build $(VENV)/tools ## rewrite the recorded values
 	$(BIN)/python tests/golden/make_golden.py
 
 weights: build ## train the weights of the package on dolls, with their card (an hour or more)
-	$(BIN)/python tools/doll_weights.py
+	$(BIN)/python tools/doll_weights.py --images 20000
 
 notebooks: build $(VENV)/notebooks ## run the notebooks and keep their outputs
 	rm -rf notebooks/data notebooks/runs  # a run of older networks would go on

@@ -1,9 +1,9 @@
 """Train kisekae on dolls, whose true swaps are known, score it, and draw a grid.
 
-    python benchmarks/dolls.py OUT [--steps N] [--threads N]
+    python benchmarks/dolls.py OUT [--steps N] [--threads N] [--model MODEL]
 
 OUT takes the dolls and the run; a run that is there goes on. OUT/grid.jpg shows people and articles outside the
-training data.
+training data. With MODEL nothing is trained, and the grid is the model's: the README's is that of "dolls".
 """
 
 import argparse
@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 SIZE = (128, 96)
+PEOPLE = (1, 4, 5, 7, 10, 12, 14)
 FIGURES = ("mask_auc", "mask_iou", "keep", "error", "error_untouched", "ssim", "ssim_inside")
 
 
@@ -23,7 +24,13 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = libtorch's default")
+    parser.add_argument("--model", help="a snapshot, a run, or dolls: draw its grid alone")
     arguments = parser.parse_args()
+    if arguments.model:
+        test = cagan.dolls(arguments.out / "large", count=60, seed=1, size=(256, 192), swaps=0)
+        people, articles = [test[k] for k in PEOPLE], [test[k] for k in (20, 22, 26, 38)]
+        draw(cagan.Swapper(arguments.model), people, articles).save(arguments.out / "grid.jpg", quality=88)
+        return
     train = cagan.dolls(arguments.out / "train", count=1000, size=SIZE, swaps=0)
     test = cagan.dolls(arguments.out / "test", count=48, seed=1, size=SIZE, swaps=2)
     images = 8 * arguments.steps
@@ -44,7 +51,7 @@ def main() -> None:
     run = cagan.train(train, arguments.out / "run", config, progress=False)
     scores = cagan.evaluate(run, test)
     print({name: round(scores[f"true/{name}"], 3) for name in FIGURES})
-    people, articles = [test[k] for k in (1, 4, 5, 7, 10, 12, 14)], [test[k] for k in (20, 22, 24, 26)]
+    people, articles = [test[k] for k in PEOPLE], [test[k] for k in (20, 22, 24, 26)]
     draw(run.swapper(), people, articles).save(arguments.out / "grid.jpg", quality=88)
 
 

@@ -66,7 +66,7 @@ def test_forward(tmp_path, size):
     found = trainer.score(triplet[0], triplet[2])
     scale = np.abs(exact.numpy()).max()
     mine, rounding = (np.abs(np.asarray(xs) - exact.numpy()).max(1) / scale for xs in (found, logits))
-    # Compared by picture, since masks may flip. Maps of random frames and a map's correction enlarge what rounding does.
+    # Compared by picture, since masks may flip. Maps of random frames, and their correction, enlarge rounding.
     assert np.mean(mine < 5 * rounding + 10 * FORWARD) > 0.5, (mine, rounding)
     assert (found.std(1) > 1e-3).all()
 
