@@ -97,7 +97,10 @@ class Panel:
         self._html: Any = getattr(display, "HTML")  # noqa: B009  # untyped
         self._following = following
         self._shown_s = time.monotonic()
-        self._handle = show(self._html(html_of(following, following.summary())), display_id=True)
+        self._handle: Any = None
+        # Standard output may be gone, and no display is worth a run.
+        with contextlib.suppress(Exception):
+            self._handle = show(self._html(html_of(following, following.summary())), display_id=True)
 
     def update(self, event: str) -> None:
         """Draws anew after an event, at most every second."""

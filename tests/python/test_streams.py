@@ -81,6 +81,16 @@ def test_no_stream_costs_a_step(pairs, tmp_path, monkeypatch, name, stream, prog
         discard(given)
 
 
+@pytest.mark.parametrize("stream", STREAMS)
+def test_a_kernel_without_a_stream_costs_no_step(pairs, tmp_path, monkeypatch, stream):
+    pytest.importorskip("ipykernel")
+    monkeypatch.setattr(sys, "stdout", STREAMS[stream]())
+    given = sys.stdout
+    assert train(pairs, tmp_path, steps=2, progress=True).stats[-1]["step"] == 2
+    if stream == "broken":
+        discard(given)
+
+
 def test_a_log_gets_the_bar_that_was_asked_for(pairs, tmp_path, monkeypatch):
     log = Log()
     monkeypatch.setattr(sys, "stderr", log)
