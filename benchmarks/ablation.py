@@ -27,7 +27,7 @@ from pathlib import Path
 
 import cagan
 import numpy as np
-from cagan.evaluation import listed, swapped
+from cagan.evaluation import listed
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "python"))
 from helpers import read_tensors
@@ -103,11 +103,12 @@ def measures(run, train, folder):
     test = cagan.Pairs(folder)
     swapper = run.swapper()
     scores = cagan.evaluate(swapper, folder)
-    rows = list(swapped(swapper, listed(folder / "swaps" / "list.csv", test)))
+    rows = listed(folder / "swaps" / "list.csv", test)
     people, targets = ([row[k] for row in rows] for k in (0, 1))
     humans, worn = [p.human for p in people], [p.article for p in people]
-    photos, masks = np.stack(humans), np.stack([swap.mask for *_, swap in rows])
-    images, paints = (np.stack([getattr(swap, name) for *_, swap in rows]) for name in ("image", "paint"))
+    swaps = swapper.swap(humans, worn, [p.article for p in targets])
+    photos, masks = np.stack(humans), np.stack([swap.mask for swap in swaps])
+    images, paints = (np.stack([getattr(swap, name) for swap in swaps]) for name in ("image", "paint"))
 
     def error(given):
         back = swapper.swap(list(given), [p.article for p in targets], worn)
@@ -119,9 +120,9 @@ def measures(run, train, folder):
     own = np.stack([swap.image for swap in swapper.swap(humans, worn, worn)])
     look, logs = run.looks[-1], run.stats[-4:]
     return {
-        "iou": scores["mask_iou"],
-        "error": scores["error"],
-        "keep": scores["keep"],
+        "iou": scores["true/mask_iou"],
+        "error": scores["true/error"],
+        "keep": scores["true/keep"],
         "follows": look["monitor/colour_follows"],
         "realism": look["monitor/patch_distance"],
         "gap": statistics.mean(line["logits/matched"] - line["logits/mismatched"] for line in logs),

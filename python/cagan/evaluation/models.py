@@ -15,7 +15,7 @@ from .. import _cagan
 from ..settings import Which
 from .truth import Truth
 
-__all__ = ["Model", "Swapped", "arrays", "baselines", "made", "opened", "swapped"]
+__all__ = ["Model", "Swapped", "arrays", "baselines", "made", "opened"]
 
 _Array = NDArray[Any]
 
@@ -68,15 +68,17 @@ def opened(
     raise TypeError(f"model: expected a Swapper, a run, a path or a function, got {type(model).__name__}")
 
 
-def swapped(
+def made(
     model: Any,
     humans: "Iterable[Path | _Array]",
     worn: "Iterable[Path | _Array] | None",
     targets: "Iterable[Path | _Array]",
     *,
     skip: bool = False,
-) -> Iterator[Swapped | Exception]:
+) -> "Iterator[Swapped | _cagan.Swap | Exception]":
     """Swaps each human into the target at the same index; a few are in memory at once.
+
+    A swapper's swaps make their arrays when they are asked for them: see `arrays`.
 
     Args:
         model: A swapper or a function.
@@ -88,19 +90,6 @@ def swapped(
     Raises:
         ValueError: A function returned pictures of another shape or type.
     """
-    for swap in made(model, humans, worn, targets, skip=skip):
-        yield swap if isinstance(swap, Exception) else arrays(swap)
-
-
-def made(
-    model: Any,
-    humans: "Iterable[Path | _Array]",
-    worn: "Iterable[Path | _Array] | None",
-    targets: "Iterable[Path | _Array]",
-    *,
-    skip: bool = False,
-) -> "Iterator[Swapped | _cagan.Swap | Exception]":
-    """As `swapped`; a swapper's swaps make their arrays when they are asked for them, see `arrays`."""
     if isinstance(model, _cagan.Swapper):
         sides = (None if side is None else iter(side) for side in (humans, worn, targets))
         yield from model.stream(*sides, on_error="skip" if skip else "raise")

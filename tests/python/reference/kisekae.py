@@ -234,7 +234,7 @@ class KisekaeTwin:
             entropy = F.binary_cross_entropy_with_logits(placed, mask, reduction="none")
             terms["placed"] = 1, ((erasure + 0.1) * entropy).mean()
             terms["framed"] = 5, framed(flow_of(maps, human), flow_of(found, human), mask, draws["confidence"])
-            # A quarter of the people are corrected by an article that they do not wear.
+            # Where the worn article is withheld, one that is not worn corrects, to nothing.
             swapped_in = draws["withheld"] == 1
             article = torch.where(swapped_in, target, worn)
             start = torch.where(swapped_in[:, 0], other_maps, maps).detach()
