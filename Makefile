@@ -96,7 +96,9 @@ dist/.built: $(VENV)/built $(PACKAGE) README.md LICENSE-MIT LICENSE-APACHE
 	$(BIN)/maturin build --release --out dist
 	@touch $@
 
-# The extras `test`, `notebooks` and `docs`.
+# The extras `test`, `notebooks` and `docs`. The build's torch is named with them: alone, lpips draws the newest torchvision
+# and that another torch, under a core that was built against this one.
 $(VENV)/tools $(VENV)/notebooks $(VENV)/docs: pyproject.toml | $(VENV)/made
-	sed -n '/^$(subst tools,test,$(@F)) = \[/,/^\]/p' pyproject.toml | grep -o '"[^"]*"' | xargs $(BIN)/pip install
+	sed -n -e '/^requires = /p' -e '/^$(subst tools,test,$(@F)) = \[/,/^\]/p' pyproject.toml | \
+		grep -o '"[^"]*"' | xargs $(BIN)/pip install
 	@touch $@
