@@ -1,5 +1,6 @@
 """`cagan train --gpus N`: torchrun on this machine, in the launcher's own process."""
 
+import logging
 import os
 import signal
 import sys
@@ -53,16 +54,18 @@ def launch(count: int, arguments: Sequence[str]) -> int:
     """
     # Restarts by torch 2.11 read the addresses of the processes before without it (pytorch/pytorch#135712).
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
-    # The processes say what is wrong; torchrun's own words would follow.
-    level = os.environ.setdefault("LOGLEVEL", "CRITICAL")
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    if level == "CRITICAL":
-        del os.environ["LOGLEVEL"]
+    # The processes say what is wrong; torchrun's own words would follow.
+    for name in logging.root.manager.loggerDict:
+        if name.startswith("torch.distributed.elastic"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     # Under nohup SIGHUP is ignored, as before.
-    heard = [name for name in ("SIGTERM", "SIGINT", "SIGHUP") if signal.getsignal(getattr(signal, name)) != signal.SIG_IGN]
+    heard = [
+        name for name in ("SIGTERM", "SIGINT", "SIGHUP") if signal.getsignal(getattr(signal, name)) != signal.SIG_IGN
+    ]
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,

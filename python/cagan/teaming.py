@@ -68,8 +68,8 @@ def team(distributed: bool | None = None) -> "Iterator[Team | None]":
         found = None if distributed is False else _joined(stack)
         if distributed and found is None:
             raise ValueError(
-                "distributed: expected a process group of torch.distributed, or RANK and a WORLD_SIZE above 1 as torchrun "
-                "sets them, got neither"
+                "distributed: expected a process group of torch.distributed, or RANK and a WORLD_SIZE above 1 as "
+                "torchrun sets them, got neither"
             )
         yield found
 

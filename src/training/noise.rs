@@ -181,8 +181,8 @@ mod tests {
 
     #[test]
     fn a_rows_noise_is_the_same_in_any_number_of_processes() {
-        let settings = json!({"image_size": 32, "width": 16, "batch_size": 5, "reverse_noise": 0.1,
-            "discriminator_noise": 0.1});
+        let settings = json!({"image_size": 32, "width": 16, "batch_size": 5, "reverse": "detached",
+            "reverse_noise": 0.1, "discriminator_noise": 0.1});
         let config = Config::with(Preset::Paper, settings).unwrap();
         let mut whole = Noise::new(&config, Device::Cpu, Share::WHOLE).unwrap();
         for rank in 0..3 {

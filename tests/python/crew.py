@@ -1,4 +1,4 @@
-"""A process among several that train together: does the jobs of a file, one after the other. `test_processes.py` runs it."""
+"""A process among several that train together: does its jobs one after the other. `test_processes.py` runs it."""
 
 import json
 import os
@@ -60,12 +60,12 @@ def gradients(form, pairs, team=None):
     return flat | {"terms": np.array(list(terms.values()))}
 
 
-class Killed(Exception):
+class CheckError(Exception):
     """Raised by a process's signal handler."""
 
 
-def raise_killed(*_):
-    raise Killed("the check of this process")
+def fail(*_):
+    raise CheckError("the check of this process")
 
 
 def train(folder, rank, job):
@@ -73,17 +73,20 @@ def train(folder, rank, job):
     (folder / f"pid{rank}").write_text(str(os.getpid()))
 
     def on_event(event, value):
-        if event == "step" and (at := job.get("at")) == value:
+        if (event, value) == ("step", job.get("at")):
             os.kill(int((folder / f"pid{job['to']}").read_text()), getattr(signal, job["signal"]))
 
-    run = cagan.train(job["pairs"], job["run"], on_event=on_event, progress=False, **job["settings"])
+    pairs = cagan.Pairs(job["pairs"], on_error="skip")
+    # Another machine may hold other pictures.
+    pairs = pairs[: len(pairs) - rank] if job.get("differ") else pairs
+    run = cagan.train(pairs, job["run"], on_event=on_event, progress=False, **job["settings"])
     return run.path.name
 
 
 def main():
     folder, jobs = Path(sys.argv[1]), json.loads(sys.argv[2])
     rank = int(os.environ["RANK"])
-    signal.signal(signal.SIGUSR1, raise_killed)
+    signal.signal(signal.SIGUSR1, fail)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number, job in enumerate(jobs):
         out = folder / f"{number}.{rank}"

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cagan
@@ -18,13 +19,10 @@ from helpers import (
     assert_same_end,
     checkpoints,
     contents,
-    lasting,
     read_tensors,
     refusal,
     run_examples,
     steps,
-    stop_at,
-    StopError,
     train,
 )
 
@@ -145,17 +143,22 @@ def test_a_stop_or_an_error_of_any_process_ends_all_at_one_step_and_another_numb
         job(pairs_dir, tmp_path / "first", at=4, to=0, signal="SIGUSR1"),
         job(pairs_dir, tmp_path / "late", settings={"time_limit_s": 1e-9}),
         job(pairs_dir, tmp_path / "many", settings={"batch_size": 1}),
-        # The first process's settings and folder are those of all.
+        job(pairs_dir, tmp_path / "other", differ=True),
         job(pairs_dir, tmp_path / "stopped"),
     ]
     said = Processes(tmp_path / "out", 2, jobs).said()
-    stopped, raised, first, late, many, again = said
+    stopped, raised, first, late, many, other, again = said
     assert stopped == ["RuntimeError: process 1 of 2: KeyboardInterrupt", "KeyboardInterrupt: "]
-    words = "Killed: the check of this process"
+    words = "CheckError: the check of this process"
     assert raised == [f"RuntimeError: process 1 of 2: {words}", words]
     assert first == [words, f"RuntimeError: process 0 of 2: {words}"]
     assert late[1] == "done: late"
     assert many == ["ValueError: batch_size: expected at least one picture for each of 2 processes, got 1"] * 2
+    words = (
+        "pairs: expected those of process 0 (8 pairs, 16 files) in all processes, got 7 pairs, 14 files, or other names"
+    )
+    assert other == [f"RuntimeError: process 1 of 2: {words}", f"ValueError: {words}"]
+    assert not (tmp_path / "other").exists()
     assert again == ["done: stopped"] * 2
     at = steps(tmp_path / "raised")[-1]
     assert at in (4, 5)
@@ -173,7 +176,9 @@ def test_a_stop_or_an_error_of_any_process_ends_all_at_one_step_and_another_numb
 def test_a_killed_process_is_an_error_of_the_others_and_the_run_ends_with_the_same_bytes(pairs_dir, whole, tmp_path):
     run = tmp_path / "run"
     for number, killed in enumerate((1, 0)):
-        processes = Processes(tmp_path / f"out{number}", 2, [job(pairs_dir, run, at=4 + number, to=killed, signal="SIGKILL")])
+        processes = Processes(
+            tmp_path / f"out{number}", 2, [job(pairs_dir, run, at=4 + number, to=killed, signal="SIGKILL")]
+        )
         ((first, second),) = processes.said()
         survivor, dead = (first, second) if killed == 1 else (second, first)
         assert dead is None
@@ -181,3 +186,91 @@ def test_a_killed_process_is_an_error_of_the_others_and_the_run_ends_with_the_sa
     said = Processes(tmp_path / "out", 2, [job(pairs_dir, run)]).said()
     assert said == [["done: run"] * 2]
     assert_same_end(run, whole)
+
+
+# Pictures
+
+
+def test_the_first_look_is_shared_out_and_streams_alike(copied, whole, tmp_path):
+    """Broken pictures in the part of either process are left out by both."""
+    streams = {"loader": "streaming", "loader_workers": 1}
+    jobs = [job(copied, tmp_path / "streaming", settings=streams)]
+    assert Processes(tmp_path / "out", 2, jobs).said() == [["done: streaming"] * 2]
+    assert_same_end(tmp_path / "streaming", whole)
+    for pair in cagan.Pairs(copied)[:2]:
+        Path(pair.article_path).write_bytes(b"no picture")
+    jobs = [job(copied, tmp_path / "resident", settings={"loader": "resident"})]
+    assert Processes(tmp_path / "out2", 2, jobs).said() == [["done: resident"] * 2]
+    with pytest.warns(UserWarning, match="2 skipped, 6 pairs left"):
+        one = cagan.train(cagan.Pairs(copied, on_error="skip"), tmp_path / "one", **jobs[0]["settings"], progress=False)
+    same = (tmp_path / "resident/skipped.csv").read_bytes()
+    assert same == (one.path / "skipped.csv").read_bytes()
+    entries = [read_tensors(checkpoints(path)[-1])[0] for path in (tmp_path / "resident", one.path)]
+    assert entries[0]["data"] == entries[1]["data"]
+
+
+# The launcher
+
+
+def test_the_launcher_passes_signals_on_and_the_first_process_prints(pairs_dir, whole, tmp_path):
+    settings = job("", "")["settings"]
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items() if name != "config"]
+    arguments = ["train", str(pairs_dir), str(tmp_path / "run"), "--preset=smoke", *options]
+    program = "import sys; from cagan.launching import launch; sys.exit(launch(2, sys.argv[1:]))"
+    command = [sys.executable, "-W", "error", "-c", program, *arguments]
+    first = subprocess.Popen([*command, "--steps=1000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    log = tmp_path / "run/stats.jsonl"
+    while first.poll() is None and not (log.exists() and log.read_text()):
+        time.sleep(0.05)
+    first.send_signal(signal.SIGTERM)
+    out, errors = first.communicate(timeout=120)
+    assert first.returncode == 128 + signal.SIGTERM, errors
+    assert "Traceback" not in out + errors
+    at = steps(tmp_path / "run")[-1]
+    assert checkpoints(tmp_path / "run")[-1].name == f"step_{at:08}.safetensors"
+    shutil.rmtree(tmp_path / "run")
+    bad = subprocess.run([*command, "--batch-size=1"], capture_output=True, text=True, timeout=120)
+    assert bad.returncode == 1
+    assert set(bad.stderr.splitlines()) == {
+        "error: batch_size: expected at least one picture for each of 2 processes, got 1"
+    }
+    done = subprocess.run([*command, "-q"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        str(tmp_path / "run" / name) for name in ("snapshots/step_00000006.safetensors", "samples/step_00000006.png")
+    ]
+    assert_same_end(tmp_path / "run", whole)
+
+
+def test_gpus_that_are_not_there_are_an_error(call, monkeypatch, pairs_dir, tmp_path):
+    monkeypatch.setattr(cagan._cagan, "system", lambda: {"cuda_devices": 1})
+    arguments = ["train", pairs_dir, tmp_path / "run"]
+    code, _, errors = call(*arguments, "--gpus", "2")
+    assert (code, errors) == (1, "error: --gpus: expected at most 1, the number of GPUs that libtorch finds, got 2\n")
+    code, _, errors = call(*arguments, "--gpus", "1", "--device", "cpu")
+    assert (code, errors) == (1, "error: --gpus: expected device auto or cuda, got cpu\n")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    code, _, errors = call(*arguments, "--gpus", "1")
+    assert code == 1
+    assert "torchrun did not start" in errors
+
+
+def test_a_command_line_goes_on_without_its_gpus():
+    import cagan.launching
+
+    assert run_examples("without_gpus", cagan.launching.without_gpus) == 2
+
+
+# A group of one's own
+
+
+def test_who_opts_out_is_alone_and_who_insists_is_not(pairs, run, monkeypatch, tmp_path):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    alone = train(pairs, tmp_path, steps=4, distributed=False)
+    assert_same_end(alone.path, run.path)
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    text = "distributed: expected a process group of torch.distributed"
+    refusal(ValueError, lambda: train(pairs, tmp_path / "two", distributed=True), text)
+    with cagan.team() as team:
+        assert team is None
