@@ -11,6 +11,7 @@ from .evaluation import Scores, evaluate
 from .exporting import export
 from .runs import Run, runs
 from .serving import app
+from .teaming import team
 from .training import train
 
 if TYPE_CHECKING:
@@ -39,5 +40,6 @@ __all__ = [
     "presets",
     "review",
     "runs",
+    "team",
     "train",
 ]

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import signal
 import sys
 import warnings
@@ -22,6 +23,7 @@ from .demo import demo as run_demo
 from .evaluation import evaluate as run_evaluate
 from .evaluation import listed
 from .exporting import export as run_export
+from .launching import check_gpus, launch, without_gpus
 from .names import swap_name
 from .runs import runs as list_runs
 from .serving import app as run_app
@@ -135,6 +137,7 @@ def cli() -> None:
     help="Resume the run in RUN_DIR: if it has a checkpoint, never (and fail if it has one), or fail without one "
     "[default: auto]",
 )
+@click.option("--gpus", type=click.IntRange(1), help="Train on this many GPUs of this machine, a process on each")
 @click.option("--tensorboard", cls=_Rare, is_flag=True, help="Write TensorBoard's event files to RUN_DIR/tensorboard")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress and no summary")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's paths and its last log line as JSON")
@@ -148,6 +151,7 @@ def train(
     on_error: Literal["raise", "skip"] | None,
     extra_articles: bool,
     resume: Literal["auto", "never", "must"] | None,
+    gpus: int | None,
     tensorboard: bool,
     quiet: bool,
     as_json: bool,
@@ -157,7 +161,13 @@ def train(
 
     Settings default to the preset's values, and for a run that is resumed to the run's own, but for --time-limit-s. The
     values below are those of the default preset.
+
+    On several machines, `torchrun ... -m cagan train PAIRS RUN_DIR` trains one run in all processes that it starts.
     """
+    if gpus is not None:
+        check_gpus(gpus, settings["device"])
+        if gpus > 1:
+            sys.exit(launch(gpus, without_gpus(sys.argv[1:])))
     given: Any = {name: value for name, value in settings.items() if value is not None}
     found = _cagan.Pairs(pairs, human=human, article=article, on_error=on_error, extra_articles=extra_articles)
     if split is not None:
@@ -171,6 +181,8 @@ def train(
         tensorboard=tensorboard,
         **given,
     )
+    if os.environ.get("RANK", "0") != "0" and os.environ.get("WORLD_SIZE", "1") != "1":
+        return
     newest = {"snapshot": run.snapshots[-1:], "sample": run.samples[-1:]}
     if as_json:
         last = run.stats[-1] if run.stats else {}

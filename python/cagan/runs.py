@@ -34,6 +34,13 @@ class Run:
         if not (self.path / "config.json").is_file():
             raise FileNotFoundError(f"{self.path}: expected a run folder with config.json, got none")
 
+    @classmethod
+    def elsewhere(cls, path: str | os.PathLike[str]) -> "Run":
+        """Returns the run of a folder that may be on another machine: its files cannot be read here then."""
+        run = cls.__new__(cls)
+        run.path = Path(path)
+        return run
+
     @property
     def config(self) -> _cagan.Config:
         """The resolved config."""

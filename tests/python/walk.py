@@ -124,6 +124,11 @@ class Walk:
             "Trainer.vectors": trainer.vectors,
             "Trainer.state": lambda: {network: trainer.state(network) for network in named},
             "Trainer.gradients": lambda: {network: trainer.gradients(network) for network in named},
+            "Trainer.tensors": lambda: {
+                network: {name: tensor.numpy() for name, tensor in trainer.tensors(network, "gradient").items()}
+                for network in named
+            },
+            "Trainer.changed": lambda: trainer.changed("generator"),
             "Trainer.load_state": lambda: trainer.load_state("generator", trainer.state("generator")),
             "Trainer.run": lambda: trainer.run(1),
         }
