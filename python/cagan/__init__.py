@@ -3,12 +3,13 @@
 from typing import TYPE_CHECKING
 
 from . import _libtorch  # noqa: F401  # the core needs it, first
-from ._cagan import Config, Pair, Pairs, Swap, Swapper, Trainer, dolls, presets
+from ._cagan import Config, Look, Pair, Pairs, Swap, Swapper, Trainer, dolls, presets
 from .about import __version__ as __version__
 from .about import info
 from .curation import Curation, curate, review
 from .evaluation import Scores, evaluate
 from .exporting import export
+from .failures import SwapError
 from .runs import Run, runs
 from .serving import app
 from .teaming import team
@@ -24,11 +25,13 @@ else:
 __all__ = [
     "Config",
     "Curation",
+    "Look",
     "Pair",
     "Pairs",
     "Run",
     "Scores",
     "Swap",
+    "SwapError",
     "Swapper",
     "Trainer",
     "app",

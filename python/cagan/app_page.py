@@ -232,7 +232,7 @@ class _Page:
             raise self.refuse(_reason(error, *paths)) from error
         count = len(self.shown)
         worns = None if clothes is None else [clothes] * count
-        stream = model.stream([person] * count, worns, [pair.article_source for pair in self.shown], on_error="skip")
+        stream = model.stream([person] * count, worns, [pair.article_source for pair in self.shown], on_error="return")
         done: list[tuple[Any, str]] = []
         told, before = time.monotonic(), 0
         for pair, made in zip(self.shown, stream):

@@ -68,7 +68,7 @@ def swap_list(swapper: _cagan.Swapper, rows: list[Row], out: Path, *, worn: bool
         (made.pictures[0] for made in todo),
         (made.pictures[1] for made in todo) if worn else None,
         (made.pictures[2] for made in todo),
-        on_error="skip",
+        on_error="return",
     )
     with work_bar(None, len(rows), " swaps", result.kept) as bar:
         waiting = iter(todo)

@@ -139,6 +139,11 @@ class Walk:
         lists = [pair.human for pair in (one, other)], [pair.article for pair in (one, other)]
         return {
             "Swapper.swap": lambda: swapper.swap(one.human, one.article, other.article),
+            "Swapper.look": lambda: swapper.look(one).nbytes,
+            "Swapper.swap, a look": lambda: swapper.swap(swapper.look(one), [other.article] * 2),
+            "Look._restored": lambda: self.look(swapper) == swapper.look(one),
+            "Look.__copy__": lambda: swapper.look(one).__copy__().nbytes,
+            "Look.__deepcopy__": lambda: swapper.look(one).__deepcopy__({}).nbytes,
             "Swapper._restored": lambda: swapper.__reduce__()[0](*swapper.__reduce__()[1]).step,
             "Swapper.__copy__": lambda: swapper.__copy__().step,
             "Swapper.__deepcopy__": lambda: swapper.__deepcopy__({}).step,
@@ -148,6 +153,11 @@ class Walk:
             "SwapStream.__next__": lambda: next(swapper.stream(*lists, [other.article] * 2)),
             "Swapper.swap, a list": lambda: swapper.swap(*lists, other.article_path),
         }
+
+    def look(self, swapper):
+        """Makes a look and makes it again of its parts."""
+        kind, parts = swapper.look(self.pairs[0]).__reduce__()
+        return kind(*parts)
 
     def train(self, form, **settings):
         """Trains for two steps, goes on for one, and returns all files."""
@@ -270,7 +280,8 @@ class Walk:
         mask = np.zeros(one.human.shape[:2], np.uint8)
         swap = _cagan.Swap(one.human, mask, one.human, mask, np.zeros((4, 3, 2), np.float32))
         things = (trainer, self.pairs, one, swap, trainer.config, _cagan.Listing(self.data))
-        things = (*things, _cagan.Swapper(self.runs["kisekae"]))
+        swapper = _cagan.Swapper(self.runs["kisekae"])
+        things = (*things, swapper, swapper.look(one))
         return {
             f"{type(thing).__name__}.{name}": getattr(thing, name)
             for thing in things
