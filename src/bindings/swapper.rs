@@ -79,6 +79,33 @@ impl PySwapper {
         })
     }
 
+    /// Loads a model of the Hugging Face Hub, as `Run.push_to_hub` put it there, by way of the Hub's cache. Without a
+    /// network, or with `HF_HUB_OFFLINE=1`, the copy in the cache is loaded. Needs `pip install 'cagan[hub]'`.
+    ///
+    /// Args:
+    ///     repository: The repository, as "me/dress".
+    ///     revision: A branch, a tag or a commit. Defaults to the newest of the main branch; a commit never changes.
+    ///     device: As for the class.
+    ///     token: A token of the Hub, or False for none. Defaults to the one that `hf auth login` saved.
+    ///
+    /// Raises:
+    ///     ImportError: huggingface_hub is missing.
+    ///     FileNotFoundError: There is no such repository, revision or model, or no network and no copy in the cache.
+    ///     ValueError: The name is none of a repository, or the repository holds a model of another library.
+    ///     RuntimeError: libtorch does not find the device.
+    ///     OSError: The Hub refuses or fails.
+    #[staticmethod]
+    #[pyo3(signature = (repository, *, revision=None, device=None, token=None))]
+    fn from_hub<'py>(
+        py: Python<'py>,
+        repository: &str,
+        revision: Option<&str>,
+        device: Option<Bound<'py, PyAny>>,
+        token: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        py.import("cagan.hub")?.call_method1("load", (repository, revision, device, token))
+    }
+
     /// Loads a pickled swapper's snapshot.
     ///
     /// Raises:
