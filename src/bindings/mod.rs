@@ -8,6 +8,7 @@ mod curation;
 mod dataset;
 mod errors;
 mod graph;
+mod loader;
 mod pair;
 mod rows;
 mod sources;
@@ -53,6 +54,7 @@ fn _cagan(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<swap::PySwap>()?;
     module.add_class::<swapper::PySwapper>()?;
     module.add_class::<stream::PySwapStream>()?;
+    module.add_class::<loader::PyLoader>()?;
     module.add_class::<trainer::PyTrainer>()?;
     module.add_function(wrap_pyfunction!(config::presets, module)?)?;
     module.add_function(wrap_pyfunction!(config::settings, module)?)?;

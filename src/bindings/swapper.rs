@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 use tch::Kind;
 
-use super::arrays::{DeviceName, Given};
+use super::arrays::{DeviceName, Given, unbatched};
 use super::compute::compute;
 use super::config::PyConfig;
 use super::dataset::PyPairs;
@@ -139,8 +139,9 @@ impl PySwapper {
     /// Puts the target article on the person. Ctrl-C is heard during a long list.
     ///
     /// Args:
-    ///     human: The photo: a path, a file's bytes, a file opened for bytes, a PIL picture, or a uint8 array [H, W, 3];
-    ///         or a Pair, which brings the worn article too; or a list of them, or Pairs.
+    ///     human: The photo: a path, a file's bytes, a file opened for bytes, a PIL picture, a uint8 array [H, W, 3], or
+    ///         floats of 0 to 1, [H, W, 3] or [3, H, W]; or a Pair, which brings the worn article too; or a list of them,
+    ///         a batch of floats, [N, H, W, 3] or [N, 3, H, W], or Pairs.
     ///     worn: The product picture of the worn article, or a Pair; or a list. "kisekae" works without it, less well.
     ///     target: The product picture of the article to put on, or a Pair that wears it; or a list. A single picture goes
     ///         with every element of a list.
@@ -281,6 +282,10 @@ fn unpaired<'py>(
     worn: Option<&Bound<'py, PyAny>>,
     target: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<[Option<Bound<'py, PyAny>>; 3]> {
+    let human = &unbatched("human", human)?;
+    let worn = worn.map(|worn| unbatched("worn", worn)).transpose()?;
+    let target = target.map(|target| unbatched("target", target)).transpose()?;
+    let (worn, target) = (worn.as_ref(), target.as_ref());
     let brought = match worn {
         None if is_paired(human)? => Some(side_of(human, |pair| &pair.article)?),
         worn => worn.map(|worn| side_of(worn, |pair| &pair.article)).transpose()?,
