@@ -16,7 +16,7 @@ import click
 
 from . import _cagan
 from .about import info as gather_info
-from .commands import Choice, Commands, Grouped, GroupedOption, Moment, Size, WhichSnapshot
+from .commands import Choice, Commands, Grouped, GroupedOption, Model, Moment, Size, WhichSnapshot
 from .curation import curate as run_curate
 from .curation import review as run_review
 from .demo import demo as run_demo
@@ -196,7 +196,7 @@ def train(
 
 
 @cli.command()
-@click.argument("model", type=_PATH)
+@click.argument("model", type=Model())
 @click.argument("human", type=_PATH, required=False)
 @click.argument("target", type=_PATH, required=False)
 @click.option(
@@ -340,7 +340,7 @@ def _check_out(out: Path, pictures: list[Path]) -> None:
 
 
 @cli.command()
-@click.argument("model", type=_PATH)
+@click.argument("model", type=Model())
 @click.argument("pairs", type=_PATH)
 @click.option("--split", help="Split to score, for pairs with several")
 @click.option("--on-error", type=Choice(["raise", "skip"]), help="Action on unusable files [default: raise]")
@@ -399,7 +399,7 @@ def evaluate(
 
 
 @cli.command()
-@click.argument("model", type=_PATH)
+@click.argument("model", type=Model())
 @click.argument("out", type=_PATH)
 @click.option("--overwrite", is_flag=True, help="Replace a card or a picture of other programs beside OUT")
 @_WHICH
@@ -482,7 +482,7 @@ def review(folder: Path, port: int, no_browser: bool) -> None:
 
 
 @cli.command()
-@click.argument("model", type=_PATH)
+@click.argument("model", type=Model())
 @click.option("--pairs", type=_PATH, help="Folder of pairs to pick pictures from")
 @click.option(
     "--host", default="127.0.0.1", show_default=True, help="Address to listen on; any other admits other machines"
