@@ -266,7 +266,8 @@ def _lines(path: Path, *, or_none: bool = False) -> list[dict[str, Any]]:
 
     Passes over what is no line: the last one while it is written, and bytes that a crash left.
     """
-    if or_none and not path.is_file():
+    # A device, as /dev/null in the place of a log, has no lines, and a pipe would wait.
+    if not path.is_file() and (or_none or path.exists()):
         return []
     found = []
     for text in path.read_bytes().split(b"\n"):

@@ -405,6 +405,17 @@ def test_no_file_stays_and_no_address_is_asked(run, tmp_path, how):
     assert not any(tmp_path.iterdir()), "nothing is kept"
 
 
+def test_an_app_needs_no_stream_for_errors(run):
+    arguments = [sys.executable, "-m", "cagan", "app", run.path, "--no-browser"]
+    process = subprocess.Popen(["sh", "-c", 'exec "$@" <&- 2>&-', "sh", *arguments], stdout=subprocess.PIPE, text=True)
+    address = process.stdout.readline().strip()
+    with urllib.request.urlopen(address, timeout=30) as answer:
+        assert answer.status == 200
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+
+
 def test_mistakes(run, tmp_path):
     refusal(ValueError, lambda: cagan.app(run, port=70000), "port: expected 0 to 65535, got 70000")
     refusal(FileNotFoundError, lambda: cagan.app(tmp_path / "none"), tmp_path / "none")
