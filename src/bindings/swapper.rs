@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use tch::Kind;
 
-use super::arrays::{DeviceName, Given, unbatched};
+use super::arrays::{DeviceName, unbatched};
 use super::compute::compute;
 use super::config::PyConfig;
 use super::dataset::PyPairs;
