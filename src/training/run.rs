@@ -525,11 +525,19 @@ impl Run<'_> {
         self.say(Event::Warning(&error.to_string()));
     }
 
-    /// Ends the run with an error, after a round that saves. Of several the first counts; the others are warnings.
+    /// Ends the run with an error, after a round that saves. Of several the first counts; the others are warnings. It
+    /// names the place of a checkpoint that went elsewhere.
     fn fail(&mut self, error: Error) {
-        match self.error {
-            None => self.error = Some(error),
-            Some(_) => self.warn(&error),
+        match (self.error.take(), error) {
+            (None, error) => self.error = Some(error),
+            (Some(first), Error::Rescued { source, step, to }) => {
+                self.error = Some(Error::Rescued { source: Box::new(first), step, to });
+                self.warn(&source);
+            }
+            (Some(first), error) => {
+                self.error = Some(first);
+                self.warn(&error);
+            }
         }
     }
 

@@ -29,7 +29,8 @@ def test_every_name_is_there_and_documented():
 def test_the_package_lists_its_public_names_alone():
     program = "import cagan; print(*(name for name in dir(cagan) if not name.startswith('__')))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    assert done.stdout.split() == sorted([*cagan.__all__, "evaluation", "plots", "torch_module"]), done.stderr
+    modules = ["evaluation", "plots", "torch_module", "tracking"]
+    assert done.stdout.split() == sorted([*cagan.__all__, *modules]), done.stderr
     assert {"__all__", "__doc__", "__version__"} <= set(dir(cagan))
     assert not hasattr(cagan, "trian")
 
