@@ -16,6 +16,7 @@ import click
 from . import _cagan
 from .about import info as gather_info
 from .catalogue import Catalogue
+from .catalogue.rows import LISTS
 from .catalogue.share import Shared, swap_shards
 from .commands import Choice, Commands, Grouped, GroupedOption, Moment, Shard, Size, WhichSnapshot
 from .curation import curate as run_curate
@@ -256,7 +257,7 @@ def swap(
         "--masks": masks,
         "--retry-failed": retry_failed,
     }
-    if listing is not None and pairs is None:
+    if listing is not None and pairs is None and listing.suffix.lower() in LISTS:
         if worn is not None:
             raise click.UsageError("--worn: expected the column worn of the list, got an option")
         if out is None or str(out) == "-":
@@ -276,7 +277,7 @@ def swap(
     if given := [name for name, is_given in of_catalogue.items() if is_given]:
         raise click.UsageError(f"{given[0]}: expected a --list of a catalogue, without --pairs, got none")
     if len(pictures) not in (0, 2):
-        raise click.UsageError(f"expected HUMAN and TARGET, got {' '.join(map(str, pictures))}")
+        raise click.UsageError("expected HUMAN and TARGET, or --pairs and --list")
     human, target = pictures if pictures else (None, None)
     if human is not None and target is not None and pairs is None and listing is None:
         if not (human.is_dir() or target.is_dir()):

@@ -320,7 +320,7 @@ def test_the_commands_mistakes(call, run, pairs, tmp_path):
         (["--list", listing, "--out", tmp_path, "--worn", listing], "--worn: expected the column worn"),
         ([pairs[0].human_path, pairs[1].article_path, "--shard", "0/2"], "--shard: expected a --list of a catalogue"),
         (["--pairs", tmp_path, "--list", listing, "--out", tmp_path, "--masks"], "--masks: expected a --list"),
-        ([pairs[0].human_path], "expected HUMAN and TARGET, got"),
+        ([pairs[0].human_path], "expected HUMAN and TARGET, or --pairs and --list"),
     ):
         code, _, err = call("swap", run.path, *arguments)
         assert code == 2 and text in err, err

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Row", "Written", "count_rows", "listed_rows", "place_of", "table_rows"]
+__all__ = ["LISTS", "Row", "Written", "count_rows", "listed_rows", "place_of", "table_rows"]
 
+# What a list's file may end in.
+LISTS = (".parquet", ".csv", ".jsonl")
 _COLUMNS = ("id", "human", "worn", "target")
 
 
@@ -55,7 +57,7 @@ def place_of(name: str, ending: str) -> str:
     Example:
         >>> from cagan.catalogue.rows import place_of
         >>> place_of("abc123", ".webp"), place_of("../../x", ".webp")
-        ('6c/abc123.webp', '8e/%2E.%2F..%2Fx.webp')
+        ('6c/abc123.webp', '9c/%2E.%2F..%2Fx.webp')
     """
     from ..names import file_name
 
@@ -163,7 +165,7 @@ def _picture(cell: Any, folder: Path | None) -> Any:
 
 def _kind(path: Path) -> str:
     kind = path.suffix.lower()
-    if kind not in (".parquet", ".csv", ".jsonl"):
+    if kind not in LISTS:
         raise ValueError(f"{path}: expected a list that ends in .parquet, .csv or .jsonl")
     return kind
 

@@ -63,7 +63,7 @@ class Catalogue:
 
     Example:
         >>> import cagan
-        >>> pairs = cagan.dolls("data/dolls", count=3)
+        >>> pairs = cagan.dolls("data/three", count=3)
         >>> lines = [f"{k},{p.human_path},{p.article_path},{pairs[0].article_path}" for k, p in enumerate(pairs)]
         >>> from pathlib import Path
         >>> _ = Path("list.csv").write_text("\n".join(["id,human,worn,target", *lines]))
@@ -102,7 +102,8 @@ class Catalogue:
             self._first.append(shards)
             shards += -(-count // shard_rows)
         self._shards = shards
-        self._model: str | None = None
+        # The generator that the folder was claimed for.
+        self._claimed: _cagan.Swapper | None = None
 
     def __len__(self) -> int:
         """The number of shards."""
@@ -210,9 +211,9 @@ class Catalogue:
         Raises:
             ValueError: The folder belongs to another catalogue.
         """
-        weights = hashlib.sha256(swapper.snapshot()).hexdigest()[:32]
-        if self._model == weights:
+        if self._claimed is swapper:
             return
+        weights = hashlib.sha256(swapper.snapshot()).hexdigest()[:32]
         lists = [[path.name, count] for path, count in self._lists]
         mine = {"lists": lists, "shard_rows": self._shard_rows, **asdict(self._form), "weights": weights}
         path = self.out / _ABOUT
@@ -225,7 +226,11 @@ class Catalogue:
             if found.get(name) != value:
                 text = f"{path}: expected {name} {found.get(name)}, as the catalogue was begun, got {value}"
                 raise ValueError(f"{text}; another one needs a folder of its own")
-        self._model = weights
+        self._claimed = swapper
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out the generator: another process has its own."""
+        return self.__dict__ | {"_claimed": None}
 
     def __repr__(self) -> str:
         """Returns rows, shards and folder."""

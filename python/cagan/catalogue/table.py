@@ -24,6 +24,8 @@ _UNFINISHED, _OLD_S = ".unfinished", 3600.0
 # Swaps that wait to be encoded and written: more would be memory.
 _WAITING = 8
 _WRITERS = 2
+# Files that wait for the disk at once.
+_SYNCED = 16
 _FORMATS = ("png", "webp", "jpg", "jpeg")
 
 
@@ -98,11 +100,11 @@ def swap_table(
 
     Example:
         >>> import cagan
-        >>> pairs = cagan.dolls("data/dolls", count=3)
+        >>> pairs = cagan.dolls("data/three", count=3)
         >>> rows = {"id": pairs.ids, "human": [p.human_path for p in pairs], "worn": [p.article_path for p in pairs]}
         >>> rows["target"] = [pairs[0].article_path] * 3
         >>> [row["image"] for row in cagan.swap_table("dolls", rows, "catalogue", format="jpg")]
-        ['72/00000.jpg', 'd7/00001.jpg', '2b/00002.jpg']
+        ['e7/00000.jpg', '85/00001.jpg', '52/00002.jpg']
     """
     form = Form(format, quality, max_side, masks)
     form.check()
@@ -185,7 +187,7 @@ def swap_rows(
             for _, future in waiting:
                 future.cancel()
             raise
-        writer.sync(pool)
+    writer.sync()
     return [made[k] for k in range(len(rows))]
 
 
@@ -261,14 +263,14 @@ class _Writer:
         self._files.append(path)
         return place
 
-    def sync(self, pool: ThreadPoolExecutor) -> None:
+    def sync(self) -> None:
         """Waits until all is on the disk."""
-        folders = {path.parent for path in self._files}
-        for _ in pool.map(_sync, self._files):
-            pass
+        paths = list(self._files)
         if self._out is not None and os.name == "posix":
-            for folder in folders | {self._out}:
-                _sync(folder)
+            paths += [*{path.parent for path in paths}, self._out]
+        with ThreadPoolExecutor(_SYNCED, "cagan-sync") as pool:
+            for _ in pool.map(_sync, paths):
+                pass
 
 
 def _sync(path: Path) -> None:
