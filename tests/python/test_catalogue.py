@@ -13,7 +13,7 @@ import cagan
 import numpy as np
 import pytest
 from cagan.catalogue import manifest, rows, table
-from helpers import contents, refusal
+from helpers import REPOSITORY, contents, refusal
 from PIL import Image
 
 HOSTILE = ["../../up", "/etc/passwd", "a/b", ".", "..", "con:", "x" * 300, "é\n", "A b%20"]
@@ -332,3 +332,24 @@ def test_one_photo_of_a_quality_and_a_size(call, run, pairs, tmp_path):
     assert code == 0, err
     with Image.open(tmp_path / "a.webp") as picture, Image.open(tmp_path / "a.alpha.png") as mask:
         assert picture.format == "WEBP" and max(picture.size) == 32 == max(mask.size)
+
+
+def test_the_catalogue_on_ray(run, pairs, tmp_path):
+    """The script of the documentation, in a process of its own: two actors, a broken row, and a second call."""
+    pytest.importorskip("ray")
+    found = dicts(pairs, 20)
+    found[7]["human"] = "missing.png"
+    listing = write_list(tmp_path / "list.csv", found)
+    command = [sys.executable, REPOSITORY / "examples" / "ray_catalogue.py", run.path, listing, tmp_path / "out"]
+    command += ["--actors", "2", "--shard-rows", "5"]
+    environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0"}
+    for made in (19, 0):
+        done = subprocess.run(
+            [str(word) for word in command], env=environment, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+        assert f"{made} swaps made, 0 shards left" in done.stdout
+    results = list(cagan.Catalogue(listing, tmp_path / "out", shard_rows=5).results())
+    assert [row.id for row in results] == [str(k) for k in range(20)]
+    assert [row.id for row in results if row.error] == ["7"]
+    assert len(pictures(tmp_path / "out")) == 19
