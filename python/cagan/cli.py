@@ -243,8 +243,9 @@ def swap(
     over pictures that cannot be read, and then exit with 1.
 
     A catalogue is a --list of the columns id, human, target and perhaps worn, paths or files' bytes, without --pairs;
-    or several lists. It is made in shards, to --out/ab/ID.webp, with one manifest for each shard: a job that was killed
-    goes on behind the last one, and any number of workers share the work by --shard.
+    or several lists; or a --list of ids of --pairs with --shard or --format. It is made in shards, to --out/ab/ID.webp,
+    with one manifest for each shard: a job that was killed goes on behind the last one, and any number of workers share
+    the work by --shard.
     """
 
     def load() -> _cagan.Swapper:
@@ -257,7 +258,9 @@ def swap(
         "--masks": masks,
         "--retry-failed": retry_failed,
     }
-    if listing is not None and pairs is None and listing.suffix.lower() in LISTS:
+    given = [name for name, is_given in of_catalogue.items() if is_given]
+    in_shards = given or quality is not None or max_side is not None or pairs is None
+    if listing is not None and listing.suffix.lower() in LISTS and in_shards:
         if worn is not None:
             raise click.UsageError("--worn: expected the column worn of the list, got an option")
         if out is None or str(out) == "-":
@@ -271,11 +274,12 @@ def swap(
             quality=quality,
             max_side=max_side,
             masks=masks,
+            pairs=None if pairs is None else _cagan.Pairs(pairs, on_error="skip"),
         )
         _say_catalogue(swap_shards(load, catalogue, shard or (0, 1), retry_failed), out, report, as_json)
         return
-    if given := [name for name, is_given in of_catalogue.items() if is_given]:
-        raise click.UsageError(f"{given[0]}: expected a --list of a catalogue, without --pairs, got none")
+    if given:
+        raise click.UsageError(f"{given[0]}: expected a --list of a catalogue, got none")
     if len(pictures) not in (0, 2):
         raise click.UsageError("expected HUMAN and TARGET, or --pairs and --list")
     human, target = pictures if pictures else (None, None)

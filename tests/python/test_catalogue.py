@@ -312,6 +312,19 @@ def test_the_command_makes_a_catalogue(call, run, pairs, tmp_path):
     assert code == 1 and out.startswith("4 swaps") and "1 shards not made; the first: 1: id: expected" in err
 
 
+@pytest.mark.usefixtures("without_pyarrow")
+def test_a_list_of_pairs_is_made_in_shards_too(call, run, pairs, pairs_dir, tmp_path):
+    (tmp_path / "list.csv").write_text("human,target\n00001,00002\n00001,nobody\n00003,00002\n")
+    command = ("swap", run.path, "--pairs", pairs_dir, "--list", tmp_path / "list.csv", "--out", tmp_path / "out")
+    code, out, err = call(*command, "--shard", "0/1", "--shard-rows", 2, "--format", "png")
+    assert code == 1 and out.startswith("2 swaps") and "the first: 00001__nobody: KeyError: " in err
+    swapper = cagan.Swapper(run.path)
+    for human in ("00001", "00003"):
+        place = tmp_path / "out" / rows.place_of(f"{human}__00002", ".png")
+        swap = swapper.swap(pairs[human], target=pairs["00002"])
+        assert place.read_bytes() == swap.encoded("png")
+
+
 def test_the_commands_mistakes(call, run, pairs, tmp_path):
     listing = write_list(tmp_path / "list.csv", dicts(pairs, 2))
     for arguments, text in (
@@ -319,7 +332,6 @@ def test_the_commands_mistakes(call, run, pairs, tmp_path):
         (["--list", listing, "--out", tmp_path, "--shard", "4/4"], "expected a worker of several"),
         (["--list", listing, "--out", tmp_path, "--worn", listing], "--worn: expected the column worn"),
         ([pairs[0].human_path, pairs[1].article_path, "--shard", "0/2"], "--shard: expected a --list of a catalogue"),
-        (["--pairs", tmp_path, "--list", listing, "--out", tmp_path, "--masks"], "--masks: expected a --list"),
         ([pairs[0].human_path], "expected HUMAN and TARGET, or --pairs and --list"),
     ):
         code, _, err = call("swap", run.path, *arguments)

@@ -11,11 +11,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["LISTS", "Row", "Written", "count_rows", "listed_rows", "place_of", "table_rows"]
+from .. import _cagan
+from ..names import file_name, swap_name
+
+__all__ = [
+    "LISTS",
+    "OF_PAIRS",
+    "Row",
+    "Written",
+    "count_rows",
+    "listed_rows",
+    "place_of",
+    "rows_of_pairs",
+    "table_rows",
+]
 
 # What a list's file may end in.
 LISTS = (".parquet", ".csv", ".jsonl")
 _COLUMNS = ("id", "human", "worn", "target")
+_WANTED = ("id", "human", "target")
+# The columns of a list whose pictures are ids of pairs.
+OF_PAIRS = ("human", "target")
 
 
 @dataclass
@@ -59,8 +75,6 @@ def place_of(name: str, ending: str) -> str:
         >>> place_of("abc123", ".webp"), place_of("../../x", ".webp")
         ('6c/abc123.webp', '9c/%2E.%2F..%2Fx.webp')
     """
-    from ..names import file_name
-
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{digest[:2]}/{file_name(name)}{ending}"
 
@@ -121,10 +135,10 @@ def _dicts(rows: Any) -> Iterator[Mapping[str, Any]]:
         yield row
 
 
-def _check_columns(names: list[str]) -> None:
-    if missing := [name for name in ("id", "human", "target") if name not in names]:
+def _check_columns(names: list[str], wanted: tuple[str, ...] = _WANTED) -> None:
+    if missing := [name for name in wanted if name not in names]:
         raise ValueError(
-            f"rows: expected the columns id, human, target, got {', '.join(map(str, names)) or 'none'}"
+            f"rows: expected the columns {', '.join(wanted)}, got {', '.join(map(str, names)) or 'none'}"
             f" ({missing[0]} is missing)"
         )
 
@@ -183,13 +197,13 @@ def _parquet(path: Path) -> Any:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
+def _lines(path: Path, wanted: tuple[str, ...]) -> Iterator[dict[str, Any]]:
     """Reads the rows of a CSV or of JSON lines."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         if _kind(path) == ".csv":
             reader = csv.DictReader(file)
             try:
-                _check_columns(list(reader.fieldnames or ()))
+                _check_columns(list(reader.fieldnames or ()), wanted)
             except ValueError as error:
                 raise ValueError(f"{path}: {error}") from None
             yield from reader
@@ -204,8 +218,8 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def count_rows(path: Path) -> int:
-    """Counts a list's rows.
+def count_rows(path: Path, wanted: tuple[str, ...] = _WANTED) -> int:
+    """Counts the rows of a list that has at least some columns.
 
     Raises:
         FileNotFoundError: The list is missing.
@@ -214,9 +228,9 @@ def count_rows(path: Path) -> int:
     """
     if _kind(path) == ".parquet":
         found = _parquet(path)
-        _check_columns(found.schema_arrow.names)
+        _check_columns(found.schema_arrow.names, wanted)
         return int(found.metadata.num_rows)
-    return sum(1 for _ in _lines(path))
+    return sum(1 for _ in _lines(path, wanted))
 
 
 def listed_rows(path: Path, start: int, stop: int) -> list[Row]:
@@ -226,6 +240,35 @@ def listed_rows(path: Path, start: int, stop: int) -> list[Row]:
         OSError: The list cannot be read.
         ValueError: As `table_rows`, with the file.
     """
+    try:
+        return list(table_rows(_cells(path, start, stop, _WANTED), path.absolute().parent))
+    except ValueError as error:
+        raise ValueError(f"{path}: from row {start} on: {error}") from None
+
+
+def rows_of_pairs(path: Path, start: int, stop: int, pairs: _cagan.Pairs) -> list[Row]:
+    """Reads rows as `listed_rows` does of a list whose humans and targets are ids of pairs.
+
+    Rows without an id get that of `cagan swap`'s files; rows of unknown pairs get an error.
+
+    Raises:
+        OSError: The list cannot be read.
+        ValueError: It is broken.
+    """
+    found = []
+    for cells in _cells(path, start, stop, OF_PAIRS):
+        names = [_text(cells.get(name) or "") for name in OF_PAIRS]
+        row = Row(_text(cells.get("id") or swap_name(*names)), None, None, None)
+        try:
+            human, target = (pairs[name] for name in names)
+            row.human, row.worn, row.target = human.human_source, human.article_source, target.article_source
+        except KeyError as error:
+            row.error = f"KeyError: {error.args[0]}"
+        found.append(row)
+    return found
+
+
+def _cells(path: Path, start: int, stop: int, wanted: tuple[str, ...]) -> list[dict[str, Any]]:
     if _kind(path) == ".parquet":
         found, rows, first = _parquet(path), [], 0
         columns = [name for name in _COLUMNS if name in found.schema_arrow.names]
@@ -236,9 +279,5 @@ def listed_rows(path: Path, start: int, stop: int) -> list[Row]:
                 table = found.read_row_group(group, columns=columns)
                 rows += table.slice(low, high - low).to_pylist()
             first += count
-    else:
-        rows = list(itertools.islice(_lines(path), start, stop))
-    try:
-        return list(table_rows(rows, path.absolute().parent))
-    except ValueError as error:
-        raise ValueError(f"{path}: from row {start} on: {error}") from None
+        return rows
+    return list(itertools.islice(_lines(path, wanted), start, stop))

@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import _cagan
 from .manifest import manifest_of, read_manifest, write_manifest
-from .rows import Row, Written, count_rows, listed_rows
+from .rows import OF_PAIRS, Row, Written, count_rows, listed_rows, rows_of_pairs
 from .table import Form, swap_rows
 
 __all__ = ["Catalogue", "Done"]
@@ -55,6 +55,8 @@ class Catalogue:
         quality: 1 to 100. Without it WebP has no loss, and JPEG 95.
         max_side: The longest side of what is written.
         masks: Whether masks are written too.
+        pairs: The pairs whose ids are in the columns human and target of the lists; the worn articles are the humans'
+            own. Without the column id a row's is `<human>__<target>`.
 
     Raises:
         FileNotFoundError: There is no such list.
@@ -86,6 +88,7 @@ class Catalogue:
         quality: int | None = None,
         max_side: int | None = None,
         masks: bool = False,
+        pairs: _cagan.Pairs | None = None,
     ) -> None:
         if shard_rows < 1:
             raise ValueError(f"shard_rows: expected 1 or more, got {shard_rows}")
@@ -95,7 +98,9 @@ class Catalogue:
             shard_rows,
         )
         self._form.check()
-        self._lists = [(path, count_rows(path)) for path in _found(lists)]
+        self._pairs = pairs
+        wanted = {} if pairs is None else {"wanted": OF_PAIRS}
+        self._lists = [(path, count_rows(path, **wanted)) for path in _found(lists)]
         self._first: list[int] = []
         shards = 0
         for _, count in self._lists:
@@ -191,7 +196,9 @@ class Catalogue:
                 yield from read_manifest(path)
 
     def _read(self, path: Path, start: int, stop: int) -> list[Row]:
-        return listed_rows(path, start, stop)
+        if self._pairs is None:
+            return listed_rows(path, start, stop)
+        return rows_of_pairs(path, start, stop, self._pairs)
 
     def _place(self, shard: int) -> tuple[Path, int, int]:
         """The list of a shard, and its rows."""
