@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from . import _libtorch  # noqa: F401  # the core needs it, first
-from ._cagan import Config, Look, Pair, Pairs, Swap, Swapper, Trainer, dolls, presets
+from ._cagan import Config, Loader, Look, Pair, Pairs, Swap, Swapper, Trainer, dolls, presets
 from .about import __version__ as __version__
 from .about import info
 from .catalogue import Catalogue, swap_table
@@ -13,11 +13,13 @@ from .exporting import export
 from .failures import SwapError
 from .runs import Run, runs
 from .serving import app
+from .teaming import team
 from .training import train
 
 if TYPE_CHECKING:
     from . import plots as plots
     from . import torch_module as torch_module
+    from . import tracking as tracking
 else:
     from ._face import attribute as __getattr__  # noqa: F401  # PEP 562
     from ._face import names as __dir__  # noqa: F401  # PEP 562
@@ -26,6 +28,7 @@ __all__ = [
     "Catalogue",
     "Config",
     "Curation",
+    "Loader",
     "Look",
     "Pair",
     "Pairs",
@@ -45,5 +48,6 @@ __all__ = [
     "review",
     "runs",
     "swap_table",
+    "team",
     "train",
 ]

@@ -9,6 +9,7 @@ mod dataset;
 mod errors;
 mod graph;
 mod kept;
+mod loader;
 mod look;
 mod pair;
 mod rows;
@@ -56,6 +57,7 @@ fn _cagan(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<look::PyLook>()?;
     module.add_class::<swapper::PySwapper>()?;
     module.add_class::<stream::PySwapStream>()?;
+    module.add_class::<loader::PyLoader>()?;
     module.add_class::<trainer::PyTrainer>()?;
     module.add_function(wrap_pyfunction!(config::presets, module)?)?;
     module.add_function(wrap_pyfunction!(config::settings, module)?)?;

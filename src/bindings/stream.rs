@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use image::RgbImage;
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyList, PyTuple};
 use rayon::prelude::*;
@@ -326,6 +327,11 @@ impl PySwapStream {
                 Ok(None) => self.ended = true,
                 Err(error) => {
                     self.ended = true;
+                    // Ctrl-C, or an exit: nobody waits for the rows before it.
+                    if !error.is_instance_of::<PyException>(py) {
+                        self.rows.clear();
+                        self.next = None;
+                    }
                     self.failure = Some(error);
                 }
             }

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 use tch::Kind;
 
-use super::arrays::DeviceName;
+use super::arrays::{DeviceName, unbatched};
 use super::compute::compute;
 use super::config::PyConfig;
 use super::dataset::PyPairs;
@@ -90,6 +90,33 @@ impl PySwapper {
             device,
             threads,
         })
+    }
+
+    /// Loads a model of the Hugging Face Hub, as `Run.push_to_hub` put it there, by way of the Hub's cache. Without a
+    /// network, or with `HF_HUB_OFFLINE=1`, the copy in the cache is loaded. Needs `pip install 'cagan[hub]'`.
+    ///
+    /// Args:
+    ///     repository: The repository, as "me/dress".
+    ///     revision: A branch, a tag or a commit. Defaults to the newest of the main branch; a commit never changes.
+    ///     device: As for the class.
+    ///     token: A token of the Hub, or False for none. Defaults to the one that `hf auth login` saved.
+    ///
+    /// Raises:
+    ///     ImportError: huggingface_hub is missing.
+    ///     FileNotFoundError: There is no such repository, revision or model, or no network and no copy in the cache.
+    ///     ValueError: The name is none of a repository, or the repository holds a model of another library.
+    ///     RuntimeError: libtorch does not find the device.
+    ///     OSError: The Hub refuses or fails.
+    #[staticmethod]
+    #[pyo3(signature = (repository, *, revision=None, device=None, token=None))]
+    fn from_hub<'py>(
+        py: Python<'py>,
+        repository: &str,
+        revision: Option<&str>,
+        device: Option<Bound<'py, PyAny>>,
+        token: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        py.import("cagan.hub")?.call_method1("load", (repository, revision, device, token))
     }
 
     /// Loads a pickled swapper's snapshot.
@@ -180,9 +207,10 @@ impl PySwapper {
     /// decoded once, and each person is looked at once. A swap's bytes do not depend on the other rows (on a CPU).
     ///
     /// Args:
-    ///     human: The photo: a path, a file's bytes, a file opened for bytes, a PIL picture, or a uint8 array [H, W, 3];
-    ///         or a Pair, which brings the worn article too; or a Look, which brings it too, and whose second argument is
-    ///         the target; or a list of them, or Pairs.
+    ///     human: The photo: a path, a file's bytes, a file opened for bytes, a PIL picture, a uint8 array [H, W, 3], or
+    ///         floats of 0 to 1, [H, W, 3] or [3, H, W]; or a Pair, which brings the worn article too; or a Look, which
+    ///         brings it too, and whose second argument is the target; or a list of them, a batch of floats,
+    ///         [N, H, W, 3] or [N, 3, H, W], or Pairs.
     ///     worn: The product picture of the worn article, or a Pair; or a list, in which None is an unknown article.
     ///         "kisekae" works without it, less well.
     ///     target: The product picture of the article to put on, or a Pair that wears it; or a list. A single picture goes
@@ -398,7 +426,10 @@ fn unpaired<'py>(
     worn: Option<&Bound<'py, PyAny>>,
     target: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<[Option<Bound<'py, PyAny>>; 3]> {
-    let (worn, target) = match (worn, target) {
+    let human = &unbatched("human", human)?;
+    let worn = worn.map(|worn| unbatched("worn", worn)).transpose()?;
+    let target = target.map(|target| unbatched("target", target)).transpose()?;
+    let (worn, target) = match (worn.as_ref(), target.as_ref()) {
         (Some(given), None) if is_looked(human)? => (None, Some(given)),
         given => given,
     };

@@ -29,7 +29,8 @@ def test_every_name_is_there_and_documented():
 def test_the_package_lists_its_public_names_alone():
     program = "import cagan; print(*(name for name in dir(cagan) if not name.startswith('__')))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    assert done.stdout.split() == sorted([*cagan.__all__, "evaluation", "plots", "torch_module"]), done.stderr
+    modules = ["evaluation", "plots", "torch_module", "tracking"]
+    assert done.stdout.split() == sorted([*cagan.__all__, *modules]), done.stderr
     assert {"__all__", "__doc__", "__version__"} <= set(dir(cagan))
     assert not hasattr(cagan, "trian")
 
@@ -81,7 +82,7 @@ def test_the_stub_has_every_name():
     assert sorted(stubbed) == sorted(name for name in vars(cagan._cagan) if not name.startswith("_"))
     # The rest is Python, which has its types in its source.
     python = {"Catalogue", "Curation", "Run", "Scores", "SwapError", "app", "curate", "evaluate", "export", "info"}
-    python |= {"review", "runs", "swap_table", "train"}
+    python |= {"review", "runs", "swap_table", "team", "train"}
     assert set(cagan.__all__) - set(CORE) == python
     classes = [name for name in CORE if inspect.isclass(getattr(cagan, name))]
     assert len(classes) >= 6
