@@ -10,6 +10,7 @@ from .curation import Curation, curate, review
 from .evaluation import Scores, evaluate
 from .exporting import export
 from .runs import Run, runs
+from .service import asgi, serve
 from .serving import app
 from .training import train
 
@@ -33,6 +34,7 @@ __all__ = [
     "Swapper",
     "Trainer",
     "app",
+    "asgi",
     "curate",
     "dolls",
     "evaluate",
@@ -41,5 +43,6 @@ __all__ = [
     "presets",
     "review",
     "runs",
+    "serve",
     "train",
 ]
