@@ -5,7 +5,8 @@
 MODEL is a run, a snapshot or dolls (the default). Each of the clients posts a form with three pictures and waits for
 the answer, again and again. Prints a row: answers, their rate, the median and the 99th percentile of their times, what
 was lost (no answer, or another status than 200), the largest difference of a level to the same swap made alone, which a
-batch rounds otherwise, and the service's memory after a tenth of the time and at the end. Needs httpx and `pip install 'cagan[serve]'`.
+batch rounds otherwise, and the service's memory after a tenth of the time and at the end. Needs httpx and `pip install
+'cagan[serve]'`.
 """
 
 import argparse

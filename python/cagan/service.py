@@ -10,7 +10,7 @@ import re
 import socket
 import threading
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -34,8 +34,8 @@ __all__ = ["asgi", "serve"]
 _SIDES = ("human", "worn", "target")
 _FORMATS = {"webp": "image/webp", "png": "image/png", "jpg": "image/jpeg"}
 _PARTS = ("image", "mask", "paint", "located")
-# Batches that may wait. A request beyond them is told to come again.
-_WAITING_BATCHES = 8
+# Bytes of requests and decoded pictures that may be in work. A request beyond them is told to come again.
+_IN_WORK = 1 << 30
 _HEADERS = {
     "cache-control": "no-store",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
@@ -202,7 +202,7 @@ class _Service:
         self._waiting: deque[_Job] = deque()
         self._full: asyncio.Event | None = None
         self._draining: asyncio.Task[None] | None = None
-        self._served = 0
+        self._served = self._in_work = 0
         self.open()
 
     def open(self) -> None:
@@ -243,16 +243,41 @@ class _Service:
         )
 
     async def swap(self, request: "Request") -> "Response":
+        length = self._length(request)
+        with self._room() as take:
+            take(length)
+            return await self._answer(request, take)
+
+    @contextlib.contextmanager
+    def _room(self) -> Iterator[Callable[[int], None]]:
+        """Counts a request's bytes while it is in work; `take` refuses those that are too many beside others."""
+        from starlette.exceptions import HTTPException
+
+        own = 0
+
+        def take(count: int) -> None:
+            nonlocal own
+            # One request alone always has room.
+            if self._in_work + count > _IN_WORK and self._in_work > own:
+                raise HTTPException(503, "too many swaps wait; come again", {"Retry-After": "1"})
+            own += count
+            self._in_work += count
+
+        try:
+            yield take
+        finally:
+            self._in_work -= own
+
+    async def _answer(self, request: "Request", take: Callable[[int], None]) -> "Response":
         from starlette.exceptions import HTTPException
         from starlette.responses import Response
 
-        if len(self._waiting) >= _WAITING_BATCHES * self._max_batch:
-            raise HTTPException(503, "too many swaps wait; come again", {"Retry-After": "1"})
         files, ending, part = await self._form(request)
         loop = asyncio.get_running_loop()
         pictures = {}
         for name, content in files.items():
             pictures[name] = await loop.run_in_executor(self._coding, self._decoded, name, content)
+            take(pictures[name].nbytes)
         del files
         job = _Job(pictures, loop.create_future())
         self._enqueue(job)
@@ -269,6 +294,29 @@ class _Service:
         self._served += 1
         return Response(content, media_type=_FORMATS[ending])
 
+    def _length(self, request: "Request") -> int:
+        """Returns the bytes that a request announces, or those that it may have.
+
+        Raises:
+            HTTPException: It is no form, or too large.
+        """
+        from starlette.exceptions import HTTPException
+
+        kind = request.headers.get("content-type", "none").split(";")[0].strip()
+        if kind != "multipart/form-data":
+            raise HTTPException(415, f"content-type: expected multipart/form-data, got {kind}")
+        length = request.headers.get("content-length", str(self._max_bytes))
+        if not length.isdecimal() or int(length) > self._max_bytes:
+            raise self._too_large()
+        return int(length)
+
+    def _too_large(self) -> Exception:
+        from starlette.exceptions import HTTPException
+
+        # The rest is not read, so that the connection has no next request.
+        text = f"the request: expected at most {self._max_bytes} bytes, got more"
+        return HTTPException(413, text, {"Connection": "close"})
+
     async def _form(self, request: "Request") -> tuple[dict[str, bytes], str, str]:
         """Reads the form: the files by their names, the format and the part.
 
@@ -279,15 +327,6 @@ class _Service:
         from starlette.exceptions import HTTPException
         from starlette.requests import Request
 
-        kind = request.headers.get("content-type", "none").split(";")[0].strip()
-        if kind != "multipart/form-data":
-            raise HTTPException(415, f"content-type: expected multipart/form-data, got {kind}")
-        too_large = HTTPException(413, f"the request: expected at most {self._max_bytes} bytes, got more")
-        length = request.headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > self._max_bytes:
-            # The rest is not read, so that the connection has no next request.
-            too_large.headers = {"Connection": "close"}
-            raise too_large
         received = 0
 
         async def limited() -> "Message":
@@ -295,7 +334,7 @@ class _Service:
             message = await request.receive()
             received += len(message.get("body", b""))
             if received > self._max_bytes:
-                raise too_large
+                raise self._too_large()
             return message
 
         own = Request(request.scope, limited)

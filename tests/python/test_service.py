@@ -206,10 +206,18 @@ def test_a_failure_says_nothing_of_the_machine(swapper, files, monkeypatch):
     assert answer.status_code == 200
 
 
-def test_too_many_are_told_to_come_again(swapper, files, monkeypatch):
-    monkeypatch.setattr(service, "_WAITING_BATCHES", 0)
-    (answer,) = asked(cagan.asgi(swapper), swap(files))
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+def test_too_many_are_told_to_come_again_and_one_alone_never(swapper, files, monkeypatch):
+    monkeypatch.setattr(service, "_IN_WORK", 1)
+    app = cagan.asgi(swapper)
+    answers = asked(app, *[swap(files)] * 4, together=True)
+    assert sorted(answer.status_code for answer in answers) == [200, 503, 503, 503]
+    assert {answer.headers.get("retry-after") for answer in answers} == {None, "1"}
+    # What was in work is free again.
+    assert [answer.status_code for answer in asked(app, swap(files), swap(files | {"human": b""}), swap(files))] == [
+        200,
+        422,
+        200,
+    ]
 
 
 def test_the_cache_keeps_the_pictures_used_last_within_its_limit():
