@@ -5,7 +5,7 @@
 MODEL is a run, a snapshot or dolls (the default). Each of the clients posts a form with three pictures and waits for
 the answer, again and again. Prints a row: answers, their rate, the median and the 99th percentile of their times, what
 was lost (no answer, or another status than 200), the largest difference of a level to the same swap made alone, which a
-batch rounds otherwise, and the service's memory after a tenth of the time and at the end. Needs httpx and `pip install
+batch rounds otherwise, and the service's memory at each quarter of the time. Needs httpx and `pip install
 'cagan[serve]'`.
 """
 
@@ -44,7 +44,7 @@ def memory_mib(process):
 
 
 async def load(address, process, forms, at_once, seconds):
-    """Returns the seconds of each answer, what was lost, the answers by form, and the memory early and late."""
+    """Returns the seconds of each answer, what was lost, the answers by form, and the memory at each quarter."""
     import httpx
 
     times, lost, answers = [], [], {}
@@ -70,10 +70,11 @@ async def load(address, process, forms, at_once, seconds):
                 answers.setdefault(form, set()).add(answer.content)
 
         async def watch():
-            await asyncio.sleep(seconds / 10)
-            early = memory_mib(process)
-            await asyncio.sleep(max(0, end - time.monotonic() - 0.5))
-            return early, memory_mib(process)
+            found = []
+            for left in (0.75, 0.5, 0.25, 0):
+                await asyncio.sleep(max(0, end - time.monotonic() - max(left * seconds, 0.5)))
+                found.append(memory_mib(process))
+            return found
 
         memory, *_ = await asyncio.gather(watch(), *(one(k) for k in range(at_once)))
     return times, lost, answers, memory
@@ -107,12 +108,12 @@ def main():
             service.send_signal(signal.SIGINT)
             service.wait(60)
     apart = max(np.abs(pixels(content) - alone[form]).max() for form, found in answers.items() for content in found)
-    print("| at once | answers | a second | median s | 99 % s | lost | levels apart | MiB early .. late |")
+    print("| at once | answers | a second | median s | 99 % s | lost | levels apart | MiB, by quarters |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     last = statistics.quantiles(times, n=100)[-1]
     print(
         f"| {arguments.at_once} | {len(times)} | {len(times) / arguments.seconds:.1f} | {statistics.median(times):.2f} "
-        f"| {last:.2f} | {len(lost)} | {apart} | {memory[0]:.0f} .. {memory[1]:.0f} |"
+        f"| {last:.2f} | {len(lost)} | {apart} | {', '.join(f'{mib:.0f}' for mib in memory)} |"
     )
     for reason in lost[:3]:
         print(reason, file=sys.stderr)
