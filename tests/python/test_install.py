@@ -1,6 +1,7 @@
 """The installation: it finds torch in any order of imports, or says why it cannot; the wheel's contents."""
 
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -111,6 +112,49 @@ def test_torch_pins_agree():
     asked = [line for line in metadata.requires("cagan") or [] if re.match(r"torch\b", line)]
     # pip sorts the bounds. An installation from before the last change of them asks for others.
     assert len(asked) == 1
+
+
+def test_the_workflow_tests_each_torch_with_scripts_that_are_there():
+    import yaml
+
+    text = (REPOSITORY / ".github" / "workflows" / "wheels.yml").read_text()
+    jobs = yaml.safe_load(text)["jobs"]
+    tested = jobs["test"]["strategy"]["matrix"]["torch"]
+    assert [version.rsplit(".", 1)[0] for version in tested] == list(_libtorch.TESTED)
+    assert f"torch=={tested[0]}" in text
+    assert f'"torch=={tested[0]}"' in PROJECT, "the workflow builds against the build's pin"
+    built = {row["target"] for row in jobs["build"]["strategy"]["matrix"]["include"]}
+    assert built == {row["target"] for row in jobs["test"]["strategy"]["matrix"]["machine"]}
+    assert "Never run" in text
+    for path in re.findall(r"tools/\w+\.py", text):
+        assert (REPOSITORY / path).is_file(), path
+
+
+@linux
+def test_symbols_that_a_torch_lacks_are_named(tmp_path):
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None or shutil.which("nm") is None:
+        pytest.skip("there is no C compiler on this machine")
+    torch = tmp_path / "torch"
+    (torch / "lib").mkdir(parents=True)
+    (torch / "version.py").write_text("__version__ = '2.99.0'")
+
+    def built(path, code):
+        (tmp_path / "code.c").write_text(code)
+        subprocess.run([compiler, "-shared", "-fPIC", "-o", path, tmp_path / "code.c"], check=True)
+        return path
+
+    core = built(tmp_path / "_cagan.so", "void torch_a(void), torch_b(void); void f(void) { torch_a(); torch_b(); }")
+    built(torch / "lib" / "libc10.so", "void torch_a(void) {}")
+
+    def told():
+        script = [sys.executable, REPOSITORY / "tools" / "torch_bands.py", core, torch]
+        done = subprocess.run(script, capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout.splitlines()[-1]
+
+    assert told() == (1, "| 2.99.0 | torch_b |")
+    built(torch / "lib" / "libtorch_cpu.so", "void torch_b(void) {}")
+    assert told() == (0, "| 2.99.0 | none |")
 
 
 @pytest.fixture
