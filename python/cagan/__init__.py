@@ -3,15 +3,17 @@
 from typing import TYPE_CHECKING
 
 from . import _libtorch  # noqa: F401  # the core needs it, first
-from ._cagan import Config, Loader, Pair, Pairs, Swap, Swapper, Trainer, dolls, presets
+from ._cagan import Config, Loader, Look, Pair, Pairs, Swap, Swapper, Trainer, dolls, presets
 from .about import __version__ as __version__
 from .about import info
 from .curation import Curation, curate, review
 from .evaluation import Scores, evaluate
 from .exporting import export
+from .failures import SwapError
 from .runs import Run, runs
 from .service import asgi, serve
 from .serving import app
+from .teaming import team
 from .training import train
 
 if TYPE_CHECKING:
@@ -26,11 +28,13 @@ __all__ = [
     "Config",
     "Curation",
     "Loader",
+    "Look",
     "Pair",
     "Pairs",
     "Run",
     "Scores",
     "Swap",
+    "SwapError",
     "Swapper",
     "Trainer",
     "app",
@@ -44,5 +48,6 @@ __all__ = [
     "review",
     "runs",
     "serve",
+    "team",
     "train",
 ]

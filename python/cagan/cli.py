@@ -1,13 +1,15 @@
 """The command line: the Python package's functions as commands, with the core's settings and defaults."""
 
+import contextlib
 import csv
 import io
 import json
+import os
 import signal
 import sys
 import warnings
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,11 +24,14 @@ from .demo import demo as run_demo
 from .evaluation import evaluate as run_evaluate
 from .evaluation import listed
 from .exporting import export as run_export
+from .launching import check_gpus, launch, without_gpus
 from .names import swap_name
+from .progress import Stream
 from .runs import runs as list_runs
 from .service import serve as run_serve
 from .serving import app as run_app
 from .settings import Preset, Which
+from .signals import EXIT_CODES, terminable
 from .swapping import swap_list
 from .training import train as run_train
 
@@ -136,6 +141,7 @@ def cli() -> None:
     help="Resume the run in RUN_DIR: if it has a checkpoint, never (and fail if it has one), or fail without one "
     "[default: auto]",
 )
+@click.option("--gpus", type=click.IntRange(1), help="Train on this many GPUs of this machine, a process on each")
 @click.option("--tensorboard", cls=_Rare, is_flag=True, help="Write TensorBoard's event files to RUN_DIR/tensorboard")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress and no summary")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's paths and its last log line as JSON")
@@ -149,6 +155,7 @@ def train(
     on_error: Literal["raise", "skip"] | None,
     extra_articles: bool,
     resume: Literal["auto", "never", "must"] | None,
+    gpus: int | None,
     tensorboard: bool,
     quiet: bool,
     as_json: bool,
@@ -158,20 +165,29 @@ def train(
 
     Settings default to the preset's values, and for a run that is resumed to the run's own, but for --time-limit-s. The
     values below are those of the default preset.
+
+    On several machines, `torchrun ... -m cagan train PAIRS RUN_DIR` trains one run in all processes that it starts.
     """
+    if gpus is not None:
+        check_gpus(gpus, settings["device"])
+        if gpus > 1:
+            sys.exit(launch(gpus, without_gpus(sys.argv[1:])))
     given: Any = {name: value for name, value in settings.items() if value is not None}
     found = _cagan.Pairs(pairs, human=human, article=article, on_error=on_error, extra_articles=extra_articles)
     if split is not None:
         found = found.of_split(split)
-    run = run_train(
-        found,
-        run_dir,
-        preset=preset,
-        resume=resume,
-        progress=False if quiet else None,
-        tensorboard=tensorboard,
-        **given,
-    )
+    with _resumable(run_dir):
+        run = run_train(
+            found,
+            run_dir,
+            preset=preset,
+            resume=resume,
+            progress=False if quiet else None,
+            tensorboard=tensorboard,
+            **given,
+        )
+    if os.environ.get("RANK", "0") != "0" and os.environ.get("WORLD_SIZE", "1") != "1":
+        return
     newest = {"snapshot": run.snapshots[-1:], "sample": run.samples[-1:]}
     if as_json:
         last = run.stats[-1] if run.stats else {}
@@ -414,7 +430,7 @@ def export(model: Path, out: Path, overwrite: bool, which: Which | None, as_json
 def dolls(out: Path, count: int, seed: int | None, size: Any, swaps: int | None, as_json: bool) -> None:
     """Draw synthetic pairs into the folder OUT, true swaps and their masks into OUT/swaps."""
     pairs = _cagan.dolls(out, count, seed, size, swaps)
-    click.echo(json.dumps({"folder": str(out), "pairs": len(pairs)}) if as_json else pairs)
+    _say(json.dumps({"folder": str(out), "pairs": len(pairs)}) if as_json else str(pairs))
 
 
 @_thresholds
@@ -452,13 +468,13 @@ def curate(
     if as_json:
         counts = {"pairs": len(found.rows), "kept": found.kept, "excluded": found.excluded, "reasons": found.counts}
         more = {"groups": len(found.groups), "csv": str(found.csv), "report": found.report and str(found.report)}
-        click.echo(json.dumps({**counts, **more}))
+        _say(json.dumps({**counts, **more}))
         return
     for word, count in {"kept": found.kept, "left out": found.excluded, **found.counts}.items():
-        click.echo(f"{count:7} {word}")
-    click.echo(f"{len(found.groups):7} groups\n{found.csv}")
+        _say(f"{count:7} {word}")
+    _say(f"{len(found.groups):7} groups\n{found.csv}")
     if found.report:
-        click.echo(found.report)
+        _say(str(found.report))
 
 
 @cli.command()
@@ -524,11 +540,12 @@ def demo(folder: Path, images: int | None, opens: bool, as_json: bool) -> None:
     """
 
     def seen(page: Path) -> None:
-        click.echo(f"swaps by the package's weights, and soon your own run: {page.resolve().as_uri()}", err=True)
+        Stream(sys.stderr).write(f"swaps by the package's weights, and soon your own run: {page.resolve().as_uri()}\n")
         if opens:
             webbrowser.open(page.resolve().as_uri())
 
-    page, scores = run_demo(folder, images=images, seen=seen)
+    with _resumable(folder / "run"):
+        page, scores = run_demo(folder, images=images, seen=seen)
     if as_json:
         _say(json.dumps({"page": str(page), "verdict": scores.verdict, "scores": dict(scores)}))
         return
@@ -557,7 +574,7 @@ def runs(folder: Path, as_json: bool) -> None:
         rows.append({**own, **last})
     if as_json:
         for row in rows:
-            click.echo(json.dumps(row))
+            _say(json.dumps(row))
         return
     columns = {
         "run": "run",
@@ -575,7 +592,7 @@ def runs(folder: Path, as_json: bool) -> None:
     table = [list(columns)] + [[_short(row.get(key)) for key in columns.values()] for row in rows]
     widths = [max(len(line[k]) for line in table) for k in range(len(columns))]
     for line in table:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+        _say("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
 
 
 def _short(value: Any) -> str:
@@ -588,16 +605,16 @@ def _short(value: Any) -> str:
 def info(preset: Preset | None, as_json: bool) -> None:
     """Show versions, device, threads and presets; with PRESET its settings and their sources."""
     if as_json:
-        click.echo(json.dumps(_cagan.Config(preset).to_dict() if preset else gather_info()))
+        _say(json.dumps(_cagan.Config(preset).to_dict() if preset else gather_info()))
         return
     if preset:
-        click.echo(_cagan.Config(preset))
+        _say(str(_cagan.Config(preset)))
         return
     for name, value in gather_info().items():
-        click.echo(f"{name:15} {', '.join(value) if isinstance(value, list) else value}")
+        _say(f"{name:15} {', '.join(value) if isinstance(value, list) else value}")
 
 
-# What a command leaves behind at Ctrl-C.
+# What a command leaves behind when it is stopped.
 _STOPPED = {
     "train": "the steps so far are saved, and the same command resumes it",
     "demo": "the steps so far are saved, and the same command resumes its run",
@@ -608,6 +625,19 @@ _STOPPED = {
     "dolls": "the pictures so far stay, and the same command draws all of them again",
     "review": "every decision is saved",
 }
+# What takes the place of these words.
+_LEFT: list[str] = []
+
+
+@contextlib.contextmanager
+def _resumable(run_dir: Path) -> Iterator[None]:
+    """Makes the last words of a run that was stopped before its first checkpoint true."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if not any((run_dir / "checkpoints").glob("step_*.safetensors")):
+            _LEFT.append("no step was made, and the same command begins anew")
+        raise
 
 
 def _say(text: str) -> None:
@@ -622,18 +652,25 @@ def _say(text: str) -> None:
 def main() -> None:
     """Run the command line; prints an error as one line, without a traceback."""
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    errors = Stream(sys.stderr)
     try:
-        cli(standalone_mode=False, prog_name="cagan")
+        with terminable():
+            cli(standalone_mode=False, prog_name="cagan")
     except click.ClickException as error:
-        error.show()
+        with contextlib.suppress(OSError):  # nobody reads it
+            error.show()
         sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt, SystemExit) as stop:
+        code = stop.code if isinstance(stop, SystemExit) else 130
+        if code not in (130, *EXIT_CODES):
+            raise  # click's own, as after the completion of words
         # Further presses would only spoil the message and the exit code.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        left = next((_STOPPED[word] for word in sys.argv[1:] if word in _STOPPED), None)
-        click.echo(f"stopped; {left}" if left else "stopped", err=True)
-        sys.exit(130)
+        command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+        left = _LEFT[-1] if _LEFT else _STOPPED.get(command)
+        errors.write(f"stopped; {left}\n" if left else "stopped\n")
+        sys.exit(code)
     except (OSError, ValueError, TypeError, KeyError, ImportError, RuntimeError, ArithmeticError) as error:
         text = error.args[0] if isinstance(error, KeyError) else error
-        click.echo(f"error: {text}", err=True)
+        errors.write(f"error: {text}\n")
         sys.exit(1)

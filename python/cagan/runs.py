@@ -34,6 +34,13 @@ class Run:
         if not (self.path / "config.json").is_file():
             raise FileNotFoundError(f"{self.path}: expected a run folder with config.json, got none")
 
+    @classmethod
+    def elsewhere(cls, path: str | os.PathLike[str]) -> "Run":
+        """Returns the run of a folder that may be on another machine: its files cannot be read here then."""
+        run = cls.__new__(cls)
+        run.path = Path(path)
+        return run
+
     @property
     def config(self) -> _cagan.Config:
         """The resolved config."""
@@ -259,7 +266,8 @@ def _lines(path: Path, *, or_none: bool = False) -> list[dict[str, Any]]:
 
     Passes over what is no line: the last one while it is written, and bytes that a crash left.
     """
-    if or_none and not path.is_file():
+    # A device, as /dev/null in the place of a log, has no lines, and a pipe would wait.
+    if not path.is_file() and (or_none or path.exists()):
         return []
     found = []
     for text in path.read_bytes().split(b"\n"):

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from . import _cagan
 from .about import info
+from .failures import SwapError
 from .local_page import admits_here, is_loopback
 from .signals import terminable
 
@@ -67,9 +68,9 @@ def asgi(
     picture. `GET /healthz` says that the service lives, and `GET /metadata` what it serves. A mistake of the sender is
     a status of 4xx with the JSON `{"error": "..."}`. Needs `pip install 'cagan[serve]'`.
 
-    The swapper works on a thread of its own. Pictures that come again are not decoded again: a cache holds them by
-    their content. There is no log of pictures and nothing is written to a disk, but what the server spools of a large
-    upload. The application asks nobody who he is: put that, and TLS, in front of it.
+    The swapper works on a thread of its own. Pictures that come again are not decoded again, nor is a person looked at
+    again: a cache holds both by their content. There is no log of pictures and nothing is written to a disk, but what
+    the server spools of a large upload. The application asks nobody who he is: put that, and TLS, in front of it.
 
     Args:
         model: A run, a run's folder, a snapshot, "dolls" or a swapper.
@@ -77,7 +78,7 @@ def asgi(
         wait_ms: How long the first of them waits for others. Requests that come while others are swapped wait anyway.
         max_bytes: The largest request in bytes; a larger one gets 413.
         max_pixels: The largest picture; a larger one gets 413.
-        cache_bytes: The memory of decoded pictures; 0 keeps none.
+        cache_bytes: The memory of decoded pictures and looks; 0 keeps none.
         device: "auto" (the default), "cpu", "cuda" or "cuda:N", or a `torch.device`, for a model that is loaded here.
 
     Raises:
@@ -153,41 +154,43 @@ class _Sealed:
 
 
 class _Cache:
-    """The pixels of the pictures that were used last, by the hash of their files, up to a limit of memory."""
+    """The pictures and looks that were used last, by the hashes of their files, up to a limit of memory."""
 
     def __init__(self, limit: int) -> None:
         self._limit, self._held = limit, 0
-        self._pictures: OrderedDict[bytes, NDArray[np.uint8]] = OrderedDict()
+        self._kept: OrderedDict[bytes, Any] = OrderedDict()
         self._lock = threading.Lock()
         self.hits = 0
 
-    def get(self, key: bytes) -> NDArray[np.uint8] | None:
+    def get(self, key: bytes) -> Any:
         with self._lock:
-            pixels = self._pictures.get(key)
-            if pixels is not None:
-                self._pictures.move_to_end(key)
+            entry = self._kept.get(key)
+            if entry is not None:
+                self._kept.move_to_end(key)
                 self.hits += 1
-            return pixels
+            return entry
 
-    def put(self, key: bytes, pixels: NDArray[np.uint8]) -> None:
+    def put(self, key: bytes, entry: Any) -> None:
         with self._lock:
-            if pixels.nbytes > self._limit or key in self._pictures:
+            if entry.nbytes > self._limit or key in self._kept:
                 return
-            self._pictures[key] = pixels
-            self._held += pixels.nbytes
+            self._kept[key] = entry
+            self._held += entry.nbytes
             while self._held > self._limit:
-                _, dropped = self._pictures.popitem(last=False)
+                _, dropped = self._kept.popitem(last=False)
                 self._held -= dropped.nbytes
 
     def state(self) -> dict[str, int]:
         with self._lock:
-            return {"pictures": len(self._pictures), "bytes": self._held, "hits": self.hits}
+            return {"entries": len(self._kept), "bytes": self._held, "hits": self.hits}
 
 
 @dataclass
 class _Job:
-    """A swap that waits: its pictures, and the future of its result."""
+    """A swap that waits: the person's key and look, if the cache has it, the pictures, and the future of its result."""
 
+    person: bytes
+    look: _cagan.Look | None
     pictures: dict[str, NDArray[np.uint8]]
     done: "asyncio.Future[_cagan.Swap]"
 
@@ -280,16 +283,22 @@ class _Service:
 
         files, ending, part = await self._form(request)
         loop = asyncio.get_running_loop()
+        keys = {name: hashlib.sha256(content).digest() for name, content in files.items()}
+        person = b"look" + keys["human"] + keys.get("worn", b"")
+        look: _cagan.Look | None = self._cache.get(person)
         pictures = {}
         for name, content in files.items():
-            pictures[name] = await loop.run_in_executor(self._coding, self._decoded, name, content)
-            take(pictures[name].nbytes)
+            if look is None or name == "target":
+                pictures[name] = await loop.run_in_executor(self._coding, self._decoded, name, content, keys[name])
+                take(pictures[name].nbytes)
         del files
-        job = _Job(pictures, loop.create_future())
+        job = _Job(person, look, pictures, loop.create_future())
         self._enqueue(job)
         try:
             swap = await job.done
-        except ValueError as error:
+        except SwapError as error:
+            if error.type != "ValueError":
+                raise
             # The place in the batch means nothing to the sender.
             raise HTTPException(422, re.sub(r"^(\w+)\[\d+\]", r"\1", str(error))) from error
         encode: Callable[[], bytes] = functools.partial(swap.encoded, ending, part)  # type: ignore[arg-type]  # checked
@@ -371,7 +380,7 @@ class _Service:
             raise HTTPException(400, f"part: expected {', '.join(_PARTS)}, got {part}")
         return files, ending, part
 
-    def _decoded(self, name: str, content: bytes) -> NDArray[np.uint8]:
+    def _decoded(self, name: str, content: bytes, key: bytes) -> NDArray[np.uint8]:
         """Decodes a file, if it is not in the cache.
 
         Raises:
@@ -379,8 +388,7 @@ class _Service:
         """
         from starlette.exceptions import HTTPException
 
-        key = hashlib.sha256(content).digest()
-        known = self._cache.get(key)
+        known: NDArray[np.uint8] | None = self._cache.get(key)
         if known is not None:
             return known
         self._check_size(name, _size_of(content))
@@ -424,7 +432,7 @@ class _Service:
                 if not job.done.done():
                     jobs.append(job)
             try:
-                results = await loop.run_in_executor(self._swapping, self._swapped, [job.pictures for job in jobs])
+                results = await loop.run_in_executor(self._swapping, self._swapped, jobs)
             except BaseException as error:
                 for job in jobs:
                     if not job.done.done():
@@ -435,26 +443,26 @@ class _Service:
             for job, result in zip(jobs, results):
                 if job.done.done():
                     continue
-                if isinstance(result, BaseException):
-                    job.done.set_exception(_plain(result))
+                if isinstance(result, SwapError):
+                    job.done.set_exception(result)
                 else:
                     job.done.set_result(result)
 
-    def _swapped(self, rows: list[dict[str, NDArray[np.uint8]]]) -> list[Any]:
-        """Swaps rows, those with a worn article together and those without together."""
-        results: list[Any] = [None] * len(rows)
-        for knows in (True, False):
-            places = [k for k, row in enumerate(rows) if ("worn" in row) is knows]
-            if not places:
-                continue
-            human, worn, target = ([rows[k].get(name) for k in places] for name in _SIDES)
-            swaps = self._swapper.swap(human, worn if knows else None, target, on_error="skip")
-            for place, swap in zip(places, swaps):
-                results[place] = swap
+    def _swapped(self, jobs: list[_Job]) -> list[Any]:
+        """Swaps jobs. A person whom the cache does not know is looked at once, for all of its articles."""
+        looks: dict[bytes, _cagan.Look] = {job.person: job.look for job in jobs if job.look is not None}
+        new = {job.person: job.pictures for job in jobs if job.look is None and job.person not in looks}
+        if new:
+            people, worn = ([pictures.get(name) for pictures in new.values()] for name in ("human", "worn"))
+            for person, look in zip(new, self._swapper.look(people, worn)):
+                looks[person] = look
+                self._cache.put(person, look)
+        seen = [looks[job.person] for job in jobs]
+        results = self._swapper.swap(seen, target=[job.pictures["target"] for job in jobs], on_error="return")
         if time.monotonic() - self._gave_back_s > _GIVE_BACK_S:
             _give_back()
             self._gave_back_s = time.monotonic()
-        return results
+        return list(results)
 
 
 def _give_back() -> None:

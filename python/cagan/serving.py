@@ -105,6 +105,7 @@ def _served(page: "Blocks", host: str, port: int) -> Iterator[str]:
             outer,
             page,
             f"/{token}",
+            root_path=f"/{token}",
             server_name=host,
             server_port=port,
             footer_links=[],
@@ -117,7 +118,9 @@ def _served(page: "Blocks", host: str, port: int) -> Iterator[str]:
             css=STYLE,
         )
         sealed = _sealed(outer, Guard(token, host, port))
-        server = uvicorn.Server(uvicorn.Config(sealed, log_level="critical", access_log=False, ws="none"))
+        # Its own logging would need streams.
+        config = uvicorn.Config(sealed, log_config=None, log_level="critical", access_log=False, ws="none")
+        server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         try:

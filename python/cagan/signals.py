@@ -6,7 +6,12 @@ import sys
 import threading
 from collections.abc import Iterator
 
-__all__ = ["terminable"]
+__all__ = ["EXIT_CODES", "terminable"]
+
+# Windows has no SIGHUP.
+_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+# Those of `terminable`.
+EXIT_CODES = tuple(128 + number for number in _SIGNALS)
 
 
 @contextlib.contextmanager
@@ -19,10 +24,8 @@ def terminable() -> Iterator[None]:
     def stop(number: int, _: object) -> None:
         sys.exit(128 + number)
 
-    # Windows has no SIGHUP.
-    signals = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     here = threading.current_thread() is threading.main_thread()
-    ours = [number for number in signals if here and signal.getsignal(number) is signal.SIG_DFL]
+    ours = [number for number in _SIGNALS if here and signal.getsignal(number) is signal.SIG_DFL]
     for number in ours:
         signal.signal(number, stop)
     try:

@@ -41,7 +41,8 @@ class Listed:
 def swap_list(swapper: _cagan.Swapper, rows: list[Row], out: Path, *, worn: bool = True) -> Listed:
     """Swaps the rows to `out`: `<human>__<target>.png`, its mask `.alpha.png`, and the region `.located.png` if known.
 
-    A file that this snapshot made of the same pictures stays, unless one of them is newer. Ctrl-C keeps what was done.
+    A file that this snapshot made of the same pictures stays, unless one of them is newer. Ctrl-C and, at the command
+    line, SIGTERM keep what was done.
 
     Args:
         swapper: The generator.
@@ -68,13 +69,13 @@ def swap_list(swapper: _cagan.Swapper, rows: list[Row], out: Path, *, worn: bool
         (made.pictures[0] for made in todo),
         (made.pictures[1] for made in todo) if worn else None,
         (made.pictures[2] for made in todo),
-        on_error="skip",
+        on_error="return",
     )
     with work_bar(None, len(rows), " swaps", result.kept) as bar:
         waiting = iter(todo)
         try:
             _save(swaps, waiting, result, bar.update)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             # Some are done that were not yet taken.
             with contextlib.suppress(KeyboardInterrupt):
                 _save(swaps, waiting, result, bar.update, time.monotonic() + _LAST_S)

@@ -1,4 +1,4 @@
-"""`cagan.train`: a run with its progress, its warnings and TensorBoard."""
+"""`cagan.train`: a run with its progress, its warnings and TensorBoard, in one process or in several."""
 
 import contextlib
 import os
@@ -12,6 +12,7 @@ from .progress import TrainingBar, tell
 from .runs import Run, saved_config
 from .settings import Preset, Settings
 from .signals import terminable
+from .teaming import Team, team
 from .tracking import Tracker
 from .tracking import tensorboard as make_board
 
@@ -33,6 +34,7 @@ def train(
     progress: bool | None = None,
     tensorboard: bool = False,
     on_event: Observer | Iterable[Observer] | None = None,
+    distributed: bool | None = None,
     **overrides: "Unpack[Settings]",
 ) -> Run:
     """Train on pairs, or resume the run in `run_dir`.
@@ -43,6 +45,11 @@ def train(
     Files of later steps than the checkpoint are set aside in `run_dir`/old, and so is all that a run without
     checkpoints left, with a warning. If the folder is moved or removed while the run trains, it is made again. Warnings
     never end a run: under `-W error` they are shown.
+
+    Several processes that make the same call train one run, each on its part of every batch, as `cagan.team` joins
+    them: under torchrun, SLURM or Ray Train, or with `cagan train --gpus N`. `batch_size` is that of all together. The
+    first process alone writes, shows and warns, and its settings stand. All end at the same step, and what ends one of
+    them is the others' RuntimeError. A run goes on in any number of processes.
 
     Args:
         pairs: The pairs, or their folder.
@@ -64,11 +71,14 @@ def train(
             their memory), "start" (dict), "step" (int), "report" (dict: a line of stats.jsonl), "look" (dict: a line of
             monitor.jsonl), "warning" (str), "sample", "snapshot", "checkpoint" (Path). An exception in a function stops
             the run like Ctrl-C, one in a tracker only if it cannot begin. "start" holds the resolved "config", "stages"
-            (each a name and the pictures seen when it begins) and "parameters".
+            (each a name and the pictures seen when it begins) and "parameters". Of several processes the first alone
+            calls them.
+        distributed: Whether to train together with other processes; by default, if there are any. False stays alone,
+            True fails without others.
         **overrides: Settings that replace the config's, as `steps=500`.
 
     Returns:
-        The run.
+        The run. On another machine than the first process's, its folder may not be there.
 
     Warns:
         UserWarning: Pairs were skipped, and `skipped.csv` in the run's folder lists them. A damaged checkpoint was
@@ -82,7 +92,8 @@ def train(
         ValueError: A setting is out of its range, the pairs are too few or of several splits, a picture cannot be
             decoded, or `run_dir` holds a run with other settings.
         TypeError: A setting is unknown, `config` and `preset` are both given, or `on_event` cannot be called.
-        RuntimeError: The device is missing, or another process trains in the folder.
+        RuntimeError: The device is missing, another process trains in the folder, or a process that trains together
+            with this one stopped, failed, or is gone. The first process then saves the state of its last step.
         FloatingPointError: A loss is not finite; the message names the term and the step.
 
     Example:
@@ -104,6 +115,31 @@ def train(
         config = _settled(folder, config, overrides, resume)
     elif overrides:
         config = config.replace(**overrides)
+    with team(distributed) as crew:
+        if crew is not None and crew.rank > 0:
+            return _follow(pairs, folder, config, resume, crew)
+        return _lead(pairs, run_dir, config, resume, progress, tensorboard, on_event, crew)
+
+
+def _follow(pairs: _cagan.Pairs, folder: Path, config: _cagan.Config, resume: str | None, crew: Team) -> Run:
+    """Trains with the first process, silently."""
+    with terminable():
+        _cagan.run(pairs, folder, config, resume, lambda *_: None, crew)
+    return Run.elsewhere(folder)
+
+
+def _lead(
+    pairs: _cagan.Pairs,
+    run_dir: str | os.PathLike[str],
+    config: _cagan.Config,
+    resume: str | None,
+    progress: bool | None,
+    tensorboard: bool,
+    on_event: Observer | Iterable[Observer] | None,
+    crew: Team | None,
+) -> Run:
+    """Trains and reports."""
+    folder = Path(run_dir).absolute()
     bar = TrainingBar(progress)
     observers = _observers(on_event, folder)
     if tensorboard:
@@ -116,10 +152,10 @@ def train(
             tell(
                 f"{len(value['skipped'])} skipped, {value['pairs']} pairs left; the first: {skipped}: {reason}; "
                 f"all are in {folder / 'skipped.csv'}",
-                stacklevel=4,
+                stacklevel=5,
             )
         if event == "warning":
-            tell(value, stacklevel=4)
+            tell(value, stacklevel=5)
         for observer in observers.copy():
             try:
                 observer(event, value)
@@ -127,7 +163,7 @@ def train(
             except Exception as error:
                 if not isinstance(observer, Tracker) or event == "start":
                     raise
-                tell(f"{error}; {observer.name} gets no more of this run", stacklevel=4)
+                tell(f"{error}; {observer.name} gets no more of this run", stacklevel=5)
                 observers.remove(observer)
                 with contextlib.suppress(Exception):
                     observer.close(error)
@@ -135,7 +171,7 @@ def train(
     ended: BaseException | None = None
     try:
         with terminable():
-            _cagan.run(pairs, folder, config, resume, observe)
+            _cagan.run(pairs, folder, config, resume, observe, crew)
         run = Run(folder)
         with contextlib.suppress(FileNotFoundError):  # the process's own folder may be gone
             if Path(run_dir).absolute() == folder:
@@ -151,7 +187,7 @@ def train(
                 try:
                     observer.close(ended)
                 except Exception as error:
-                    tell(f"{error}; {observer.name} did not end in order", stacklevel=3)
+                    tell(f"{error}; {observer.name} did not end in order", stacklevel=4)
     return run
 
 

@@ -8,7 +8,9 @@ mod curation;
 mod dataset;
 mod errors;
 mod graph;
+mod kept;
 mod loader;
+mod look;
 mod pair;
 mod rows;
 mod sources;
@@ -52,6 +54,7 @@ fn _cagan(module: &Bound<'_, PyModule>) -> PyResult<()> {
     dataset::make_sequence(&module.py().get_type::<dataset::PyPairs>())?;
     module.add_class::<curation::PyListing>()?;
     module.add_class::<swap::PySwap>()?;
+    module.add_class::<look::PyLook>()?;
     module.add_class::<swapper::PySwapper>()?;
     module.add_class::<stream::PySwapStream>()?;
     module.add_class::<loader::PyLoader>()?;

@@ -51,6 +51,8 @@ const FILES: [&str; 8] = [
 pub struct Folder {
     path: PathBuf,
     lock: File,
+    /// Whether the system holds the lock for this process; false on a file system without locks.
+    held: bool,
     /// The content of the lock's file, different for each holder: inode numbers are not steady everywhere.
     token: String,
     /// The process that took the lock, not a child that inherited it.
@@ -78,11 +80,14 @@ impl Folder {
         std::fs::create_dir_all(path).at(path)?;
         let file = path.join(LOCK);
         let mut lock = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&file).at(&file)?;
-        match lock.try_lock() {
-            Ok(()) => {}
+        let held = match lock.try_lock() {
+            Ok(()) => true,
             Err(TryLockError::WouldBlock) => return Err(Error::Busy { path: path.into() }),
-            Err(TryLockError::Error(_)) => note(Guarantee::Locks, path),
-        }
+            Err(TryLockError::Error(_)) => {
+                note(Guarantee::Locks, path);
+                false
+            }
+        };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let mut token = format!("{} {}\n", std::process::id(), now.as_nanos());
         lock.set_len(0).at(&file)?;
@@ -91,7 +96,7 @@ impl Folder {
             lock.set_len(0).at(&file)?;
             token.clear();
         }
-        Ok(Folder { path: path.into(), lock, token, owner: std::process::id(), new })
+        Ok(Folder { path: path.into(), lock, held, token, owner: std::process::id(), new })
     }
 
     /// Makes the folders below and removes unfinished files.
@@ -203,12 +208,13 @@ impl Folder {
         Snapshot::write(path, &trainer.config, trainer.step, &generator)
     }
 
-    /// Appends a line to `resumes.jsonl`.
+    /// Appends a line to `resumes.jsonl`: the step, and the number of processes that go on.
     ///
     /// # Errors
     /// [`Error::Io`] with the path.
-    pub fn note_resume(&self, step: u64) -> Result<()> {
-        let line: Map<String, Value> = Map::from_iter([("step".to_owned(), step.into())]);
+    pub fn note_resume(&self, step: u64, world: usize) -> Result<()> {
+        let line: Map<String, Value> =
+            Map::from_iter([("step".to_owned(), step.into()), ("world".to_owned(), world.into())]);
         jsonl::append(&self.path.join("resumes.jsonl"), &line)
     }
 
@@ -338,6 +344,9 @@ impl Folder {
             // Trouble is that of the file that cannot be written.
             let below = PARTS.iter().map(|(name, _)| self.path.join(name)).filter(|path| !path.is_dir());
             below.for_each(|path| drop(std::fs::create_dir_all(path)));
+            if !self.path.join("config.json").exists() {
+                let _ = self.describe(config, skipped);
+            }
             return Ok(None);
         }
         let (path, moved) = (self.path.clone(), self.moved_to());
@@ -380,12 +389,35 @@ impl Folder {
 
     /// Whether the path still leads to the folder. An error of the disk does not mean that it is gone.
     fn is_here(&self) -> bool {
-        match std::fs::read(self.path.join(LOCK)) {
-            Ok(content) => content == self.token.as_bytes(),
+        let lock = self.path.join(LOCK);
+        // Reading a pipe would wait for a writer.
+        if lock.metadata().is_ok_and(|about| !about.is_file()) {
+            return false;
+        }
+        match std::fs::read(&lock) {
+            // Whatever was written into it: who holds the lock has the folder.
+            Ok(content) => content == self.token.as_bytes() || self.is_same_file(&lock),
             Err(error) => !matches!(
                 error.kind(),
                 ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::StaleNetworkFileHandle
             ),
+        }
+    }
+
+    /// Whether a path leads to the file whose lock this process holds.
+    fn is_same_file(&self, path: &Path) -> bool {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt;
+            let numbers =
+                |about: std::io::Result<std::fs::Metadata>| about.ok().map(|about| (about.dev(), about.ino()));
+            let own = numbers(self.lock.metadata());
+            self.held && own.is_some() && own == numbers(path.metadata())
+        }
+        #[cfg(not(unix))]
+        {
+            let _ = path;
+            false
         }
     }
 

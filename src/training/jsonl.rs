@@ -1,18 +1,18 @@
 //! The files of a run that hold one JSON object a line, in the order of the steps.
 
-use std::fs::OpenOptions;
+use std::fs::{FileType, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::error::{AtPath, Result};
+use crate::error::{AtPath, Error, Result};
 use crate::storage::write_atomically;
 
 /// Appends a line, at once and whole. Makes the file if it is missing. A torn line before it stays apart.
 ///
 /// # Errors
-/// [`crate::Error::Io`] with the path; the file is then unchanged.
+/// [`Error::Io`] with the path; the file is then unchanged.
 pub fn append(path: &Path, line: &Map<String, Value>) -> Result<()> {
     let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).at(path)?;
     let length = file.metadata().at(path)?.len();
@@ -35,9 +35,17 @@ pub fn append(path: &Path, line: &Map<String, Value>) -> Result<()> {
 /// Keeps the whole lines of at most `step`, whatever else the file holds. Makes the file if it is missing.
 ///
 /// # Errors
-/// [`crate::Error::Io`] with the path. A full disk is no error: shortening needs no room.
+/// [`Error::Io`] with the path, and [`Error::Content`] for a pipe. A full disk is no error: shortening needs no room.
 pub fn cut(path: &Path, step: u64) -> Result<()> {
     let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).at(path)?;
+    let kind = file.metadata().at(path)?.file_type();
+    if !kind.is_file() {
+        // What is written to a device is gone, and a pipe would keep its reader waiting.
+        return match is_pipe(kind) {
+            true => Err(Error::content(path, "expected a file of lines, got a pipe")),
+            false => Ok(()),
+        };
+    }
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).at(path)?;
     let kept = kept_lines(&bytes, step);
@@ -56,9 +64,19 @@ pub fn cut(path: &Path, step: u64) -> Result<()> {
     file.set_len(end as u64).at(path)
 }
 
+#[cfg(unix)]
+fn is_pipe(kind: FileType) -> bool {
+    std::os::unix::fs::FileTypeExt::is_fifo(&kind)
+}
+
+#[cfg(not(unix))]
+fn is_pipe(_: FileType) -> bool {
+    false
+}
+
 /// Returns the step of the last whole line; `None` without one, and for a file that cannot be read.
 pub fn last_step(path: &Path) -> Option<u64> {
-    last_step_of(&std::fs::read(path).ok()?)
+    last_step_of(&path.is_file().then(|| std::fs::read(path).ok()).flatten()?)
 }
 
 /// Returns the step of the last whole line of a file's bytes; `None` without one.

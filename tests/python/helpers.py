@@ -371,5 +371,5 @@ def assert_hands_the_address_over_unseen(folder, arguments):
     assert token not in word
     assert f'url={server.address}"' in file.read_text()
     assert (file.stat().st_mode & 0o077, file.parent.stat().st_mode & 0o077) == (0, 0)
-    server.stop()
+    assert server.stop(signal.SIGTERM)[0] == 128 + signal.SIGTERM
     assert not file.exists()

@@ -15,7 +15,7 @@ from pathlib import Path
 import cagan
 import numpy as np
 import pytest
-from cagan.cli import cli
+from cagan.cli import cli, main
 from helpers import another, command, contents, read_png
 from PIL import Image
 
@@ -269,7 +269,8 @@ def test_a_broken_picture_costs_its_own_rows(call, run, copied, tmp_path):
     assert len(list(out.iterdir())) == 12
 
 
-def test_ctrl_c_keeps_what_was_done_of_a_list(run, copied, tmp_path):
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stop_keeps_what_was_done_of_a_list(run, copied, tmp_path, how):
     ids = [str(k) for k in range(8)]
     for path in (copied / "human").iterdir():
         with Image.open(path) as picture:
@@ -281,14 +282,16 @@ def test_ctrl_c_keeps_what_was_done_of_a_list(run, copied, tmp_path):
     while not (tmp_path / "out").is_dir() or not list((tmp_path / "out").iterdir()):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     start = time.monotonic()
     out, err = process.communicate(timeout=30)
     assert time.monotonic() - start < 4
-    assert (process.returncode, out) == (130, "")
-    assert err == "\nstopped; finished swaps of a list are saved, and the same command goes on with the rest\n"
+    assert (process.returncode, out) == (128 + how, "")
+    last = "stopped; finished swaps of a list are saved, and the same command goes on with the rest\n"
+    assert err.lstrip("\n") == last
     made = [path for path in (tmp_path / "out").iterdir() if "alpha" not in path.name]
     assert 0 < len(made) < 64
+    assert not list((tmp_path / "out").glob(".*")), "no file is left unfinished"
     done = subprocess.run(command(*words), capture_output=True, text=True, timeout=60)
     assert done.stdout == f"64 swaps in {tmp_path / 'out'}, {len(made)} of them from before\n"
 
@@ -477,6 +480,48 @@ def test_a_stopped_command_exits_with_the_signals_code(pairs_dir, tmp_path):
         assert (process.returncode, out) == (code, "")
         assert "Traceback" not in err
         assert list((run_dir / "checkpoints").iterdir())
+
+
+def test_the_last_words_of_a_run_without_a_step_are_true(many_dolls, tmp_path):
+    # Decoding takes much longer than the start.
+    words = ("train", many_dolls, tmp_path / "run", "--preset", "smoke", "--loader", "resident")
+    process = subprocess.Popen(command(*words), stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "run").is_dir():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert err.splitlines()[-1] == "stopped; no step was made, and the same command begins anew"
+    assert not (tmp_path / "run").exists()
+
+
+def test_last_words_are_the_commands_own(monkeypatch, capsys):
+    """A model in a folder called train does not make an app a training."""
+
+    def stopped(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "main", stopped)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        monkeypatch.setattr(sys, "argv", ["cagan", "app", "train"])
+        with pytest.raises(SystemExit):
+            main()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr().err == "stopped\n"
+
+
+@pytest.mark.parametrize("words", [("dolls", "{}/dolls", "--count", "2"), ("info",), ("info", "paper"), ("runs", "{}")])
+def test_a_reader_who_went_away_fails_no_command(tmp_path, words):
+    reader, writer = os.pipe()
+    os.close(reader)
+    arguments = command(*(word.format(tmp_path) for word in words))
+    done = subprocess.run(arguments, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # Help

@@ -287,6 +287,8 @@ def check(words, page):
     if words[0] == "cagan":
         command = cli.commands[words[1]]
         command.make_context(words[1], words[2:])  # fails on an unknown option, a missing value, an argument too many
+    elif words[0] == "torchrun":
+        check(words[words.index("-m") + 1 :], page)
     elif words[0] == "make":
         targets = re.findall(r"^(\w+):.*## ", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
         assert set(words[1:]) <= set(targets), f"{page}: {words}"
@@ -310,6 +312,7 @@ def test_commands_in_blocks_are_commands():
         "cagan": True,
         "make": True,
         "python": True,
+        "torchrun": True,
         "pip": False,
     }
     assert any("make demo" in line for line in looked["make"])

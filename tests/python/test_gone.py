@@ -72,6 +72,24 @@ def put_folders_in_place_of_the_logs(run):
         (run / name / "in the way").mkdir(parents=True)
 
 
+def remove_the_config(run):
+    (run / "config.json").unlink()
+
+
+def replace_by_a_loop(run):
+    move(run)
+    run.symlink_to(run.name)
+
+
+def spoil_the_lock(run):
+    (run / ".lock").write_bytes(b"\xff\0")
+
+
+def put_a_pipe_in_place_of_the_lock(run):
+    remove_the_lock(run)
+    os.mkfifo(run / ".lock")
+
+
 def remove_the_lock(run):
     (run / ".lock").unlink()
 
@@ -95,6 +113,10 @@ WAYS = [
     remove_the_logs,
     spoil_the_logs,
     put_folders_in_place_of_the_logs,
+    remove_the_config,
+    replace_by_a_loop,
+    spoil_the_lock,
+    put_a_pipe_in_place_of_the_lock,
     remove_the_lock,
     go_elsewhere,
 ]
@@ -131,6 +153,9 @@ def test_no_way_to_go_away_costs_the_state(pairs, whole, another, tmp_path, monk
     shutil.copytree(another, place / "another")
     foreign = contents(place / "another")
     monkeypatch.chdir(place)
+    rescue = tmp_path / "temporary"
+    rescue.mkdir()
+    monkeypatch.setenv("TMPDIR", str(rescue))
 
     def event(name, value):
         if (name, value) == ("step", at):
@@ -152,7 +177,11 @@ def test_no_way_to_go_away_costs_the_state(pairs, whole, another, tmp_path, monk
     found = [
         path for path in tmp_path.rglob("checkpoints/step_*") if "another" not in path.parts and "r" in path.parts[-3:]
     ]
-    if way in (replace_by_another_run, replace_by_a_file):
+    if way is replace_by_a_loop:
+        (rescued,) = rescue.glob("r-rescued-*")
+        assert f"the state of step {stopped or END} is in {rescued}" in error
+        found, reached = list(rescued.rglob("checkpoints/step_*")), stopped or END
+    elif way in (replace_by_another_run, replace_by_a_file, put_a_pipe_in_place_of_the_lock):
         (rescued,) = place.glob("r-rescued-*")
         assert str(rescued) in error
         assert run is None
@@ -176,6 +205,8 @@ def test_no_way_to_go_away_costs_the_state(pairs, whole, another, tmp_path, monk
         assert any("the run's folder was" in text for text in told)
     if way in (move, replace_by_nothing):
         assert any(f"moved to {place / 'moved'}" in text for text in told)
+    if way is remove_the_config:
+        assert (place / "r/config.json").is_file()
     # The same call goes on.
     home = newest.parents[1]
     if way is put_folders_in_place_of_the_logs:

@@ -81,7 +81,8 @@ def test_what_is_served_and_that_it_lives(swapper, files):
     assert before.json() == {"status": "ok", "waiting": 0, "served": 0}
     assert health.json() == {"status": "ok", "waiting": 0, "served": 1}
     about = metadata.json()
-    assert about["cache"] == {"pictures": 3, "bytes": 3 * 64 * 64 * 3, "hits": 0}
+    assert about["cache"].items() >= {"entries": 4, "hits": 0}.items()
+    assert about["cache"]["bytes"] > 3 * 64 * 64 * 3
     assert {
         name: about[name] for name in ("step", "needs_worn", "max_batch", "wait_ms", "max_bytes", "max_pixels")
     } == {
@@ -229,22 +230,41 @@ def test_the_cache_keeps_the_pictures_used_last_within_its_limit():
     cache.put(b"3", pictures[3])
     assert cache.get(b"1") is None
     assert cache.get(b"0") is pictures[0]
-    assert cache.state() == {"pictures": 3, "bytes": 900, "hits": 2}
+    assert cache.state() == {"entries": 3, "bytes": 900, "hits": 2}
     cache.put(b"large", np.zeros((20, 20, 3), np.uint8))
     assert cache.get(b"large") is None
-    assert cache.state()["pictures"] == 3
+    assert cache.state()["entries"] == 3
     nothing = service._Cache(0)
     nothing.put(b"0", pictures[0])
-    assert nothing.state() == {"pictures": 0, "bytes": 0, "hits": 0}
+    assert nothing.state() == {"entries": 0, "bytes": 0, "hits": 0}
 
 
 def test_a_picture_that_comes_again_is_decoded_once(swapper, files, monkeypatch):
     decoded, whole = [], service._size_of
     monkeypatch.setattr(service, "_size_of", lambda content: decoded.append(content) or whole(content))
     app = cagan.asgi(swapper)
-    first, again = asked(app, swap(files), swap(files))
+    other = files | {"target": files["worn"]}
+    first, again, _, about = asked(app, swap(files), swap(files), swap(other), {"method": "GET", "url": "/metadata"})
     assert first.content == again.content
     assert len(decoded) == 3
+    # The person is looked at once, for any number of targets; twice the target was there, once as a worn article.
+    assert (about.json()["cache"]["entries"], about.json()["cache"]["hits"]) == (4, 4)
+
+
+def test_each_gets_the_look_of_its_own_person(pairs):
+    dolls = cagan.Swapper("dolls", "cpu")
+    app = cagan.asgi(dolls, wait_ms=200)
+    rows = [(0, 0, 2), (0, 0, 3), (1, 1, 2), (0, 1, 2), (0, None, 2), (0, 0, 4)]
+    forms = []
+    for person, worn, target in rows:
+        form = {"human": png(pairs[person].human), "target": png(pairs[target].article)}
+        forms.append(swap(form | ({} if worn is None else {"worn": png(pairs[worn].article)}), format="png"))
+    answers = [*asked(app, *forms, together=True), *asked(app, *forms)]
+    for answer, (person, worn, target) in zip(answers, rows * 2):
+        known = None if worn is None else pairs[worn].article
+        assert np.array_equal(
+            pixels(answer.content), dolls.swap(pairs[person].human, known, pairs[target].article).image
+        )
 
 
 def test_limits_are_checked(swapper):
@@ -293,4 +313,4 @@ def test_the_command_serves_this_machine_and_ends_in_order(run, pairs, files):
             assert f"127.0.0.1:{port}" in done.stderr
     finally:
         code, out, err = server.stop(signal.SIGTERM)
-    assert (code, out, err) == (143, "", "")
+    assert (code, out, err) == (143, "", "stopped\n")

@@ -124,6 +124,11 @@ class Walk:
             "Trainer.vectors": trainer.vectors,
             "Trainer.state": lambda: {network: trainer.state(network) for network in named},
             "Trainer.gradients": lambda: {network: trainer.gradients(network) for network in named},
+            "Trainer.tensors": lambda: {
+                network: {name: tensor.numpy() for name, tensor in trainer.tensors(network, "gradient").items()}
+                for network in named
+            },
+            "Trainer.changed": lambda: trainer.changed("generator"),
             "Trainer.load_state": lambda: trainer.load_state("generator", trainer.state("generator")),
             "Trainer.run": lambda: trainer.run(1),
         }
@@ -138,6 +143,11 @@ class Walk:
         lists = [pair.human for pair in (one, other)], [pair.article for pair in (one, other)]
         return {
             "Swapper.swap": lambda: swapper.swap(one.human, one.article, other.article),
+            "Swapper.look": lambda: swapper.look(one).nbytes,
+            "Swapper.swap, a look": lambda: swapper.swap(swapper.look(one), [other.article] * 2),
+            "Look._restored": lambda: self.look(swapper) == swapper.look(one),
+            "Look.__copy__": lambda: swapper.look(one).__copy__().nbytes,
+            "Look.__deepcopy__": lambda: swapper.look(one).__deepcopy__({}).nbytes,
             "Swapper._restored": lambda: swapper.__reduce__()[0](*swapper.__reduce__()[1]).step,
             "Swapper.__copy__": lambda: swapper.__copy__().step,
             "Swapper.__deepcopy__": lambda: swapper.__deepcopy__({}).step,
@@ -147,6 +157,11 @@ class Walk:
             "SwapStream.__next__": lambda: next(swapper.stream(*lists, [other.article] * 2)),
             "Swapper.swap, a list": lambda: swapper.swap(*lists, other.article_path),
         }
+
+    def look(self, swapper):
+        """Makes a look and makes it again of its parts."""
+        kind, parts = swapper.look(self.pairs[0]).__reduce__()
+        return kind(*parts)
 
     def train(self, form, **settings):
         """Trains for two steps, goes on for one, and returns all files."""
@@ -278,7 +293,8 @@ class Walk:
         mask = np.zeros(one.human.shape[:2], np.uint8)
         swap = _cagan.Swap(one.human, mask, one.human, mask, np.zeros((4, 3, 2), np.float32))
         things = (trainer, self.pairs, one, swap, trainer.config, _cagan.Listing(self.data))
-        things = (*things, _cagan.Swapper(self.runs["kisekae"]), _cagan.Loader(self.pairs, config("paper")))
+        swapper, loader = _cagan.Swapper(self.runs["kisekae"]), _cagan.Loader(self.pairs, config("paper"))
+        things = (*things, swapper, swapper.look(one), loader)
         return {
             f"{type(thing).__name__}.{name}": getattr(thing, name)
             for thing in things

@@ -2,6 +2,7 @@
 
 import os
 
+from ..signals import terminable
 from .decisions import Review
 
 __all__ = ["review"]
@@ -32,7 +33,8 @@ def review(folder: str | os.PathLike[str], *, port: int = 0, browser: bool = Tru
     current = Review(folder)
     if not 0 <= port < 1 << 16:
         raise ValueError(f"port: expected 0 to 65535, got {port}")
-    serve(current, port, browser)
+    with terminable():
+        serve(current, port, browser)
     rows = current.state()["rows"]
     seen = sum(row["reviewed"] for row in rows)
     left_out = sum(row["excluded"] for row in rows)
