@@ -9,7 +9,6 @@ import io
 import math
 import os
 import re
-import socket
 import threading
 import time
 from collections import OrderedDict, deque
@@ -521,20 +520,16 @@ def serve(
     except ImportError as error:
         raise ImportError("uvicorn: expected for cagan.serve, found none; pip install 'cagan[serve]'") from error
     app: Any = asgi(model, device=device, **limits)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listening = socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        raise OSError(error.errno, f"{error.strerror}: the service cannot listen on it", f"{host}:{port}") from None
+    from .web import address_of, listening
+
     if is_loopback(host):
         app = _only_here(app)
-    with listening, terminable(), contextlib.suppress(KeyboardInterrupt):
-        name = f"[{host}]" if ":" in host else host
-        print(f"http://{name}:{listening.getsockname()[1]}/", flush=True)
+    with listening(host, port, "the service") as sock, terminable(), contextlib.suppress(KeyboardInterrupt):
+        print(address_of(host, sock), flush=True)
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, ws="none", timeout_graceful_shutdown=30
         )
-        uvicorn.Server(config).run(sockets=[listening])
+        uvicorn.Server(config).run(sockets=[sock])
 
 
 def _only_here(app: "ASGIApp") -> "ASGIApp":
