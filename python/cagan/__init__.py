@@ -12,6 +12,7 @@ from .evaluation import Scores, evaluate
 from .exporting import export
 from .failures import SwapError
 from .runs import Run, runs
+from .service import asgi, serve
 from .serving import app
 from .teaming import team
 from .training import train
@@ -39,6 +40,7 @@ __all__ = [
     "Swapper",
     "Trainer",
     "app",
+    "asgi",
     "curate",
     "dolls",
     "evaluate",
@@ -47,6 +49,7 @@ __all__ = [
     "presets",
     "review",
     "runs",
+    "serve",
     "swap_table",
     "team",
     "train",

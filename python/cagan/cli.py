@@ -31,6 +31,7 @@ from .launching import check_gpus, launch, without_gpus
 from .names import swap_name
 from .progress import Stream
 from .runs import runs as list_runs
+from .service import serve as run_serve
 from .serving import app as run_app
 from .settings import Preset, Which
 from .signals import EXIT_CODES, terminable
@@ -601,6 +602,29 @@ def app(
     """Try MODEL, a run folder, a snapshot or dolls, on a local page that swaps uploaded or picked pictures."""
     chosen = model if which is None else _cagan.Swapper(model, device, which=which)
     run_app(chosen, pairs, host=host, port=port, device=device, browser=not no_browser)
+
+
+@cli.command()
+@click.argument("model", type=Model())
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; any other admits other machines"
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="Port; 0 takes a free one")
+@click.option("--max-batch", type=int, default=16, show_default=True, help="Most requests that are swapped at once")
+@click.option("--wait-ms", type=float, default=10, show_default=True, help="Time that the first of them waits")
+@click.option("--max-bytes", type=int, default=32 << 20, show_default=True, help="Largest request in bytes")
+@click.option("--max-pixels", type=int, default=25_000_000, show_default=True, help="Largest picture in pixels")
+@click.option("--cache-bytes", type=int, default=256 << 20, show_default=True, help="Memory of decoded pictures")
+@_WHICH
+@click.option("-d", "--device", help=_DEVICE)
+def serve(model: Path, host: str, port: int, which: Which | None, device: str | None, **limits: float) -> None:
+    """Serve MODEL, a run folder, a snapshot or dolls, over HTTP: POST /swap, GET /healthz, GET /metadata.
+
+    POST /swap takes a form with the files human, target and worn, and answers with the picture. Requests that come
+    together are swapped together. Ctrl-C and SIGTERM let what was begun end.
+    """
+    chosen = model if which is None else _cagan.Swapper(model, device, which=which)
+    run_serve(chosen, host=host, port=port, device=device, **limits)
 
 
 @cli.command()
