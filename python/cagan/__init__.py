@@ -6,6 +6,7 @@ from . import _libtorch  # noqa: F401  # the core needs it, first
 from ._cagan import Config, Loader, Look, Pair, Pairs, Swap, Swapper, Trainer, dolls, presets
 from .about import __version__ as __version__
 from .about import info
+from .catalogue import Catalogue, swap_table
 from .curation import Curation, curate, review
 from .evaluation import Scores, evaluate
 from .exporting import export
@@ -25,6 +26,7 @@ else:
     from ._face import names as __dir__  # noqa: F401  # PEP 562
 
 __all__ = [
+    "Catalogue",
     "Config",
     "Curation",
     "Loader",
@@ -48,6 +50,7 @@ __all__ = [
     "review",
     "runs",
     "serve",
+    "swap_table",
     "team",
     "train",
 ]

@@ -164,3 +164,11 @@ def test_the_service_is_loaded_and_nothing_is_lost():
     assert int(answers) >= 3
     assert 0 < float(median) <= float(last)
     assert len(memory.split(",")) == 4
+
+
+def test_catalogues_in_toy_form():
+    out = call("catalogue.py", "looks", "--humans", "2", "--articles", "3", "--twin", "2")
+    assert "bytes equal: True" in out
+    assert all(f"\n{name} " in out for name in ("single swaps", "a list", "looks", "PyTorch"))
+    out = call("catalogue.py", "rows", "--rows", "100")
+    assert out.count(" 10 rows, ") == 10
