@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import os
 import re
 import signal
@@ -12,9 +13,9 @@ import time
 import urllib.error
 import urllib.request
 
-import cagan
 import numpy as np
 import pytest
+from cagan.cli import cli
 from helpers import REPOSITORY
 from PIL import Image
 
@@ -97,9 +98,11 @@ def assert_swapped(content, pairs, run):
 def test_the_recipes_are_there():
     assert len(BLOCKS) >= 4
     assert "Dockerfile" in (REPOSITORY / "docs" / "guide" / "deploy.md").read_text()
-    extra = re.findall(r"cagan-\*\.whl\)\[(\w+)\]", (REPOSITORY / "Dockerfile").read_text())
-    assert extra and f"\n{extra[0]} = [" in (REPOSITORY / "pyproject.toml").read_text()
-    assert cagan.asgi.__doc__
+    dockerfile = (REPOSITORY / "Dockerfile").read_text()
+    (extra,) = re.findall(r"\.whl\)\[(\w+)\]", dockerfile)
+    assert f"\n{extra} = [" in (REPOSITORY / "pyproject.toml").read_text()
+    command = json.loads(re.search(r"^CMD (.+)$", dockerfile, re.MULTILINE)[1])
+    assert command[0] in cli.commands
 
 
 def test_litserve(served, free_port, pairs, run):
