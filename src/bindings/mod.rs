@@ -10,6 +10,7 @@ mod errors;
 mod graph;
 mod pair;
 mod rows;
+mod shared;
 mod sources;
 mod storage;
 mod stream;

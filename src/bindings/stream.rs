@@ -1,7 +1,7 @@
 //! `Swapper.stream`: swaps of lists and iterators, a part at a time within the budget of memory.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use image::RgbImage;
 use pyo3::exceptions::PyException;
@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use super::arrays::{Given, Picture};
 use super::compute::{Signals, compute};
+use super::shared::Shared;
 use super::swap::PySwap;
 use crate::error::{Error, Result};
 use crate::inference::{PAINTED, Request, Swapped, Swapper};
@@ -77,7 +78,7 @@ type Row = (usize, PyResult<[Option<Picture>; 3]>);
 /// An iterator of swaps, as `Swapper.stream` returns it.
 #[pyclass(name = "SwapStream", module = "cagan._cagan")]
 pub struct PySwapStream {
-    swapper: Arc<Mutex<Swapper>>,
+    swapper: Arc<Shared<Swapper>>,
     sides: [Side; 3],
     /// The pictures of the sides with one picture, once they are decoded.
     ones: Option<[Option<RgbImage>; 3]>,
@@ -104,7 +105,7 @@ impl PySwapStream {
 
 impl PySwapStream {
     /// A stream of rows.
-    pub fn new(swapper: Arc<Mutex<Swapper>>, sides: [Side; 3], on_row: OnRow) -> Self {
+    pub fn new(swapper: Arc<Shared<Swapper>>, sides: [Side; 3], on_row: OnRow) -> Self {
         PySwapStream {
             swapper,
             sides,
@@ -306,7 +307,7 @@ fn part(rows: &mut VecDeque<Row>, ones: &[Option<RgbImage>; 3]) -> Part {
 /// Decodes and swaps a part. `done` gets the results in the order of the rows, as far as they came before an error that
 /// is not one row's.
 fn swapped(
-    swapper: &Mutex<Swapper>,
+    swapper: &Shared<Swapper>,
     part: Part,
     ones: &[Option<RgbImage>; 3],
     done: &mut Vec<PyResult<Swapped>>,
@@ -348,12 +349,11 @@ fn swapped(
             }
         }
     };
-    let lock = || swapper.lock().unwrap_or_else(PoisonError::into_inner);
-    let lengths: Vec<usize> = lock().parts(&requests).map(<[Request]>::len).collect();
+    let lengths: Vec<usize> = swapper.lock()?.parts(&requests).map(<[Request]>::len).collect();
     for length in lengths {
         signals.check()?;
         // No lock is held while signals are checked.
-        let painted = lock().paint(&requests[..length])?;
+        let painted = swapper.lock()?.paint(&requests[..length])?;
         for (i, request) in requests.drain(..length).enumerate() {
             signals.check()?;
             next(done);

@@ -1,7 +1,7 @@
 //! `cagan.Swapper`.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -13,6 +13,7 @@ use super::compute::compute;
 use super::config::PyConfig;
 use super::dataset::PyPairs;
 use super::pair::{PyPair, path_or_pixels};
+use super::shared::Shared;
 use super::stream::{OnRow, PySwapStream, Side, is_list};
 use crate::data::{Pair, Source};
 use crate::error::{AtPath, Error, Result};
@@ -34,7 +35,7 @@ use crate::inference::{Swapper, Which};
 ///     RuntimeError: libtorch does not find the device.
 #[pyclass(name = "Swapper", module = "cagan", frozen)]
 pub struct PySwapper {
-    swapper: Arc<Mutex<Swapper>>,
+    swapper: Arc<Shared<Swapper>>,
     /// Whether a swap needs the picture of the worn article ("vasily", "paper").
     #[pyo3(get)]
     needs_worn: bool,
@@ -73,7 +74,7 @@ impl PySwapper {
             path: swapper.path.clone(),
             step: swapper.step,
             needs_worn: swapper.needs_worn(),
-            swapper: Arc::new(Mutex::new(swapper)),
+            swapper: Arc::new(Shared::new(swapper)),
             absolute,
             device,
         })
@@ -205,8 +206,7 @@ impl PySwapper {
     #[pyo3(signature = (*, half=false))]
     fn snapshot<'py>(&self, py: Python<'py>, half: bool) -> PyResult<Bound<'py, PyBytes>> {
         let kind = if half { Kind::Half } else { Kind::Float };
-        let bytes =
-            compute(py, || Ok::<_, Error>(self.swapper.lock().unwrap_or_else(PoisonError::into_inner).snapshot(kind)))?;
+        let bytes = compute(py, || Ok::<_, Error>(self.swapper.lock()?.snapshot(kind)))?;
         Ok(PyBytes::new(py, &bytes))
     }
 

@@ -1,7 +1,6 @@
 //! `cagan.Trainer`, and the run behind `cagan.train`.
 
 use std::path::PathBuf;
-use std::sync::Mutex;
 
 use numpy::PyArrayDyn;
 use pyo3::prelude::*;
@@ -9,9 +8,10 @@ use pyo3::types::{IntoPyDict, PyDict};
 use tch::{Device, Tensor};
 
 use super::arrays::{from_dict, from_numpy, into_numpy, to_dict, to_numpy, to_python};
-use super::compute::{compute, lock};
+use super::compute::compute;
 use super::config::PyConfig;
 use super::dataset::PyPairs;
+use super::shared::Shared;
 use crate::data::{LeftOut, Triplet};
 use crate::error::{Error, Named, Result};
 use crate::native::{outside, use_threads};
@@ -34,7 +34,7 @@ type Array<'py> = Bound<'py, PyArrayDyn<f32>>;
 ///     RuntimeError: The device is missing.
 #[pyclass(name = "Trainer", module = "cagan", frozen)]
 pub struct PyTrainer {
-    trainer: Mutex<Trainer>,
+    trainer: Shared<Trainer>,
     /// The settings, resolved.
     #[pyo3(get)]
     config: PyConfig,
@@ -43,7 +43,7 @@ pub struct PyTrainer {
 impl PyTrainer {
     /// Computes with the trainer, once other threads are done with it, and with the interpreter released.
     fn with<T: Send>(&self, py: Python<'_>, body: impl FnOnce(&mut Trainer) -> Result<T> + Send) -> PyResult<T> {
-        let mut trainer = lock(py, &self.trainer);
+        let mut trainer = self.trainer.lock_attached(py)?;
         let trainer = &mut *trainer;
         compute(py, || {
             let _threads = use_threads(trainer.config.threads);
@@ -74,13 +74,13 @@ impl PyTrainer {
         raised?;
         let trainer = trainer.expect("only a signal stops it");
         let config = PyConfig(trainer.config.clone());
-        Ok(PyTrainer { trainer: Mutex::new(trainer), config })
+        Ok(PyTrainer { trainer: Shared::new(trainer), config })
     }
 
     /// Updates done so far.
     #[getter]
-    fn step(&self, py: Python<'_>) -> u64 {
-        lock(py, &self.trainer).step
+    fn step(&self, py: Python<'_>) -> PyResult<u64> {
+        Ok(self.trainer.lock_attached(py)?.step)
     }
 
     /// Takes `steps` steps. Returns the terms of the last one by log key.

@@ -408,7 +408,8 @@ impl Folder {
         #[cfg(unix)]
         {
             use std::os::unix::fs::MetadataExt;
-            let numbers = |about: std::io::Result<std::fs::Metadata>| about.ok().map(|about| (about.dev(), about.ino()));
+            let numbers =
+                |about: std::io::Result<std::fs::Metadata>| about.ok().map(|about| (about.dev(), about.ino()));
             let own = numbers(self.lock.metadata());
             self.held && own.is_some() && own == numbers(path.metadata())
         }
