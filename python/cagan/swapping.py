@@ -41,7 +41,8 @@ class Listed:
 def swap_list(swapper: _cagan.Swapper, rows: list[Row], out: Path, *, worn: bool = True) -> Listed:
     """Swaps the rows to `out`: `<human>__<target>.png`, its mask `.alpha.png`, and the region `.located.png` if known.
 
-    A file that this snapshot made of the same pictures stays, unless one of them is newer. Ctrl-C and, at the command line, SIGTERM keep what was done.
+    A file that this snapshot made of the same pictures stays, unless one of them is newer. Ctrl-C keeps what was done,
+    and so does SIGTERM at the command line.
 
     Args:
         swapper: The generator.

@@ -8,7 +8,7 @@ from flask import Flask, Response, abort, jsonify, render_template, request
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from .. import _cagan
-from ..local_page import Guard, opened
+from ..local_page import Guard, announce, opened
 from .decisions import KEYS, ConflictError, Review
 
 __all__ = ["serve"]
@@ -23,7 +23,7 @@ class _Quiet(WSGIRequestHandler):
         pass
 
 
-def serve(review: Review, port: int, browser: bool) -> None:
+def serve(review: Review, port: int, browser: bool, as_json: bool) -> None:
     """Serves the page until Ctrl-C.
 
     Raises:
@@ -34,7 +34,7 @@ def serve(review: Review, port: int, browser: bool) -> None:
     server = make_server(_HOST, port, app, threaded=True, request_handler=_Quiet)
     _guard(app, Guard(token, _HOST, server.server_port))
     address = f"http://{_HOST}:{server.server_port}/{token}/"
-    print(f"{address}\nCtrl-C ends the review; every decision is saved at once.", flush=True)
+    announce(address, "Ctrl-C ends the review; every decision is saved at once.", as_json)
     try:
         with opened(address, browser):
             server.serve_forever()
