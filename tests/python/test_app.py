@@ -400,9 +400,11 @@ def test_no_file_stays_and_no_address_is_asked(run, tmp_path, how):
 
 
 def test_an_app_needs_no_stream_for_errors(run):
-    arguments = [sys.executable, "-m", "cagan", "app", run.path]
+    arguments = [sys.executable, "-m", "cagan", "app", run.path, "--json"]
     server = Server(["sh", "-c", 'exec "$@" <&- 2>&-', "sh", *arguments])
-    assert status(server.address) == 200
+    begun = json.loads(server.address)
+    assert begun["address"].endswith(f"/{begun['token']}/")
+    assert status(begun["address"]) == 200
     assert server.stop()[0] == 0
 
 
