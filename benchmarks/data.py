@@ -86,14 +86,24 @@ def rate(source, count):
 
 def measure(pairs, rounds):
     """Return the triplets/s of every turn: the DataLoader first."""
+    from torch.utils.data import DataLoader
 
     def ours(**settings):
         return batches(cagan.Trainer(pairs, cagan.Config("paper", **CONFIG, **settings)))
+
+    def in_torch(**settings):
+        config = cagan.Config("paper", **CONFIG, steps=1_000_000, **settings)
+        return iter(DataLoader(cagan.Loader(pairs, config), batch_size=None))
 
     contenders = {
         "DataLoader, 2 workers": (torch_batches(pairs), 40),
         "cagan streaming": (ours(loader="streaming", loader_workers=2, loader_prefetch=8), 24),
         "cagan resident": (ours(loader="resident"), 1000),
+        "cagan.Loader in a DataLoader, streaming": (
+            in_torch(loader="streaming", loader_workers=2, loader_prefetch=8),
+            24,
+        ),
+        "cagan.Loader in a DataLoader, resident": (in_torch(loader="resident"), 1000),
     }
     for source, _ in contenders.values():
         rate(source, 10)

@@ -56,6 +56,12 @@ pub enum Error {
     /// Memory of the machine or the device that ran out.
     #[error("out of memory: {0}; a smaller batch_size, image_size or width, or fewer pictures at once, needs less")]
     Memory(String),
+    /// What another process of the run said before it ended.
+    #[error("process {rank} of {world}: {message}")]
+    Peer { rank: usize, world: usize, message: String },
+    /// A process of the run that is gone or does not answer.
+    #[error("a process of this run is gone or does not answer: {0}; start all of them again")]
+    Lost(String),
     /// A fault of the core.
     #[error("internal error, please report it: {0}")]
     Panic(String),
@@ -152,6 +158,11 @@ impl Error {
             true => Error::Memory(first),
             false => Error::Torch(first),
         }
+    }
+
+    /// Whether it is the trouble of another process, which all know.
+    pub fn is_of_others(&self) -> bool {
+        matches!(self, Error::Peer { .. } | Error::Lost(_))
     }
 
     /// An unknown name among the known ones.

@@ -38,22 +38,38 @@ pub fn rng(seed: u64, purpose: &str, number: u64) -> Xoshiro256PlusPlus {
 /// On the CPU the generator is our own: it gives equal values on every processor and leaves libtorch's generator alone.
 /// On another device it is one of libtorch's, a copy of the process's: nothing is copied to the device.
 pub fn fill_normal(buffer: &mut Tensor, sigma: f64, seed: u64, purpose: &str, number: u64) {
+    fill_normal_from(buffer, 0, sigma, seed, purpose, number);
+}
+
+/// As [`fill_normal`], with the values of its sequence from the place `first` on. On another device than the CPU the
+/// place is a part of the seed: the sequences of two places differ.
+///
+/// ```
+/// use cagan::random::{fill_normal, fill_normal_from};
+/// let zeros = |count: i64| tch::Tensor::zeros([count], (tch::Kind::Float, tch::Device::Cpu));
+/// let (mut whole, mut part) = (zeros(20_000), zeros(9_000));
+/// fill_normal(&mut whole, 0.2, 1, "noise", 2);
+/// fill_normal_from(&mut part, 8_000, 0.2, 1, "noise", 2);
+/// assert_eq!(part, whole.narrow(0, 8_000, 9_000));
+/// ```
+pub fn fill_normal_from(buffer: &mut Tensor, first: usize, sigma: f64, seed: u64, purpose: &str, number: u64) {
+    let base = mix(seed, purpose, number);
     if buffer.device() != Device::Cpu {
-        native::fill_normal(buffer, sigma, mix(seed, purpose, number));
+        let place = (first as u64).wrapping_mul(0x9fb2_1c65_1e98_df25);
+        native::fill_normal(buffer, sigma, base ^ place);
         return;
     }
     assert!(buffer.is_contiguous());
-    let base = mix(seed, purpose, number);
     let sigma = sigma as f32;
     match buffer.kind() {
-        Kind::Float => fill_chunks(buffer, |chunk, values: &mut [f32]| {
+        Kind::Float => fill_chunks(buffer, first, |chunk, values: &mut [f32]| {
             #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
             fn best(lanes: Lanes, sigma: f32, values: &mut [f32]) {
                 lanes.fill(values, |value| sigma * value);
             }
             best(Lanes::new(base, chunk), sigma, values);
         }),
-        Kind::BFloat16 => fill_chunks(buffer, |chunk, values: &mut [bf16]| {
+        Kind::BFloat16 => fill_chunks(buffer, first, |chunk, values: &mut [bf16]| {
             #[multiversion(targets("x86_64+avx512f+avx512bw+avx512dq+avx512vl", "x86_64+avx2"))]
             fn best(lanes: Lanes, sigma: f32, values: &mut [bf16]) {
                 lanes.fill(values, |value| bf16::from_f32(sigma * value));
@@ -70,15 +86,29 @@ pub fn lent_generator(like: &Tensor, seed: u64, purpose: &str, number: u64) -> L
     LentGenerator::seeded(like, mix(seed, purpose, number))
 }
 
-/// Calls `fill` with each chunk of a tensor and its number.
-fn fill_chunks<T: Element + Send>(buffer: &mut Tensor, fill: impl Fn(u64, &mut [T]) + Sync) {
-    let length = buffer.numel();
+/// Calls `fill` with each chunk of a sequence and its number. The tensor takes the values from the place `first` on.
+fn fill_chunks<T: Element + Send + Default + Copy>(
+    buffer: &mut Tensor,
+    first: usize,
+    fill: impl Fn(u64, &mut [T]) + Sync,
+) {
+    let (length, before) = (buffer.numel(), first / CHUNK);
     let memory = Memory::of(buffer);
-    parallel_for(length.div_ceil(CHUNK), |chunk| {
-        let start = chunk * CHUNK;
+    parallel_for((first + length).div_ceil(CHUNK) - before, |chunk| {
+        let chunk = before + chunk;
+        let from = (chunk * CHUNK).max(first);
+        let count = ((chunk + 1) * CHUNK).min(first + length) - from;
         // SAFETY: chunks are inside the tensor, which is borrowed mutably, and each is used once.
-        let values = unsafe { std::slice::from_raw_parts_mut(memory.at(start), CHUNK.min(length - start)) };
-        fill(chunk as u64, values);
+        let values = unsafe { std::slice::from_raw_parts_mut(memory.at(from - first), count) };
+        match from - chunk * CHUNK {
+            0 => fill(chunk as u64, values),
+            // A chunk is drawn from its beginning.
+            skipped => {
+                let mut whole = vec![T::default(); skipped + count];
+                fill(chunk as u64, &mut whole);
+                values.copy_from_slice(&whole[skipped..]);
+            }
+        }
     });
 }
 
@@ -245,6 +275,18 @@ mod tests {
                 for (got, expected) in got.into_iter().zip([length * one, length * other]) {
                     assert!((f64::from(got) - expected).abs() < 1e-5, "{radius} {angle}: {got} {expected}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_sequence_is_that_of_the_whole() {
+        for kind in [Kind::Float, Kind::BFloat16] {
+            let whole = drawn(kind, 1, 2);
+            for (first, count) in [(0, 5), (3, 1), (8_190, 4), (8_192, 8_192), (100, 30_000), (16_384, 3)] {
+                let mut part = Tensor::zeros([count], (kind, Device::Cpu));
+                fill_normal_from(&mut part, first as usize, 0.2, 1, "noise", 2);
+                assert_eq!(part.to_kind(Kind::Float), whole.narrow(0, first, count), "{first} {count}");
             }
         }
     }

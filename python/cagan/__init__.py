@@ -3,19 +3,22 @@
 from typing import TYPE_CHECKING
 
 from . import _libtorch  # noqa: F401  # the core needs it, first
-from ._cagan import Config, Pair, Pairs, Swap, Swapper, Trainer, dolls, presets
+from ._cagan import Config, Loader, Look, Pair, Pairs, Swap, Swapper, Trainer, dolls, presets
 from .about import __version__ as __version__
 from .about import info
 from .curation import Curation, curate, review
 from .evaluation import Scores, evaluate
 from .exporting import export
+from .failures import SwapError
 from .runs import Run, runs
 from .serving import app
+from .teaming import team
 from .training import train
 
 if TYPE_CHECKING:
     from . import plots as plots
     from . import torch_module as torch_module
+    from . import tracking as tracking
 else:
     from ._face import attribute as __getattr__  # noqa: F401  # PEP 562
     from ._face import names as __dir__  # noqa: F401  # PEP 562
@@ -23,11 +26,14 @@ else:
 __all__ = [
     "Config",
     "Curation",
+    "Loader",
+    "Look",
     "Pair",
     "Pairs",
     "Run",
     "Scores",
     "Swap",
+    "SwapError",
     "Swapper",
     "Trainer",
     "app",
@@ -39,5 +45,6 @@ __all__ = [
     "presets",
     "review",
     "runs",
+    "team",
     "train",
 ]

@@ -5,7 +5,7 @@ import sys
 from types import ModuleType
 
 # `plots` needs matplotlib and `torch_module` needs torch, so that nothing imports them early.
-_MODULES = ("evaluation", "plots", "torch_module")
+_MODULES = ("evaluation", "plots", "torch_module", "tracking")
 
 
 def attribute(name: str) -> ModuleType:

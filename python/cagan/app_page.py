@@ -232,7 +232,7 @@ class _Page:
             raise self.refuse(_reason(error, *paths)) from error
         count = len(self.shown)
         worns = None if clothes is None else [clothes] * count
-        stream = model.stream([person] * count, worns, [pair.article_source for pair in self.shown], on_error="skip")
+        stream = model.stream([person] * count, worns, [pair.article_source for pair in self.shown], on_error="return")
         done: list[tuple[Any, str]] = []
         told, before = time.monotonic(), 0
         for pair, made in zip(self.shown, stream):
@@ -339,9 +339,12 @@ class _Page:
         # Pictures arrive as they were uploaded: the core decodes them, and its errors tell what was wrong.
         raw: dict[str, Any] = {"preprocess": False}
         private: dict[str, Any] = {"api_visibility": "private", **raw}
+        # Answered by the request itself: on a busy machine an event that joins the queue while the stream of an earlier
+        # one closes is lost.
+        at_once = {"queue": False, **private}
 
         def then_swap(event: Any) -> None:
-            event.success(self.swap_if_complete, inputs, self.results, trigger_mode="always_last", **private)
+            event.success(self.swap_if_complete, inputs, self.results, trigger_mode="always_last", **at_once)
 
         def person(event: Any) -> tuple[Any, ...]:
             pair = self.shown[event.index]
@@ -353,13 +356,13 @@ class _Page:
         # Gradio passes the event to the parameter of this type.
         person.__annotations__["event"] = article.__annotations__["event"] = gr.SelectData
         go.click(self.swap, inputs, self.results, api_name="swap", **raw)
-        self.snapshot.input(self.swap_if_complete, inputs, self.results, **private)
+        self.snapshot.input(self.swap_if_complete, inputs, self.results, **at_once)
         for role in _ROLES:
             then_swap(self._checked(role))
         put = [self.given["human"], self.given["worn"], self.picked, self.why["human"], self.why["worn"]]
-        then_swap(people.select(person, None, put, **private))
+        then_swap(people.select(person, None, put, **at_once))
         for gallery in (articles, grid):
-            then_swap(gallery.select(article, None, [self.given["target"], self.why["target"]], **private))
+            then_swap(gallery.select(article, None, [self.given["target"], self.why["target"]], **at_once))
         running = every.click(
             self.everything, [self.given["human"], self.given["worn"], self.snapshot], grid, **private
         )
@@ -368,7 +371,7 @@ class _Page:
     def _checked(self, role: str) -> Any:
         """Checks an upload at once: a file that is no picture leaves its place with the reason below it."""
         gr, image, why, worn = self.gr, self.given[role], self.why[role], self.given["worn"]
-        options = {"api_visibility": "private", "preprocess": False}
+        options = {"api_visibility": "private", "preprocess": False, "queue": False}
 
         def check(given: _Given, picked: bool) -> tuple[Any, ...]:
             path = _path(given)

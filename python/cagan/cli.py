@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+import os
 import signal
 import sys
 import warnings
@@ -16,13 +17,14 @@ import click
 
 from . import _cagan
 from .about import info as gather_info
-from .commands import Choice, Commands, Grouped, GroupedOption, Moment, Size, WhichSnapshot
+from .commands import Choice, Commands, Grouped, GroupedOption, Model, Moment, Size, WhichSnapshot
 from .curation import curate as run_curate
 from .curation import review as run_review
 from .demo import demo as run_demo
 from .evaluation import evaluate as run_evaluate
 from .evaluation import listed
 from .exporting import export as run_export
+from .launching import check_gpus, launch, without_gpus
 from .names import swap_name
 from .progress import Stream
 from .runs import runs as list_runs
@@ -138,6 +140,7 @@ def cli() -> None:
     help="Resume the run in RUN_DIR: if it has a checkpoint, never (and fail if it has one), or fail without one "
     "[default: auto]",
 )
+@click.option("--gpus", type=click.IntRange(1), help="Train on this many GPUs of this machine, a process on each")
 @click.option("--tensorboard", cls=_Rare, is_flag=True, help="Write TensorBoard's event files to RUN_DIR/tensorboard")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress and no summary")
 @click.option("--json", "as_json", is_flag=True, help="Print the run's paths and its last log line as JSON")
@@ -151,6 +154,7 @@ def train(
     on_error: Literal["raise", "skip"] | None,
     extra_articles: bool,
     resume: Literal["auto", "never", "must"] | None,
+    gpus: int | None,
     tensorboard: bool,
     quiet: bool,
     as_json: bool,
@@ -160,7 +164,13 @@ def train(
 
     Settings default to the preset's values, and for a run that is resumed to the run's own, but for --time-limit-s. The
     values below are those of the default preset.
+
+    On several machines, `torchrun ... -m cagan train PAIRS RUN_DIR` trains one run in all processes that it starts.
     """
+    if gpus is not None:
+        check_gpus(gpus, settings["device"])
+        if gpus > 1:
+            sys.exit(launch(gpus, without_gpus(sys.argv[1:])))
     given: Any = {name: value for name, value in settings.items() if value is not None}
     found = _cagan.Pairs(pairs, human=human, article=article, on_error=on_error, extra_articles=extra_articles)
     if split is not None:
@@ -175,6 +185,8 @@ def train(
             tensorboard=tensorboard,
             **given,
         )
+    if os.environ.get("RANK", "0") != "0" and os.environ.get("WORLD_SIZE", "1") != "1":
+        return
     newest = {"snapshot": run.snapshots[-1:], "sample": run.samples[-1:]}
     if as_json:
         last = run.stats[-1] if run.stats else {}
@@ -188,7 +200,7 @@ def train(
 
 
 @cli.command()
-@click.argument("model", type=_PATH)
+@click.argument("model", type=Model())
 @click.argument("human", type=_PATH, required=False)
 @click.argument("target", type=_PATH, required=False)
 @click.option(
@@ -332,7 +344,7 @@ def _check_out(out: Path, pictures: list[Path]) -> None:
 
 
 @cli.command()
-@click.argument("model", type=_PATH)
+@click.argument("model", type=Model())
 @click.argument("pairs", type=_PATH)
 @click.option("--split", help="Split to score, for pairs with several")
 @click.option("--on-error", type=Choice(["raise", "skip"]), help="Action on unusable files [default: raise]")
@@ -391,7 +403,7 @@ def evaluate(
 
 
 @cli.command()
-@click.argument("model", type=_PATH)
+@click.argument("model", type=Model())
 @click.argument("out", type=_PATH)
 @click.option("--overwrite", is_flag=True, help="Replace a card or a picture of other programs beside OUT")
 @_WHICH
@@ -475,7 +487,7 @@ def review(folder: Path, port: int, no_browser: bool, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("model", type=_PATH)
+@click.argument("model", type=Model())
 @click.option("--pairs", type=_PATH, help="Folder of pairs to pick pictures from")
 @click.option(
     "--host", default="127.0.0.1", show_default=True, help="Address to listen on; any other admits other machines"

@@ -2,11 +2,14 @@
 
 import difflib
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
-__all__ = ["Choice", "Commands", "Grouped", "GroupedOption", "Moment", "Size", "WhichSnapshot", "nearest"]
+from . import hub
+
+__all__ = ["Choice", "Commands", "Grouped", "GroupedOption", "Model", "Moment", "Size", "WhichSnapshot", "nearest"]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -33,6 +36,23 @@ class Choice(click.Choice):  # type: ignore[type-arg]  # generic in newer click 
         if isinstance(value, str) and value not in self._names:
             self.fail(f"expected {', '.join(self._names)}, got {value}{nearest(value, self._names)}", param, ctx)
         return super().convert(value, param, ctx)
+
+
+class Model(click.Path):
+    """A model: a run's folder, a snapshot, "dolls", or `hf://OWNER/MODEL` of the Hub, which is downloaded."""
+
+    def __init__(self) -> None:  # noqa: D107  # the class says it
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Returns the path, of a model of the Hub that in its cache."""
+        if not isinstance(value, str) or not value.startswith(hub.SCHEME):
+            return super().convert(value, param, ctx)
+        try:
+            repository, revision = hub.parsed(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return hub.downloaded(repository, revision)
 
 
 class Size(click.ParamType):  # type: ignore[type-arg]  # as above

@@ -34,6 +34,13 @@ class Run:
         if not (self.path / "config.json").is_file():
             raise FileNotFoundError(f"{self.path}: expected a run folder with config.json, got none")
 
+    @classmethod
+    def elsewhere(cls, path: str | os.PathLike[str]) -> "Run":
+        """Returns the run of a folder that may be on another machine: its files cannot be read here then."""
+        run = cls.__new__(cls)
+        run.path = Path(path)
+        return run
+
     @property
     def config(self) -> _cagan.Config:
         """The resolved config."""
@@ -149,6 +156,54 @@ class Run:
         if self.best is None:
             raise FileNotFoundError(f"{self.path}: expected snapshots/best.safetensors of the monitor, got none yet")
         return _cagan.Swapper(self.best, device)
+
+    def push_to_hub(
+        self,
+        repository: str,
+        *,
+        which: Which | None = None,
+        licence: str | None = None,
+        private: bool | None = None,
+        revision: str | None = None,
+        message: str | None = None,
+        token: str | bool | None = None,
+    ) -> str:
+        """Uploads a snapshot to the Hugging Face Hub, for `cagan.Swapper.from_hub`; needs `pip install 'cagan[hub]'`.
+
+        The repository gets `model.safetensors`, `config.json`, a card with the settings, the scores of evaluation.json
+        and the newest sample grid, which shows pictures of the run's people. It is made if it is missing.
+
+        Args:
+            repository: The repository, as "me/dress".
+            which: The snapshot, as for `swapper`.
+            licence: The model's licence, as the Hub names it: "mit", "cc-by-nc-4.0". Without one the card names none.
+            private: Whether a new repository is private. Defaults to what your account has set.
+            revision: A branch, made if it is missing. Defaults to the main branch.
+            message: The commit's message.
+            token: A token of the Hub. Defaults to the one that `hf auth login` saved.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            ImportError: huggingface_hub is missing.
+            ValueError: There is no such snapshot, the name is none of a repository, or `evaluation.json` holds no
+                figures.
+            PermissionError: The token may not write there.
+            OSError: The Hub fails, or cannot be reached.
+        """
+        from .hub import push
+
+        swapper, samples = self.swapper("cpu", which=which), self.samples
+        return push(
+            *(swapper, self.path, repository),
+            samples=samples,
+            licence=licence,
+            private=private,
+            revision=revision,
+            message=message,
+            token=token,
+        )
 
     def evaluate(self, pairs: "_cagan.Pairs | str | os.PathLike[str]", **options: Any) -> "Scores":
         """Scores the run, as `cagan.evaluate` does, and writes evaluation.json into its folder.

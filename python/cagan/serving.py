@@ -107,6 +107,7 @@ def _served(page: "Blocks", host: str, port: int) -> Iterator[str]:
             outer,
             page,
             f"/{token}",
+            root_path=f"/{token}",
             server_name=host,
             server_port=port,
             footer_links=[],

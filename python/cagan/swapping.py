@@ -41,8 +41,8 @@ class Listed:
 def swap_list(swapper: _cagan.Swapper, rows: list[Row], out: Path, *, worn: bool = True) -> Listed:
     """Swaps the rows to `out`: `<human>__<target>.png`, its mask `.alpha.png`, and the region `.located.png` if known.
 
-    A file that this snapshot made of the same pictures stays, unless one of them is newer. Ctrl-C keeps what was done,
-    and so does SIGTERM at the command line.
+    A file that this snapshot made of the same pictures stays, unless one of them is newer. Ctrl-C and, at the command
+    line, SIGTERM keep what was done.
 
     Args:
         swapper: The generator.
@@ -69,7 +69,7 @@ def swap_list(swapper: _cagan.Swapper, rows: list[Row], out: Path, *, worn: bool
         (made.pictures[0] for made in todo),
         (made.pictures[1] for made in todo) if worn else None,
         (made.pictures[2] for made in todo),
-        on_error="skip",
+        on_error="return",
     )
     with work_bar(None, len(rows), " swaps", result.kept) as bar:
         waiting = iter(todo)

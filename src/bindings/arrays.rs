@@ -66,7 +66,7 @@ pub enum Given<'py> {
 
 /// What a picture may be.
 const PICTURE: &str =
-    "a path, a file's bytes, a binary file, a PIL picture or a uint8 array or CPU tensor of shape [H, W, 3]";
+    "a path, a file's bytes, a binary file, a PIL picture or a uint8 array or CPU tensor of shape [H, W, 3], or floats";
 
 impl<'py> Given<'py> {
     /// Looks at an object.
@@ -86,7 +86,9 @@ impl<'py> Given<'py> {
         if object.hasattr("read")? {
             return Ok(Given::File(object.clone()));
         }
-        let array = if object.hasattr("__dlpack__")? && !object.hasattr("__array_interface__")? {
+        let array = if is_floats(object)? {
+            object.py().import("cagan._floats")?.call_method1("pixels", (name, object))?
+        } else if object.hasattr("__dlpack__")? && !object.hasattr("__array_interface__")? {
             // Another library's tensor, without a copy. One that numpy cannot take fails below with its own dtype.
             let numpy = object.py().import("numpy")?;
             (numpy.call_method1("from_dlpack", (object,))).unwrap_or_else(|_| object.clone())
@@ -169,6 +171,20 @@ impl Picture {
             Picture::Pixels(picture) => picture.as_raw().len() as u64,
         }
     }
+}
+
+/// Whether the object is an array or a tensor of floats.
+fn is_floats(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let dtype = object.getattr_opt("dtype")?.map(|dtype| dtype.str()).transpose()?;
+    Ok(object.hasattr("shape")? && dtype.is_some_and(|dtype| dtype.to_string_lossy().contains("float")))
+}
+
+/// Turns a batch of pictures of floats into their list; everything else stays.
+pub fn unbatched<'py>(name: &str, object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    if is_floats(object)? && object.getattr("shape")?.len()? == 4 {
+        return object.py().import("cagan._floats")?.call_method1("batch", (name, object));
+    }
+    Ok(object.clone())
 }
 
 /// A picture as `cagan._pillow` takes it apart: mode, width, height, bytes, orientation, profile.

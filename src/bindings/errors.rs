@@ -41,6 +41,7 @@ impl From<Error> for PyErr {
             Error::Device(_) | Error::Torn | Error::Torch(_) | Error::Panic(_) | Error::Busy { .. } | Error::Forked => {
                 PyRuntimeError::new_err(text)
             }
+            Error::Peer { .. } | Error::Lost(_) => PyRuntimeError::new_err(text),
             // One is not the source of another.
             Error::Rescued { .. } => PyRuntimeError::new_err(text),
             Error::Memory(_) => PyMemoryError::new_err(text),

@@ -170,16 +170,29 @@ impl PySwap {
     ///     ValueError: The part is another one, or the swap has no located region.
     #[pyo3(signature = (part="image"))]
     fn to_pil<'py>(slf: &Bound<'py, Self>, part: &str) -> PyResult<Bound<'py, PyAny>> {
-        let known = ["image", "mask", "paint", "located"];
-        let array = if known.contains(&part) { slf.getattr(part)? } else { slf.py().None().into_bound(slf.py()) };
-        if array.is_none() {
-            let rule = match known.contains(&part) {
-                true => "image, mask or paint of a swap without a region",
-                false => "image, mask, paint or located",
-            };
-            return Err(Error::setting("part", rule, part).into());
-        }
+        let array = Self::array_of(slf, part)?;
         slf.py().import("PIL.Image")?.call_method1("fromarray", (array,))
+    }
+
+    /// The picture or another part as a torch tensor: float32 of 0 to 1, [H, W, 3], or [H, W] of a mask.
+    ///
+    /// Args:
+    ///     part: "image", "mask", "paint" or "located".
+    ///
+    /// Raises:
+    ///     ValueError: The part is another one, or the swap has no located region.
+    ///
+    /// Example:
+    ///     >>> import cagan, torch
+    ///     >>> pairs = cagan.dolls("data/dolls", count=2, size=64)
+    ///     >>> people = torch.rand(2, 3, 64, 64)
+    ///     >>> swaps = cagan.Swapper("dolls").swap(people, target=pairs[0].article)
+    ///     >>> torch.stack([swap.to_tensor() for swap in swaps]).shape
+    ///     torch.Size([2, 64, 64, 3])
+    #[pyo3(signature = (part="image"))]
+    fn to_tensor<'py>(slf: &Bound<'py, Self>, part: &str) -> PyResult<Bound<'py, PyAny>> {
+        let array = Self::array_of(slf, part)?;
+        slf.py().import("cagan._floats")?.call_method1("tensor", (array,))
     }
 
     /// Shows the picture, in a notebook below the cell, elsewhere in the system's viewer.
@@ -247,6 +260,20 @@ impl Part {
 }
 
 impl PySwap {
+    /// The array of a part.
+    fn array_of<'py>(slf: &Bound<'py, Self>, part: &str) -> PyResult<Bound<'py, PyAny>> {
+        let known = ["image", "mask", "paint", "located"];
+        let array = if known.contains(&part) { slf.getattr(part)? } else { slf.py().None().into_bound(slf.py()) };
+        if array.is_none() {
+            let rule = match known.contains(&part) {
+                true => "image, mask or paint of a swap without a region",
+                false => "image, mask, paint or located",
+            };
+            return Err(Error::setting("part", rule, part).into());
+        }
+        Ok(array)
+    }
+
     fn shape(&self, colour: bool) -> Vec<usize> {
         let [height, width] = self.0.size;
         if colour { vec![height, width, 3] } else { vec![height, width] }

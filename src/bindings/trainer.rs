@@ -1,8 +1,10 @@
 //! `cagan.Trainer`, and the run behind `cagan.train`.
 
+use std::ffi::CStr;
 use std::path::PathBuf;
 
 use numpy::PyArrayDyn;
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyDict};
 use tch::{Device, Tensor};
@@ -11,12 +13,12 @@ use super::arrays::{from_dict, from_numpy, into_numpy, to_dict, to_numpy, to_pyt
 use super::compute::compute;
 use super::config::PyConfig;
 use super::dataset::PyPairs;
-use super::shared::Shared;
+use super::held::Held;
 use crate::data::{LeftOut, Triplet};
 use crate::error::{Error, Named, Result};
-use crate::native::{outside, use_threads};
+use crate::native::{Shared, outside, use_threads};
 use crate::networks::Parameters;
-use crate::training::{Event, Pass, Resume, Trainer, train};
+use crate::training::{Event, Pass, Resume, Seat, Team, Trainer, train_together};
 
 type Array<'py> = Bound<'py, PyArrayDyn<f32>>;
 
@@ -26,15 +28,17 @@ type Array<'py> = Bound<'py, PyArrayDyn<f32>>;
 /// Args:
 ///     pairs: The pairs, which are decoded at once.
 ///     config: The settings.
+///     team: The processes that train together, as `cagan.team` gives them. Each makes a trainer and calls the same
+///         methods in the same order: a step takes its rows of the batch and averages the gradients.
 ///
 /// Raises:
 ///     ValueError: There are fewer than two pairs or fewer than a batch, the pairs are of several splits, a pair has no
-///         target, or a picture cannot be decoded.
+///         target, a picture cannot be decoded, or there are more processes than pictures in a batch.
 ///     FileNotFoundError: `init_from` is missing.
-///     RuntimeError: The device is missing.
+///     RuntimeError: The device is missing, or another process of the team failed or is gone.
 #[pyclass(name = "Trainer", module = "cagan", frozen)]
 pub struct PyTrainer {
-    trainer: Shared<Trainer>,
+    trainer: Held<Trainer>,
     /// The settings, resolved.
     #[pyo3(get)]
     config: PyConfig,
@@ -46,9 +50,45 @@ impl PyTrainer {
         let mut trainer = self.trainer.lock_attached(py)?;
         let trainer = &mut *trainer;
         compute(py, || {
-            let _threads = use_threads(trainer.config.threads);
+            let _threads = use_threads(trainer.threads());
             body(trainer)
         })
+    }
+}
+
+/// A `cagan.Team`: where this process is among others.
+#[derive(FromPyObject)]
+pub struct PySeat {
+    rank: usize,
+    world: usize,
+    local_rank: usize,
+    local_world: usize,
+    group: String,
+    control: String,
+}
+
+impl PySeat {
+    fn team(self) -> Team {
+        let PySeat { rank, world, local_rank, local_world, group, control } = self;
+        Team::of(Seat { rank, world, local_rank, local_world, group, control })
+    }
+}
+
+/// Puts a view into the capsule that DLPack describes. Whoever takes it renames it.
+fn to_capsule(py: Python<'_>, view: Shared) -> PyResult<Bound<'_, PyAny>> {
+    const NAME: &CStr = c"dltensor";
+    unsafe extern "C" fn dropped(capsule: *mut ffi::PyObject) {
+        // SAFETY: Python passes the capsule, whose pointer is that of the view unless a receiver has renamed it.
+        unsafe {
+            if ffi::PyCapsule_IsValid(capsule, NAME.as_ptr()) == 1 {
+                drop(Shared::taken_back(ffi::PyCapsule_GetPointer(capsule, NAME.as_ptr())));
+            }
+        }
+    }
+    // SAFETY: the pointer is not null, and the name lives for ever.
+    unsafe {
+        let capsule = ffi::PyCapsule_New(view.handed_over(), NAME.as_ptr(), Some(dropped));
+        Bound::from_owned_ptr_or_err(py, capsule)
     }
 }
 
@@ -63,18 +103,21 @@ fn parameters<'a>(trainer: &'a mut Trainer, network: &str) -> Result<&'a mut Par
 #[pymethods]
 impl PyTrainer {
     #[new]
-    fn new(py: Python<'_>, pairs: &PyPairs, config: &PyConfig) -> PyResult<Self> {
+    #[pyo3(signature = (pairs, config, team=None))]
+    fn new(py: Python<'_>, pairs: &PyPairs, config: &PyConfig, team: Option<PySeat>) -> PyResult<Self> {
         let mut raised = Ok(());
+        let team = team.map_or_else(Team::alone, PySeat::team);
         let trainer = compute(py, || {
-            Trainer::watched(&pairs.0, config.0.clone(), &mut |_, _| {
+            Trainer::together(&team, &pairs.0, config.0.clone(), &mut |_, _| {
                 raised = outside(|| Python::attach(|py| py.check_signals()));
+                told(&team, &raised);
                 raised.is_ok()
             })
         })?;
         raised?;
         let trainer = trainer.expect("only a signal stops it");
         let config = PyConfig(trainer.config.clone());
-        Ok(PyTrainer { trainer: Shared::new(trainer), config })
+        Ok(PyTrainer { trainer: Held::new(trainer), config })
     }
 
     /// Updates done so far.
@@ -87,11 +130,12 @@ impl PyTrainer {
     ///
     /// Raises:
     ///     ValueError: `steps` is 0.
+    ///     RuntimeError: Another process of the team failed or is gone. The trainer is as before the step.
     fn run<'py>(&self, py: Python<'py>, steps: u64) -> PyResult<Bound<'py, PyDict>> {
         if steps == 0 {
             return Err(Error::setting("steps", "at least 1", steps).into());
         }
-        let _threads = use_threads(self.config.0.threads);
+        let _threads = use_threads(self.trainer.lock_attached(py)?.threads());
         for _ in 1..steps {
             self.with(py, Trainer::step)?;
             // Unlocked: a signal handler may use the trainer.
@@ -105,7 +149,7 @@ impl PyTrainer {
         terms.into_py_dict(py)
     }
 
-    /// The pictures of a step: human, worn, target, each float32 [N, 3, H, W] in the networks' value range.
+    /// The pictures of a step, of a team this process's rows: human, worn, target, each float32 [N, 3, H, W] in the networks' value range.
     ///
     /// Raises:
     ///     ValueError: No run reaches the step.
@@ -173,6 +217,55 @@ impl PyTrainer {
             Ok(copied(parameters.named(&parameters.gradient)))
         })?;
         to_dict(py, &gradients)
+    }
+
+    /// The tensors of "generator" or "discriminator" by state-dict name, as torch tensors that share the core's memory,
+    /// on the trainer's device: what is written there is what the next step reads. They stay valid for ever, and a step
+    /// changes them. The layout is the core's: on a CPU the channels of convolutions are last in memory.
+    ///
+    /// Args:
+    ///     network: "generator" or "discriminator".
+    ///     part: "values", or "gradient": that of the last step, before Adam. After values are written call `changed`.
+    ///
+    /// Raises:
+    ///     ValueError: There is no such network or part.
+    ///
+    /// Example:
+    ///     >>> import cagan
+    ///     >>> pairs = cagan.dolls("data/dolls", count=8)
+    ///     >>> trainer = cagan.Trainer(pairs, cagan.Config("smoke"))
+    ///     >>> values = trainer.tensors("generator", "values")
+    ///     >>> for tensor in values.values():
+    ///     ...     _ = tensor.mul_(0.5)
+    ///     >>> trainer.changed("generator")
+    fn tensors<'py>(&self, py: Python<'py>, network: &str, part: &str) -> PyResult<Bound<'py, PyDict>> {
+        let views = self.with(py, |trainer| {
+            let parameters = parameters(trainer, network)?;
+            let buffer = match part {
+                "values" => &parameters.values,
+                "gradient" => &parameters.gradient,
+                _ => return Err(Error::setting("part", "values or gradient", part)),
+            };
+            let named = parameters.named(buffer).into_iter();
+            Ok(named.map(|(name, tensor)| (name, Shared::of(&tensor))).collect::<Vec<_>>())
+        })?;
+        let from_dlpack = py.import("torch.utils.dlpack")?.getattr("from_dlpack")?;
+        let tensors = PyDict::new(py);
+        for (name, view) in views {
+            tensors.set_item(name, from_dlpack.call1((to_capsule(py, view)?,))?)?;
+        }
+        Ok(tensors)
+    }
+
+    /// Tells the core that values of `tensors` were written: in bfloat16 the convolutions read a copy of them.
+    ///
+    /// Raises:
+    ///     ValueError: There is no such network.
+    fn changed(&self, py: Python<'_>, network: &str) -> PyResult<()> {
+        self.with(py, |trainer| {
+            parameters(trainer, network)?.changed();
+            Ok(())
+        })
     }
 
     /// Replaces the parameters of a network.
@@ -269,10 +362,11 @@ fn same_count(others: &[(&str, &Tensor)], human: &Tensor) -> PyResult<()> {
 
 /// Trains in a run folder, or goes on with the run there. Calls `observer(event, value)` for "load" and "start"
 /// (dictionaries), "step" (a number), "report" and "look" (dictionaries), "warning" (a text), and "sample", "snapshot"
-/// and "checkpoint" (paths). `resume` is "auto", "never" or "must".
+/// and "checkpoint" (paths). `resume` is "auto", "never" or "must". Of a team's processes the first alone calls it.
 ///
 /// If a signal or the observer raises, the run finishes the step and writes a checkpoint before it raises.
 #[pyfunction]
+#[pyo3(signature = (pairs, run_dir, config, resume, observer, team=None))]
 pub fn run(
     py: Python<'_>,
     pairs: &PyPairs,
@@ -280,6 +374,7 @@ pub fn run(
     config: &PyConfig,
     resume: Option<&str>,
     observer: Py<PyAny>,
+    team: Option<PySeat>,
 ) -> PyResult<()> {
     let resume = match resume {
         None => Resume::default(),
@@ -289,9 +384,16 @@ pub fn run(
         Some(other) => return Err(Error::setting("resume", "auto, never or must", other).into()),
     };
     let mut raised: Option<PyErr> = None;
+    let team = team.map_or_else(Team::alone, PySeat::team);
     let result = compute(py, || {
-        train(&pairs.0, &run_dir, config.0.clone(), resume, &mut |event| {
-            let called = outside(|| Python::attach(|py| call(py, &observer, &event).and_then(|()| py.check_signals())));
+        train_together(&team, &pairs.0, &run_dir, config.0.clone(), resume, &mut |event| {
+            let called = outside(|| {
+                Python::attach(|py| {
+                    let called = if team.is_first() { call(py, &observer, &event) } else { Ok(()) };
+                    called.and_then(|()| py.check_signals())
+                })
+            });
+            told(&team, &called);
             match called {
                 Ok(()) => true,
                 Err(error) => {
@@ -306,6 +408,20 @@ pub fn run(
         (Some(_), Err(error)) | (None, Err(error)) => Err(error),
         (Some(error), Ok(_)) => Err(error),
         (None, Ok(_)) => Ok(()),
+    }
+}
+
+/// Sets the words that the other processes get.
+fn told(team: &Team, called: &PyResult<()>) {
+    if let Err(error) = called {
+        let text = Python::attach(|py| {
+            let kind = error.get_type(py).qualname().map_or_else(|_| "an exception".into(), |name| name.to_string());
+            match error.value(py).to_string() {
+                text if text.is_empty() => kind,
+                text => format!("{kind}: {text}"),
+            }
+        });
+        team.stops(text);
     }
 }
 

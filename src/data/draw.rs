@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::ops::Range;
 
 use rand::RngExt;
 use rand::seq::SliceRandom;
@@ -76,6 +77,17 @@ impl Draw {
             draw.target.push(picture(other, flip_target));
         }
         draw
+    }
+
+    /// Keeps some rows.
+    pub fn of_rows(mut self, rows: Range<usize>) -> Draw {
+        for side in [&mut self.human, &mut self.worn, &mut self.target] {
+            *side = side[rows.clone()].to_vec();
+        }
+        if !self.colours.is_empty() {
+            self.colours = self.colours[rows].to_vec();
+        }
+        self
     }
 }
 
@@ -238,6 +250,15 @@ mod tests {
         let plain = config(3, 5, 0.0);
         let without = Draw { colours: vec![], ..draw };
         assert_eq!(without, Draw::of_step(&plain, &targets(9), 4));
+    }
+
+    #[test]
+    fn the_rows_of_some_are_those_of_the_whole() {
+        let whole = || Draw::of_step(&config(5, 5, 0.2), &targets(9), 4);
+        let rows = whole().of_rows(2..4);
+        assert_eq!((&rows.human[..], &rows.worn[..]), (&whole().human[2..4], &whole().worn[2..4]));
+        assert_eq!((&rows.target[..], &rows.colours[..]), (&whole().target[2..4], &whole().colours[2..4]));
+        assert_eq!(whole().of_rows(0..5), whole());
     }
 
     #[test]

@@ -5,17 +5,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use rayon::ThreadPoolBuilder;
-use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
-use xxhash_rust::xxh3::{Xxh3Default, xxh3_128};
+use xxhash_rust::xxh3::Xxh3Default;
 
 use super::batch::Batch;
 use super::colour::jitter;
 use super::draw::{Draw, Targets};
+use super::look::{Look, check_same};
 use super::pairs::{LeftOut, OnError, Pairs};
 use super::plan::Plan;
 use super::resident::Resident;
 use super::set::{File, Set, Side, loaded_size};
+use super::share::{Alone, Crew, Share, agreed};
 use super::streaming::Streaming;
 use crate::config::{Config, LoaderMode};
 use crate::error::{Error, Result};
@@ -73,6 +74,26 @@ impl Loader {
         device: Device,
         progress: &mut dyn FnMut(&Plan, usize) -> bool,
     ) -> Result<Option<Loader>> {
+        Self::shared(pairs, config, device, &Alone, progress)
+    }
+
+    /// As [`Loader::open`], in one of several processes that train together: each decodes its part of the files and
+    /// tells the others, and takes its own rows of each batch. All processes keep or stream alike.
+    ///
+    /// # Errors
+    /// As [`Loader::open`]; [`Error::Setting`] for other pairs than those of the first process; [`Error::Peer`] with the
+    /// message of a process that stopped or failed; [`Error::Lost`].
+    pub fn shared(
+        pairs: &Pairs,
+        config: &Config,
+        device: Device,
+        crew: &dyn Crew,
+        progress: &mut dyn FnMut(&Plan, usize) -> bool,
+    ) -> Result<Option<Loader>> {
+        let mut goes_on = |plan: &Plan, done: usize| {
+            let goes_on = progress(plan, done);
+            crew.hear((!goes_on).then(|| crew.why_stopped()).as_deref()).map(|()| goes_on)
+        };
         check_splits(pairs)?;
         let mut listed = Listed::default();
         for pair in &pairs.pairs {
@@ -85,8 +106,10 @@ impl Loader {
             let article = listed.number(File::new(article.picture.clone(), Side::Article, config));
             listed.articles.push(article);
         }
-        let plan = Plan::new(pairs.len(), listed.files.len(), config, device)?;
-        if !progress(&plan, 0) {
+        check_same(pairs, listed.files.len(), crew)?;
+        let plan = Plan::new(pairs.len(), listed.files.len(), config, device, crew.share());
+        let plan = agreed(crew, plan)?.agreed(crew)?;
+        if !goes_on(&plan, 0)? {
             return Ok(None);
         }
         let pool = ThreadPoolBuilder::new()
@@ -99,12 +122,12 @@ impl Loader {
         let size = loaded_size(config);
         let mut resident = match plan.mode {
             LoaderMode::Streaming => None,
-            _ => Some(Resident::allocate(listed.files.len(), size, device)?),
+            _ => Some(agreed(crew, Resident::allocate(listed.files.len(), size, device))?),
         };
+        let look = Look { crew, pool: &pool, config, keeps: resident.is_some() };
         let mut looked: Vec<Result<u128>> = Vec::with_capacity(listed.files.len());
         for (part, files) in listed.files.chunks(PART).enumerate() {
-            let decode = |file: &File| file.decode(config).map(|bytes| (xxh3_128(&bytes), bytes));
-            let decoded: Vec<Result<(u128, Vec<u8>)>> = pool.install(|| files.par_iter().map(decode).collect());
+            let decoded = look.at(part * PART, files)?;
             if let Some(resident) = &mut resident {
                 // A broken picture keeps its place, which is never read.
                 let blank = vec![0; 3 * (size[0] * size[1]) as usize];
@@ -119,11 +142,11 @@ impl Loader {
                     picture => looked.push(picture.map(|(hash, _)| hash)),
                 }
             }
-            if !progress(&plan, looked.len()) {
+            if !goes_on(&plan, looked.len())? {
                 return Ok(None);
             }
         }
-        let (set, skipped) = listed.sound(pairs, &looked, config)?;
+        let (set, skipped) = listed.sound(pairs, &looked, config, crew.share())?;
         let set = Arc::new(set);
         let store = match resident {
             Some(resident) => Store::Resident(resident),
@@ -221,7 +244,13 @@ impl Listed {
     }
 
     /// Keeps the pairs whose pictures could be decoded, and lists the others.
-    fn sound(self, pairs: &Pairs, looked: &[Result<u128>], config: &Config) -> Result<(Set, Vec<LeftOut>)> {
+    fn sound(
+        self,
+        pairs: &Pairs,
+        looked: &[Result<u128>],
+        config: &Config,
+        share: Share,
+    ) -> Result<(Set, Vec<LeftOut>)> {
         let mut skipped = pairs.skipped.clone();
         let mut sound = |id: &str, files: &[usize]| {
             let broken = files.iter().find_map(|&file| looked[file].as_ref().err().map(|e| (file, e)));
@@ -277,6 +306,7 @@ impl Listed {
             humans,
             articles,
             targets,
+            share,
         };
         Ok((set, skipped))
     }

@@ -111,6 +111,7 @@ mod tests {
             articles: vec![1],
             targets: Targets::new(&[0, 1], &[None::<u8>]).unwrap(),
             fingerprint: String::new(),
+            share: crate::data::Share::WHOLE,
         };
         let draw = |flip| PictureDraw { index: 0, flip, corner: [1, 1] };
         let (straight, mirrored) = (draw(false), draw(true));

@@ -1,6 +1,7 @@
 //! The files of a set and how each is read. Resident and streaming loading share it.
 
 use super::draw::{Draw, PictureDraw, Targets};
+use super::share::Share;
 use super::source::Source;
 use crate::config::{Config, Fit};
 use crate::error::Result;
@@ -56,12 +57,15 @@ pub struct Set {
     pub targets: Targets,
     /// The hash of the pictures and the groups.
     pub fingerprint: String,
+    /// The rows of each batch that this process takes.
+    pub share: Share,
 }
 
 impl Set {
-    /// Draws the pictures of a step.
+    /// Draws the pictures of a step: the rows of this process. The batch is the same for any number of processes.
     pub fn draw(&self, step: u64) -> Draw {
-        Draw::of_step(&self.config, &self.targets, step)
+        let draw = Draw::of_step(&self.config, &self.targets, step);
+        draw.of_rows(self.share.rows(self.config.batch_size))
     }
 
     /// Takes the centre crops of these pairs and articles, unmirrored.

@@ -1,7 +1,9 @@
 //! A trained generator in use: takes pictures of any size, returns swaps of the photo's size.
 
+mod look;
 mod render;
 mod swapper;
 
+pub use look::{Look, LookParts};
 pub use render::{Flow, PAINTED, Swapped};
-pub use swapper::{Painted, Request, Swapper, Which};
+pub use swapper::{Painted, Person, Request, Swapper, Which};

@@ -1,11 +1,14 @@
 //! A trained generator, loaded from a snapshot.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use image::RgbImage;
 use serde_json::Value;
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
+use xxhash_rust::xxh3::Xxh3Default;
 
+use super::look::{Located, Look, Worn};
 use super::render::{Renderer, Swapped};
 use crate::config::{Architecture, Config, torch_device};
 use crate::error::{Error, Result};
@@ -28,6 +31,15 @@ pub struct Request {
     pub worn: Option<RgbImage>,
     /// The article to put on.
     pub target: RgbImage,
+}
+
+/// A person, and the article that the person wears.
+#[derive(Clone, Debug)]
+pub struct Person {
+    /// The photo of the person.
+    pub human: Arc<RgbImage>,
+    /// The article that the person wears. `None` if it is not known: see [`Swapper::needs_worn`].
+    pub worn: Option<Arc<RgbImage>>,
 }
 
 /// The rise of the monitor's score that is no noise. On dolls the scores of a healthy run of kisekae lay within 0.06,
@@ -96,6 +108,8 @@ pub struct Swapper {
     generator: Generator,
     // The generator's layers are views into these.
     parameters: Parameters,
+    /// Of the weights, and of what else a look depends on.
+    mark: u128,
 }
 
 impl Swapper {
@@ -125,7 +139,7 @@ impl Swapper {
         // The config may describe networks far larger than the file.
         Parameters::check(|path| Generator::new(path, &config), &snapshot.generator)
             .map_err(|e| Error::content(&path, e.to_string()))?;
-        let (generator, mut parameters) = Parameters::build(
+        let (mut generator, mut parameters) = Parameters::build(
             |path| Generator::new(path, &config),
             device,
             config.precision,
@@ -133,7 +147,9 @@ impl Swapper {
             "init/generator",
         );
         (parameters.load(&snapshot.generator)).map_err(|e| Error::content(&path, e.to_string()))?;
-        Ok(Swapper { config, path, step: snapshot.step, device, generator, parameters })
+        generator.apart();
+        let mark = mark(&config, &parameters);
+        Ok(Swapper { config, path, step: snapshot.step, device, generator, parameters, mark })
     }
 
     /// Whether the networks need the picture of the worn article.
@@ -159,46 +175,97 @@ impl Swapper {
     /// [`Error::Setting`] for a request without `worn`, if the networks need it.
     pub fn swap(&self, requests: &[Request]) -> Result<Vec<Swapped>> {
         let mut swaps = Vec::with_capacity(requests.len());
-        for part in self.parts(requests) {
-            let painted = self.paint(part)?;
-            let whole = |(i, request): (usize, &Request)| painted.render(i, request.human.clone(), &request.target);
-            swaps.extend(part.iter().enumerate().map(whole));
+        for part in requests.chunks(self.batch()) {
+            let person = |r: &Request| Person { human: r.human.clone().into(), worn: r.worn.clone().map(Arc::new) };
+            let looks = self.look(part.iter().map(person).collect())?;
+            let rows: Vec<_> = looks.iter().zip(part.iter().map(|request| &request.target)).collect();
+            let painted = self.dress(&rows)?;
+            for (i, (look, request)) in looks.into_iter().zip(part).enumerate() {
+                swaps.push(painted.render(i, Arc::unwrap_or_clone(look.photo), &request.target));
+            }
         }
         Ok(swaps)
     }
 
-    /// Cuts requests to parts for [`Swapper::paint`].
-    pub fn parts<'a>(&self, requests: &'a [Request]) -> impl Iterator<Item = &'a [Request]> + use<'a> {
-        let alike = |a: &Request, b: &Request| a.worn.is_some() == b.worn.is_some();
-        let batch = self.batch();
-        requests.chunk_by(alike).flat_map(move |part| part.chunks(batch))
-    }
-
-    /// Runs the generator on one of [`Swapper::parts`].
+    /// Looks at people once, for any number of targets.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a request without `worn`, if the networks need it.
-    pub fn paint(&self, requests: &[Request]) -> Result<Painted> {
-        if self.needs_worn() && requests.iter().any(|request| request.worn.is_none()) {
+    /// [`Error::Setting`] for a person without `worn`, if the networks need it.
+    pub fn look(&self, people: Vec<Person>) -> Result<Vec<Look>> {
+        if self.needs_worn() && people.iter().any(|person| person.worn.is_none()) {
             let rule = "a picture: these networks locate the worn article by it";
             return Err(Error::setting("worn", rule, "none"));
         }
-        let renderer = Renderer { config: &self.config, device: self.device };
-        let sides = self.config.image_size;
-        let (human_fit, article_fit) = (self.config.human_fit, self.config.article_fit);
-        let batch = |pictures: Vec<&RgbImage>, fit| {
-            let bytes: Vec<u8> = (pictures.iter()).flat_map(|picture| planes(picture, sides, fit)).collect();
-            renderer.values(&bytes, pictures.len(), sides)
-        };
-        let all = |pick: fn(&Request) -> &RgbImage| requests.iter().map(pick).collect();
-        let (human, target) = (batch(all(|r| &r.human), human_fit), batch(all(|r| &r.target), article_fit));
-        let worn: Vec<&RgbImage> = requests.iter().filter_map(|r| r.worn.as_ref()).collect();
+        let alike = |a: &Person, b: &Person| a.worn.is_some() == b.worn.is_some();
+        let mut looks = Vec::with_capacity(people.len());
+        for part in people.chunk_by(alike).flat_map(|part| part.chunks(self.batch())) {
+            let human: Vec<Vec<u8>> =
+                part.iter().map(|p| planes(&p.human, self.config.image_size, self.config.human_fit)).collect();
+            let worn: Vec<Vec<u8>> = part.iter().filter_map(|p| p.worn.as_ref()).map(|p| self.article(p)).collect();
+            let _precision = use_precision(self.config.precision, self.device);
+            let looked = tch::no_grad(|| {
+                let seen = (!worn.is_empty()).then(|| self.values(&worn));
+                let look = self.generator.look(&self.values(&human), seen.as_ref());
+                look.map(|look| Located::of(&look))
+            });
+            let kept: Vec<Worn> = match looked {
+                Some(located) => located.into_iter().map(Worn::Located).collect(),
+                None => worn.into_iter().map(Worn::Picture).collect(),
+            };
+            let photos = part.iter().map(|person| person.human.clone());
+            let rows = photos.zip(human).zip(kept);
+            looks.extend(rows.map(|((photo, human), worn)| Look { photo, human, worn, mark: self.mark }));
+        }
+        Ok(looks)
+    }
+
+    /// About the bytes of a look beside its photo.
+    pub fn look_bytes(&self) -> usize {
+        let [height, width] = self.config.image_size.map(|side| side as usize);
+        // The photo's bytes, and five layers of numbers.
+        height * width * (3 + 5 * 4)
+    }
+
+    /// Runs the generator: each look gets a target. At most [`Swapper::batch`] at once.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a look by other weights.
+    pub fn dress(&self, rows: &[(&Look, &RgbImage)]) -> Result<Painted> {
+        if rows.iter().any(|(look, _)| look.mark != self.mark) {
+            let rule = "a look by this snapshot's weights, at its size";
+            return Err(Error::setting("human", rule, "one by another's"));
+        }
+        let human: Vec<&[u8]> = rows.iter().map(|(look, _)| &look.human[..]).collect();
+        let target: Vec<Vec<u8>> = rows.iter().map(|(_, target)| self.article(target)).collect();
+        let (mut pictures, mut located) = (Vec::new(), Vec::new());
+        for (look, _) in rows {
+            match &look.worn {
+                Worn::Picture(worn) => pictures.push(&worn[..]),
+                Worn::Located(found) => located.push(found),
+            }
+        }
         let _precision = use_precision(self.config.precision, self.device);
-        let swap = tch::no_grad(|| match worn.is_empty() {
-            true => (self.generator.swap_without_worn(&human, &target)).expect("the network does not need it"),
-            false => (self.generator).swap(&human, &batch(worn, article_fit), &target),
+        let swap = tch::no_grad(|| {
+            let (human, target) = (self.values(&human), self.values(&target));
+            match located.is_empty() {
+                true => self.generator.swap(&human, &self.values(&pictures), &target),
+                false => (self.generator.dress(&human, Located::batch(&located, &human), &target))
+                    .expect("the network located the articles"),
+            }
         });
         Ok(Painted { config: self.config.clone(), device: self.device, swap })
+    }
+
+    /// An article as the networks see it.
+    fn article(&self, picture: &RgbImage) -> Vec<u8> {
+        planes(picture, self.config.image_size, self.config.article_fit)
+    }
+
+    /// Pictures as the networks see them, as a batch.
+    fn values<T: AsRef<[u8]>>(&self, pictures: &[T]) -> Tensor {
+        let bytes: Vec<u8> = pictures.iter().flat_map(|picture| picture.as_ref().iter().copied()).collect();
+        let renderer = Renderer { config: &self.config, device: self.device };
+        renderer.values(&bytes, pictures.len(), self.config.image_size)
     }
 
     /// Returns the bytes of the snapshot's file, made of the weights that are loaded: float32, or float16 with
@@ -206,6 +273,22 @@ impl Swapper {
     pub fn snapshot(&self, kind: Kind) -> Vec<u8> {
         Snapshot::bytes(&self.config, self.step, &self.parameters.named(&self.parameters.values), kind)
     }
+}
+
+/// Hashes the weights and the settings that a look depends on.
+fn mark(config: &Config, parameters: &Parameters) -> u128 {
+    let mut sum = Xxh3Default::new();
+    let [height, width] = config.image_size;
+    let settings = (height, width, config.human_fit, config.article_fit, config.mask_cut, config.architecture);
+    sum.update(format!("{settings:?}").as_bytes());
+    for (name, tensor) in parameters.named(&parameters.values) {
+        let tensor = tensor.to_device(Device::Cpu).contiguous();
+        let mut values = vec![0f32; tensor.numel()];
+        tensor.copy_data(&mut values, tensor.numel());
+        sum.update(name.as_bytes());
+        sum.update(&values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>());
+    }
+    sum.digest128()
 }
 
 /// A batch of swaps of the networks' size.

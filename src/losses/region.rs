@@ -11,6 +11,10 @@ const SURE: f64 = 0.1;
 /// The weight of a pixel whose gain is [`GAIN`].
 const LEAST: f64 = 0.02;
 
+/// Turns a sum over the given pictures into the part of the whole batch's that belongs to them, if several processes
+/// share the batch; else returns it. The mean of what the processes get is then that of the whole batch.
+pub type Whole<'a> = &'a dyn Fn(Tensor) -> Tensor;
+
 /// Returns the mean of |wanted - got| over a region and all channels; 0 for an empty region.
 ///
 /// # Shapes
@@ -20,14 +24,14 @@ const LEAST: f64 = 0.02;
 /// use tch::Tensor;
 /// let picture = |v: &[f32]| Tensor::from_slice(v).reshape([1, 1, 1, 3]);
 /// let region = picture(&[1.0, 1.0, 0.0]);
-/// let apart = cagan::losses::within(&picture(&[1.0, 2.0, 9.0]), &picture(&[1.0, 5.0, 0.0]), &region);
+/// let apart = cagan::losses::within(&picture(&[1.0, 2.0, 9.0]), &picture(&[1.0, 5.0, 0.0]), &region, &|sum| sum);
 /// // (0 + 3) / 2
 /// assert!((apart.double_value(&[]) - 1.5).abs() < 1e-5);
 /// ```
-pub fn within(wanted: &Tensor, got: &Tensor, region: &Tensor) -> Tensor {
+pub fn within(wanted: &Tensor, got: &Tensor, region: &Tensor, whole: Whole) -> Tensor {
     let channels = wanted.size()[1] as f64;
     let sum = ((wanted - got).abs() * region).sum(Kind::Float);
-    sum / (region.sum(Kind::Float) * channels + 1e-6)
+    sum / (whole(region.sum(Kind::Float)) * channels + 1e-6)
 }
 
 /// Returns how much closer each pixel gets to the photo with the worn article than with another, averaged over 3 x 3
@@ -49,7 +53,7 @@ pub fn gain(human: &Tensor, with_worn: &Tensor, with_other: &Tensor) -> Tensor {
 ///
 /// # Shapes
 /// `logits`, `gain`, `trust`: `[N, 1, H, W]`; `trust` is 0 outside the erasure, which is not painted. Returns a scalar.
-pub fn location(logits: &Tensor, gain: &Tensor, trust: &Tensor) -> Tensor {
+pub fn location(logits: &Tensor, gain: &Tensor, trust: &Tensor, whole: Whole) -> Tensor {
     let (label, weight) = tch::no_grad(|| {
         let apart = gain - GAIN;
         let label = (&apart * (1.0 / GAIN)).sigmoid();
@@ -57,7 +61,7 @@ pub fn location(logits: &Tensor, gain: &Tensor, trust: &Tensor) -> Tensor {
         (label, clear * trust)
     });
     let entropy = cross_entropy(logits, &label) * &weight;
-    entropy.sum(Kind::Float) / (weight.sum(Kind::Float) + 1e-6)
+    entropy.sum(Kind::Float) / (whole(weight.sum(Kind::Float)) + 1e-6)
 }
 
 /// Returns the cross-entropy of the placer to the locator's mask: weight 1.1 inside the erasure, 0.1 outside.
@@ -93,12 +97,12 @@ pub fn framed(got: &Tensor, wanted: &Tensor, mask: &Tensor, confidence: &Tensor)
 /// # Shapes
 /// All `[N, 1, H, W]` in [0, 1]: the outline of the warped article, the outline before the flow was refined, the mask,
 /// and the erasure, outside of which nothing counts. Returns a scalar.
-pub fn edge(outline: &Tensor, first: &Tensor, mask: &Tensor, erasure: &Tensor) -> Tensor {
+pub fn edge(outline: &Tensor, first: &Tensor, mask: &Tensor, erasure: &Tensor, whole: Whole) -> Tensor {
     let near = tch::no_grad(|| {
         let wide = |xs: &Tensor| xs.max_pool2d([5, 5], [1, 1], [2, 2], [1, 1], false);
         (wide(first) + wide(&(1.0 - first)) - 1.0) * erasure
     });
-    within(mask, outline, &near)
+    within(mask, outline, &near, whole)
 }
 
 /// Returns the cross-entropy of each pixel, softplus(logit) - logit * label.
@@ -141,7 +145,7 @@ mod tests {
         let outline = row(&[0., 0., 0., 0., 0., 1., 1., 1., 1., 1.]);
         // Columns 5 to 8 are near; the erasure leaves 6 to 8, of which 6 and 7 differ.
         let erasure = row(&[1., 1., 1., 1., 1., 0., 1., 1., 1., 1.]);
-        let loss = edge(&outline, &first, &mask, &erasure);
+        let loss = edge(&outline, &first, &mask, &erasure, &|sum| sum);
         assert!((loss.double_value(&[]) - 2.0 / 3.0).abs() < 1e-5);
     }
 
@@ -149,7 +153,7 @@ mod tests {
     fn a_clear_gain_moves_the_locator_and_a_doubtful_one_hardly() {
         let logits = row(&[0.0, 0.0, 0.0]).set_requires_grad(true);
         // A clear gain, a gain of exactly `GAIN`, and a clear loss outside the erasure.
-        let loss = location(&logits, &row(&[0.34, 0.04, -1.0]), &row(&[1.0, 1.0, 0.0]));
+        let loss = location(&logits, &row(&[0.34, 0.04, -1.0]), &row(&[1.0, 1.0, 0.0]), &|sum| sum);
         // All three have the loss log 2 at logit 0.
         assert!((loss.double_value(&[]) - 2f64.ln()).abs() < 1e-5);
         loss.backward();

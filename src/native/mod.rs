@@ -1,6 +1,7 @@
 //! Parts of libtorch that tch does not wrap, through one C++ shim: its threads and their state, functions with a gradient
-//! of their own, memory and its layout, its generators, the switches that round float32.
+//! of their own, memory and its layout, its generators, the switches that round float32, sums over several processes.
 
+mod collective;
 mod differentiable;
 mod generator;
 mod isolated;
@@ -9,9 +10,10 @@ mod rounding;
 mod shim;
 mod threads;
 
+pub use collective::{Shared, all_reduce, broadcast};
 pub use differentiable::differentiable;
 pub use generator::{LentGenerator, fill_normal};
 pub use isolated::{isolated, outside};
 pub use memory::{Element, Memory, channels_last, keep_memory};
 pub use rounding::{Round, Rounding, exact_products, tf32_allowed};
-pub use threads::{Threads, parallel_for, stay_alone, use_threads};
+pub use threads::{Threads, is_alone, parallel_for, stay_alone, use_threads};

@@ -1,5 +1,5 @@
 // Parts of libtorch that tch does not wrap: its threads and their state, functions with a gradient of their own, its
-// generators, the switches that round float32. Declared in shim.rs. Each function but those that return nothing returns
+// generators, the switches that round float32, sums over the processes of torch.distributed. Declared in shim.rs. Each function but those that return nothing returns
 // null or the message of an exception.
 
 #include <array>
@@ -16,11 +16,13 @@
 #endif
 
 #include <ATen/Context.h>
+#include <ATen/DLConvertor.h>
 #include <ATen/Parallel.h>
 #include <ATen/ThreadLocalState.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/core/Generator.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/grad_mode.h>
 #include <c10/core/InferenceMode.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
@@ -118,6 +120,15 @@ struct Rounding final {
   at::Float32MatmulPrecision products;
   bool convolutions;
 };
+
+// Waits for a collective on a tensor. The operators are those that torch.compile calls: libtorch_cpu has them, with or
+// without CUDA, and chooses the backend by the tensor's device.
+void wait_for(const at::Tensor& tensor) {
+  static const auto wait = c10::Dispatcher::singleton()
+                               .findSchemaOrThrow("_c10d_functional::wait_tensor", "")
+                               .typed<at::Tensor(const at::Tensor&)>();
+  wait.call(tensor);
+}
 
 // Calls `act`. An exception must not reach Rust: its message is returned, for the caller to free.
 template <typename Act>
@@ -258,6 +269,33 @@ char* cagan_outside(void* body, void (*run)(void* body)) {
     run(body);
   });
 }
+
+// Adds `tensor` up over the processes of a group that Python made and named.
+char* cagan_all_reduce(at::Tensor* tensor, const char* group) {
+  return guarded([&] {
+    static const auto reduce = c10::Dispatcher::singleton()
+                                   .findSchemaOrThrow("_c10d_functional::all_reduce_", "")
+                                   .typed<at::Tensor&(at::Tensor&, std::string, std::string)>();
+    wait_for(reduce.call(*tensor, "sum", group));
+  });
+}
+
+// Copies `tensor` of the process `from` to the others.
+char* cagan_broadcast(at::Tensor* tensor, int64_t from, const char* group) {
+  return guarded([&] {
+    static const auto send = c10::Dispatcher::singleton()
+                                 .findSchemaOrThrow("_c10d_functional::broadcast_", "")
+                                 .typed<at::Tensor&(at::Tensor&, int64_t, std::string)>();
+    wait_for(send.call(*tensor, from, group));
+  });
+}
+
+// Stores a view of the tensor's memory, for its receiver's deleter or `cagan_drop_dlpack`.
+char* cagan_to_dlpack(const at::Tensor* tensor, DLManagedTensor** view) {
+  return guarded([&] { *view = at::toDLPack(*tensor); });
+}
+
+void cagan_drop_dlpack(DLManagedTensor* view) { view->deleter(view); }
 
 void cagan_keep_memory() {
 #ifdef __GLIBC__

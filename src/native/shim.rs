@@ -30,6 +30,10 @@ unsafe extern "C" {
     pub fn cagan_isolated(body: *mut c_void, run: extern "C" fn(*mut c_void)) -> *mut c_char;
     pub fn cagan_outside(body: *mut c_void, run: extern "C" fn(*mut c_void)) -> *mut c_char;
     pub fn cagan_exact_products(body: *mut c_void, run: extern "C" fn(*mut c_void)) -> *mut c_char;
+    pub fn cagan_all_reduce(tensor: *mut C_tensor, group: *const c_char) -> *mut c_char;
+    pub fn cagan_broadcast(tensor: *mut C_tensor, from: i64, group: *const c_char) -> *mut c_char;
+    pub fn cagan_to_dlpack(tensor: *const C_tensor, view: *mut *mut c_void) -> *mut c_char;
+    pub fn cagan_drop_dlpack(view: *mut c_void);
     pub fn cagan_keep_memory();
     fn strdup(text: *const c_char) -> *mut c_char;
     fn free(memory: *mut c_void);

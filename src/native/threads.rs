@@ -95,6 +95,11 @@ pub fn stay_alone() {
     ALONE.store(true, Relaxed);
 }
 
+/// Whether [`stay_alone`] was called: this process starts no threads.
+pub fn is_alone() -> bool {
+    ALONE.load(Relaxed)
+}
+
 static ONE: Mutex<()> = Mutex::new(());
 static ALONE: AtomicBool = AtomicBool::new(false);
 

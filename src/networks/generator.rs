@@ -43,14 +43,35 @@ impl Generator {
         Swap { mask, paint, composite, located: None, detail: None }
     }
 
-    /// Puts `target` on `human`, whose worn article is not known. Returns `None` if the network needs it.
+    /// Makes the result of each picture independent of the others in the batch, on a CPU.
+    pub fn apart(&mut self) {
+        match self {
+            // They are already.
+            Generator::Vasily(_) | Generator::Paper(_) => {}
+            Generator::Kisekae(network) => network.apart(),
+        }
+    }
+
+    /// Computes what of a swap does not depend on the target. Returns `None` from a network that mixes all pictures in
+    /// its first layer.
+    ///
+    /// # Shapes
+    /// As [`Generator::swap`]. Without `worn` the worn article is not known.
+    pub fn look(&self, human: &Tensor, worn: Option<&Tensor>) -> Option<kisekae::Look> {
+        match self {
+            Generator::Vasily(_) | Generator::Paper(_) => None,
+            Generator::Kisekae(network) => Some(network.look(human, worn)),
+        }
+    }
+
+    /// Puts `target` on `human`, whose look [`Generator::look`] computed. Returns `None` from a network without looks.
     ///
     /// # Shapes
     /// As [`Generator::swap`].
-    pub fn swap_without_worn(&self, human: &Tensor, target: &Tensor) -> Option<Swap> {
+    pub fn dress(&self, human: &Tensor, look: kisekae::Look, target: &Tensor) -> Option<Swap> {
         match self {
             Generator::Vasily(_) | Generator::Paper(_) => None,
-            Generator::Kisekae(network) => Some(network.swap(human, None, target)),
+            Generator::Kisekae(network) => Some(network.dress(human, look, target)),
         }
     }
 

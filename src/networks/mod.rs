@@ -2,6 +2,7 @@
 //! the article, `kisekae/` ours. [`Generator`] and [`Discriminator`] choose between them.
 
 mod activation;
+mod conv;
 mod discriminator;
 mod fused;
 mod generator;

@@ -10,6 +10,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::noise::Pass;
 use crate::config::Config;
+use crate::data::Share;
 use crate::pixels::ValueRange;
 use crate::random::rng;
 
@@ -43,8 +44,8 @@ pub struct Augment {
 }
 
 impl Augment {
-    /// Draws for the pairs of a pass of a step.
-    pub fn draw(config: &Config, pass: Pass, step: u64, device: Device) -> Augment {
+    /// Draws for a process's pairs of a pass of a step.
+    pub fn draw(config: &Config, pass: Pass, step: u64, device: Device, own: Share) -> Augment {
         let augment = Augment {
             colour: config.augment_colour,
             translation: config.augment_translation,
@@ -59,7 +60,7 @@ impl Augment {
             Pass::Discriminator => "augment/discriminator",
             Pass::Generator => "augment/generator",
         };
-        let count = pass.pairs(config);
+        let count = pass.pairs(config.batch_size);
         let mut random = rng(config.seed, purpose, step);
         let mut values = Vec::with_capacity((count * COLUMNS) as usize);
         for _ in 0..count {
@@ -80,7 +81,8 @@ impl Augment {
                 }));
             }
         }
-        let draw = Tensor::from_slice(&values).reshape([count, COLUMNS]);
+        let values = pass.rows(&values, COLUMNS as usize, config.batch_size, own);
+        let draw = Tensor::from_slice(&values).reshape([-1, COLUMNS]);
         Augment { draw: Some(draw.to_device(device)), ..augment }
     }
 
@@ -223,7 +225,7 @@ mod tests {
     fn draws_stay_within_the_sources_bounds_and_come_from_seed_and_step() {
         let settings = json!({"augment_cutout": true, "image_size": [64, 32], "batch_size": 2000});
         let config = Config::with(Preset::Paper, settings).unwrap();
-        let draw = |pass, step| Augment::draw(&config, pass, step, Device::Cpu).table().unwrap();
+        let draw = |pass, step| Augment::draw(&config, pass, step, Device::Cpu, Share::WHOLE).table().unwrap();
         let table = draw(Pass::Generator, 3);
         assert_eq!(table, draw(Pass::Generator, 3));
         assert_ne!(table, draw(Pass::Generator, 4));
@@ -237,7 +239,7 @@ mod tests {
         assert_eq!(high[3..7], [8.0, 4.0, 8.0, 4.0]);
         assert_eq!(low[7..], [-16.0, -8.0, -16.0, -8.0]);
         assert_eq!(high[7..], [48.0, 24.0, 48.0, 24.0]);
-        let off = Augment::draw(&Config::preset(Preset::Paper), Pass::Generator, 0, Device::Cpu);
+        let off = Augment::draw(&Config::preset(Preset::Paper), Pass::Generator, 0, Device::Cpu, Share::WHOLE);
         assert!(off.table().is_none());
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::checkpoint::read;
 use super::folder::checkpoints;
+use super::team::Team;
 use super::trainer::Trainer;
 use crate::config::Config;
 use crate::data::{Pairs, Plan};
@@ -30,22 +31,38 @@ impl Trainer {
         config: Config,
         progress: &mut dyn FnMut(&Plan, usize) -> bool,
     ) -> Result<Option<Trainer>> {
-        let source = source(&config)?;
-        Self::beginning(pairs, config, source.as_deref(), progress)
+        Self::together(&Team::alone(), pairs, config, progress)
     }
 
-    /// As [`Trainer::watched`], from the networks of the file `source` in place of `init_from`.
+    /// As [`Trainer::watched`], in one of several processes that train together. The first one's settings and networks
+    /// are those of all.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`]; [`Error::Peer`] with the message of another process; [`Error::Lost`].
+    pub fn together(
+        team: &Team,
+        pairs: &Pairs,
+        config: Config,
+        progress: &mut dyn FnMut(&Plan, usize) -> bool,
+    ) -> Result<Option<Trainer>> {
+        let source = team.agreed(if team.is_first() { source(&config) } else { Ok(None) })?;
+        let config = team.first_config(config)?;
+        Self::beginning(team, pairs, config, source.as_deref(), progress)
+    }
+
+    /// As [`Trainer::together`] once all have the same settings, from the networks of the file `source` in place of
+    /// `init_from`.
     pub(super) fn beginning(
+        team: &Team,
         pairs: &Pairs,
         config: Config,
         source: Option<&Path>,
         progress: &mut dyn FnMut(&Plan, usize) -> bool,
     ) -> Result<Option<Trainer>> {
-        let mut trainer = Trainer::fresh(pairs, config, progress)?;
-        if let (Some(trainer), Some(source)) = (&mut trainer, source) {
-            begin_from(source, trainer)?;
-        }
-        Ok(trainer)
+        let Some(mut trainer) = Trainer::fresh(team, pairs, config, progress)? else { return Ok(None) };
+        team.agreed(source.map_or(Ok(()), |source| begin_from(source, &mut trainer)))?;
+        trainer.share()?;
+        Ok(Some(trainer))
     }
 }
 

@@ -4,7 +4,9 @@ use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
 use tch::{Device, Kind, Tensor};
 
+use super::team::Team;
 use crate::config::Config;
+use crate::data::Crew;
 use crate::networks::kisekae::{enclosed, reach, widened};
 use crate::random::rng;
 
@@ -55,9 +57,11 @@ pub struct Erasures {
 }
 
 impl Erasures {
-    /// Draws for the batch of a step.
-    pub fn draw(config: &Config, step: u64, device: Device) -> Erasures {
+    /// Draws for a process's rows of a step. The draws of the whole batch are the same for any number of processes.
+    pub fn draw(config: &Config, step: u64, device: Device, team: &Team) -> Erasures {
         let batch = config.batch_size;
+        let rows = team.share().rows(batch);
+        let own = |xs: Tensor| xs.narrow(0, rows.start as i64, rows.len() as i64);
         let [height, width] = config.image_size;
         let mut random = rng(config.seed, "erasure", step);
         let mut shapes = Vec::with_capacity(batch * SHAPES * COLUMNS);
@@ -74,18 +78,18 @@ impl Erasures {
                 ]);
             }
         }
-        let shapes =
-            Tensor::from_slice(&shapes).reshape([batch as i64, SHAPES as i64, COLUMNS as i64, 1, 1]).to_device(device);
+        let shapes = Tensor::from_slice(&shapes).reshape([batch as i64, SHAPES as i64, COLUMNS as i64, 1, 1]);
+        let shapes = own(shapes).to_device(device);
         let mut coins = |p: f64| {
             let coins: Vec<f32> = (0..batch).map(|_| f32::from(random.random_bool(p))).collect();
             let coins = Tensor::from_slice(&coins).reshape([batch as i64, 1, 1, 1]);
-            coins.to_device(device)
+            own(coins).to_device(device)
         };
         let (beside, withheld) = (coins(BESIDE), coins(config.withhold_worn));
         let joined = coins(JOINED);
         let boxed = coins(BOXED);
         let margins: Vec<f32> = (0..4 * batch).map(|_| random.random_range(0.0..MARGIN)).collect();
-        let margins = Tensor::from_slice(&margins).reshape([batch as i64, 4, 1, 1]).to_device(device);
+        let margins = own(Tensor::from_slice(&margins).reshape([batch as i64, 4, 1, 1])).to_device(device);
         let boxes = &boxed * (margins + 1.0) - 1.0;
         let masked = if (1.0 - MASKED) * (batch as f64) < 1.0 {
             // The share of the steps: in each of them, it would leave no picture of so small a batch to blobs alone.
@@ -99,14 +103,14 @@ impl Erasures {
         };
         Erasures {
             blobs: rasterised(&shapes, [height, width]),
-            masked: masked.reshape([batch as i64, 1, 1, 1]),
+            masked: own(masked.reshape([batch as i64, 1, 1, 1])),
             beside,
             joined,
             boxes,
             withheld,
             widen: reach(WIDENED[random.random_range(0..WIDENED.len())], height),
             sharp: random.random_bool(SHARP),
-            jitter: jitter(config, step).to_device(device),
+            jitter: own(jitter(config, step)).to_device(device),
         }
     }
 
@@ -139,12 +143,12 @@ impl Erasures {
     }
 
     /// Returns the erasure, `[N, 1, H, W]`: of blobs and the locator's masks (`[N, 1, H, W]`, 0 or 1), or of blobs
-    /// alone.
-    pub fn with(&self, mask: Option<&Tensor>) -> Tensor {
+    /// alone. Another person's mask is that of the row before in the whole batch.
+    pub fn with(&self, mask: Option<&Tensor>, team: &Team) -> Tensor {
         match mask {
             None => self.blobs.shallow_clone(),
             Some(mask) => {
-                let other = aligned(&mask.roll([1], [0]), mask) * &self.joined;
+                let other = aligned(&team.before(mask), mask) * &self.joined;
                 let wide = widened(&mask.maximum(&other), self.widen).maximum(&boxed(mask, &self.boxes));
                 let wide = wide.maximum(&(&self.blobs * &self.beside));
                 self.blobs.lerp_tensor(&wide, &self.masked.expand_as(&wide))
@@ -286,7 +290,7 @@ mod tests {
         for batch in 1..=9 {
             let settings = json!({"batch_size": batch, "image_size": 16});
             let config = Config::with(Preset::Kisekae, settings).unwrap();
-            let masked = (0..400).map(|step| Erasures::draw(&config, step, Device::Cpu).masked);
+            let masked = (0..400).map(|step| Erasures::draw(&config, step, Device::Cpu, &Team::alone()).masked);
             let each = Tensor::stack(&masked.collect::<Vec<_>>(), 0).reshape([400, batch]);
             if batch < 4 {
                 // In every place 300 of 400, within four standard errors of sqrt(400 * 0.75 * 0.25).
@@ -305,14 +309,14 @@ mod tests {
     fn draws_come_from_seed_and_step_and_masks_take_their_share() {
         let settings = json!({"batch_size": 8, "withhold_worn": 0.5});
         let config = Config::with(Preset::Kisekae, settings).unwrap();
-        let draw = |step| Erasures::draw(&config, step, Device::Cpu);
+        let draw = |step| Erasures::draw(&config, step, Device::Cpu, &Team::alone());
         assert_eq!(draw(3).blobs, draw(3).blobs);
         assert_ne!(draw(3).blobs, draw(4).blobs);
         let erasures = draw(3);
         let [h, w] = config.image_size;
         let mask = Tensor::zeros([8, 1, h, w], (Kind::Float, Device::Cpu));
         let _ = mask.narrow(2, 24, 2).narrow(3, 24, 2).fill_(1.0);
-        let got = erasures.with(Some(&mask));
+        let got = erasures.with(Some(&mask), &Team::alone());
         // The last two pictures have blobs; the first six have masks of 2 x 2, widened, and some have blobs too.
         assert_eq!(got.narrow(0, 6, 2), erasures.blobs.narrow(0, 6, 2));
         let side = (2 + 2 * erasures.widen) as f64;

@@ -5,7 +5,7 @@ use tch::{Device, Kind, Tensor};
 use super::augment::Augment;
 use super::noise::{Pass, noised, reverse_noise};
 use crate::config::Config;
-use crate::data::Triplet;
+use crate::data::{Share, Triplet};
 use crate::losses::{self, Objective};
 use crate::networks::{Generator, Judgement, Pyramid, composite};
 
@@ -15,10 +15,17 @@ use crate::networks::{Generator, Judgement, Pyramid, composite};
 ///
 /// # Shapes
 /// `given`, the first swap's composite: `[N, 3, H, W]`. Returns the same.
-pub fn detached(config: &Config, generator: &Generator, given: &Tensor, triplet: &Triplet, step: u64) -> Tensor {
+pub fn detached(
+    config: &Config,
+    generator: &Generator,
+    given: &Tensor,
+    triplet: &Triplet,
+    step: u64,
+    share: Share,
+) -> Tensor {
     let given = given.detach();
     // Only the generator's input is noisy: noise that shines through the mask would reward repainting everything.
-    let seen = noised(config, &given, step);
+    let seen = noised(config, &given, step, share);
     let back = generator.swap(&seen, &triplet.target, &triplet.worn);
     composite(&given, &back.paint, &back.mask)
 }
@@ -92,13 +99,13 @@ pub fn r1(config: &Config, matched: &Tensor, humans: &Tensor, articles: &Tensor)
 /// Lists what a step draws for these objectives, if they are on: `reverse`, the noise of the detached swap back,
 /// `[N, 3, H, W]`; `augment/discriminator`, `[3 N, 11]`, and `augment/generator`, `[N, 11]`, whose columns
 /// `augment.rs` lists.
-pub fn draws(config: &Config, step: u64, device: Device) -> Vec<(String, Tensor)> {
+pub fn draws(config: &Config, step: u64, device: Device, share: Share) -> Vec<(String, Tensor)> {
     let mut draws = Vec::new();
     if config.reverse_noise != 0.0 {
-        draws.push(("reverse".into(), reverse_noise(config, device, step)));
+        draws.push(("reverse".into(), reverse_noise(config, device, step, share)));
     }
     for (name, pass) in [("augment/discriminator", Pass::Discriminator), ("augment/generator", Pass::Generator)] {
-        let table = Augment::draw(config, pass, step, device).table();
+        let table = Augment::draw(config, pass, step, device, share).table();
         draws.extend(table.map(|table| (name.into(), table)));
     }
     draws

@@ -155,6 +155,7 @@ impl Graph {
 #[cfg(test)]
 mod tests {
     use super::super::step::method;
+    use super::super::team::Team;
     use super::*;
     use tch::Tensor;
 
@@ -195,7 +196,7 @@ mod tests {
         ] {
             let config = small(settings);
             let [(mut eager, mut eager_models), (mut launched, mut launched_models)] =
-                [0, 1].map(|_| method(&config, tch::Device::Cpu));
+                [0, 1].map(|_| method(&config, tch::Device::Cpu, &Team::alone()));
             let again = Again::default();
             let recordings = again.recordings.clone();
             let mut graph = Graph::with(Box::new(again));
@@ -245,7 +246,7 @@ mod tests {
     #[test]
     fn an_empty_graph_fails() {
         let config = small(serde_json::json!({}));
-        let (mut method, mut models) = method(&config, tch::Device::Cpu);
+        let (mut method, mut models) = method(&config, tch::Device::Cpu, &Team::alone());
         let mut graph = Graph::with(Box::new(Empty));
         let mut step = |step| graph.step(&mut *method, &mut models, &config, &triplet(&config, step), step);
         (0..3).for_each(|k| drop(step(k).unwrap()));
@@ -256,7 +257,7 @@ mod tests {
     #[test]
     fn the_processs_generator_is_lent_for_a_step() {
         let config = small(serde_json::json!({"discriminator_noise": 0.1}));
-        let (mut method, mut models) = method(&config, tch::Device::Cpu);
+        let (mut method, mut models) = method(&config, tch::Device::Cpu, &Team::alone());
         let mut graph = Graph::with(Box::new(Again::default()));
         let draw = || Tensor::randn([5], (tch::Kind::Float, tch::Device::Cpu));
         let like = Tensor::zeros([5], (tch::Kind::Float, tch::Device::Cpu));

@@ -6,6 +6,7 @@ use tch::{Device, Kind, Tensor};
 use super::erasure::Erasures;
 use super::extras;
 use super::models::{Method, Models, Terms};
+use super::team::Team;
 use crate::config::Config;
 use crate::data::Triplet;
 use crate::error::Result;
@@ -33,8 +34,8 @@ pub struct Kisekae {
 
 impl Kisekae {
     /// Builds the networks, initialised from the config's seed.
-    pub fn new(config: &Config, device: Device) -> (Kisekae, Models) {
-        let (generator, judge, models) = Models::build(config, device, Generator::new, Judge::new);
+    pub fn new(config: &Config, device: Device, team: &Team) -> (Kisekae, Models) {
+        let (generator, judge, models) = Models::build(config, device, team, Generator::new, Judge::new);
         (Kisekae { generator, judge }, models)
     }
 }
@@ -48,12 +49,14 @@ impl Method for Kisekae {
         let (placing, judging) = (seen >= config.place_after.images(), seen >= config.judge_after.images());
 
         // Locate the worn article. Some pictures do not show it, so that swaps can do without it.
-        let draw = Erasures::draw(config, step, human.device());
+        let team = &models.team;
+        let total = |sum| team.whole(sum);
+        let draw = Erasures::draw(config, step, human.device(), team);
         let located = generator.locate(human, &draw.shown(worn));
         let mask = generator.cut(&located.detach());
 
         // Erase. The maps of both articles onto the person, by the frames.
-        let erasure = draw.with(placing.then_some(&mask));
+        let erasure = draw.with(placing.then_some(&mask), team);
         let left = erased(human, &erasure);
         let body = generator.body(&left, &erasure);
         let map = generator.frame(worn).bmm(&body);
@@ -117,18 +120,18 @@ impl Method for Kisekae {
         if judging {
             judge.iterate();
             discriminator_loss = game.discriminator_loss(config, judge);
-            models.discriminator.update(&discriminator_loss, config, factor)?;
+            models.discriminator.update(&discriminator_loss, config, team, factor)?;
         }
 
         // The update of painter, locator, placer and frames.
         let mut objective = Objective::new();
         let whole = erasure.ones_like();
-        let apart = |region: &Tensor| losses::within(human, &restored.paint, region);
+        let apart = |region: &Tensor| losses::within(human, &restored.paint, region, &total);
         objective.add("loss/generator/restored", 1.0, apart(&erasure));
         objective.add("loss/generator/surroundings", ALL_OVER, apart(&whole));
         let region = if placing { &mask * &erasure } else { erasure.shallow_clone() };
         objective.add("loss/generator/beside", 1.0, apart(&(&erasure - &region)));
-        let warped = losses::within(human, &restored.warped, &region);
+        let warped = losses::within(human, &restored.warped, &region, &total);
         objective.add("loss/generator/warped", config.warp_weight, warped);
         let mut bending = losses::bending(&restored.residual);
         if judging {
@@ -136,14 +139,14 @@ impl Method for Kisekae {
         }
         objective.add("loss/generator/bending", config.bending_weight, bending);
         let trust = draw.trust(&erasure, placing);
-        objective.add("loss/generator/located", 1.0, losses::location(&located, &gain, &trust));
+        objective.add("loss/generator/located", 1.0, losses::location(&located, &gain, &trust, &total));
         let zero = || Tensor::zeros([], (Kind::Float, human.device()));
         let placed = placed.map_or_else(zero, |logits| losses::placement(&logits, &mask, &erasure));
         objective.add("loss/generator/placed", 1.0, placed);
         let [framed, edge, sure] = match &registered {
             Some(found) => [
                 losses::framed(&flow_of(&map, human), &flow_of(&found.map, human), &mask, &found.confidence),
-                losses::edge(&restored.outline, &outline, &mask, &erasure),
+                losses::edge(&restored.outline, &outline, &mask, &erasure, &total),
                 found.confidence.mean(Kind::Float),
             ],
             None => [0, 1, 2].map(|_| zero()),
@@ -169,7 +172,7 @@ impl Method for Kisekae {
             Terms::new(terms)
         });
         // Last, so that nothing fails after it.
-        models.generator.update(&objective.total, config, factor)?;
+        models.generator.update(&objective.total, config, team, factor)?;
         Ok(terms)
     }
 
@@ -183,14 +186,14 @@ impl Method for Kisekae {
         self.judge.judge(human, &warped, &erasure).logits
     }
 
-    fn draws(&self, config: &Config, step: u64, triplet: &Triplet) -> Vec<(String, Tensor)> {
+    fn draws(&self, config: &Config, step: u64, triplet: &Triplet, team: &Team) -> Vec<(String, Tensor)> {
         let Triplet { human, worn, .. } = triplet;
-        let draw = Erasures::draw(config, step, human.device());
+        let draw = Erasures::draw(config, step, human.device(), team);
         let mut named = draw.named();
         if step * config.batch_size as u64 >= config.place_after.images() {
             let generator = &self.generator;
             let mask = generator.cut(&generator.locate(human, &draw.shown(worn)));
-            let erasure = draw.with(Some(&mask));
+            let erasure = draw.with(Some(&mask), team);
             let map = generator.frame(worn).bmm(&generator.body(&erased(human, &erasure), &erasure));
             let found = generator.register(human, worn, &mask, &map);
             named.extend([("registered".into(), found.map), ("confidence".into(), found.confidence)]);

@@ -8,6 +8,7 @@ use tch::{Kind, Tensor};
 
 use super::jsonl::{append, rounded};
 use super::models::Terms;
+use super::team::Team;
 use super::trainer::Trainer;
 use crate::error::{Error, Result};
 
@@ -16,13 +17,15 @@ use crate::error::{Error, Result};
 pub struct Log {
     path: PathBuf,
     terms: Vec<Terms>,
+    /// The number of terms that are means over all processes.
+    gathered: usize,
     elapsed: Duration,
 }
 
 impl Log {
     /// Makes the log of a file, without terms.
     pub fn new(path: PathBuf) -> Log {
-        Log { path, terms: Vec::new(), elapsed: Duration::ZERO }
+        Log { path, terms: Vec::new(), gathered: 0, elapsed: Duration::ZERO }
     }
 
     /// Writes to another file from now on.
@@ -39,11 +42,32 @@ impl Log {
     /// Drops the terms since the last report.
     pub fn clear(&mut self) {
         self.terms.clear();
+        self.gathered = 0;
         self.elapsed = Duration::ZERO;
     }
 
     pub fn is_empty(&self) -> bool {
         self.terms.is_empty()
+    }
+
+    /// Replaces the terms since the last call by their means over the batches of all processes. All of them call it at
+    /// the same steps.
+    ///
+    /// # Errors
+    /// [`Error::Lost`].
+    pub fn gather(&mut self, team: &Team) -> Result<()> {
+        let new = &self.terms[self.gathered..];
+        if team.is_alone() || new.is_empty() {
+            return Ok(());
+        }
+        let values: Vec<&Tensor> = new.iter().map(|terms| &terms.values).collect();
+        let mut table = Tensor::stack(&values, 0).to_device(tch::Device::Cpu);
+        team.average(&mut table)?;
+        for (row, values) in values.into_iter().enumerate() {
+            values.shallow_clone().copy_(&table.get(row as i64));
+        }
+        self.gathered = self.terms.len();
+        Ok(())
     }
 
     /// Returns the log keys of the terms, none before the first step.

@@ -7,6 +7,7 @@ use tch::{Device, Tensor};
 use super::adam::Adam;
 use super::noise::Noise;
 use super::schedule::rate_factor;
+use super::team::Team;
 use crate::config::Config;
 use crate::data::Triplet;
 use crate::error::Result;
@@ -17,7 +18,8 @@ pub trait Method: fmt::Debug + Send {
     /// Updates both networks once, the generator last. Nothing is read back to the host.
     ///
     /// # Errors
-    /// [`crate::Error::Array`] if gradients are off. The discriminator may be updated then, the generator is not.
+    /// [`crate::Error::Array`] if gradients are off; [`crate::Error::Lost`]. The discriminator may be updated then, the
+    /// generator is not.
     fn step(&mut self, models: &mut Models, config: &Config, triplet: &Triplet, step: u64) -> Result<Terms>;
 
     /// Puts each target on its human.
@@ -30,8 +32,8 @@ pub trait Method: fmt::Debug + Send {
     fn score(&self, human: &Tensor, article: &Tensor) -> Tensor;
 
     /// Lists by name what a step draws at random, except its pictures and the discriminator's noise, and what it finds
-    /// by search in its pictures, `triplet`.
-    fn draws(&self, config: &Config, step: u64, triplet: &Triplet) -> Vec<(String, Tensor)>;
+    /// by search in its pictures, `triplet`; of several processes each lists its rows, and all must call it.
+    fn draws(&self, config: &Config, step: u64, triplet: &Triplet, team: &Team) -> Vec<(String, Tensor)>;
 
     /// Returns the discriminator's noise, if the config has any.
     fn noise(&mut self) -> Option<&mut Noise> {
@@ -80,12 +82,14 @@ impl Learner {
         (network, Learner { parameters, adam, torn: false })
     }
 
-    /// Differentiates `loss` by the parameters, clips the gradient and takes a step of Adam.
+    /// Differentiates `loss` by the parameters, averages the gradient over the processes, clips it and takes a step of
+    /// Adam.
     ///
     /// # Errors
-    /// As [`Parameters::differentiate`].
-    pub(super) fn update(&mut self, loss: &Tensor, config: &Config, factor: f64) -> Result<()> {
+    /// As [`Parameters::differentiate`]; [`crate::Error::Lost`].
+    pub(super) fn update(&mut self, loss: &Tensor, config: &Config, team: &Team, factor: f64) -> Result<()> {
         self.parameters.differentiate(loss)?;
+        team.average(&mut self.parameters.gradient)?;
         if config.gradient_clip > 0.0 {
             clip(&mut self.parameters.gradient, config.gradient_clip);
         }
@@ -117,6 +121,8 @@ pub struct Models {
     pub slowdown: f64,
     /// The random network of `perceptual_weight`; `None` if the weight is 0.
     pub pyramid: Option<Pyramid>,
+    /// The processes that learn together.
+    pub team: Team,
 }
 
 impl Models {
@@ -124,6 +130,7 @@ impl Models {
     pub(super) fn build<G, D>(
         config: &Config,
         device: Device,
+        team: &Team,
         generator: impl FnOnce(&Path, &Config) -> G,
         discriminator: impl FnOnce(&Path, &Config) -> D,
     ) -> (G, D, Models) {
@@ -142,6 +149,7 @@ impl Models {
             discriminator: discriminator_learner,
             slowdown: 1.0,
             pyramid: (config.perceptual_weight != 0.0).then(|| Pyramid::new(range, device)),
+            team: team.clone(),
         };
         (generator, discriminator, models)
     }

@@ -10,8 +10,9 @@ use super::augment::Augment;
 use super::extras;
 use super::models::{Method, Models, Terms};
 use super::noise::{Noise, Pass};
+use super::team::Team;
 use crate::config::{Config, Reverse};
-use crate::data::Triplet;
+use crate::data::{Crew, Triplet};
 use crate::error::Result;
 use crate::losses::{self, Objective};
 use crate::networks::{Generator, PairDiscriminator, Path, Swap};
@@ -29,10 +30,11 @@ impl Published {
     pub fn new(
         config: &Config,
         device: Device,
+        team: &Team,
         discriminator: impl FnOnce(&Path, &Config) -> PairDiscriminator,
     ) -> (Published, Models) {
-        let (generator, discriminator, models) = Models::build(config, device, Generator::new, discriminator);
-        (Published { generator, discriminator, noise: Noise::new(config, device) }, models)
+        let (generator, discriminator, models) = Models::build(config, device, team, Generator::new, discriminator);
+        (Published { generator, discriminator, noise: Noise::new(config, device, team.share()) }, models)
     }
 }
 
@@ -42,6 +44,7 @@ impl Method for Published {
         let Triplet { human, worn, target } = triplet;
         let form = config.adversarial_loss;
         let factor = models.factor(config, step);
+        let (team, share) = (&models.team, models.team.share());
         let swap = generator.swap(human, worn, target);
 
         // The discriminator's update: matched pairs are real, swapped and mismatched ones are fake.
@@ -51,7 +54,7 @@ impl Method for Published {
         let [humans, articles] = [humans, articles].map(|t| t.set_requires_grad(penalised));
         discriminator.iterate();
         let drawn = noise.as_mut().map(|noise| noise.draw(Pass::Discriminator, step));
-        let augment = Augment::draw(config, Pass::Discriminator, step, human.device());
+        let augment = Augment::draw(config, Pass::Discriminator, step, human.device(), share);
         let logits = discriminator.score(&augment.humans(&humans), &augment.articles(&articles), drawn);
         let parts = logits.split(human.size()[0], 0);
         let [matched, swapped, mismatched] = [&parts[0], &parts[1], &parts[2]];
@@ -60,15 +63,15 @@ impl Method for Published {
         if let Some(r1) = &r1 {
             discriminator_loss += config.r1_weight * r1;
         }
-        models.discriminator.update(&discriminator_loss, config, factor)?;
+        models.discriminator.update(&discriminator_loss, config, team, factor)?;
 
         // The generator's update: fool the discriminator, repaint little, and be able to dress the person back.
         let restored = match config.reverse {
             Reverse::Through => generator.swap(&swap.composite, target, worn).composite,
-            Reverse::Detached => extras::detached(config, generator, &swap.composite, triplet, step),
+            Reverse::Detached => extras::detached(config, generator, &swap.composite, triplet, step, share),
         };
         let drawn = noise.as_mut().map(|noise| noise.draw(Pass::Generator, step));
-        let augment = Augment::draw(config, Pass::Generator, step, human.device());
+        let augment = Augment::draw(config, Pass::Generator, step, human.device(), share);
         let judge = |human: &Tensor, article: &Tensor| {
             discriminator.judge(&augment.humans(human), &augment.articles(article), drawn)
         };
@@ -99,7 +102,7 @@ impl Method for Published {
             Terms::new(terms)
         });
         // Last, so that nothing fails after it.
-        models.generator.update(&objective.total, config, factor)?;
+        models.generator.update(&objective.total, config, team, factor)?;
         Ok(terms)
     }
 
@@ -111,8 +114,8 @@ impl Method for Published {
         self.discriminator.score(human, article, None)
     }
 
-    fn draws(&self, config: &Config, step: u64, triplet: &Triplet) -> Vec<(String, Tensor)> {
-        extras::draws(config, step, triplet.human.device())
+    fn draws(&self, config: &Config, step: u64, triplet: &Triplet, team: &Team) -> Vec<(String, Tensor)> {
+        extras::draws(config, step, triplet.human.device(), team.share())
     }
 
     fn noise(&mut self) -> Option<&mut Noise> {

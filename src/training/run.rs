@@ -1,18 +1,21 @@
 //! A run: a trainer and its folder, from the first step or the newest checkpoint to the end.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Map, Value};
 use tch::Device;
 
 use super::folder::{Folder, checkpoints};
+use super::follow::follow;
 use super::log::Log;
 use super::monitor::Monitor;
+use super::team::Team;
 use super::trainer::Trainer;
+use super::turn::{Standing, ends, pauses};
 use super::{begin, checkpoint, jsonl, samples};
 use crate::config::{Config, OnNonFinite};
-use crate::data::{LeftOut, Pairs, Plan};
+use crate::data::{Crew, LeftOut, Pairs, Plan};
 use crate::error::{Error, Result};
 use crate::native::{isolated, use_threads};
 use crate::storage::{Snapshot, lacking};
@@ -129,14 +132,54 @@ pub fn train(
     resume: Resume,
     observer: &mut dyn FnMut(Event) -> bool,
 ) -> Result<Outcome> {
+    train_together(&Team::alone(), pairs, run_dir, config, resume, observer)
+}
+
+/// As [`train`], in one of several processes that train one run together. The first one alone reads and writes the
+/// folder, its settings stand for all, and its observer gets every event; those of the others get
+/// [`Event::Load`] and [`Event::Step`]. All end at the same step, whichever has the reason. What happened to one of them is
+/// the error of the others.
+///
+/// # Errors
+/// As [`train`]; [`Error::Peer`] with the message of a process that stopped or failed; [`Error::Lost`] for one that is
+/// gone: the first process then saves the state of its step.
+pub fn train_together(
+    team: &Team,
+    pairs: &Pairs,
+    run_dir: &Path,
+    config: Config,
+    resume: Resume,
+    observer: &mut dyn FnMut(Event) -> bool,
+) -> Result<Outcome> {
+    match team.is_first() {
+        true => lead(team, pairs, run_dir, config, resume, observer),
+        false => follow(team, pairs, config, observer),
+    }
+}
+
+/// The first process, or the only one.
+fn lead(
+    team: &Team,
+    pairs: &Pairs,
+    run_dir: &Path,
+    config: Config,
+    resume: Resume,
+    observer: &mut dyn FnMut(Event) -> bool,
+) -> Result<Outcome> {
     let began = Instant::now();
-    resume.allows(run_dir, &checkpoints(run_dir)?)?;
-    let folder = Folder::open(run_dir)?;
-    let _threads = use_threads(config.threads);
+    let opened = checkpoints(run_dir).and_then(|found| resume.allows(run_dir, &found));
+    let folder = match opened.and_then(|()| Folder::open(run_dir)) {
+        Ok(folder) => folder,
+        Err(error) => return team.agreed(Err(error)),
+    };
+    let _threads = use_threads(team.threads(&config));
     let mut load = |plan: &Plan, done| observer(Event::Load { plan, done });
     let given = config.clone();
     let begun = settled(&folder, config).and_then(|config| Ok((source(&folder, &config)?, config)));
-    let trainer = match begun.and_then(|(from, config)| Trainer::beginning(pairs, config, from.as_deref(), &mut load)) {
+    let begun = team.agreed(begun).and_then(|(from, config)| Ok((from, team.first_config(config)?)));
+    let begin =
+        |(from, config): (Option<PathBuf>, _)| Trainer::beginning(team, pairs, config, from.as_deref(), &mut load);
+    let trainer = match begun.and_then(begin) {
         Ok(Some(trainer)) => trainer,
         none => {
             folder.withdraw();
@@ -158,8 +201,9 @@ pub fn train(
         end: None,
         error: None,
     };
-    run.begin(resume, &given)?;
-    run.finish()
+    team.agreed(run.begin(resume, &given))?;
+    run.trainer.share()?;
+    team.agreed(run.finish())
 }
 
 /// Checks the folder and its run. Returns the settings to go on with.
@@ -236,7 +280,7 @@ impl Run<'_> {
         }
         let trainer = &self.trainer;
         if self.saved.is_some() && trainer.step < trainer.total_steps() {
-            self.folder.note_resume(trainer.step)?;
+            self.folder.note_resume(trainer.step, trainer.team().share().world)?;
         }
         self.go_on &= (self.observer)(Event::Start {
             step: trainer.step,
@@ -305,9 +349,13 @@ impl Run<'_> {
                 return Ok(Outcome::Stopped);
             }
             self.end = self.ends();
+            let pauses = self.trainer.team().is_alone() || self.end.is_some() || self.pauses();
+            if pauses {
+                self.gather();
+            }
             let due = self.due();
-            match self.healthy(&due) {
-                Ok(()) => {}
+            match self.healthy(&due, pauses) {
+                Ok(()) => self.write(&due),
                 Err(diverged @ Error::NonFinite { .. }) => {
                     self.go_back(diverged)?;
                     continue;
@@ -315,30 +363,10 @@ impl Run<'_> {
                 // Out of memory: one more round tries to save.
                 Err(error) => {
                     self.fail(error);
-                    match (self.end, self.error.take()) {
-                        (Some(_), Some(error)) => return Err(error),
-                        (_, error) => self.error = error,
+                    if self.end.is_some() {
+                        return Err(self.error.take().expect("it failed"));
                     }
-                    continue;
                 }
-            }
-            if due.report || due.look || due.checkpoint || due.sample || due.snapshot {
-                self.mend();
-            }
-            if due.report {
-                self.report();
-            }
-            if due.look {
-                self.look();
-            }
-            if due.checkpoint {
-                self.checkpoint();
-            }
-            if due.sample {
-                self.sample();
-            }
-            if due.snapshot {
-                self.snapshot();
             }
             if let Some(outcome) = self.end {
                 if outcome == Outcome::OutOfTime && self.trainer.step == self.began_at {
@@ -348,9 +376,47 @@ impl Run<'_> {
                 return self.error.map_or(Ok(outcome), Err);
             }
             // An end that came with this round's events takes one more round, to save.
-            if self.ends().is_none() {
+            if !pauses || self.ends().is_none() {
                 self.step();
             }
+        }
+    }
+
+    /// Whether files may be due: see [`pauses`].
+    fn pauses(&self) -> bool {
+        pauses(&self.trainer.config, self.trainer.step)
+    }
+
+    fn write(&mut self, due: &Due) {
+        if due.report || due.look || due.checkpoint || due.sample || due.snapshot {
+            self.mend();
+        }
+        if due.report {
+            self.report();
+        }
+        if due.look {
+            self.look();
+        }
+        if due.checkpoint {
+            self.checkpoint();
+        }
+        if due.sample {
+            self.sample();
+        }
+        if due.snapshot {
+            self.snapshot();
+        }
+    }
+
+    /// Makes the terms since the last report those of all processes.
+    fn gather(&mut self) {
+        let team = self.trainer.team().clone();
+        if team.is_lost() {
+            return;
+        }
+        if let Err(error) = isolated(|| self.log.gather(&team)) {
+            team.leave(&error.to_string());
+            self.fail(error);
         }
     }
 
@@ -366,20 +432,15 @@ impl Run<'_> {
         }
     }
 
-    /// Returns the reason to end here, if there is one.
-    fn ends(&self) -> Option<Outcome> {
-        let limit = self.trainer.config.time_limit_s.map(Duration::from_secs_f64);
-        if self.trainer.step >= self.trainer.total_steps() {
-            Some(Outcome::Finished)
-        } else if self.no_better {
-            Some(Outcome::NoBetter)
-        } else if limit.is_some_and(|limit| self.began.elapsed() >= limit) {
-            Some(Outcome::OutOfTime)
-        } else if !self.go_on || self.error.is_some() {
-            Some(Outcome::Stopped)
-        } else {
-            None
+    /// Returns the reason to end here, if any process has one.
+    fn ends(&mut self) -> Option<Outcome> {
+        let Run { trainer, began, no_better, go_on, error, .. } = self;
+        let own = Standing { began: *began, no_better: *no_better, go_on: *go_on, error: error.as_ref() };
+        let (outcome, others) = ends(trainer, own);
+        if let Some(error) = others {
+            self.fail(error);
         }
+        outcome
     }
 
     fn due(&self) -> Due {
@@ -394,6 +455,10 @@ impl Run<'_> {
         // A kill between the checkpoint and the files after it leaves those out.
         let finished = matches!(self.end, Some(Outcome::Finished | Outcome::NoBetter));
         let again = |every: u64| !fresh && (finished || step.is_multiple_of(every));
+        if trainer.team().is_lost() {
+            // What the others know of the steps since the last report is lost, the state is not.
+            return Due { checkpoint: step > 0 && due(config.checkpoint_every), ..Due::default() };
+        }
         Due {
             report: due(config.log_every) && !self.log.is_empty(),
             look: self.look_is_due(),
@@ -414,16 +479,16 @@ impl Run<'_> {
         new && step.is_multiple_of(every) && self.error.is_none() && !over
     }
 
-    /// Checks that the terms since the last report are finite, and the weights too if they are about to be saved.
-    fn healthy(&self, due: &Due) -> Result<()> {
-        let saves = due.look || due.checkpoint || due.snapshot;
+    /// Checks that the terms since the last report are finite, and the weights too if they are about to be saved. Of
+    /// several processes all do whenever files may be due.
+    fn healthy(&self, due: &Due, pauses: bool) -> Result<()> {
+        let team = self.trainer.team();
+        let all = pauses && !team.is_alone() && !team.is_lost();
+        let saves = due.look || due.checkpoint || due.snapshot || all;
         if saves || due.report || due.sample {
             drop(isolated(|| self.log.checked(self.trainer.step))?);
         }
-        match isolated(|| Ok::<_, Error>(saves.then(|| self.trainer.broken()).flatten()))? {
-            None => Ok(()),
-            Some(term) => Err(Error::NonFinite { term: term.into(), value: f64::NAN, step: self.trainer.step }),
-        }
+        isolated(|| if saves { self.trainer.healthy() } else { Ok(()) })
     }
 
     fn report(&mut self) {
@@ -599,12 +664,17 @@ impl Run<'_> {
             self.warn(&error);
         }
         let slowdown = self.trainer.models.slowdown / 2.0;
+        let team = self.trainer.team().clone();
         let wanted = self.trainer.config.on_non_finite == OnNonFinite::Rollback && slowdown >= SLOWEST;
+        let wanted = wanted && !team.is_lost();
         let (back, others) = match wanted.then(|| self.restore()) {
             None => (false, Vec::new()),
             Some(Ok(restored)) => restored,
             Some(Err(error)) => (false, vec![error]),
         };
+        if !team.is_lost() {
+            team.first_numbers([f64::from(back)])?;
+        }
         if !back {
             for error in others.into_iter().chain(self.error.take()) {
                 self.warn(&error);
@@ -612,6 +682,7 @@ impl Run<'_> {
             return Err(diverged);
         }
         self.trainer.models.slowdown = slowdown;
+        self.trainer.share()?;
         self.saved = None;
         self.log.clear();
         if let Err(error) = self.folder.set_aside(self.trainer.step + 1).and_then(|()| self.cut_lines()) {

@@ -9,6 +9,7 @@ use super::graph::Graph;
 use super::models::{Method, Models, Terms};
 use super::noise::Pass;
 use super::step::method;
+use super::team::Team;
 use super::undo::Undo;
 use crate::config::Config;
 use crate::data::{Loader, Pairs, Plan, Triplet};
@@ -39,29 +40,71 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Makes a trainer of random networks, whatever `init_from` is.
+    /// Makes a trainer of random networks, whatever `init_from` is. All processes of a team have the same settings.
     pub(super) fn fresh(
+        team: &Team,
         pairs: &Pairs,
         config: Config,
         progress: &mut dyn FnMut(&Plan, usize) -> bool,
     ) -> Result<Option<Trainer>> {
-        let device = config.torch_device()?;
-        let _threads = use_threads(config.threads);
+        let team = &team.for_batch(config.batch_size)?;
+        let device = team.agreed(team.device(&config))?;
+        let _threads = use_threads(team.threads(&config));
         if device == Device::Cpu {
             keep_memory();
         }
-        if config.cuda_graph && !device.is_cuda() {
-            return Err(Error::setting("cuda_graph", "false on a CPU", true));
-        }
-        let graph = config.cuda_graph.then(|| Graph::new(device)).transpose()?;
-        let Some(data) = Loader::open(pairs, &config, device, progress)? else {
+        let graph = match config.cuda_graph && !device.is_cuda() {
+            true => Err(Error::setting("cuda_graph", "false on a CPU", true)),
+            false => config.cuda_graph.then(|| Graph::new(device)).transpose(),
+        };
+        let graph = team.agreed(graph)?;
+        let Some(data) = Loader::shared(pairs, &config, device, team, progress)? else {
             return Ok(None);
         };
         let config = config.resolved(data.len())?;
-        let (method, models) = method(&config, device);
+        let (method, models) = method(&config, device, team);
         let ema = Ema::new(&models.generator.parameters.values, &config);
         let undo = Undo::of(&models.discriminator);
         Ok(Some(Trainer { config, device, data, method, models, step: 0, ema, graph, undo, torn: false }))
+    }
+
+    /// The processes that train together.
+    pub fn team(&self) -> &Team {
+        &self.models.team
+    }
+
+    /// The number of libtorch's threads to compute with, 0 for its own.
+    pub fn threads(&self) -> usize {
+        self.team().threads(&self.config)
+    }
+
+    /// Gives all processes the state of the first.
+    ///
+    /// # Errors
+    /// [`Error::Lost`].
+    pub(super) fn share(&mut self) -> Result<()> {
+        let team = self.team().clone();
+        if team.is_alone() {
+            return Ok(());
+        }
+        let Models { generator, discriminator, slowdown, .. } = &self.models;
+        let counters = [generator, discriminator].map(|learner| learner.adam.steps() as f64);
+        let [step, slowdown, first, second] =
+            team.first_numbers([self.step as f64, *slowdown, counters[0], counters[1]])?;
+        for (_, _, buffer) in self.buffers() {
+            team.copy_first(buffer)?;
+        }
+        self.step = step as u64;
+        self.models.slowdown = slowdown;
+        for (learner, steps) in
+            [&mut self.models.generator, &mut self.models.discriminator].into_iter().zip([first, second])
+        {
+            learner.adam.set_steps(steps as u64);
+            learner.parameters.changed();
+            learner.torn = false;
+        }
+        self.torn = false;
+        Ok(())
     }
 
     /// Triplets seen so far.
@@ -74,7 +117,7 @@ impl Trainer {
         self.config.total_steps(self.data.len())
     }
 
-    /// Returns the pictures of a step.
+    /// Returns the pictures of a step; of several processes each gets its rows.
     ///
     /// # Errors
     /// [`Error::Setting`] for a step that no run reaches; if pictures stream, a picture that can no longer be decoded.
@@ -102,23 +145,27 @@ impl Trainer {
     pub fn draws(&self, step: u64) -> Result<Vec<(String, Tensor)>> {
         let triplet = self.triplet(step)?;
         let _precision = use_precision(self.config.precision, self.device);
-        Ok(tch::no_grad(|| self.method.draws(&self.config, step, &triplet)))
+        Ok(tch::no_grad(|| self.method.draws(&self.config, step, &triplet, self.team())))
     }
 
     /// Updates both networks once. Returns the step's terms on the device.
     ///
     /// # Errors
     /// As [`Trainer::triplet`]; [`Error::Device`] if the step cannot be recorded or launched; [`Error::Memory`];
-    /// [`Error::Torch`]. Nothing is changed then: the next call takes the same step. If that cannot be,
-    /// [`Trainer::is_torn`], and each later call is an [`Error::Torn`].
+    /// [`Error::Torch`]; [`Error::Peer`] and [`Error::Lost`] where several processes train together. Nothing is changed
+    /// then: the next call takes the same step. If that cannot be, [`Trainer::is_torn`], and each later call is an
+    /// [`Error::Torn`].
     pub fn step(&mut self) -> Result<Terms> {
-        let _threads = use_threads(self.config.threads);
+        let _threads = use_threads(self.threads());
         if self.torn {
             return Err(Error::Torn);
         }
-        let done = isolated(|| {
+        let mut waited_for = false;
+        let done = isolated::<_, Error>(|| {
             self.undo.keep(&self.models.discriminator);
-            let triplet = self.triplet(self.step)?;
+            // Pictures that are gone in one process end all before any of them waits for the others.
+            let triplet = self.team().agreed(self.triplet(self.step))?;
+            waited_for = true;
             let _precision = use_precision(self.config.precision, self.device);
             let (method, models) = (&mut *self.method, &mut self.models);
             let terms = match &mut self.graph {
@@ -133,7 +180,10 @@ impl Trainer {
             self.torn = false;
             Ok(terms)
         });
-        if done.is_err() {
+        if let Err(error) = &done {
+            if waited_for {
+                self.team().leave(&error.to_string());
+            }
             self.torn |= self.models.generator.torn;
             let undone = isolated::<_, Error>(|| {
                 self.undo.restore(&mut self.models.discriminator);
@@ -189,6 +239,17 @@ impl Trainer {
         ];
         let mut broken = networks.into_iter().filter(|(_, network)| !finite(&network.parameters.values));
         broken.next().map(|(name, _)| name)
+    }
+
+    /// Checks that all weights are finite.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`].
+    pub(super) fn healthy(&self) -> Result<()> {
+        match self.broken() {
+            None => Ok(()),
+            Some(term) => Err(Error::NonFinite { term: term.into(), value: f64::NAN, step: self.step }),
+        }
     }
 
     /// Swaps pictures in the networks' value range, without gradients.

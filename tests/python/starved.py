@@ -70,6 +70,16 @@ def trainers(walk, form):
     return found
 
 
+def loaders(walk, form):
+    """Starves the batches of a training without networks."""
+    made = config(form, steps=2)
+    found = {"Loader.__new__": check(f"Loader.__new__, {form}", lambda: _cagan.Loader(walk.pairs, made))}
+    starved, fed = (_cagan.Loader(walk.pairs, made) for _ in range(2))
+    for name, call in walk.loader_calls(starved).items():
+        found[name] = check(f"{name}, {form}", call, frozen(walk.loader_calls(fed)[name]()))
+    return found
+
+
 def swappers(walk, form):
     """Starves the use of a snapshot."""
     path = walk.runs[form]
@@ -121,7 +131,7 @@ def main():
     walk = Walk(folder / "walk", folder / "pairs")
     found = []
     for form in FORMS:
-        found += [*trainers(walk, form).items(), *runs(walk, form).items()]
+        found += [*trainers(walk, form).items(), *runs(walk, form).items(), *loaders(walk, form).items()]
     for form in walk.runs:
         found += swappers(walk, form).items()
     for name, count in found:

@@ -13,7 +13,7 @@ import cagan
 import click
 import pytest
 import yaml
-from cagan import plots
+from cagan import plots, tracking
 from cagan.cli import cli
 
 REPOSITORY = Path(__file__).parents[2]
@@ -50,7 +50,8 @@ def spans(text):
 def test_every_public_name_is_in_the_reference():
     pages = "\n".join(path.read_text() for path in (DOCS / "api").glob("*.md"))
     named = re.findall(r"^::: cagan\.(\S+)$", pages, re.MULTILINE)
-    expected = [*cagan.__all__, *(f"plots.{name}" for name in plots.__all__), "torch_module"]
+    parts = [f"{part.__name__.removeprefix('cagan.')}.{name}" for part in (plots, tracking) for name in part.__all__]
+    expected = [*cagan.__all__, *parts, "torch_module"]
     assert sorted(named) == sorted(expected)
 
 
@@ -286,6 +287,8 @@ def check(words, page):
     if words[0] == "cagan":
         command = cli.commands[words[1]]
         command.make_context(words[1], words[2:])  # fails on an unknown option, a missing value, an argument too many
+    elif words[0] == "torchrun":
+        check(words[words.index("-m") + 1 :], page)
     elif words[0] == "make":
         targets = re.findall(r"^(\w+):.*## ", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
         assert set(words[1:]) <= set(targets), f"{page}: {words}"
@@ -309,6 +312,7 @@ def test_commands_in_blocks_are_commands():
         "cagan": True,
         "make": True,
         "python": True,
+        "torchrun": True,
         "pip": False,
     }
     assert any("make demo" in line for line in looked["make"])
@@ -388,3 +392,11 @@ def test_the_guide_runs_as_written(tmp_path):
         [sys.executable, "-W", "error", script], cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_examples_that_need_more_than_the_tests_have_are_python():
+    """Blocks of `py`, unlike those of `python`, need another library or a network."""
+    parts = [part for page in PAGES for part in blocks(page.read_text(), "py")]
+    assert len(parts) >= 2
+    for part in parts:
+        compile(part, "a block", "exec")

@@ -241,12 +241,12 @@ def test_a_busy_folder_in_its_place_is_not_touched(pairs, tmp_path):
 
 
 def test_tensorboard_that_fails_costs_no_steps(pairs, tmp_path, monkeypatch):
-    from cagan.tensorboard import Board
+    from cagan.tracking.boards import Board
 
     def fail(*_):
         raise ValueError("no room for curves")
 
-    monkeypatch.setattr(Board, "show", fail)
+    monkeypatch.setattr(Board, "numbers", fail)
     with pytest.warns(UserWarning, match="no room for curves") as caught:
         run = train(pairs, tmp_path, steps=4, tensorboard=True)
     assert steps(run.path)[-1] == 4

@@ -275,9 +275,15 @@ def test_a_broken_picture_costs_its_own_swap(swapper, pairs, tmp_path):
     photos[5], photos[20], photos[39] = tmp_path / "cut.png", tmp_path / "none.png", b"a letter"
     rest = (pairs[0].article, pairs[1].article)
     whole = swapper.swap([pairs[k % 8].human_path for k in range(40)], *rest)
-    found = swapper.swap(photos, *rest, on_error="skip")
+    found = swapper.swap(photos, *rest, on_error="return")
+    assert [(e.row, e.type) for e in found if isinstance(e, cagan.SwapError)] == [
+        (5, "ValueError"),
+        (20, "FileNotFoundError"),
+        (39, "ValueError"),
+    ]
     assert [k for k, swap in enumerate(found) if isinstance(swap, Exception)] == [5, 20, 39]
-    assert [type(found[k]) for k in (5, 20, 39)] == [ValueError, FileNotFoundError, ValueError]
+    kept = swapper.swap(photos, *rest, on_error="skip")
+    assert len(kept) == 37 and same_swap(kept[-1], whole[38])
     assert "human[39]: cannot be decoded" in str(found[39])
     assert all(same_swap(a, b) for a, b in zip(found, whole) if not isinstance(a, Exception))
     with pytest.raises(ValueError, match="cut"):
@@ -291,10 +297,11 @@ def test_a_broken_picture_costs_its_own_swap(swapper, pairs, tmp_path):
             break
         except (ValueError, FileNotFoundError) as error:
             seen.append(error)
-    assert [type(a) for a in seen] == [type(a) for a in found]
+    assert [type(a).__name__ for a in seen] == [getattr(a, "type", "Swap") for a in found]
+    assert len(list(swapper.stream(iter(photos), *rest, on_error="skip"))) == 37
     # An article that goes with all is everyone's.
     with pytest.raises(ValueError, match="target: cannot be decoded"):
-        swapper.swap(photos, rest[0], b"a letter", on_error="skip")
+        swapper.swap(photos, rest[0], b"a letter", on_error="return")
 
 
 def test_a_streams_mistakes(swapper, pairs):

@@ -124,9 +124,18 @@ class Walk:
             "Trainer.vectors": trainer.vectors,
             "Trainer.state": lambda: {network: trainer.state(network) for network in named},
             "Trainer.gradients": lambda: {network: trainer.gradients(network) for network in named},
+            "Trainer.tensors": lambda: {
+                network: {name: tensor.numpy() for name, tensor in trainer.tensors(network, "gradient").items()}
+                for network in named
+            },
+            "Trainer.changed": lambda: trainer.changed("generator"),
             "Trainer.load_state": lambda: trainer.load_state("generator", trainer.state("generator")),
             "Trainer.run": lambda: trainer.run(1),
         }
+
+    def loader_calls(self, loader):
+        """Calls of a loader, by name."""
+        return {"Loader.__iter__": lambda: [tensor.numpy() for batch in loader for tensor in batch]}
 
     def swapper_calls(self, swapper):
         """Calls of a swapper, by name."""
@@ -134,6 +143,11 @@ class Walk:
         lists = [pair.human for pair in (one, other)], [pair.article for pair in (one, other)]
         return {
             "Swapper.swap": lambda: swapper.swap(one.human, one.article, other.article),
+            "Swapper.look": lambda: swapper.look(one).nbytes,
+            "Swapper.swap, a look": lambda: swapper.swap(swapper.look(one), [other.article] * 2),
+            "Look._restored": lambda: self.look(swapper) == swapper.look(one),
+            "Look.__copy__": lambda: swapper.look(one).__copy__().nbytes,
+            "Look.__deepcopy__": lambda: swapper.look(one).__deepcopy__({}).nbytes,
             "Swapper._restored": lambda: swapper.__reduce__()[0](*swapper.__reduce__()[1]).step,
             "Swapper.__copy__": lambda: swapper.__copy__().step,
             "Swapper.__deepcopy__": lambda: swapper.__deepcopy__({}).step,
@@ -143,6 +157,11 @@ class Walk:
             "SwapStream.__next__": lambda: next(swapper.stream(*lists, [other.article] * 2)),
             "Swapper.swap, a list": lambda: swapper.swap(*lists, other.article_path),
         }
+
+    def look(self, swapper):
+        """Makes a look and makes it again of its parts."""
+        kind, parts = swapper.look(self.pairs[0]).__reduce__()
+        return kind(*parts)
 
     def train(self, form, **settings):
         """Trains for two steps, goes on for one, and returns all files."""
@@ -178,6 +197,13 @@ class Walk:
                 return swap.show("no part")
             except ValueError as error:
                 return str(error)
+
+        def no_repository():
+            """A name that is none of a repository asks nobody."""
+            try:
+                return _cagan.Swapper.from_hub("a/b/c").step
+            except (ImportError, ValueError) as error:
+                return type(error).__name__
 
         def dolls():
             made = _cagan.dolls(self.new_folder(), 2, 1, 64, 1)
@@ -231,6 +257,8 @@ class Walk:
             "Swap.save": save,
             "Swap._repr_png_": swap._repr_png_,
             "Swap.show": no_part,
+            "Swap.to_tensor": lambda: swap.to_tensor("mask").numpy(),
+            "Swapper.from_hub": no_repository,
             "Swap.to_pil": lambda: swap.to_pil("mask").tobytes(),
             "Swap.before_after": lambda: swap.before_after(one).tobytes(),
             "chosen": lambda: _cagan.chosen(self.runs["paper"]).name,
@@ -265,7 +293,8 @@ class Walk:
         mask = np.zeros(one.human.shape[:2], np.uint8)
         swap = _cagan.Swap(one.human, mask, one.human, mask, np.zeros((4, 3, 2), np.float32))
         things = (trainer, self.pairs, one, swap, trainer.config, _cagan.Listing(self.data))
-        things = (*things, _cagan.Swapper(self.runs["kisekae"]))
+        swapper, loader = _cagan.Swapper(self.runs["kisekae"]), _cagan.Loader(self.pairs, config("paper"))
+        things = (*things, swapper, swapper.look(one), loader)
         return {
             f"{type(thing).__name__}.{name}": getattr(thing, name)
             for thing in things
@@ -283,6 +312,9 @@ class Walk:
                 for name, call in self.trainer_calls(trainer, form).items():
                     found[f"{name}, {form}, {turn}"] = call()
             found[f"run, {form}"] = self.train(form)
+            loader = _cagan.Loader(self.pairs, config(form, steps=2))
+            found[f"Loader.__new__, {form}"] = repr(loader)
+            found |= {f"{name}, {form}": call() for name, call in self.loader_calls(loader).items()}
         for form, path in self.runs.items():
             swapper = _cagan.Swapper(path)
             found[f"Swapper.__new__, {form}"] = swapper.step

@@ -92,7 +92,7 @@ def made(
     """
     if isinstance(model, _cagan.Swapper):
         sides = (None if side is None else iter(side) for side in (humans, worn, targets))
-        yield from model.stream(*sides, on_error="skip" if skip else "raise")
+        yield from model.stream(*sides, on_error="return" if skip else "raise")
         return
     assert worn is not None, "functions take the worn article"
     for pictures in zip(humans, worn, targets):

@@ -4,6 +4,7 @@
 use tch::{Kind, Tensor};
 
 use crate::networks::activation::Activation;
+use crate::networks::conv::convolved;
 use crate::networks::norm::Norm;
 use crate::networks::parameters::{Init, Path, ReadAs};
 use crate::networks::plain::After;
@@ -67,7 +68,7 @@ impl Block {
     pub fn forward(&self, xs: &Tensor) -> Tensor {
         let s = self.stride.pixels();
         let xs = xs.to_kind(self.weight.kind());
-        let ys = xs.conv2d(&self.weight, Some(&self.bias), [s, s], [1, 1], [1, 1], 1);
+        let ys = convolved(&xs, &self.weight, &self.bias, s, 1);
         Activation::Fused.apply(ys, Some(&self.norm), After::LEAKY)
     }
 }
@@ -102,7 +103,7 @@ impl Head {
     pub fn forward(&self, xs: &Tensor) -> Tensor {
         let pad = self.weight.size()[2] / 2;
         let xs = xs.to_kind(self.weight.kind());
-        xs.conv2d(&self.weight, Some(&self.bias), [1, 1], [pad, pad], [1, 1], 1).to_kind(Kind::Float)
+        convolved(&xs, &self.weight, &self.bias, 1, pad).to_kind(Kind::Float)
     }
 }
 

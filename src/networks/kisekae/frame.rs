@@ -1,7 +1,7 @@
 //! Frames: where an article lies in its picture, and where garments sit on a person. The product of both is the map of
 //! any article onto any person. The worn article, where it is known, corrects the person's.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::blocks::{Block, Size, Stride, places};
 use crate::networks::parameters::{Init, Path, ReadAs};
@@ -20,6 +20,16 @@ struct Numbers {
     down: Vec<Block>,
     /// Weight and bias.
     layers: [[Tensor; 2]; 2],
+    rows: Rows,
+}
+
+/// How linear layers take the rows of a batch on a CPU.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Rows {
+    /// As one matrix.
+    Together,
+    /// One after the other: a product's last bits depend on its number of rows.
+    Apart,
 }
 
 impl Numbers {
@@ -39,6 +49,7 @@ impl Numbers {
         Numbers {
             down: (0..size.levels).map(|k| Block::new(&down.sub(k), Stride::Halve, c_of(k), channels(k))).collect(),
             layers: [layer("hidden", last * cells, HIDDEN, Init::He), layer("out", HIDDEN, count, Init::Zeros)],
+            rows: Rows::Together,
         }
     }
 
@@ -51,6 +62,15 @@ impl Numbers {
             xs = block.forward(&xs);
         }
         let flat = xs.contiguous().flatten(1, -1).to_kind(Kind::Float);
+        if self.rows == Rows::Apart && flat.device() == Device::Cpu {
+            let rows: Vec<Tensor> = flat.split(1, 0).iter().map(|row| self.last(row)).collect();
+            return Tensor::cat(&rows, 0);
+        }
+        self.last(&flat)
+    }
+
+    /// The linear layers.
+    fn last(&self, flat: &Tensor) -> Tensor {
         let [[weight, bias], out] = &self.layers;
         // Plain ReLUs can all die while the numbers are far off.
         let hidden = leaky_relu(&flat.linear(weight, Some(bias)), LEAKY);
@@ -78,6 +98,11 @@ impl Frames {
             // The photo, the worn article and its outline as the frames move them, where it is worn.
             fit: Numbers::new(&path.sub("fit"), 3 + 3 + 1 + 1, 6, size, picture),
         }
+    }
+
+    /// Makes the frames of each picture independent of the others in the batch.
+    pub fn apart(&mut self) {
+        [&mut self.article, &mut self.body, &mut self.fit].into_iter().for_each(|numbers| numbers.rows = Rows::Apart);
     }
 
     /// Computes an article's frame: a similarity from the garments' common frame to its picture.
@@ -129,7 +154,6 @@ mod tests {
     use super::*;
     use crate::config::Precision;
     use crate::networks::parameters::Parameters;
-    use tch::Device;
 
     #[test]
     fn the_first_frames_change_nothing_and_an_articles_is_a_similarity_in_pixels() {

@@ -27,10 +27,37 @@ const SEEN: f64 = 0.35;
 /// article's own frame misses.
 const FITTED: f64 = 0.5;
 
+/// What of a swap depends on the person and the worn article alone: more than half of its work.
+#[derive(Debug)]
+pub struct Look {
+    /// Where the worn article is, `[N, 1, H, W]` in [0, 1].
+    pub located: Tensor,
+    /// The person's frame: an affine map from the photo to the garments' common frame, `[N, 3, 3]`.
+    pub body: Tensor,
+    /// The located pixels, widened, `[N, 1, H, W]`, 0 or 1.
+    pub old: Tensor,
+    /// The pixels outside that they enclose nearly, `[N, 1, H, W]`, 0 or 1.
+    pub enclosed: Tensor,
+    /// The slopes and offsets of [`Detail::edges`].
+    pub edges: [Tensor; 2],
+}
+
+impl Look {
+    /// Makes it of the two parts that the networks compute.
+    ///
+    /// # Shapes
+    /// `human`: `[N, 3, H, W]` in [-1, 1]; the others as in [`Look`].
+    pub fn of(human: &Tensor, located: Tensor, body: Tensor) -> Look {
+        let height = human.size()[2];
+        let old = widened(&bit(&located, 0.5), reach(1.0, height));
+        let enclosed = enclosed(&old, reach(2.0, height));
+        let edges = lines(&located, human, reach(GUIDED, height), EPS);
+        Look { located, body, old, enclosed, edges }
+    }
+}
+
 /// The regions of a swap.
 struct Regions {
-    /// Where the worn article is.
-    located: Tensor,
     /// The pixels to repaint, 0 or 1.
     erasure: Tensor,
     /// The human without the erasure.
@@ -39,6 +66,11 @@ struct Regions {
     placement: Tensor,
     /// The target's flow before it is refined.
     base: Tensor,
+}
+
+/// Cuts values to 0 and 1.
+fn bit(xs: &Tensor, cut: f64) -> Tensor {
+    xs.gt(cut).to_kind(Kind::Float)
 }
 
 /// Painter, locator, placer and frames.
@@ -67,6 +99,12 @@ impl Generator {
             frames: Frames::new(&path.sub("frames"), size, config.image_size),
             begins: (config.mask_cut / (1.0 - config.mask_cut)).ln(),
         }
+    }
+
+    /// Makes the result of each picture independent of the others in the batch, on a CPU. Training does without: it is
+    /// slower.
+    pub fn apart(&mut self) {
+        self.frames.apart();
     }
 
     /// Computes logits of where `worn` is worn. A `worn` of a single colour has no region and stands for an unknown
@@ -161,23 +199,30 @@ impl Generator {
         guided(&(logits - self.begins).sigmoid(), human, reach(GUIDED, height), EPS)
     }
 
+    /// Computes what of a swap does not depend on the target. `None` stands for an unknown article.
+    ///
+    /// # Shapes
+    /// Both: `[N, 3, H, W]` in [-1, 1].
+    pub fn look(&self, human: &Tensor, worn: Option<&Tensor>) -> Look {
+        let located = match worn {
+            Some(worn) => self.located(human, worn),
+            None => self.located(human, &human.ones_like()),
+        };
+        let body = self.fitted(human, worn, &bit(&located, 0.5));
+        Look::of(human, located, body)
+    }
+
     /// Computes the regions of a swap.
-    fn regions(&self, human: &Tensor, worn: Option<&Tensor>, target: &Tensor) -> Regions {
-        let height = human.size()[2];
-        let bit = |mask: &Tensor, cut: f64| mask.gt(cut).to_kind(Kind::Float);
-        let unknown = || Tensor::ones_like(target);
-        let located = self.located(human, worn.unwrap_or(&unknown()));
-        let found = bit(&located, 0.5);
-        let old = widened(&found, reach(1.0, height));
-        let map = self.frame(target).bmm(&self.fitted(human, worn, &found));
-        let [outline, base] = self.outlined(target, &map);
+    fn regions(&self, human: &Tensor, look: &Look, target: &Tensor) -> Regions {
+        let Look { old, enclosed, body, .. } = look;
+        let [outline, base] = self.outlined(target, &self.frame(target).bmm(body));
         // The outline may cover what stands before the worn article, and is enclosed by it.
-        let hole = old.maximum(&(bit(&outline, 0.5) * (1.0 - enclosed(&old, reach(2.0, height)))));
+        let hole = old.maximum(&(bit(&outline, 0.5) * (1.0 - enclosed)));
         let seen = self.place(&erased(human, &hole), &hole, &outline, target).sigmoid();
         let placement = seen * &hole;
         let erasure = old.maximum(&bit(&placement, SEEN));
         let placement = placement * &erasure;
-        Regions { located, left: erased(human, &erasure), erasure, placement, base }
+        Regions { left: erased(human, &erasure), erasure, placement, base }
     }
 
     /// Puts `target` on `human`, who wears `worn`. `None` stands for an unknown article.
@@ -185,22 +230,29 @@ impl Generator {
     /// # Shapes
     /// All three: `[N, 3, H, W]` in [-1, 1].
     pub fn swap(&self, human: &Tensor, worn: Option<&Tensor>, target: &Tensor) -> Swap {
-        let regions = self.regions(human, worn, target);
-        let painting =
-            (self.painter).forward(&regions.left, &regions.erasure, target, &regions.placement, &regions.base);
+        self.dress(human, self.look(human, worn), target)
+    }
+
+    /// Puts `target` on `human`, whose look is known.
+    ///
+    /// # Shapes
+    /// Both: `[N, 3, H, W]` in [-1, 1].
+    pub fn dress(&self, human: &Tensor, look: Look, target: &Tensor) -> Swap {
+        let Regions { erasure, left, placement, base } = self.regions(human, &look, target);
+        let painting = (self.painter).forward(&left, &erasure, target, &placement, &base);
         let edge = [3, 3];
-        let mask = (regions.erasure).avg_pool2d(edge, [1, 1], [1, 1], false, false, None);
-        let edges = lines(&regions.located, human, reach(GUIDED, human.size()[2]), EPS);
+        let mask = erasure.avg_pool2d(edge, [1, 1], [1, 1], false, false, None);
+        let Look { located, edges, .. } = look;
         Swap {
             composite: composite(human, &painting.paint, &mask),
             paint: painting.paint,
             mask,
-            located: Some(regions.located),
+            located: Some(located),
             detail: Some(Detail {
                 flow: painting.flow,
                 mix: painting.mix,
                 rendered: painting.rendered,
-                placement: regions.placement,
+                placement,
                 edges,
             }),
         }
@@ -212,7 +264,7 @@ impl Generator {
     /// # Shapes
     /// Both: `[N, 3, H, W]` in [-1, 1]. Returns `[N, 3, H, W]` and `[N, 1, H, W]`.
     pub fn condition(&self, human: &Tensor, article: &Tensor) -> [Tensor; 2] {
-        let regions = self.regions(human, Some(article), article);
+        let regions = self.regions(human, &self.look(human, Some(article)), article);
         let painting =
             (self.painter).forward(&regions.left, &regions.erasure, article, &regions.placement, &regions.base);
         [painting.warped, regions.erasure]

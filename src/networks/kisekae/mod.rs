@@ -32,7 +32,7 @@ mod registration;
 mod warp;
 
 pub use frame::square;
-pub use generator::Generator;
+pub use generator::{Generator, Look};
 pub use guided::along;
 pub use judge::Judge;
 pub use mask::{enclosed, erased, reach, widened};

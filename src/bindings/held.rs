@@ -11,13 +11,13 @@ use crate::error::{Error, Result};
 
 /// A value under a lock. In a child of `fork` nobody lets go of a lock that another thread of the parent held: to ask
 /// for it is then an error.
-pub struct Shared<T> {
+pub struct Held<T> {
     value: Mutex<T>,
     /// The process that took the lock last.
     holder: AtomicU32,
 }
 
-impl<T> Shared<T> {
+impl<T> Held<T> {
     /// Between two looks at a lock of another process, and how many there are: a thread of this one may just have taken
     /// it.
     const LOOK: Duration = Duration::from_millis(5);
@@ -25,7 +25,7 @@ impl<T> Shared<T> {
 
     /// Shares a value.
     pub fn new(value: T) -> Self {
-        Shared { value: Mutex::new(value), holder: AtomicU32::new(std::process::id()) }
+        Held { value: Mutex::new(value), holder: AtomicU32::new(std::process::id()) }
     }
 
     /// Locks in a computation. What a panic left is still whole: [`super::compute::compute`] caught it.
