@@ -15,7 +15,7 @@ PYO3 := $(patsubst %,PYO3_CONFIG_FILE=$(CURDIR)/%,$(firstword $(wildcard target/
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint fmt core build types python bench golden weights notebooks docs wheel clean
+.PHONY: help demo test lint fmt core build types python bench golden weights notebooks docs torch wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,17 @@ notebooks: build $(VENV)/notebooks ## run the notebooks and keep their outputs
 
 docs: build $(VENV)/docs ## build the site into target/site
 	$(BIN)/mkdocs build --strict
+
+torch: dist/.built ## test the wheel with another torch (4.5 GB on the way): make torch TORCH=2.12.1
+	rm -rf target/torch-other
+	$(PYTHON) -m venv target/torch-other
+	sed -n -e '/^test = \[/,/^\]/p' pyproject.toml | grep -o '"[^"]*"' | \
+		xargs target/torch-other/bin/pip install torch==$(TORCH) dist/*.whl
+	$(BIN)/python tools/torch_bands.py dist/*.whl target/torch-other/lib/python*/site-packages/torch
+	LD_LIBRARY_PATH=$$(echo $(CURDIR)/target/torch-other/lib/python*/site-packages/torch/lib) \
+		cargo test --release --test core golden
+	target/torch-other/bin/pytest
+	rm -rf target/torch-other
 
 wheel: dist/.built ## build a wheel into dist/
 

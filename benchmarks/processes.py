@@ -4,8 +4,9 @@
 
 kills: short runs of two processes under torchrun. At a random moment one of them, a random one, is killed; torchrun
 starts both again. Each run must end with the bytes of one without a kill: checkpoint, snapshot and sample grid.
-speed: steps of one process with two threads and of two processes with one thread each, the same batches, in turns, each
-in new processes. Prints the milliseconds of a step (medians of the turns' medians) and the ratio one / two.
+speed: steps of one process with one thread, of one with two threads, and of two processes with one thread each, the
+same batches, in turns, each in new processes. Prints the milliseconds of a step, wall and CPU of all processes (medians
+of the turns), and the ratio of the wall times of one process with two threads and of two processes.
 """
 
 import argparse
@@ -23,6 +24,8 @@ from pathlib import Path
 import cagan
 
 WARM, STEPS = 3, 12
+# Processes, and threads of each.
+SIDES = [(1, 1), (1, 2), (2, 1)]
 CASES = {
     "smoke, 64 x 64, batch 4": ("smoke", {}),
     "paper width 64, 64 x 48, batch 8": ("paper", {"image_size": [64, 48], "width": 64, "batch_size": 8}),
@@ -101,31 +104,29 @@ def kills(folder, count):
     print(f"{same} of {count} runs ended with the same bytes; kills by process: {dict(sorted(hit.items()))}")
 
 
-def side(folder, case):
-    """Print the median seconds of a step."""
+def side(folder, case, threads):
+    """Print the median seconds of a step, and its mean seconds of CPU."""
     preset, settings = CASES[case]
     with cagan.team() as team:
-        threads = 2 if team is None else 1
         config = cagan.Config(preset, **settings, threads=threads, device="cpu")
         trainer = cagan.Trainer(cagan.Pairs(folder / "dolls"), config, team)
         trainer.run(WARM)
-        turns = []
+        turns, cpu = [], time.process_time()
         for _ in range(STEPS):
             began = time.perf_counter()
             trainer.run(1)
             turns.append(time.perf_counter() - began)
-    if team is None or team.rank == 0:
-        print(statistics.median(turns))
+        print(statistics.median(turns), (time.process_time() - cpu) / STEPS)
 
 
-def turn(folder, case, world):
-    """Return the median seconds of a step in so many processes."""
+def turn(folder, case, world, threads):
+    """Return the median seconds of a step in so many processes, and the seconds of CPU of all."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     shared = {"WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    shared |= {"OMP_NUM_THREADS": 2 // world}
-    command = [sys.executable, __file__, "--side", str(folder), case]
+    shared |= {"OMP_NUM_THREADS": threads}
+    command = [sys.executable, __file__, "--side", str(folder), case, str(threads)]
     processes = [
         subprocess.Popen(
             command,
@@ -137,21 +138,23 @@ def turn(folder, case, world):
     ]
     outputs = [process.communicate()[0] for process in processes]
     assert not any(process.returncode for process in processes)
-    return float(outputs[0])
+    numbers = [[float(number) for number in output.split()] for output in outputs]
+    return numbers[0][0], sum(cpu for _, cpu in numbers)
 
 
 def speed(folder, rounds):
     cagan.dolls(folder / "dolls", count=32, size=64)
     cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
     print(f"{cores} cores for this process, load {load:.1f}")
-    print("| case | 1 process, 2 threads, ms | 2 processes, 1 thread each, ms | one / two | turns |")
-    print("| --- | --- | --- | --- | --- |")
+    print("| case | wall ms: 1 x 1 | 1 x 2 | 2 x 1 | CPU ms: 1 x 1 | 1 x 2 | 2 x 1 | wall 1 x 2 / 2 x 1 |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for case in CASES:
-        turns = [[turn(folder, case, world) for world in (1, 2)] for _ in range(rounds)]
-        one, two = (statistics.median(times) * 1e3 for times in zip(*turns))
-        ratios = sorted(one / two for one, two in turns)
-        spread = f"{ratios[0]:.2f} .. {ratios[-1]:.2f}"
-        print(f"| {case} | {one:.0f} | {two:.0f} | {statistics.median(ratios):.2f} | {spread} |", flush=True)
+        turns = [[turn(folder, case, world, threads) for world, threads in SIDES] for _ in range(rounds)]
+        each = [[statistics.median(times) * 1e3 for times in zip(*(t[k] for t in turns))] for k in range(len(SIDES))]
+        ratios = sorted(t[1][0] / t[2][0] for t in turns)
+        ratio = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} .. {ratios[-1]:.2f})"
+        numbers = [f"{each[k][kind]:.0f}" for kind in range(2) for k in range(len(SIDES))]
+        print(f"| {case} | {' | '.join(numbers)} | {ratio} |", flush=True)
 
 
 def main():
@@ -159,10 +162,11 @@ def main():
     parser.add_argument("parts", nargs="*", metavar="kills|speed")
     parser.add_argument("--count", type=int, default=20, help="runs with a kill")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side")
-    parser.add_argument("--side", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--side", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
-        side(Path(arguments.side[0]), arguments.side[1])
+        folder, case, threads = arguments.side
+        side(Path(folder), case, int(threads))
         return
     parts = {"kills": (kills, arguments.count), "speed": (speed, arguments.rounds)}
     if unknown := set(arguments.parts) - set(parts):

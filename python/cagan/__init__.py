@@ -6,11 +6,13 @@ from . import _libtorch  # noqa: F401  # the core needs it, first
 from ._cagan import Config, Loader, Look, Pair, Pairs, Swap, Swapper, Trainer, dolls, presets
 from .about import __version__ as __version__
 from .about import info
+from .catalogue import Catalogue, swap_table
 from .curation import Curation, curate, review
 from .evaluation import Scores, evaluate
 from .exporting import export
 from .failures import SwapError
 from .runs import Run, runs
+from .service import asgi, serve
 from .serving import app
 from .teaming import team
 from .training import train
@@ -24,6 +26,7 @@ else:
     from ._face import names as __dir__  # noqa: F401  # PEP 562
 
 __all__ = [
+    "Catalogue",
     "Config",
     "Curation",
     "Loader",
@@ -37,6 +40,7 @@ __all__ = [
     "Swapper",
     "Trainer",
     "app",
+    "asgi",
     "curate",
     "dolls",
     "evaluate",
@@ -45,6 +49,8 @@ __all__ = [
     "presets",
     "review",
     "runs",
+    "serve",
+    "swap_table",
     "team",
     "train",
 ]

@@ -7,26 +7,29 @@ import re
 import sys
 from pathlib import Path
 
-# The core's build needs this version.
-_NEEDED = "2.11"
+# The versions that the core was tested with: it is built against the first, and uses nothing that the others lack.
+# `tools/torch_bands.py` compares. pyproject.toml asks for the same.
+TESTED = ("2.11", "2.12")
+_WANTED = f"torch>={TESTED[0]},<2.{int(TESTED[-1].split('.')[1]) + 1}"
 
 
 def find_torch() -> Path:
     """Returns torch's folder without importing torch.
 
     Raises:
-        ImportError: torch is missing, or has another version than the core was built for.
+        ImportError: torch is missing, or has a version that the core was not tested with.
     """
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
-        raise ImportError(f"torch: expected {_NEEDED}, found none; pip install 'torch=={_NEEDED}.*'")
+        raise ImportError(f"torch: expected {' or '.join(TESTED)}, found none; pip install '{_WANTED}'")
     folder = Path(spec.origin).parent
     version = folder / "version.py"
     text = version.read_text(encoding="utf-8") if version.is_file() else ""
     match = re.search(r"^__version__ = ['\"](.+)['\"]", text, re.MULTILINE)
     found = match[1] if match else "an unknown version"
-    if not found.startswith(f"{_NEEDED}."):
-        raise ImportError(f"torch: expected {_NEEDED}, found {found} in {folder}; pip install 'torch=={_NEEDED}.*'")
+    if not found.startswith(tuple(f"{version}." for version in TESTED)):
+        expected = " or ".join(TESTED)
+        raise ImportError(f"torch: expected {expected}, found {found} in {folder}; pip install '{_WANTED}'")
     return folder
 
 

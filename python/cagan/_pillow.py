@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import io
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -61,6 +62,30 @@ def unpack(picture: "Image") -> Parts:
     profile = picture.info.get("icc_profile")
     mode, data = _pixels(picture)
     return mode, picture.width, picture.height, data, orientation, profile if isinstance(profile, bytes) else None
+
+
+def webp(path: Path, picture: tuple[str, tuple[int, int], bytes], quality: int) -> bytes:
+    """Encodes a picture as lossy WebP.
+
+    Args:
+        path: The file, which an error names.
+        picture: Mode, width and height, bytes.
+        quality: 1 to 100.
+
+    Raises:
+        ValueError: A side is too long for WebP, or Pillow was built without it.
+    """
+    from PIL import Image, features
+
+    mode, (width, height), pixels = picture
+    most = 16383
+    if max(width, height) > most:
+        raise ValueError(f"{path}: expected sides of at most {most} pixels for WebP, got {width} x {height}")
+    if not features.check("webp"):
+        raise ValueError(f"{path}: expected a Pillow with WebP to write it with loss, got one without")
+    file = io.BytesIO()
+    Image.frombytes(mode, (width, height), pixels).save(file, "WEBP", quality=quality)
+    return file.getvalue()
 
 
 def _orientation(picture: "Image") -> int:

@@ -17,7 +17,10 @@ import click
 
 from . import _cagan
 from .about import info as gather_info
-from .commands import Choice, Commands, Grouped, GroupedOption, Model, Moment, Size, WhichSnapshot
+from .catalogue import Catalogue
+from .catalogue.rows import LISTS
+from .catalogue.share import Shared, swap_shards
+from .commands import Choice, Commands, Grouped, GroupedOption, Model, Moment, Shard, Size, WhichSnapshot
 from .curation import curate as run_curate
 from .curation import review as run_review
 from .demo import demo as run_demo
@@ -28,6 +31,7 @@ from .launching import check_gpus, launch, without_gpus
 from .names import swap_name
 from .progress import Stream
 from .runs import runs as list_runs
+from .service import serve as run_serve
 from .serving import app as run_app
 from .settings import Preset, Which
 from .signals import EXIT_CODES, terminable
@@ -199,31 +203,50 @@ def train(
             _say(str(path))
 
 
-@cli.command()
+@cli.command(cls=Grouped)
 @click.argument("model", type=Model())
-@click.argument("human", type=_PATH, required=False)
-@click.argument("target", type=_PATH, required=False)
+@click.argument("pictures", type=_PATH, nargs=-1, metavar="[HUMAN TARGET]")
 @click.option(
     "-w", "--worn", type=_PATH, help="Product picture of the worn article, or a folder with the photos' names"
 )
 @click.option("-o", "--out", type=_PATH, help="Picture to write, .png, .jpg or .webp, or folder; - for standard output")
 @click.option("--pairs", type=_PATH, help="Folder of the pairs that --list names")
-@click.option("--list", "listing", type=_PATH, help="CSV with the columns human and target: ids of --pairs")
+@click.option(
+    "--list",
+    "listing",
+    type=_PATH,
+    help="CSV with the columns human and target, ids of --pairs; or lists of a catalogue (.parquet, .csv, .jsonl)",
+)
 @click.option("--report", type=_PATH, help="CSV to write with the swaps whose pictures cannot be read")
+@click.option("--shard", type=Shard(), help="This worker's share of a catalogue: 0/4 to 3/4 for four workers")
+@click.option("--shard-rows", type=int, help="Rows of a shard, which a killed job repeats at most [default: 1000]")
+@click.option("--format", "ending", type=Choice(["webp", "jpg", "png"]), help="Format of a catalogue [default: webp]")
+@click.option("--quality", type=int, help="Quality of .jpg and .webp, 1 to 100 [default: 95 and no loss]")
+@click.option("--max-side", type=int, help="Longest side of what is written, in pixels")
+@click.option("--masks", is_flag=True, help="Write the masks of a catalogue too")
+@click.option("--retry-failed", is_flag=True, help="Try the failed rows of a catalogue's finished shards again")
 @_WHICH
 @click.option("-d", "--device", help=_DEVICE)
+@click.option("--threads", type=int, help="Threads of libtorch; 1 where several workers share a machine [default: 0]")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON")
 def swap(
     model: Path,
-    human: Path | None,
-    target: Path | None,
+    pictures: tuple[Path, ...],
     worn: Path | None,
     out: Path | None,
     pairs: Path | None,
     listing: Path | None,
     report: Path | None,
+    shard: tuple[int, int] | None,
+    shard_rows: int | None,
+    ending: str | None,
+    quality: int | None,
+    max_side: int | None,
+    masks: bool,
+    retry_failed: bool,
     which: Which | None,
     device: str | None,
+    threads: int | None,
     as_json: bool,
 ) -> None:
     """Put the article TARGET on the person HUMAN with MODEL: a run folder, a snapshot, or dolls.
@@ -235,12 +258,53 @@ def swap(
     If HUMAN or TARGET is a folder, every person in it puts on every article, to --out/HUMAN__TARGET.png, by default in
     swaps/. A --list of ids of --pairs does the same for its rows. Several swaps go on where they were stopped, pass
     over pictures that cannot be read, and then exit with 1.
+
+    A catalogue is a --list of the columns id, human, target and perhaps worn, paths or files' bytes, without --pairs;
+    or several lists; or a --list of ids of --pairs with --shard or --format. It is made in shards, to --out/ab/ID.webp,
+    with one manifest for each shard: a job that was killed goes on behind the last one, and any number of workers share
+    the work by --shard.
     """
+
+    def load() -> _cagan.Swapper:
+        return _cagan.Swapper(model, device, which=which, threads=threads)
+
+    of_catalogue = {
+        "--shard": shard is not None,
+        "--shard-rows": shard_rows is not None,
+        "--format": ending is not None,
+        "--masks": masks,
+        "--retry-failed": retry_failed,
+    }
+    given = [name for name, is_given in of_catalogue.items() if is_given]
+    in_shards = given or quality is not None or max_side is not None or pairs is None
+    if listing is not None and listing.suffix.lower() in LISTS and in_shards:
+        if worn is not None:
+            raise click.UsageError("--worn: expected the column worn of the list, got an option")
+        if out is None or str(out) == "-":
+            raise click.UsageError(f"--out: expected a folder for the catalogue, got {out or 'none'}")
+        lists: list[Any] = [listing, *pictures]
+        catalogue = Catalogue(
+            lists,
+            out,
+            shard_rows=1000 if shard_rows is None else shard_rows,
+            format=ending or "webp",
+            quality=quality,
+            max_side=max_side,
+            masks=masks,
+            pairs=None if pairs is None else _cagan.Pairs(pairs, on_error="skip"),
+        )
+        _say_catalogue(swap_shards(load, catalogue, shard or (0, 1), retry_failed), out, report, as_json)
+        return
+    if given:
+        raise click.UsageError(f"{given[0]}: expected a --list of a catalogue, got none")
+    if len(pictures) not in (0, 2):
+        raise click.UsageError("expected HUMAN and TARGET, or --pairs and --list")
+    human, target = pictures if pictures else (None, None)
     if human is not None and target is not None and pairs is None and listing is None:
         if not (human.is_dir() or target.is_dir()):
             if report is not None:
                 raise click.UsageError("--report: expected a folder or a --list, got one photo")
-            _swap_one(_cagan.Swapper(model, device, which=which), human, target, worn, out, as_json)
+            _swap_one(load(), human, target, worn, out, as_json, {"quality": quality, "max_side": max_side})
             return
         rows = _crossed(human, target, worn)
         unread: list[tuple[str, str, str]] = []
@@ -254,12 +318,13 @@ def swap(
         rows, knows = listed(listing, _cagan.Pairs(pairs, on_error="skip"), unread=unread), True
     if str(out) == "-":
         raise click.UsageError("--out: expected a folder for several swaps, got -")
-    done = swap_list(_cagan.Swapper(model, device, which=which), rows, out, worn=knows)
+    if quality is not None or max_side is not None:
+        name = "--max-side" if quality is None else "--quality"
+        raise click.UsageError(f"{name}: expected one photo or a catalogue, got swaps as PNG")
+    done = swap_list(load(), rows, out, worn=knows)
     done.broken += unread
     if report is not None:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([("human", "target", "reason"), *done.broken])
-        _cagan.write_atomically(report, text.getvalue().encode("utf-8", errors="replace"))
+        _report(report, ("human", "target", "reason"), done.broken)
     made = done.made + done.kept
     if as_json:
         broken = [dict(zip(("human", "target", "reason"), row)) for row in done.broken]
@@ -271,8 +336,44 @@ def swap(
         raise ValueError(f"{len(done.broken)} swaps not made; the first: {person} in {article}: {reason}")
 
 
+def _report(path: Path, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    _cagan.write_atomically(path, text.getvalue().encode("utf-8", errors="replace"))
+
+
+def _say_catalogue(done: Shared, out: Path, report: Path | None, as_json: bool) -> None:
+    """Prints what became of a worker's share of a catalogue.
+
+    Raises:
+        ValueError: A row or a shard could not be made.
+    """
+    if report is not None:
+        _report(report, ("id", "error"), done.failed)
+    if as_json:
+        failed = [dict(zip(("id", "error"), row)) for row in done.failed]
+        shards = [dict(zip(("shard", "error"), row)) for row in done.undone]
+        counts = {"out": str(out), "shards": done.shards, "swaps": done.made, "kept": done.kept}
+        _say(json.dumps({**counts, "failed": failed, "undone": shards}))
+    else:
+        before = f", {done.kept} of them from before" if done.kept else ""
+        _say(f"{done.made} swaps in {out}{before}")
+    if done.undone:
+        shard, error = done.undone[0]
+        raise ValueError(f"{len(done.undone)} shards not made; the first: {shard}: {error}")
+    if done.failed:
+        name, error = done.failed[0]
+        raise ValueError(f"{len(done.failed)} swaps not made; the first: {name}: {error}")
+
+
 def _swap_one(
-    swapper: _cagan.Swapper, human: Path, target: Path, worn: Path | None, out: Path | None, as_json: bool
+    swapper: _cagan.Swapper,
+    human: Path,
+    target: Path,
+    worn: Path | None,
+    out: Path | None,
+    as_json: bool,
+    form: dict[str, int | None],
 ) -> None:
     """Swaps one photo, from standard input and to standard output if a path is -."""
     given = [path for path in (human, target, worn) if path is not None]
@@ -292,13 +393,13 @@ def _swap_one(
 
     swap = swapper.swap(picture(human), None if worn is None else picture(worn), picture(target))
     if piped:
-        sys.stdout.buffer.write(swap.encoded("png"))
+        sys.stdout.buffer.write(swap.encoded("png", **form))
         sys.stdout.buffer.flush()
         return
     files = {"image": out, "mask": out.with_suffix(".alpha.png")}
     if swap.located is not None:
         files["located"] = out.with_suffix(".located.png")
-    swap.save(out, files["mask"], files.get("located"))
+    swap.save(out, files["mask"], files.get("located"), **form)
     _say(json.dumps({name: str(path) for name, path in files.items()}) if as_json else str(out))
 
 
@@ -510,6 +611,29 @@ def app(
     """Try MODEL, a run folder, a snapshot or dolls, on a local page that swaps uploaded or picked pictures."""
     chosen = model if which is None else _cagan.Swapper(model, device, which=which)
     run_app(chosen, pairs, host=host, port=port, device=device, browser=not no_browser, as_json=as_json)
+
+
+@cli.command()
+@click.argument("model", type=Model())
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; any other admits other machines"
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="Port; 0 takes a free one")
+@click.option("--max-batch", type=int, default=16, show_default=True, help="Most requests that are swapped at once")
+@click.option("--wait-ms", type=float, default=10, show_default=True, help="Time that the first of them waits")
+@click.option("--max-bytes", type=int, default=32 << 20, show_default=True, help="Largest request in bytes")
+@click.option("--max-pixels", type=int, default=25_000_000, show_default=True, help="Largest picture in pixels")
+@click.option("--cache-bytes", type=int, default=256 << 20, show_default=True, help="Memory of decoded pictures")
+@_WHICH
+@click.option("-d", "--device", help=_DEVICE)
+def serve(model: Path, host: str, port: int, which: Which | None, device: str | None, **limits: float) -> None:
+    """Serve MODEL, a run folder, a snapshot or dolls, over HTTP: POST /swap, GET /healthz, GET /metadata.
+
+    POST /swap takes a form with the files human, target and worn, and answers with the picture. Requests that come
+    together are swapped together. Ctrl-C and SIGTERM let what was begun end.
+    """
+    chosen = model if which is None else _cagan.Swapper(model, device, which=which)
+    run_serve(chosen, host=host, port=port, device=device, **limits)
 
 
 @cli.command()

@@ -9,7 +9,18 @@ import click
 
 from . import hub
 
-__all__ = ["Choice", "Commands", "Grouped", "GroupedOption", "Model", "Moment", "Size", "WhichSnapshot", "nearest"]
+__all__ = [
+    "Choice",
+    "Commands",
+    "Grouped",
+    "GroupedOption",
+    "Model",
+    "Moment",
+    "Shard",
+    "Size",
+    "WhichSnapshot",
+    "nearest",
+]
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -86,6 +97,21 @@ class Moment(click.ParamType):  # type: ignore[type-arg]  # as above
             return int(value)
         except ValueError:
             self.fail(f"expected a number of images, or a share such as 50%, got {value}", param, ctx)
+
+
+class Shard(click.ParamType):  # type: ignore[type-arg]  # as above
+    """A worker's number and the number of workers, as `3/64`."""
+
+    name = "I/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Returns both."""
+        if not isinstance(value, str):
+            return value
+        index, slash, of = value.partition("/")
+        if not (slash and index.isdecimal() and of.isdecimal() and int(index) < int(of)):
+            self.fail(f"expected a worker of several, as 0/4 to 3/4, got {value}", param, ctx)
+        return int(index), int(of)
 
 
 class WhichSnapshot(click.ParamType):  # type: ignore[type-arg]  # as above

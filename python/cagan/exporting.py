@@ -51,6 +51,8 @@ def export(
     unknown; and the paint has the networks' size, while `cagan.Swapper` warps the article at the photo's own. The
     file's metadata under `cagan.json` hold the preprocessing and the config.
 
+    `config.pbtxt` beside an ONNX file is its configuration for Triton.
+
     The card `model.md` stands beside `model.onnx`, and `model.png` too if the model's run has sample grids. The card
     has the figures of `evaluation.json` in the run's folder, which `cagan.evaluate` of the run writes. A card that
     another program wrote or changed is not replaced, nor a foreign picture. Needs `pip install 'cagan[export]'`.
@@ -60,7 +62,7 @@ def export(
         path: The file to write. Its ending is the format: `.onnx`, `.pt2` (`torch.export.load`), `.pt` (TorchScript,
             which torch deprecates: `torch.jit.load`) or `.safetensors` (a snapshot, for `cagan.Swapper` and
             `cagan.torch_module.load`). An existing file is replaced.
-        overwrite: Whether to replace any `model.md` and `model.png`.
+        overwrite: Whether to replace any `model.md`, `model.png` and `config.pbtxt`.
         which: The snapshot of a run, as for `cagan.Swapper`: "best" (the default), "newest" or a step.
         progress: Whether to show a progress bar; by default in a terminal and in Jupyter.
 
@@ -69,7 +71,8 @@ def export(
 
     Raises:
         FileNotFoundError: The model or the folder is missing.
-        FileExistsError: `model.md` or `model.png` is not one that `cagan.export` wrote; nothing is written then.
+        FileExistsError: `model.md`, `model.png` or `config.pbtxt` is not one that `cagan.export` wrote; nothing is
+            written then.
         ValueError: The ending is unknown, the architecture cannot be exported, the snapshot is damaged, or
             `evaluation.json` holds no figures.
         ImportError: A package that the format needs is missing.
@@ -109,6 +112,8 @@ def export(
     beside = {out.with_suffix(".md"): _marked(card, sample)}
     if sample is not None:
         beside[picture] = sample
+    if out.suffix == ".onnx":
+        beside[out.with_name("config.pbtxt")] = _triton(model)
     if not overwrite:
         _keep_foreign(beside)
     with work_bar(progress, 2 + len(beside), " parts of the export") as bar:
@@ -152,7 +157,10 @@ def _keep_foreign(beside: dict[Path, bytes]) -> None:
         if not file.exists():
             continue
         old = file.read_bytes()
-        if file.suffix == ".md":
+        if file.suffix == ".pbtxt":
+            begin, _, rest = old.partition(b"\n")
+            ours = begin == _triton_mark(rest)
+        elif file.suffix == ".md":
             found = re.fullmatch(rb"(.*\n)<!-- cagan\.export (\w+) (\w+) -->\n", old, re.DOTALL)
             ours = found is not None and _hash(found[1]) == found[2].decode()
             picture = found[3].decode() if found else ""
@@ -162,6 +170,32 @@ def _keep_foreign(beside: dict[Path, bytes]) -> None:
             raise FileExistsError(
                 f"{file}: expected no file or one that cagan.export wrote, got another; overwrite=True replaces it"
             )
+
+
+def _triton_mark(text: bytes) -> bytes:
+    return f"# cagan.export {_hash(text)}".encode()
+
+
+def _triton(swapper: _cagan.Swapper) -> bytes:
+    """The configuration of the ONNX file for Triton: inputs, outputs, and batches that it gathers."""
+    config = swapper.config
+    height, width = config.image_size if config.architecture == "kisekae" else (-1, -1)
+
+    def tensors(kind: str, names: tuple[str, ...]) -> str:
+        rows = [
+            f'  {{ name: "{name}", data_type: TYPE_FP32, dims: [ {1 if name == "mask" else 3}, {height}, {width} ] }}'
+            for name in names
+        ]
+        return f"{kind} [\n" + ",\n".join(rows) + "\n]\n"
+
+    text = (
+        "# Put this file beside the folder 1/ that holds model.onnx.\n"
+        'backend: "onnxruntime"\nmax_batch_size: 16\n'
+        + tensors("input", _INPUTS)
+        + tensors("output", _OUTPUTS)
+        + "dynamic_batching { max_queue_delay_microseconds: 10000 }\n"
+    ).encode()
+    return _triton_mark(text) + b"\n" + text
 
 
 def description(swapper: _cagan.Swapper, module: "Generator") -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-__all__ = ["Guard", "announce", "opened"]
+__all__ = ["Guard", "admits_here", "announce", "is_loopback", "opened"]
 
 
 class Guard:
@@ -29,7 +29,7 @@ class Guard:
     def __init__(self, token: str, host: str, port: int) -> None:  # noqa: D107  # the class says it
         self.token, self.port = token, port
         self._names = {"localhost", host.lower()}
-        self._only_here = _is_loopback(host)
+        self._only_here = is_loopback(host)
 
     def admits(self, path: str, host: str, origin: str | None) -> bool:
         """Checks a request's path, and its headers Host and Origin."""
@@ -47,7 +47,7 @@ class Guard:
         if port != self.port or parts.username is not None or parts.path:
             return False
         # Nobody can point an address of numbers elsewhere.
-        return name in self._names or (_is_loopback(name) if self._only_here else _is_address(name))
+        return name in self._names or (is_loopback(name) if self._only_here else _is_address(name))
 
 
 def announce(address: str, words: str, as_json: bool) -> None:
@@ -70,8 +70,24 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _is_loopback(name: str) -> bool:
+def is_loopback(name: str) -> bool:
+    """Whether a host's name or address is this machine's own."""
     return name == "localhost" or (_is_address(name) and ipaddress.ip_address(name).is_loopback)
+
+
+def admits_here(host: str, origin: str | None) -> bool:
+    """Checks the headers Host and Origin of a request to a service for this machine alone.
+
+    Example:
+        >>> from cagan.local_page import admits_here
+        >>> admits_here("localhost:8000", None), admits_here("evil.example", None)
+        (True, False)
+    """
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    return is_loopback(name.lower()) and (origin is None or origin == f"http://{host}")
 
 
 @contextlib.contextmanager

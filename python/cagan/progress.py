@@ -83,12 +83,15 @@ class Plain:
 
     def __init__(self, unit: str, total: int, initial: int = 0) -> None:  # noqa: D107  # the class says it
         self.n, self.total, self._unit = initial, total, unit.strip()
-        self._said_s = time.monotonic()
+        self._began_s = self._said_s = time.monotonic()
+        self._first = initial
 
     def update(self, count: int = 1) -> None:
-        """Counts, and says it if it is time."""
+        """Counts, and says it if it is time, with the time that is left."""
         self.n += count
-        self.say(f"{self.n} of {self.total} {self._unit}")
+        each_s = (time.monotonic() - self._began_s) / max(self.n - self._first, 1)
+        left = f", {duration(each_s * (self.total - self.n))} left" if self.n < self.total else ""
+        self.say(f"{self.n} of {self.total} {self._unit}{left}")
 
     def say(self, text: str, now: bool = False) -> None:
         """Writes a line if the last one is long ago, or `now`."""

@@ -3,11 +3,10 @@
 import contextlib
 import os
 import secrets
-import socket
 import tempfile
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import _cagan
 from .app_page import STYLE, make_page, make_theme
@@ -25,6 +24,12 @@ _UPLOAD_BYTES = 32 << 20
 _POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'"
 )
+_HEADERS = {
+    "content-security-policy": _POLICY,
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
 
 
 def app(
@@ -90,17 +95,13 @@ def _served(page: "Blocks", host: str, port: int) -> Iterator[str]:
         OSError: The port is taken, or the address is not of this machine.
     """
     import gradio
-    import uvicorn
     from fastapi import FastAPI
 
+    from .web import address_of, listening, running, sealed
+
     token = secrets.token_urlsafe(24)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listening = socket.create_server((host, port), family=family, backlog=128)
-    except OSError as error:
-        raise OSError(error.errno, f"{error.strerror}: the app cannot listen on it", f"{host}:{port}") from None
-    with listening:
-        port = listening.getsockname()[1]
+    with listening(host, port, "the app") as sock:
+        port = sock.getsockname()[1]
         # Without its own pages, which would name their addresses to strangers.
         outer = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
         gradio.mount_gradio_app(
@@ -119,54 +120,6 @@ def _served(page: "Blocks", host: str, port: int) -> Iterator[str]:
             theme=make_theme(),
             css=STYLE,
         )
-        sealed = _sealed(outer, Guard(token, host, port))
-        # Its own logging would need streams.
-        config = uvicorn.Config(sealed, log_config=None, log_level="critical", access_log=False, ws="none")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        try:
-            while not server.started and thread.is_alive():
-                thread.join(0.02)
-            if not server.started:
-                raise OSError(f"{host}:{port}: the app's server did not start")
-            name = f"[{host}]" if ":" in host else host
-            yield f"http://{name}:{port}/{token}/"
-        finally:
-            # An open page holds a connection; nobody waits for it.
-            server.should_exit = server.force_exit = True
-            thread.join(5)
-
-
-def _sealed(app: Any, guard: Guard) -> Any:
-    """Wraps the server: strangers are refused, and the page loads nothing from other hosts."""
-
-    async def refuse(send: Any) -> None:
-        headers = [(b"content-type", b"text/plain"), (b"content-length", b"9")]
-        await send({"type": "http.response.start", "status": 403, "headers": headers})
-        await send({"type": "http.response.body", "body": b"forbidden"})
-
-    async def sealed(scope: Any, receive: Any, send: Any) -> None:
-        async def sealing(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                headers = [
-                    (b"content-security-policy", _POLICY.encode()),
-                    (b"referrer-policy", b"no-referrer"),
-                    (b"x-content-type-options", b"nosniff"),
-                    (b"x-frame-options", b"DENY"),
-                ]
-                # A page of the same address needs no permission to read an answer, and no other gets it.
-                given = [(name, value) for name, value in message["headers"] if not name.startswith(b"access-control-")]
-                message["headers"] = [*given, *headers]
-            await send(message)
-
-        if scope["type"] == "lifespan":
-            await app(scope, receive, send)
-            return
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        if guard.admits(scope["path"], headers.get(b"host", ""), headers.get(b"origin")):
-            await app(scope, receive, sealing)
-        else:
-            await refuse(send)
-
-    return sealed
+        guard = Guard(token, host, port)
+        with running(sealed(outer, guard, _HEADERS), sock, "the app", grace_s=0):
+            yield f"{address_of(host, sock)}{token}/"

@@ -331,6 +331,7 @@ impl PySwapStream {
                     // Ctrl-C, or an exit: nobody waits for the rows before it.
                     if !error.is_instance_of::<PyException>(py) {
                         self.rows.clear();
+                        self.next = None;
                     }
                     self.failure = Some(error);
                 }

@@ -1,7 +1,7 @@
 //! `cagan.Swap`.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 use numpy::PyArrayDyn;
@@ -12,7 +12,7 @@ use super::arrays::{elements_from_numpy, elements_to_numpy};
 use super::compute::compute;
 use crate::error::{Error, Result};
 use crate::inference::{Flow, Swapped};
-use crate::pixels::{Format, png, sheet};
+use crate::pixels::{Format, png, resize, sheet};
 use crate::storage::write_atomically;
 
 /// The longest side of a picture in a notebook.
@@ -106,44 +106,65 @@ impl PySwap {
     }
 
     /// Writes the picture, and with `mask` and `located` those too, the picture last. Without a located region nothing
-    /// is written to `located`. A path's ending is the format: .png, .webp (lossless), .jpg or .jpeg.
+    /// is written to `located`. A path's ending is the format: .png, .webp, .jpg or .jpeg.
+    ///
+    /// Args:
+    ///     path: The picture's file.
+    ///     mask: The mask's file.
+    ///     located: The located region's file.
+    ///     quality: 1 to 100: the picture's loss as JPEG (95 without it) or WebP (lossless without it). The mask and
+    ///         the located region are written as without it.
+    ///     max_side: The longest side of what is written, in pixels; larger pictures are shrunk.
     ///
     /// Raises:
-    ///     ValueError: An ending is another one, or the picture is too large for the format; nothing is written then.
+    ///     ValueError: An ending is another one, the picture is too large for the format, or `quality` is out of its range
+    ///         or comes with .png, or `max_side` is below 1; nothing is written then.
     ///     OSError: A path cannot be written.
-    #[pyo3(signature = (path, mask=None, located=None))]
-    fn save(&self, py: Python<'_>, path: PathBuf, mask: Option<PathBuf>, located: Option<PathBuf>) -> PyResult<()> {
-        let swap = &self.0;
-        compute(py, || -> Result<()> {
-            let parts = [(mask, Part::Mask), (located, Part::Located), (Some(path), Part::Image)];
-            let mut files = Vec::new();
-            for (path, part) in parts {
-                let Some(path) = path else { continue };
-                if let Some((bytes, channels)) = part.of(swap) {
-                    let encoded = Format::of(&path, None)?.encode(&bytes, swap.size, channels);
-                    let encoded = encoded.map_err(|reason| Error::content(&path, reason))?;
-                    files.push((path, encoded));
-                }
+    #[pyo3(signature = (path, mask=None, located=None, *, quality=None, max_side=None))]
+    fn save(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        mask: Option<PathBuf>,
+        located: Option<PathBuf>,
+        quality: Option<i64>,
+        max_side: Option<i64>,
+    ) -> PyResult<()> {
+        let most = longest(max_side)?;
+        let parts = [(mask, Part::Mask, None), (located, Part::Located, None), (Some(path), Part::Image, quality)];
+        let mut files = Vec::new();
+        for (path, part, quality) in parts {
+            let Some(path) = path else { continue };
+            if let Some(encoded) = self.file(py, &path, part, quality, most)? {
+                files.push((path, encoded));
             }
-            files.iter().try_for_each(|(path, bytes)| write_atomically(path, bytes))
-        })
+        }
+        compute(py, || files.iter().try_for_each(|(path, bytes)| write_atomically(path, bytes)))
     }
 
     /// Encodes the picture or another part, as `save` writes it.
     ///
     /// Args:
-    ///     ending: The format: "png", "webp" (lossless), "jpg" or "jpeg".
+    ///     ending: The format: "png", "webp", "jpg" or "jpeg".
     ///     part: "image", "mask", "paint" or "located".
+    ///     quality: As in `save`.
+    ///     max_side: As in `save`.
     ///
     /// Returns:
     ///     The file's bytes.
     ///
     /// Raises:
-    ///     ValueError: The ending or the part is another one, the picture is too large for the format, or the swap has no
-    ///         located region.
-    #[pyo3(signature = (ending="png", part="image"))]
-    fn encoded<'py>(&self, py: Python<'py>, ending: &str, part: &str) -> PyResult<Bound<'py, PyBytes>> {
-        let swap = &self.0;
+    ///     ValueError: The ending or the part is another one, the picture is too large for the format, `quality` or
+    ///         `max_side` is out of its range, or the swap has no located region.
+    #[pyo3(signature = (ending="png", part="image", *, quality=None, max_side=None))]
+    fn encoded<'py>(
+        &self,
+        py: Python<'py>,
+        ending: &str,
+        part: &str,
+        quality: Option<i64>,
+        max_side: Option<i64>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
         let which = match part {
             "image" => Part::Image,
             "mask" => Part::Mask,
@@ -152,12 +173,8 @@ impl PySwap {
             other => return Err(Error::setting("part", "image, mask, paint or located", other).into()),
         };
         let path = PathBuf::from(format!("{part}.{}", ending.trim_start_matches('.')));
-        let encoded = compute(py, || -> Result<_> {
-            let without = || Error::setting("part", "image, mask or paint of a swap without a region", part);
-            let (bytes, channels) = which.of(swap).ok_or_else(without)?;
-            let encoded = Format::of(&path, None)?.encode(&bytes, swap.size, channels);
-            encoded.map_err(|reason| Error::content(&path, reason))
-        })?;
+        let without = || Error::setting("part", "image, mask or paint of a swap without a region", part);
+        let encoded = self.file(py, &path, which, quality, longest(max_side)?)?.ok_or_else(without)?;
         Ok(PyBytes::new(py, &encoded))
     }
 
@@ -259,7 +276,59 @@ impl Part {
     }
 }
 
+/// Parses `max_side`.
+fn longest(max_side: Option<i64>) -> Result<usize> {
+    match max_side {
+        None => Ok(usize::MAX),
+        Some(side @ 1..) => Ok(side as usize),
+        Some(side) => Err(Error::setting("max_side", "1 or more pixels", side)),
+    }
+}
+
 impl PySwap {
+    /// Encodes a part as the path's ending says. None for a region that the swap does not have.
+    fn file(
+        &self,
+        py: Python<'_>,
+        path: &Path,
+        part: Part,
+        quality: Option<i64>,
+        most: usize,
+    ) -> PyResult<Option<Vec<u8>>> {
+        let wrong = |quality: i64| Error::setting("quality", "1 to 100", quality);
+        let quality = quality.map(|q| u8::try_from(q).ok().filter(|q| (1..=100).contains(q)).ok_or_else(|| wrong(q)));
+        let quality = quality.transpose()?;
+        // Pillow has the lossy form.
+        let lossy = quality.is_some() && Format::of(path, None)? == Format::WebP;
+        let format = Format::of(path, if lossy { None } else { quality })?;
+        let made = compute(py, || -> Result<_> {
+            let Some((bytes, channels)) = part.of(&self.0) else { return Ok(None) };
+            let (size, longest) = (self.0.size, self.0.size[0].max(self.0.size[1]));
+            let (bytes, size) = match longest > most {
+                false => (bytes, size),
+                true => {
+                    let to = size.map(|side| ((side * most + longest / 2) / longest).max(1));
+                    (Cow::Owned(resize(&bytes, size, to, channels)), to)
+                }
+            };
+            if lossy {
+                return Ok(Some((bytes.into_owned(), size, channels)));
+            }
+            let encoded = format.encode(&bytes, size, channels).map_err(|reason| Error::content(path, reason))?;
+            Ok(Some((encoded, size, 0)))
+        })?;
+        match (made, quality) {
+            (None, _) => Ok(None),
+            (Some((pixels, [height, width], channels @ 1..)), Some(quality)) => {
+                let mode = if channels == 1 { "L" } else { "RGB" };
+                let picture = (mode, (width, height), PyBytes::new(py, &pixels));
+                let encoded = py.import("cagan._pillow")?.call_method1("webp", (path, picture, quality))?;
+                Ok(Some(encoded.extract()?))
+            }
+            (Some((encoded, ..)), _) => Ok(Some(encoded)),
+        }
+    }
+
     /// The array of a part.
     fn array_of<'py>(slf: &Bound<'py, Self>, part: &str) -> PyResult<Bound<'py, PyAny>> {
         let known = ["image", "mask", "paint", "located"];

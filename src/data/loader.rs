@@ -94,7 +94,7 @@ impl Loader {
             let goes_on = progress(plan, done);
             crew.hear((!goes_on).then(|| crew.why_stopped()).as_deref()).map(|()| goes_on)
         };
-        check_splits(pairs)?;
+        agreed(crew, check_splits(pairs))?;
         let mut listed = Listed::default();
         for pair in &pairs.pairs {
             let human = listed.number(File::new(pair.human.clone(), Side::Human, config));

@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::event::{Event, Outcome};
 use super::log::Log;
-use super::run::{Event, Outcome};
 use super::team::Team;
 use super::trainer::Trainer;
 use super::turn::{Standing, ends, pauses};

@@ -3,9 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use serde_json::{Map, Value};
-use tch::Device;
-
+use super::event::{Event, Outcome};
 use super::folder::{Folder, checkpoints};
 use super::follow::follow;
 use super::log::Log;
@@ -15,78 +13,13 @@ use super::trainer::Trainer;
 use super::turn::{Standing, ends, pauses};
 use super::{begin, checkpoint, jsonl, samples};
 use crate::config::{Config, OnNonFinite};
-use crate::data::{Crew, LeftOut, Pairs, Plan};
+use crate::data::{Crew, Pairs, Plan};
 use crate::error::{Error, Result};
 use crate::native::{isolated, use_threads};
 use crate::storage::{Snapshot, lacking};
 
 /// The least factor of the rates that a run goes back to: the rate is not the cause if it diverges there.
 const SLOWEST: f64 = 1.0 / 8.0;
-
-/// An event of a run.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// `done` pictures are decoded. The first event has 0, before any memory is taken.
-    Load {
-        /// The files and where their pictures are kept.
-        plan: &'a Plan,
-        /// Files looked at so far.
-        done: usize,
-    },
-    /// The run begins or goes on at `step` of `total`.
-    Start {
-        /// Steps done so far.
-        step: u64,
-        /// Steps of the whole run.
-        total: u64,
-        /// Triplets in a step.
-        batch_size: usize,
-        /// Pairs in use.
-        pairs: usize,
-        /// The settings, resolved.
-        config: &'a Config,
-        /// The sizes of generator and discriminator in parameters.
-        parameters: [usize; 2],
-        /// Where the networks are.
-        device: Device,
-        /// Articles in use, with and without a human.
-        articles: usize,
-        /// Pairs that could not be read.
-        skipped: &'a [LeftOut],
-        /// The size of each checkpoint on disk.
-        checkpoint_bytes: u64,
-    },
-    /// Trouble that the run survives.
-    Warning(&'a str),
-    /// A step is done.
-    Step {
-        /// Steps done so far.
-        step: u64,
-    },
-    /// A line of `stats.jsonl`.
-    Report(&'a Map<String, Value>),
-    /// A line of `monitor.jsonl`.
-    Look(&'a Map<String, Value>),
-    /// A sample grid is written.
-    Sample(&'a Path),
-    /// A snapshot is written.
-    Snapshot(&'a Path),
-    /// A checkpoint is written.
-    Checkpoint(&'a Path),
-}
-
-/// The reason why a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// All steps are done.
-    Finished,
-    /// The time limit was reached; a checkpoint was written.
-    OutOfTime,
-    /// The monitor's score did not improve for `early_stop` looks.
-    NoBetter,
-    /// The observer answered no; a checkpoint was written unless no step was made.
-    Stopped,
-}
 
 /// Whether to go on with the run that the folder holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

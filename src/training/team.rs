@@ -362,7 +362,7 @@ mod tests {
         let values = Tensor::from_slice(&[0f32, 1.0, 1.0]).reshape([3, 1]);
         assert_eq!(team.before(&values), Tensor::from_slice(&[1f32, 0.0, 1.0]).reshape([3, 1]));
         assert_eq!(team.whole(values.shallow_clone()), values);
-        assert_eq!(team.turn(Signs { late: true, no_better: false }, Some("trouble")).unwrap().late, true);
+        assert!(team.turn(Signs { late: true, no_better: false }, Some("trouble")).unwrap().late);
         assert_eq!(team.first_text("a".into()).unwrap(), "a");
     }
 

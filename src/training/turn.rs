@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::run::Outcome;
+use super::event::Outcome;
 use super::team::Signs;
 use super::trainer::Trainer;
 use crate::config::Config;

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cagan
 import numpy as np
+import torch
 
 # Small networks that take every way through a step. Batches of 4 are uneven for 3 processes.
 FORMS = {
@@ -83,6 +84,18 @@ def train(folder, rank, job):
     return run.path.name
 
 
+def join():
+    """Makes the default group as a program of its own would, joins it, and leaves it as it is."""
+    for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        del os.environ[name]
+    torch.distributed.init_process_group("gloo")
+    with cagan.team() as team:
+        found = [team.rank, team.world, team.local_rank, team.local_world]
+    still = torch.distributed.is_initialized()
+    torch.distributed.destroy_process_group()
+    return f"{found}, {still}"
+
+
 def main():
     folder, jobs = Path(sys.argv[1]), json.loads(sys.argv[2])
     rank = int(os.environ["RANK"])
@@ -94,6 +107,8 @@ def main():
             if job["do"] == "gradients":
                 with cagan.team(True) as team:
                     np.savez(f"{out}.npz", **gradients(job["form"], cagan.Pairs(job["pairs"]), team))
+            elif job["do"] == "join":
+                out.write_text(join())
             else:
                 out.write_text(f"done: {train(folder, rank, job)}")
         except BaseException as error:

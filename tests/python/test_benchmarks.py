@@ -154,3 +154,11 @@ def test_instructions_of_a_case(tmp_path):
     assert 1 < row["per_unit"] < 200
     assert row["most"] <= row["instructions"] * 1.001
     assert f"| fit | {row['instructions']:,} |" in out
+
+
+def test_catalogues_in_toy_form():
+    out = call("catalogue.py", "looks", "--humans", "2", "--articles", "3", "--twin", "2")
+    assert "bytes equal: True" in out
+    assert all(f"\n{name} " in out for name in ("single swaps", "a list", "looks", "PyTorch"))
+    out = call("catalogue.py", "rows", "--rows", "100")
+    assert out.count(" 10 rows, ") == 10

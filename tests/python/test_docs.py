@@ -175,7 +175,7 @@ def test_the_page_of_the_command_line_is_complete(tool):
 
 
 def test_paths_exist():
-    folders = {"src", "python", "tests", "docs", "tools", "notebooks", "benches", "benchmarks", "fuzz"}
+    folders = {"src", "python", "tests", "docs", "tools", "notebooks", "benches", "benchmarks", "fuzz", "examples"}
     looked, missing = set(), set()
     for page in PAGES:
         for span in spans(prose(page.read_text())):

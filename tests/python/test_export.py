@@ -68,7 +68,16 @@ def onnx_session(path):
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    # Triton is told the file's own inputs and outputs, without the batch; a free side is -1.
+    text = path.with_name("config.pbtxt").read_text()
+    rows = re.findall(r'name: "(\w+)", data_type: TYPE_FP32, dims: \[ (-?\d+), (-?\d+), (-?\d+) \]', text)
+    values = [*session.get_inputs(), *session.get_outputs()]
+    shapes = [[side if isinstance(side, int) else -1 for side in value.shape[1:]] for value in values]
+    assert [(name, [int(side) for side in sides]) for name, *sides in rows] == [
+        (value.name, shape) for value, shape in zip(values, shapes)
+    ]
+    return session
 
 
 def opened(path):
@@ -193,6 +202,18 @@ def test_an_exported_kisekae_is_of_one_size(kisekae, tmp_path):
     swap, _ = opened(cagan.export(kisekae[1], tmp_path / "model.onnx"))
     with pytest.raises(Exception, match="invalid dimensions"):
         swap(inputs(1, 64, 64))
+
+
+def test_a_foreign_configuration_of_triton_stays(small, tmp_path):
+    file, swapper = tmp_path / "config.pbtxt", small.swapper("cpu")
+    beside = {file: exporting._triton(swapper)}
+    file.write_bytes(beside[file])
+    exporting._keep_foreign(beside)
+    # Another model's may be replaced.
+    exporting._keep_foreign({file: beside[file].replace(b"16", b"8")})
+    for old in (beside[file] + b"# mine\n", b"", b'name: "other"\n'):
+        file.write_bytes(old)
+        refusal(FileExistsError, lambda: exporting._keep_foreign(beside), file, "overwrite=True")
 
 
 def test_the_plain_module_needs_nothing_of_the_package(small):

@@ -1,6 +1,7 @@
 """The installation: it finds torch in any order of imports, or says why it cannot; the wheel's contents."""
 
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import cagan
 import pytest
+from cagan import _libtorch
 from helpers import REPOSITORY
 
 PACKAGE = Path(cagan.__file__).parent
@@ -35,12 +37,14 @@ def run(*lines: str) -> str:
     return done.stdout.strip()
 
 
-def needed_torch() -> str:
-    """Returns the version of torch that the installed package asks pip for, such as `2.11`."""
-    pins = [re.fullmatch(r"torch==(\d+\.\d+)\.\*", line) for line in metadata.requires("cagan") or []]
-    found = [pin[1] for pin in pins if pin]
-    assert len(found) == 1, "expected one pin of torch"
-    return found[0]
+PROJECT = (REPOSITORY / "pyproject.toml").read_text()
+
+
+def needed_torch() -> tuple[str, list[str]]:
+    """Returns what the package asks pip for, and the versions in it, such as `2.11`."""
+    (wanted,) = re.findall(r'"(torch>=2\.\d+,<2\.\d+)"', PROJECT)
+    first, end = map(int, re.findall(r"2\.(\d+)", wanted))
+    return wanted, [f"2.{minor}" for minor in range(first, end)]
 
 
 @pytest.mark.parametrize("order", [(CORE, TORCH), (TORCH, CORE)], ids=["cagan first", "torch first"])
@@ -93,16 +97,64 @@ def test_names_both_versions_when_torch_does_not_fit(version, found, tmp_path):
         "print('libtorch' in maps or 'libc10' in maps)",
     ).split("\n")
 
-    needed = needed_torch()
+    wanted, versions = needed_torch()
     found = found.format(folder=tmp_path / "torch")
-    assert message == f"torch: expected {needed}, {found}; pip install 'torch=={needed}.*'"
+    assert message == f"torch: expected {' or '.join(versions)}, {found}; pip install '{wanted}'"
     assert loaded == "False"
 
 
 def test_torch_pins_agree():
-    pins = re.findall(r'"torch==([^"]+)"', (REPOSITORY / "pyproject.toml").read_text())
-    assert len(pins) == 2, "expected the build's pin and the package's"
-    assert {".".join(pin.split(".")[:2]) for pin in pins} == {needed_torch()}
+    pins = re.findall(r'"torch==([^"]+)"', PROJECT)
+    assert len(pins) == 1, "expected the build's pin"
+    _, versions = needed_torch()
+    assert pins[0].rsplit(".", 1)[0] == versions[0], "a build against the oldest uses nothing that the others lack"
+    assert list(_libtorch.TESTED) == versions
+    asked = [line for line in metadata.requires("cagan") or [] if re.match(r"torch\b", line)]
+    # pip sorts the bounds. An installation from before the last change of them asks for others.
+    assert len(asked) == 1
+
+
+def test_the_workflow_tests_each_torch_with_scripts_that_are_there():
+    import yaml
+
+    text = (REPOSITORY / ".github" / "workflows" / "wheels.yml").read_text()
+    jobs = yaml.safe_load(text)["jobs"]
+    tested = jobs["test"]["strategy"]["matrix"]["torch"]
+    assert [version.rsplit(".", 1)[0] for version in tested] == list(_libtorch.TESTED)
+    assert f"torch=={tested[0]}" in text
+    assert f'"torch=={tested[0]}"' in PROJECT, "the workflow builds against the build's pin"
+    built = {row["target"] for row in jobs["build"]["strategy"]["matrix"]["include"]}
+    assert built == {row["target"] for row in jobs["test"]["strategy"]["matrix"]["machine"]}
+    assert "Never run" in text
+    for path in re.findall(r"tools/\w+\.py", text):
+        assert (REPOSITORY / path).is_file(), path
+
+
+@linux
+def test_symbols_that_a_torch_lacks_are_named(tmp_path):
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None or shutil.which("nm") is None:
+        pytest.skip("there is no C compiler on this machine")
+    torch = tmp_path / "torch"
+    (torch / "lib").mkdir(parents=True)
+    (torch / "version.py").write_text("__version__ = '2.99.0'")
+
+    def built(path, code):
+        (tmp_path / "code.c").write_text(code)
+        subprocess.run([compiler, "-shared", "-fPIC", "-o", path, tmp_path / "code.c"], check=True)
+        return path
+
+    core = built(tmp_path / "_cagan.so", "void torch_a(void), torch_b(void); void f(void) { torch_a(); torch_b(); }")
+    built(torch / "lib" / "libc10.so", "void torch_a(void) {}")
+
+    def told():
+        script = [sys.executable, REPOSITORY / "tools" / "torch_bands.py", core, torch]
+        done = subprocess.run(script, capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout.splitlines()[-1]
+
+    assert told() == (1, "| 2.99.0 | torch_b |")
+    built(torch / "lib" / "libtorch_cpu.so", "void torch_b(void) {}")
+    assert told() == (0, "| 2.99.0 | none |")
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import crew
 import numpy as np
 import pytest
 from helpers import (
+    DIVERGING,
     OFTEN,
     assert_same_end,
     checkpoints,
@@ -145,9 +146,11 @@ def test_a_stop_or_an_error_of_any_process_ends_all_at_one_step_and_another_numb
         job(pairs_dir, tmp_path / "many", settings={"batch_size": 1}),
         job(pairs_dir, tmp_path / "other", differ=True),
         job(pairs_dir, tmp_path / "stopped"),
+        job(pairs_dir, tmp_path / "diverged", steps=40, settings=DIVERGING | {"on_non_finite": "rollback"}),
+        {"do": "join"},
     ]
     said = Processes(tmp_path / "out", 2, jobs).said()
-    stopped, raised, first, late, many, other, again = said
+    stopped, raised, first, late, many, other, again, diverged, joined = said
     assert stopped == ["RuntimeError: process 1 of 2: KeyboardInterrupt", "KeyboardInterrupt: "]
     words = "CheckError: the check of this process"
     assert raised == [f"RuntimeError: process 1 of 2: {words}", words]
@@ -160,6 +163,9 @@ def test_a_stop_or_an_error_of_any_process_ends_all_at_one_step_and_another_numb
     assert other == [f"RuntimeError: process 1 of 2: {words}", f"ValueError: {words}"]
     assert not (tmp_path / "other").exists()
     assert again == ["done: stopped"] * 2
+    assert diverged[0] == diverged[1]
+    assert diverged[0].startswith("FloatingPointError: ")
+    assert joined == ["[0, 2, 0, 2], True", "[1, 2, 1, 2], True"]
     at = steps(tmp_path / "raised")[-1]
     assert at in (4, 5)
     assert checkpoints(tmp_path / "raised")[-1].name == f"step_{at:08}.safetensors"

@@ -68,10 +68,10 @@ class ReviewServer(Server):
             request.add_header("Host", host)
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
-                return answer.status, dict(answer.headers), answer.read()
+                return answer.status, answer.headers, answer.read()
         except urllib.error.HTTPError as error:
             with error:
-                return error.code, dict(error.headers), error.read()
+                return error.code, error.headers, error.read()
 
     def decide(self, name, decision):
         return self.ask("decide", {"id": name, "decision": decision})
@@ -337,10 +337,10 @@ def test_a_port_may_be_chosen(folder):
         cagan.review(folder, port=70000)
 
 
-def test_without_flask_it_says_what_to_install(folder):
-    program = "import sys; sys.modules['flask'] = None; from cagan.cli import main; main()"
+def test_without_a_web_server_it_says_what_to_install(folder):
+    program = "import sys; sys.modules['starlette.applications'] = None; from cagan.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", program, "review", folder], capture_output=True, text=True, timeout=60)
-    expected = "error: flask: expected for cagan.review, found none; pip install 'cagan[review]'\n"
+    expected = "error: starlette and uvicorn: expected for cagan.review, found none; pip install 'cagan[review]'\n"
     assert (done.returncode, done.stderr) == (1, expected)
 
 

@@ -476,3 +476,27 @@ def test_an_ending_that_cannot_be_written_writes_nothing(swapper, pairs, tmp_pat
     refusal(ValueError, lambda: swap.encoded("gif"), ".gif")
     refusal(ValueError, lambda: swap.encoded("png", "hat"), "part", "hat")
     refusal(ValueError, lambda: swap.encoded("png", "located"), "part", "located")
+
+
+def test_a_saved_file_has_the_quality_and_the_size_that_were_asked_for(swapper, pairs, tmp_path):
+    photo = np.asarray(Image.fromarray(pairs[0].human).resize((150, 200)))
+    swap = swapper.swap(photo, pairs[0].article, pairs[1].article)
+    for ending, name in (("webp", "WEBP"), ("jpg", "JPEG")):
+        fine, coarse = (len(swap.encoded(ending, quality=quality)) for quality in (90, 10))
+        assert coarse < 0.7 * fine
+        swap.save(tmp_path / f"a.{ending}", mask=tmp_path / "m.webp", quality=90, max_side=100)
+        with Image.open(tmp_path / f"a.{ending}") as picture:
+            assert (picture.format, picture.size) == (name, (75, 100))
+            wanted = np.asarray(Image.fromarray(swap.image).resize((75, 100), Image.Resampling.BILINEAR), float)
+            assert np.abs(np.asarray(picture, float) - wanted).mean() < 6
+        with Image.open(tmp_path / "m.webp") as mask:
+            assert mask.size == (75, 100)
+    assert swap.encoded("png", max_side=200) == swap.encoded("png") == swap.encoded("png", max_side=10**9)
+    for call, parts in (
+        (lambda: swap.encoded("webp", quality=0), ["quality: expected 1 to 100, got 0"]),
+        (lambda: swap.encoded("jpg", quality=1000), ["quality: expected 1 to 100, got 1000"]),
+        (lambda: swap.encoded("png", quality=90), ["quality", "without loss"]),
+        (lambda: swap.save(tmp_path / "b.jpg", max_side=0), ["max_side: expected 1 or more pixels, got 0"]),
+    ):
+        refusal(ValueError, call, *parts)
+    assert not (tmp_path / "b.jpg").exists()

@@ -14,7 +14,7 @@ def review(folder: str | os.PathLike[str], *, port: int = 0, browser: bool = Tru
 
     Each key keeps the pair or leaves it out for a reason. The decision is in `pairs.csv` (`exclude`, `reason`,
     `reviewed`) before the page goes on: killing the browser or this process loses nothing. It runs until Ctrl-C, or the
-    kernel's interrupt button. Needs Flask: `pip install 'cagan[review]'`.
+    kernel's interrupt button. Needs Starlette and uvicorn: `pip install 'cagan[review]'`.
 
     Args:
         folder: A folder with `human/` and `article/`, or with a `pairs.csv`.
@@ -24,7 +24,7 @@ def review(folder: str | os.PathLike[str], *, port: int = 0, browser: bool = Tru
             `pairs`, `reviewed`, `excluded` and `csv`.
 
     Raises:
-        ImportError: If Flask is missing.
+        ImportError: If Starlette or uvicorn is missing.
         FileNotFoundError: For a missing folder, or one without pairs.
         ValueError: For a broken `pairs.csv`.
         OSError: For a port that is taken.
@@ -32,7 +32,9 @@ def review(folder: str | os.PathLike[str], *, port: int = 0, browser: bool = Tru
     try:
         from .server import serve
     except ImportError as error:
-        raise ImportError("flask: expected for cagan.review, found none; pip install 'cagan[review]'") from error
+        raise ImportError(
+            "starlette and uvicorn: expected for cagan.review, found none; pip install 'cagan[review]'"
+        ) from error
     current = Review(folder)
     if not 0 <= port < 1 << 16:
         raise ValueError(f"port: expected 0 to 65535, got {port}")

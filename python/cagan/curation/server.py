@@ -1,26 +1,37 @@
-"""The server of `cagan.review`: one page for one user of this machine. Only the review imports it: it needs Flask."""
+"""The server of `cagan.review`: one page for one user of this machine. Only the review imports it, which checks."""
 
+import json
 import secrets
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, abort, jsonify, render_template, request
-from werkzeug.serving import WSGIRequestHandler, make_server
+import jinja2
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
 
 from .. import _cagan
 from ..local_page import Guard, announce, opened
+from ..web import address_of, listening, running, sealed
 from .decisions import KEYS, ConflictError, Review
 
 __all__ = ["serve"]
 
 _HOST = "127.0.0.1"
-
-
-class _Quiet(WSGIRequestHandler):
-    """Prints no requests: their lines would hold the token."""
-
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        pass
+# The largest request in bytes.
+_LONGEST = 1 << 16
+_HEADERS = {
+    "content-security-policy": "default-src 'none'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "cache-control": "no-store",
+}
 
 
 def serve(review: Review, port: int, browser: bool, as_json: bool) -> None:
@@ -30,51 +41,32 @@ def serve(review: Review, port: int, browser: bool, as_json: bool) -> None:
         OSError: For a port that is taken.
     """
     token = secrets.token_urlsafe(24)
-    app = _app(review, token)
-    server = make_server(_HOST, port, app, threaded=True, request_handler=_Quiet)
-    _guard(app, Guard(token, _HOST, server.server_port))
-    address = f"http://{_HOST}:{server.server_port}/{token}/"
-    announce(address, "Ctrl-C ends the review; every decision is saved at once.", as_json)
-    try:
-        with opened(address, browser):
-            server.serve_forever()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        server.server_close()
+    with listening(_HOST, port, "the review") as sock:
+        guard = Guard(token, _HOST, sock.getsockname()[1])
+        app = Starlette(routes=[Mount(f"/{token}", routes=_routes(review))])
+        # A decision that is being saved is saved to its end.
+        with running(sealed(app, guard, _HEADERS), sock, "the review", grace_s=5):
+            address = f"{address_of(_HOST, sock)}{token}/"
+            announce(address, "Ctrl-C ends the review; every decision is saved at once.", as_json)
+            try:
+                with opened(address, browser):
+                    threading.Event().wait()
+            except KeyboardInterrupt:
+                pass
 
 
-def _guard(app: Flask, guard: Guard) -> None:
-    """Refuses strangers' requests."""
-
-    @app.before_request
-    def check() -> None:
-        if not guard.admits(request.path, request.host, request.headers.get("Origin")):
-            abort(403)
-
-
-def _app(review: Review, token: str) -> Flask:
-    """Makes the pages, all of them below the token."""
-    app = Flask("cagan", root_path=str(Path(__file__).parents[1]), static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = 1 << 16
-
-    @app.after_request
-    def seal(response: Response) -> Response:
-        response.headers.setdefault("Content-Security-Policy", "default-src 'none'")
-        response.headers["Referrer-Policy"] = "no-referrer"
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["X-Frame-Options"] = "DENY"
-        response.headers.setdefault("Cache-Control", "no-store")
-        return response
+def _routes(review: Review) -> list[Route]:
+    """Makes the pages. All but the answers to a body run on threads, as they wait for disks."""
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parents[1] / "templates"), autoescape=True
+    )
 
     def failed(error: Exception, status: int) -> Response:
-        response = jsonify(error=str(error))
-        response.status_code = status
-        return response
+        return JSONResponse({"error": str(error)}, status)
 
-    def answer(action: Any, *arguments: str) -> Response:
+    def answer(action: Callable[..., Any], *arguments: str) -> Response:
         try:
-            return jsonify(row=action(*arguments))
+            return JSONResponse({"row": action(*arguments)})
         except ConflictError as error:
             return failed(error, 409)
         except OSError as error:
@@ -82,72 +74,89 @@ def _app(review: Review, token: str) -> Flask:
         except ValueError as error:
             return failed(error, 400)
 
-    @app.get(f"/{token}/")
-    def page() -> Response:
+    def page(_: Request) -> Response:
         nonce = secrets.token_urlsafe(16)
         words = _cagan.curation_reasons()
-        keys = [(key, word, words.get(word, "the pair is good")) for key, word in KEYS.items()]
         folder = review.listing.folder
-        text = render_template(
-            "review.html",
+        text = templates.get_template("review.html").render(
             nonce=nonce,
-            keys=keys,
+            keys=[(key, word, words.get(word, "the pair is good")) for key, word in KEYS.items()],
             folder=folder.resolve().name or str(folder),
             report=review.report() is not None,
         )
-        response = Response(text)
-        response.headers["Content-Security-Policy"] = (
+        policy = (
             f"default-src 'none'; img-src 'self' data:; connect-src 'self'; style-src 'nonce-{nonce}'; "
             f"script-src 'nonce-{nonce}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
-        return response
+        return Response(text, headers={"Content-Security-Policy": policy}, media_type="text/html")
 
-    @app.get(f"/{token}/state")
-    def state() -> Response:
+    def state(_: Request) -> Response:
         try:
-            return jsonify(review.state())
+            return JSONResponse(review.state())
         except (ValueError, OSError) as error:
             return failed(error, 500)
 
-    @app.post(f"/{token}/decide")
-    def decide() -> Response:
-        asked = request.get_json()
-        if not isinstance(asked, dict):
-            abort(400)
-        return answer(review.decide, str(asked.get("id", "")), str(asked.get("decision", "")))
+    async def decide(request: Request) -> Response:
+        asked = await _body(request)
+        decision = str(asked.get("id", "")), str(asked.get("decision", ""))
+        return await run_in_threadpool(answer, review.decide, *decision)
 
-    @app.post(f"/{token}/undo")
-    def undo() -> Response:
+    def undo(_: Request) -> Response:
         return answer(review.undo)
 
-    @app.get(f"/{token}/partner")
-    def partner() -> Response:
+    def partner(request: Request) -> Response:
         try:
-            return jsonify(review.partner(request.args.get("id", "")))
+            return JSONResponse(review.partner(request.query_params.get("id", "")))
         except (ConflictError, ValueError, OSError):
-            abort(404)
+            raise HTTPException(404) from None
 
-    @app.get(f"/{token}/report")
-    def report() -> Response:
+    def report(_: Request) -> Response:
         content = review.report()
         if content is None:
-            abort(404)
-        response = Response(content, mimetype="text/html")
+            raise HTTPException(404)
         # The page came with the folder: its script may sort its tables, and reaches neither this server nor another.
-        response.headers["Content-Security-Policy"] = (
+        policy = (
             "sandbox allow-scripts; default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
             "script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
-        return response
+        return Response(content, headers={"Content-Security-Policy": policy}, media_type="text/html")
 
-    @app.get(f"/{token}/picture/<any(human, article):side>")
-    def picture(side: str) -> Response:
+    def picture(request: Request) -> Response:
+        side = request.path_params["side"]
+        if side not in ("human", "article"):
+            raise HTTPException(404)
         try:
-            content, kind = review.picture(request.args.get("id", ""), side)
+            content, kind = review.picture(request.query_params.get("id", ""), side)
         except (ConflictError, ValueError, OSError):
-            abort(404)
-        response = Response(content, mimetype=kind)
-        response.headers["Cache-Control"] = "private, max-age=600"
-        return response
+            raise HTTPException(404) from None
+        return Response(content, headers={"Cache-Control": "private, max-age=600"}, media_type=kind)
 
-    return app
+    return [
+        Route("/", page),
+        Route("/state", state),
+        Route("/decide", decide, methods=["POST"]),
+        Route("/undo", undo, methods=["POST"]),
+        Route("/partner", partner),
+        Route("/report", report),
+        Route("/picture/{side}", picture),
+    ]
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    """Reads the JSON of a request.
+
+    Raises:
+        HTTPException: It is too long, or no object.
+    """
+    content = b""
+    async for part in request.stream():
+        content += part
+        if len(content) > _LONGEST:
+            raise HTTPException(413, headers={"Connection": "close"})
+    try:
+        asked = json.loads(content)
+    except ValueError:
+        raise HTTPException(400) from None
+    if not isinstance(asked, dict):
+        raise HTTPException(400)
+    return asked
