@@ -47,6 +47,12 @@ pub enum Error {
         "a step failed while it wrote the networks' weights: they belong to no step, go on from the last checkpoint"
     )]
     Torn,
+    /// An object that another thread of the parent held at a `fork`.
+    #[error(
+        "this process was forked while another thread computed with the object, and its state is not known here: make \
+         it anew in the child, or start workers by spawn"
+    )]
+    Forked,
     /// Memory of the machine or the device that ran out.
     #[error("out of memory: {0}; a smaller batch_size, image_size or width, or fewer pictures at once, needs less")]
     Memory(String),

@@ -581,9 +581,10 @@ def curate(
 @click.argument("folder", type=_PATH)
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of 127.0.0.1 [default: a free one]")
 @click.option("--no-browser", is_flag=True, help="Print the address without opening it")
-def review(folder: Path, port: int, no_browser: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print address and token, and at the end the counts, as JSON")
+def review(folder: Path, port: int, no_browser: bool, as_json: bool) -> None:
     """Review the pairs in FOLDER with the keyboard on a local page; each decision is saved at once."""
-    run_review(folder, port=port, browser=not no_browser)
+    run_review(folder, port=port, browser=not no_browser, as_json=as_json)
 
 
 @cli.command()
@@ -596,12 +597,20 @@ def review(folder: Path, port: int, no_browser: bool) -> None:
 @_WHICH
 @click.option("-d", "--device", help=_DEVICE)
 @click.option("--no-browser", is_flag=True, help="Print the address without opening it")
+@click.option("--json", "as_json", is_flag=True, help="Print address and token as JSON")
 def app(
-    model: Path, pairs: Path | None, host: str, port: int, which: Which | None, device: str | None, no_browser: bool
+    model: Path,
+    pairs: Path | None,
+    host: str,
+    port: int,
+    which: Which | None,
+    device: str | None,
+    no_browser: bool,
+    as_json: bool,
 ) -> None:
     """Try MODEL, a run folder, a snapshot or dolls, on a local page that swaps uploaded or picked pictures."""
     chosen = model if which is None else _cagan.Swapper(model, device, which=which)
-    run_app(chosen, pairs, host=host, port=port, device=device, browser=not no_browser)
+    run_app(chosen, pairs, host=host, port=port, device=device, browser=not no_browser, as_json=as_json)
 
 
 @cli.command()

@@ -4,13 +4,14 @@ import contextlib
 import hmac
 import html
 import ipaddress
+import json
 import tempfile
 import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-__all__ = ["Guard", "admits_here", "is_loopback", "opened"]
+__all__ = ["Guard", "admits_here", "announce", "is_loopback", "opened"]
 
 
 class Guard:
@@ -47,6 +48,18 @@ class Guard:
             return False
         # Nobody can point an address of numbers elsewhere.
         return name in self._names or (is_loopback(name) if self._only_here else _is_address(name))
+
+
+def announce(address: str, words: str, as_json: bool) -> None:
+    """Prints a page's address, for its user or for a program.
+
+    Args:
+        address: The address, with its token.
+        words: A second line for the user.
+        as_json: Whether a line of JSON with `address` and `token` takes the place of both.
+    """
+    token = urlsplit(address).path.strip("/")
+    print(json.dumps({"address": address, "token": token}) if as_json else f"{address}\n{words}", flush=True)
 
 
 def _is_address(name: str) -> bool:

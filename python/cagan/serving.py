@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from . import _cagan
 from .app_page import STYLE, make_page, make_theme
-from .local_page import Guard, opened
+from .local_page import Guard, announce, opened
 from .signals import terminable
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def app(
     port: int = 0,
     device: str | None = None,
     browser: bool = True,
+    as_json: bool = False,
 ) -> None:
     """Try a model on a local page: takes human, worn and target article, and shows the swap with its mask and paint.
 
@@ -54,6 +55,7 @@ def app(
         port: The port; 0 takes a free one.
         device: "auto" (the default), "cpu", "cuda" or "cuda:N", or a `torch.device`, for a model that is loaded here.
         browser: Whether to open the page in a browser.
+        as_json: Whether to print one line of JSON with `address` and `token` in place of words, for other programs.
 
     Raises:
         ImportError: Gradio is missing.
@@ -76,7 +78,7 @@ def app(
             raise ImportError("gradio: expected for cagan.app, found none; pip install 'cagan[app]'") from error
         try:
             with _served(make_page(model, pairs, device), host, port) as address:
-                print(f"{address}\nCtrl-C ends the app and removes all uploads.", flush=True)
+                announce(address, "Ctrl-C ends the app and removes all uploads.", as_json)
                 with opened(address, browser):
                     threading.Event().wait()
         except KeyboardInterrupt:

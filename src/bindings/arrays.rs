@@ -29,7 +29,7 @@ pub fn to_python<'py>(py: Python<'py>, value: &impl serde::Serialize) -> PyResul
 /// are text.
 pub fn from_python(name: &str, object: &Bound<'_, PyAny>) -> PyResult<Value> {
     if is_device(object)? {
-        return Ok(Value::String(object.str()?.extract()?));
+        return Ok(Value::String(device_name(object)?));
     }
     let py = object.py();
     // A path, or what stands for one, as a run.
@@ -102,6 +102,8 @@ impl<'py> Given<'py> {
         };
         match *pixels.shape() {
             [height, width, 3] if height > 0 && width > 0 => Ok(Given::Array(pixels)),
+            // As numpy and OpenCV hold a file's bytes.
+            [_] => Ok(Given::Encoded(array.call_method0("tobytes")?)),
             _ => Err(wrong(format!("shape {:?}", pixels.shape())).into()),
         }
     }
@@ -238,11 +240,17 @@ impl<'py> FromPyObject<'_, 'py> for DeviceName {
             return Ok(DeviceName(text));
         }
         if is_device(&object)? {
-            return Ok(DeviceName(object.str()?.extract()?));
+            return Ok(DeviceName(device_name(&object)?));
         }
         let got = object.get_type().name()?.to_string();
         Err(PyTypeError::new_err(format!("device: expected a text or a torch.device, got {got}")))
     }
+}
+
+/// The name of a `torch.device`. Its CPU may have a number, which is always 0.
+fn device_name(object: &Bound<'_, PyAny>) -> PyResult<String> {
+    let name: String = object.str()?.extract()?;
+    Ok(if name == "cpu:0" { "cpu".into() } else { name })
 }
 
 /// Whether the object is a `torch.device`.

@@ -38,7 +38,7 @@ impl From<Error> for PyErr {
                 }
                 None => PyOSError::new_err(text),
             },
-            Error::Device(_) | Error::Torn | Error::Torch(_) | Error::Panic(_) | Error::Busy { .. } => {
+            Error::Device(_) | Error::Torn | Error::Torch(_) | Error::Panic(_) | Error::Busy { .. } | Error::Forked => {
                 PyRuntimeError::new_err(text)
             }
             Error::Peer { .. } | Error::Lost(_) => PyRuntimeError::new_err(text),

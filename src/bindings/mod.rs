@@ -8,6 +8,7 @@ mod curation;
 mod dataset;
 mod errors;
 mod graph;
+mod held;
 mod kept;
 mod loader;
 mod look;

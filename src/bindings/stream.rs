@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use image::RgbImage;
@@ -15,6 +15,7 @@ use rayon::prelude::*;
 
 use super::arrays::{Given, Picture};
 use super::compute::{Signals, compute};
+use super::held::Held;
 use super::kept::{Dressed, KEPT, Kept, Key};
 use super::look::PyLook;
 use super::swap::PySwap;
@@ -220,7 +221,7 @@ struct Decoded {
 /// An iterator of swaps, as `Swapper.stream` returns it.
 #[pyclass(name = "SwapStream", module = "cagan._cagan")]
 pub struct PySwapStream {
-    swapper: Arc<Mutex<Swapper>>,
+    swapper: Arc<Held<Swapper>>,
     /// libtorch's threads; 0 for its default.
     threads: usize,
     needs_worn: bool,
@@ -257,7 +258,7 @@ impl PySwapStream {
 impl PySwapStream {
     /// A stream of rows. `numbers` are the caller's, if the rows come in another order.
     pub fn new(
-        swapper: Arc<Mutex<Swapper>>,
+        swapper: Arc<Held<Swapper>>,
         threads: usize,
         needs_worn: bool,
         sides: [Side; 3],
@@ -405,7 +406,7 @@ impl PySwapStream {
                 0 => rayon::current_num_threads(),
                 _ => threads.min(rayon::current_num_threads()),
             };
-            let look_bytes = locked(swapper).look_bytes() as u64;
+            let look_bytes = swapper.lock()?.look_bytes() as u64;
             let mut decoder = Decoder { shared, kept, workers, look_bytes };
             let current = match next.take() {
                 Some(current) => current,
@@ -456,10 +457,6 @@ fn stopped(stop: &AtomicBool) -> PyResult<()> {
         true => Err(Error::Panic("the part before this one failed".into()).into()),
         false => Ok(()),
     }
-}
-
-fn locked(swapper: &Mutex<Swapper>) -> MutexGuard<'_, Swapper> {
-    swapper.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether an error comes from one row's picture.
@@ -721,12 +718,12 @@ impl Decoder<'_> {
 /// Swaps a part. `done` gets the results in the order of the rows, as far as they came before an error that is not one
 /// row's.
 fn finished(
-    swapper: &Mutex<Swapper>,
+    swapper: &Held<Swapper>,
     part: Decoded,
     done: &mut Vec<(usize, PyResult<Swapped>)>,
     signals: &mut Signals,
 ) -> PyResult<()> {
-    let batch = locked(swapper).batch();
+    let batch = swapper.lock()?.batch();
     let people = part.rows.iter().filter_map(|(_, row)| row.as_ref().ok()).map(|row| &row.person);
     let new: Vec<(&Arc<Dressed>, Person)> = people.filter_map(|person| Some((person, person.take()?))).collect();
     let (dressed, mut new): (Vec<_>, Vec<_>) = new.into_iter().unzip();
@@ -735,7 +732,7 @@ fn finished(
         signals.check()?;
         // No lock is held while signals are checked.
         let some = new.drain(..batch.min(new.len())).collect();
-        for look in locked(swapper).look(some)? {
+        for look in swapper.lock()?.look(some)? {
             dressed.next().expect("a look for each person").keep(look);
         }
     }
@@ -752,7 +749,7 @@ fn finished(
             some.iter().filter_map(|(_, row)| row.as_ref().ok()).map(|row| (row.person.look(), &*row.target)).collect();
         let painted = match pictures.is_empty() {
             true => None,
-            false => Some(locked(swapper).dress(&pictures)?),
+            false => Some(swapper.lock()?.dress(&pictures)?),
         };
         let mut i = 0;
         for (number, row) in some {
@@ -771,7 +768,7 @@ fn finished(
 /// Looks at people, some at a time. `picture` gives the human and the worn article of a row.
 pub fn looks<'py>(
     py: Python<'py>,
-    swapper: &Mutex<Swapper>,
+    swapper: &Held<Swapper>,
     threads: usize,
     count: usize,
     picture: impl Fn(&str, usize) -> PyResult<Option<Bound<'py, PyAny>>>,
@@ -806,7 +803,7 @@ pub fn looks<'py>(
             });
             let people = people.collect::<Result<Vec<_>>>()?;
             Signals::new().check()?;
-            Ok(locked(swapper).look(people)?)
+            Ok(swapper.lock()?.look(people)?)
         })?;
         looks.extend(found);
     }

@@ -1,7 +1,7 @@
 //! `cagan.Swapper`.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -12,6 +12,7 @@ use super::arrays::{DeviceName, unbatched};
 use super::compute::compute;
 use super::config::PyConfig;
 use super::dataset::PyPairs;
+use super::held::Held;
 use super::look::PyLook;
 use super::pair::{PyPair, path_or_pixels};
 use super::stream::{OnRow, PySwapStream, Side, Thing, is_list, looks};
@@ -38,7 +39,7 @@ use crate::inference::{Swapper, Which};
 ///     RuntimeError: libtorch does not find the device.
 #[pyclass(name = "Swapper", module = "cagan", frozen)]
 pub struct PySwapper {
-    swapper: Arc<Mutex<Swapper>>,
+    swapper: Arc<Held<Swapper>>,
     /// Whether a swap needs the picture of the worn article ("vasily", "paper").
     #[pyo3(get)]
     needs_worn: bool,
@@ -85,7 +86,7 @@ impl PySwapper {
             path: swapper.path.clone(),
             step: swapper.step,
             needs_worn: swapper.needs_worn(),
-            swapper: Arc::new(Mutex::new(swapper)),
+            swapper: Arc::new(Held::new(swapper)),
             absolute,
             device,
             threads,
@@ -324,8 +325,7 @@ impl PySwapper {
     #[pyo3(signature = (*, half=false))]
     fn snapshot<'py>(&self, py: Python<'py>, half: bool) -> PyResult<Bound<'py, PyBytes>> {
         let kind = if half { Kind::Half } else { Kind::Float };
-        let bytes =
-            compute(py, || Ok::<_, Error>(self.swapper.lock().unwrap_or_else(PoisonError::into_inner).snapshot(kind)))?;
+        let bytes = compute(py, || Ok::<_, Error>(self.swapper.lock()?.snapshot(kind)))?;
         Ok(PyBytes::new(py, &bytes))
     }
 

@@ -2,7 +2,6 @@
 
 use std::ffi::CStr;
 use std::path::PathBuf;
-use std::sync::Mutex;
 
 use numpy::PyArrayDyn;
 use pyo3::ffi;
@@ -11,9 +10,10 @@ use pyo3::types::{IntoPyDict, PyDict};
 use tch::{Device, Tensor};
 
 use super::arrays::{from_dict, from_numpy, into_numpy, to_dict, to_numpy, to_python};
-use super::compute::{compute, lock};
+use super::compute::compute;
 use super::config::PyConfig;
 use super::dataset::PyPairs;
+use super::held::Held;
 use crate::data::{LeftOut, Triplet};
 use crate::error::{Error, Named, Result};
 use crate::native::{Shared, outside, use_threads};
@@ -38,7 +38,7 @@ type Array<'py> = Bound<'py, PyArrayDyn<f32>>;
 ///     RuntimeError: The device is missing, or another process of the team failed or is gone.
 #[pyclass(name = "Trainer", module = "cagan", frozen)]
 pub struct PyTrainer {
-    trainer: Mutex<Trainer>,
+    trainer: Held<Trainer>,
     /// The settings, resolved.
     #[pyo3(get)]
     config: PyConfig,
@@ -47,7 +47,7 @@ pub struct PyTrainer {
 impl PyTrainer {
     /// Computes with the trainer, once other threads are done with it, and with the interpreter released.
     fn with<T: Send>(&self, py: Python<'_>, body: impl FnOnce(&mut Trainer) -> Result<T> + Send) -> PyResult<T> {
-        let mut trainer = lock(py, &self.trainer);
+        let mut trainer = self.trainer.lock_attached(py)?;
         let trainer = &mut *trainer;
         compute(py, || {
             let _threads = use_threads(trainer.threads());
@@ -117,13 +117,13 @@ impl PyTrainer {
         raised?;
         let trainer = trainer.expect("only a signal stops it");
         let config = PyConfig(trainer.config.clone());
-        Ok(PyTrainer { trainer: Mutex::new(trainer), config })
+        Ok(PyTrainer { trainer: Held::new(trainer), config })
     }
 
     /// Updates done so far.
     #[getter]
-    fn step(&self, py: Python<'_>) -> u64 {
-        lock(py, &self.trainer).step
+    fn step(&self, py: Python<'_>) -> PyResult<u64> {
+        Ok(self.trainer.lock_attached(py)?.step)
     }
 
     /// Takes `steps` steps. Returns the terms of the last one by log key.
@@ -135,7 +135,7 @@ impl PyTrainer {
         if steps == 0 {
             return Err(Error::setting("steps", "at least 1", steps).into());
         }
-        let _threads = use_threads(lock(py, &self.trainer).threads());
+        let _threads = use_threads(self.trainer.lock_attached(py)?.threads());
         for _ in 1..steps {
             self.with(py, Trainer::step)?;
             // Unlocked: a signal handler may use the trainer.

@@ -10,17 +10,14 @@ use xxhash_rust::xxh3::Xxh3Default;
 
 use super::look::{Located, Look, Worn};
 use super::render::{Renderer, Swapped};
-use crate::config::{Architecture, Config, torch_device};
+use crate::config::{Config, torch_device};
 use crate::error::{Error, Result};
-use crate::networks::{Generator, Parameters, Swap, use_precision};
+use crate::networks::{Generator, Parameters, Swap, batch_within, use_precision};
 use crate::pixels::{BUDGET, planes};
 use crate::storage::{Snapshot, numbered, packaged};
 
 /// The largest batch of the generator. Larger ones are not faster.
 const BATCH: usize = 16;
-/// The generator's memory for one swap, in float32 layers of the networks' size and of their outer width. Measured with
-/// kisekae: 2 to 3.
-const LAYERS: u64 = 4;
 
 /// The pictures of one swap.
 #[derive(Clone, Debug)]
@@ -159,14 +156,7 @@ impl Swapper {
 
     /// The largest batch of the generator: bounded by the [`BUDGET`] of memory.
     pub fn batch(&self) -> usize {
-        let [height, width] = self.config.image_size.map(|side| side as u64);
-        let channels = match self.config.architecture {
-            Architecture::Kisekae => self.config.width,
-            // `width` is of their innermost layers.
-            Architecture::Paper | Architecture::Vasily => self.config.width / 8,
-        };
-        let one = 4 * LAYERS * height * width * channels.max(1) as u64;
-        ((BUDGET / one) as usize).clamp(1, BATCH)
+        batch_within(&self.config, BUDGET).min(BATCH)
     }
 
     /// Swaps all requests and returns the results in their order.

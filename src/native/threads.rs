@@ -77,10 +77,13 @@ pub struct Threads {
 /// assert_eq!(tch::get_num_threads(), before);
 /// ```
 pub fn use_threads(count: usize) -> Threads {
+    if count == 0 || ALONE.load(Relaxed) {
+        return Threads { before: None, _here: PhantomData };
+    }
     let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     // Asked first: it lets libtorch take its default in this thread, which it would do later, over our number.
     let before = tch::get_num_threads();
-    let changes = count > 0 && count as i32 != before && !ALONE.load(Relaxed);
+    let changes = count as i32 != before;
     if changes {
         set_here(count as i32, &one);
     }

@@ -2,6 +2,7 @@
 //! the article, `kisekae/` ours. [`Generator`] and [`Discriminator`] choose between them.
 
 mod activation;
+mod batch;
 mod conv;
 mod discriminator;
 mod fused;
@@ -17,6 +18,7 @@ mod pyramid;
 mod swap;
 mod weight;
 
+pub use batch::batch_within;
 pub use discriminator::Discriminator;
 pub use generator::Generator;
 pub use judgement::Judgement;

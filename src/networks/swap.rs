@@ -32,6 +32,33 @@ pub struct Detail {
     pub edges: [Tensor; 2],
 }
 
+impl Swap {
+    /// Joins the swaps of the parts of a batch. All are of one network.
+    pub fn joined(parts: &[Swap]) -> Swap {
+        let join = |of: &dyn Fn(&Swap) -> &Tensor| Tensor::cat(&parts.iter().map(of).collect::<Vec<_>>(), 0);
+        let detail = parts.iter().map(|swap| swap.detail.as_ref()).collect::<Option<Vec<_>>>();
+        let located = parts.iter().map(|swap| swap.located.as_ref()).collect::<Option<Vec<_>>>();
+        Swap {
+            mask: join(&|swap| &swap.mask),
+            paint: join(&|swap| &swap.paint),
+            composite: join(&|swap| &swap.composite),
+            located: located.map(|parts| Tensor::cat(&parts, 0)),
+            detail: detail.map(|details| {
+                let join = |of: &dyn Fn(&Detail) -> &Tensor| {
+                    Tensor::cat(&details.iter().map(|detail| of(detail)).collect::<Vec<_>>(), 0)
+                };
+                Detail {
+                    flow: join(&|detail| &detail.flow),
+                    mix: join(&|detail| &detail.mix),
+                    rendered: join(&|detail| &detail.rendered),
+                    placement: join(&|detail| &detail.placement),
+                    edges: [join(&|detail| &detail.edges[0]), join(&|detail| &detail.edges[1])],
+                }
+            }),
+        }
+    }
+}
+
 /// mask * paint + (1 - mask) * human (A and P: x_i^j).
 ///
 /// # Shapes

@@ -95,6 +95,15 @@ pub fn restore(path: &Path, file: &TensorFile, trainer: &mut Trainer, memory: Op
     Ok(())
 }
 
+/// Returns the steps between two looks in the run of a checkpoint.
+///
+/// # Errors
+/// [`Error::Content`] for a damaged config.
+pub fn monitor_every(path: &Path, file: &TensorFile) -> Result<u64> {
+    let config = Config::from_json(file.entry(path, "config")?).map_err(|e| Error::content(path, e.to_string()))?;
+    Ok(config.monitor_every)
+}
+
 /// Checks the settings of a run's newest whole checkpoint, before anything is loaded. Reads headers alone, unless it
 /// refuses. Returns the settings with the run's own stages.
 ///

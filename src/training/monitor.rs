@@ -25,11 +25,15 @@ use super::trainer::Trainer;
 use crate::data::Triplet;
 use crate::error::Result;
 use crate::metrics::{colour_follows, patch_distance};
-use crate::pixels::ValueRange;
+use crate::pixels::{BUDGET, ValueRange};
 use crate::random::rng;
 
 /// The largest number of triplets of a look.
 const TRIPLETS: usize = 32;
+/// The fewest, whatever the size of the pictures.
+const FEWEST: u64 = 4;
+/// Bytes of a look for each triplet and pixel. Measured with pictures of 512 x 384: 270.
+const BYTES: u64 = 256;
 /// Mask areas of a swap that counts as one.
 const OPEN: std::ops::RangeInclusive<f64> = 0.01..=0.95;
 /// The score of photos left alone.
@@ -90,13 +94,16 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// Draws the triplets: people from the whole set, each with the article of another.
+    /// Draws the triplets: people from the whole set, each with the article of another; fewer of pictures larger than
+    /// 256 x 256, so that a look stays within the [`BUDGET`] of memory.
     pub fn new(trainer: &Trainer) -> Monitor {
         let count = trainer.data.len();
         let mut order: Vec<usize> = (0..count).collect();
         order.shuffle(&mut rng(trainer.config.seed, "monitor", 0));
         // An even number, since each half is compared with the other.
-        let taken = count.min(TRIPLETS) / 2 * 2;
+        let pixels: i64 = trainer.config.image_size.iter().product();
+        let fit = (BUDGET / (BYTES * pixels as u64)).max(FEWEST) as usize;
+        let taken = count.min(TRIPLETS).min(fit) / 2 * 2;
         Monitor {
             humans: order[..taken].to_vec(),
             targets: (0..taken).map(|k| order[(k + 1) % taken]).collect(),

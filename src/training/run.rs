@@ -127,6 +127,7 @@ fn lead(
         folder,
         observer,
         saved: None,
+        looked_every: 0,
         began_at: 0,
         go_on: true,
         no_better: false,
@@ -162,6 +163,8 @@ struct Run<'a> {
     began: Instant,
     /// The step of the checkpoint that this call goes on from: an earlier call has written its files.
     saved: Option<u64>,
+    /// The steps between two looks of the run that this call goes on with.
+    looked_every: u64,
     /// The step at which this call begins.
     began_at: u64,
     /// Whether the observer has always answered yes.
@@ -401,11 +404,12 @@ impl Run<'_> {
     }
 
     /// Whether the monitor looks at this step. An end between two looks has none, so that a run in parts has the looks
-    /// of a whole one.
+    /// of a whole one. A finished run has none at other steps than its own: no checkpoint would hold it.
     fn look_is_due(&self) -> bool {
         let (step, every) = (self.trainer.step, self.trainer.config.monitor_every);
         let new = self.monitor.as_ref().is_some_and(|monitor| step > monitor.memory.looked);
-        new && step.is_multiple_of(every) && self.error.is_none()
+        let over = self.saved == Some(step) && step >= self.trainer.total_steps() && every != self.looked_every;
+        new && step.is_multiple_of(every) && self.error.is_none() && !over
     }
 
     /// Checks that the terms since the last report are finite, and the weights too if they are about to be saved. Of
@@ -572,6 +576,7 @@ impl Run<'_> {
             };
             let memory = self.monitor.as_mut().map(|monitor| &mut monitor.memory);
             checkpoint::restore(&path, &file, &mut self.trainer, memory)?;
+            self.looked_every = checkpoint::monitor_every(&path, &file)?;
             for error in &damaged {
                 let text = format!("{error}; going on from step {}", self.trainer.step);
                 self.say(Event::Warning(&text));

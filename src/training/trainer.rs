@@ -15,7 +15,8 @@ use crate::config::Config;
 use crate::data::{Loader, Pairs, Plan, Triplet};
 use crate::error::{Error, Result};
 use crate::native::{isolated, keep_memory, use_threads};
-use crate::networks::{Parameters, Swap, use_precision};
+use crate::networks::{Parameters, Swap, batch_within, use_precision};
+use crate::pixels::BUDGET;
 
 /// Everything that a step needs.
 #[derive(Debug)]
@@ -252,16 +253,35 @@ impl Trainer {
         }
     }
 
-    /// Swaps pictures in the networks' value range, without gradients.
+    /// Swaps pictures in the networks' value range, without gradients, in parts within the [`BUDGET`] of memory.
     pub fn swap(&self, triplet: &Triplet) -> Swap {
         let _precision = use_precision(self.config.precision, self.device);
-        tch::no_grad(|| self.method.swap(triplet))
+        let (count, batch) = (triplet.human.size()[0], self.batch() as i64);
+        if count <= batch {
+            return tch::no_grad(|| self.method.swap(triplet));
+        }
+        let part = |first| {
+            let part = |pictures: &Tensor| pictures.narrow(0, first, batch.min(count - first));
+            let Triplet { human, worn, target } = triplet;
+            self.method.swap(&Triplet { human: part(human), worn: part(worn), target: part(target) })
+        };
+        let firsts = (0..count).step_by(batch as usize);
+        tch::no_grad(|| Swap::joined(&firsts.map(part).collect::<Vec<_>>()))
+    }
+
+    /// The largest batch within the [`BUDGET`] of memory, without gradients.
+    pub fn batch(&self) -> usize {
+        batch_within(&self.config, BUDGET)
     }
 
     /// As [`Method::score`], without gradients.
     pub fn score(&self, human: &Tensor, article: &Tensor) -> Tensor {
         let _precision = use_precision(self.config.precision, self.device);
-        tch::no_grad(|| self.method.score(human, article))
+        let parts = |pictures: &Tensor| pictures.split(self.batch() as i64, 0);
+        let parts = parts(human).into_iter().zip(parts(article));
+        let scores =
+            tch::no_grad(|| parts.map(|(human, article)| self.method.score(&human, &article)).collect::<Vec<_>>());
+        Tensor::cat(&scores, 0)
     }
 
     /// Lists all state except the counters: name in a checkpoint, layout, flat buffer.

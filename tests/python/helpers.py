@@ -1,5 +1,7 @@
 """Functions that several test files use: for files of tensors, short runs, swaps, and commands in other processes."""
 
+import atexit
+import ctypes
 import doctest
 import http.server
 import inspect
@@ -243,8 +245,16 @@ def command(*arguments):
     return [sys.executable, "-W", "error", "-c", "from cagan.cli import main; main()", *map(str, arguments)]
 
 
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def die_with_parent():
+    """Lets the system kill this process when the one that started it ends, however that ends."""
+    _LIBC.prctl(1, signal.SIGKILL)
+
+
 class Server:
-    """A command that serves on `address`, in a process of its own."""
+    """A command that serves on `address`, in a process of its own, which outlives no test run."""
 
     def __init__(self, arguments, browser=False, **options):
         self.process = subprocess.Popen(
@@ -252,8 +262,10 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=die_with_parent if _LIBC else None,
             **options,
         )
+        atexit.register(self.process.kill)
         self.address = self.process.stdout.readline().strip()
         assert self.address, self.process.stderr.read()
 

@@ -406,14 +406,12 @@ def test_no_file_stays_and_no_address_is_asked(run, tmp_path, how):
 
 
 def test_an_app_needs_no_stream_for_errors(run):
-    arguments = [sys.executable, "-m", "cagan", "app", run.path, "--no-browser"]
-    process = subprocess.Popen(["sh", "-c", 'exec "$@" <&- 2>&-', "sh", *arguments], stdout=subprocess.PIPE, text=True)
-    address = process.stdout.readline().strip()
-    with urllib.request.urlopen(address, timeout=30) as answer:
-        assert answer.status == 200
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
-    assert process.returncode == 0
+    arguments = [sys.executable, "-m", "cagan", "app", run.path, "--json"]
+    server = Server(["sh", "-c", 'exec "$@" <&- 2>&-', "sh", *arguments])
+    begun = json.loads(server.address)
+    assert begun["address"].endswith(f"/{begun['token']}/")
+    assert status(begun["address"]) == 200
+    assert server.stop()[0] == 0
 
 
 def test_mistakes(run, tmp_path):

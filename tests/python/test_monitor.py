@@ -74,6 +74,17 @@ def test_the_monitors_state_survives_a_stop(pairs, dyer, tmp_path):
     assert read_tensors(newest[0])[0]["monitor"] == read_tensors(newest[1])[0]["monitor"]
 
 
+def test_a_finished_run_is_not_looked_at_at_other_steps(pairs, dyer, tmp_path):
+    """No checkpoint would hold the look, so that each call would make it again."""
+    for every in (3, 2, 4, 4):
+        events = []
+        settings = {**SETTINGS, "init_from": dyer, "steps": 4, "monitor_every": every}
+        settings["on_event"] = lambda event, _, events=events: events.append(event)
+        run = cagan.train(pairs, tmp_path, "smoke", **settings)
+        assert [line["step"] for line in run.looks] == [3]
+        assert every == 3 or not {"look", "warning", "step"} & set(events)
+
+
 @pytest.mark.parametrize("kept", [True, False], ids=["kept", "gone"])
 def test_the_best_snapshot_goes_back_with_the_checkpoint(pairs, dyer, tmp_path, kept):
     settings = {"monitor_every": 2, "checkpoint_every": 2, "keep_checkpoints": 9, "init_from": dyer, "steps": 8}

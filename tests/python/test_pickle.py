@@ -1,9 +1,12 @@
-"""Pickle and copy: swaps, runs and pairs survive them."""
+"""Copies in this process and in others: pickle, copy, workers, `fork`."""
 
 import copy
 import multiprocessing
+import os
 import pickle
 import shutil
+import subprocess
+import sys
 
 import cagan
 import numpy as np
@@ -154,6 +157,63 @@ def test_joblibs_workers_take_a_swapper(run, pairs):
     assert all(map(np.array_equal, found, [made(swapper, pair) for pair in chosen]))
     found = joblib.Parallel(n_jobs=2, backend="threading")(work)
     assert all(map(np.array_equal, found, [made(swapper, pair) for pair in chosen]))
+
+
+# Each child ends by itself with 0, or by the alarm.
+CHILDREN = """
+import os, signal, sys, threading
+import cagan
+
+run, folder, busy = sys.argv[1], sys.argv[2], sys.argv[3] == "busy"
+pairs = cagan.Pairs(sys.argv[4])
+swapper = cagan.Swapper(run)
+photos = [pair.human for pair in pairs]
+swap = lambda of: of.swap(photos, pairs[0].article, pairs[1].article)[0].image.tobytes()
+expected, stop = swap(swapper), threading.Event()
+
+def work():
+    while not stop.is_set():
+        swap(swapper)
+
+threads = [threading.Thread(target=work) for _ in range(2 * busy)]
+for thread in threads:
+    thread.start()
+refused = 0
+for k in range(6):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        code = 0
+        try:
+            found = swap(swapper)
+        except RuntimeError as error:
+            code = 1 if busy and "spawn" in str(error) else 2
+            # A new one works even so.
+            found = swap(cagan.Swapper(run))
+        if found != expected:
+            code = 2
+        if k == 0 and not busy:
+            cagan.dolls(folder + "/dolls", count=8, size=64, swaps=0)
+            cagan.train(folder + "/dolls", folder + "/run", "smoke", steps=2, progress=False)
+        os._exit(code)
+    code = os.waitpid(child, 0)[1]
+    assert code in (0, 256), code
+    refused += code == 256
+stop.set()
+for thread in threads:
+    thread.join()
+print(refused)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.parametrize("parent", ["idle", "busy"])
+def test_a_child_of_fork_works_or_says_what_does(run, pairs_dir, tmp_path, parent):
+    arguments = [sys.executable, "-W", "ignore", "-c", CHILDREN, run.path, tmp_path, parent, pairs_dir]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr
+    # A busy parent holds the lock nearly all of the time.
+    assert done.stdout == "0\n" or parent == "busy"
 
 
 def test_scores_survive_pickle_and_copy(run, pairs, tmp_path):

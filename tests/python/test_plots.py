@@ -9,8 +9,10 @@ import cagan
 import numpy as np
 import pytest
 from cagan import plots
+from cagan.plots.curves import _shade as shade
 from cagan.plots.curves import smoothed
 from helpers import refusal, run_examples
+from matplotlib.figure import Figure
 from PIL import Image
 
 SETTINGS = {"threads": 1, "log_every": 1, "progress": False}
@@ -167,6 +169,21 @@ def test_the_curves_are_the_logs(long):
     refusal(KeyError, lambda: plots.losses(long, ["loss/x"]), "unknown key 'loss/x'", "loss/generator/cycle")
     for wrong in (1, -0.1, float("nan")):
         refusal(ValueError, lambda wrong=wrong: plots.losses(long, smoothing=wrong), "smoothing: expected 0 to below 1")
+
+
+@pytest.mark.parametrize("width", [3.0, 4.5])
+@pytest.mark.parametrize("first", [2, 8, 30])
+def test_names_of_stages_stand_apart_and_above_the_curves(width, first):
+    figure = Figure(figsize=(width, 2.6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([0, 60], [3.0, 4.0])
+    shade(axes, [("locate", 0), ("place", first), ("judge", first + 3)])
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert len(boxes) == 3
+    assert not any(one.overlaps(other) for k, one in enumerate(boxes) for other in boxes[:k])
+    assert min(box.y0 for box in boxes) >= axes.transData.transform((0, 4.0))[1]
+    assert axes.get_xlim()[1] < 70
 
 
 def test_smoothing():

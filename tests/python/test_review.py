@@ -84,6 +84,18 @@ def server(folder):
     started.kill()
 
 
+def test_a_program_reads_address_and_counts(folder):
+    server = ReviewServer(folder, "--json")
+    begun = json.loads(server.address)
+    assert begun["address"].endswith(f"/{begun['token']}/")
+    server.address = begun["address"]
+    assert server.decide("00001", "from_behind")[0] == 200
+    code, out, _ = server.stop()
+    listing = str(folder / "pairs.csv")
+    counts = {"pairs": len(list((folder / "human").iterdir())), "reviewed": 1, "excluded": 1, "csv": listing}
+    assert (code, json.loads(out)) == (0, counts)
+
+
 # The list under review
 
 

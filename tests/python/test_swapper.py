@@ -401,7 +401,8 @@ def test_bytes_and_open_files_are_pictures(swapper, pairs, tmp_path, ending):
     with path.open("rb") as file, zipfile.ZipFile(tmp_path / "a.zip", "w") as pack:
         pack.writestr("a", content)
         with pack.open("a") as packed:
-            for given in (content, bytearray(content), memoryview(content), io.BytesIO(content), file, packed):
+            flat = np.frombuffer(content, np.uint8)
+            for given in (content, bytearray(content), memoryview(content), flat, io.BytesIO(content), file, packed):
                 assert same_swap(swapper.swap(given, *rest), expected), type(given)
     with path.open(encoding="latin-1") as file:
         refusal(ValueError, lambda: swapper.swap(file, *rest), "human: expected a file opened for bytes")
@@ -444,6 +445,8 @@ def test_a_device_of_torch(run, pairs):
         run.swapper().swap(pairs[0].human, pairs[0].article, pairs[1].article),
     )
     assert cagan.Config("smoke", device=torch.device("cuda", 1)).device == "cuda:1"
+    assert cagan.Config("smoke", device=torch.device("cpu", 0)).device == "cpu"
+    assert cagan.Swapper(run.path, torch.device("cpu", 0)).step == 4
     refusal(TypeError, lambda: cagan.Swapper(run.path, 3), "device: expected a text or a torch.device, got int")
     refusal(RuntimeError, lambda: cagan.Swapper(run.path, torch.device("cuda:64")), "device")
 

@@ -1,5 +1,6 @@
 """`cagan.review`: the pairs one by one on a local page."""
 
+import json
 import os
 
 from ..signals import terminable
@@ -8,7 +9,7 @@ from .decisions import Review
 __all__ = ["review"]
 
 
-def review(folder: str | os.PathLike[str], *, port: int = 0, browser: bool = True) -> None:
+def review(folder: str | os.PathLike[str], *, port: int = 0, browser: bool = True, as_json: bool = False) -> None:
     """Go through the pairs of a folder with the keyboard, on a page that only this machine can open.
 
     Each key keeps the pair or leaves it out for a reason. The decision is in `pairs.csv` (`exclude`, `reason`,
@@ -19,6 +20,8 @@ def review(folder: str | os.PathLike[str], *, port: int = 0, browser: bool = Tru
         folder: A folder with `human/` and `article/`, or with a `pairs.csv`.
         port: The port of 127.0.0.1 to listen on; 0 is a free one.
         browser: Whether to open the page.
+        as_json: Whether to print lines of JSON, for other programs: at the start `address` and `token`, at the end
+            `pairs`, `reviewed`, `excluded` and `csv`.
 
     Raises:
         ImportError: If Starlette or uvicorn is missing.
@@ -36,8 +39,13 @@ def review(folder: str | os.PathLike[str], *, port: int = 0, browser: bool = Tru
     if not 0 <= port < 1 << 16:
         raise ValueError(f"port: expected 0 to 65535, got {port}")
     with terminable():
-        serve(current, port, browser)
+        serve(current, port, browser, as_json)
     rows = current.state()["rows"]
     seen = sum(row["reviewed"] for row in rows)
     left_out = sum(row["excluded"] for row in rows)
-    print(f"{seen} of {len(rows)} pairs reviewed, {left_out} left out: {current.listing.path}")
+    path = current.listing.path
+    if as_json:
+        counts = {"pairs": len(rows), "reviewed": seen, "excluded": left_out}
+        print(json.dumps({**counts, "csv": str(path)}))
+    else:
+        print(f"{seen} of {len(rows)} pairs reviewed, {left_out} left out: {path}")

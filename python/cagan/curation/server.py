@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from .. import _cagan
-from ..local_page import Guard, opened
+from ..local_page import Guard, announce, opened
 from ..web import address_of, listening, running, sealed
 from .decisions import KEYS, ConflictError, Review
 
@@ -34,7 +34,7 @@ _HEADERS = {
 }
 
 
-def serve(review: Review, port: int, browser: bool) -> None:
+def serve(review: Review, port: int, browser: bool, as_json: bool) -> None:
     """Serves the page until Ctrl-C.
 
     Raises:
@@ -47,7 +47,7 @@ def serve(review: Review, port: int, browser: bool) -> None:
         # A decision that is being saved is saved to its end.
         with running(sealed(app, guard, _HEADERS), sock, "the review", grace_s=5):
             address = f"{address_of(_HOST, sock)}{token}/"
-            print(f"{address}\nCtrl-C ends the review; every decision is saved at once.", flush=True)
+            announce(address, "Ctrl-C ends the review; every decision is saved at once.", as_json)
             try:
                 with opened(address, browser):
                     threading.Event().wait()

@@ -17,6 +17,9 @@ from .pictures import ShownFigure, run_of, show
 
 __all__ = ["Live", "compare", "losses", "monitor", "overview"]
 
+# A letter's width and a line's height in the names of stages, as shares of the axes.
+_LETTER, _LINE = 0.022, 0.075
+
 Line = dict[str, float]
 
 # Keys of one axes share its scale. A plot shows the axes whose keys the log has: the terms depend on the networks.
@@ -301,9 +304,11 @@ def _group(
 
 
 def _shade(axes: Axes, stages: Sequence[tuple[str, int]]) -> None:
-    """Shades every second stage that has begun, and names each at the top."""
+    """Shades every second stage that has begun, and names each at the top, on a line of its own if it is short."""
     if len(stages) < 2:
         return
+    # The end of the last name on each line, as a share of the width.
+    taken: list[float] = []
     low, high = axes.get_xlim()
     ends = [first for _, first in stages[1:]] + [high]
     for number, ((name, first), last) in enumerate(zip(stages, ends)):
@@ -313,8 +318,15 @@ def _shade(axes: Axes, stages: Sequence[tuple[str, int]]) -> None:
         if number % 2:
             axes.axvspan(left, right, color="0.5", alpha=0.12, lw=0)
         place = axes.get_xaxis_transform()
-        axes.text(left + 0.01 * (high - low), 0.98, name, transform=place, va="top", fontsize=7, color="0.4")
+        begin = (left - low) / (high - low) + 0.01
+        line = next((k for k, end in enumerate(taken) if end < begin), len(taken))
+        taken[line : line + 1] = [begin + _LETTER * len(name)]
+        x, y = low + begin * (high - low), 0.98 - _LINE * line
+        axes.text(x, y, name, transform=place, va="top", fontsize=7, color="0.4")
     axes.set_xlim(low, high)
+    # The names stand above the curves.
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom, bottom + (top - bottom) / (1 - _LINE * len(taken)))
 
 
 def _figure(count: int) -> tuple[Figure, list[Axes]]:
