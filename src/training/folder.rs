@@ -208,13 +208,15 @@ impl Folder {
         Snapshot::write(path, &trainer.config, trainer.step, &generator)
     }
 
-    /// Appends a line to `resumes.jsonl`: the step, and the number of processes that go on.
+    /// Appends a line to `resumes.jsonl`: the step, and the number of processes if several go on.
     ///
     /// # Errors
     /// [`Error::Io`] with the path.
     pub fn note_resume(&self, step: u64, world: usize) -> Result<()> {
-        let line: Map<String, Value> =
-            Map::from_iter([("step".to_owned(), step.into()), ("world".to_owned(), world.into())]);
+        let mut line: Map<String, Value> = Map::from_iter([("step".to_owned(), step.into())]);
+        if world > 1 {
+            line.insert("world".to_owned(), world.into());
+        }
         jsonl::append(&self.path.join("resumes.jsonl"), &line)
     }
 

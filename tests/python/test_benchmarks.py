@@ -156,6 +156,16 @@ def test_instructions_of_a_case(tmp_path):
     assert f"| fit | {row['instructions']:,} |" in out
 
 
+def test_the_service_is_loaded_and_nothing_is_lost():
+    pytest.importorskip("httpx")
+    row = call("service.py", "--seconds", "2", "--at-once", "3", "--photos", "2").splitlines()[-1]
+    at_once, answers, _, median, last, lost, apart, memory = (cell.strip() for cell in row.strip("|").split("|"))
+    assert (at_once, lost, apart) == ("3", "0", "0")
+    assert int(answers) >= 3
+    assert 0 < float(median) <= float(last)
+    assert len(memory.split(",")) == 4
+
+
 def test_catalogues_in_toy_form():
     out = call("catalogue.py", "looks", "--humans", "2", "--articles", "3", "--twin", "2")
     assert "bytes equal: True" in out

@@ -209,8 +209,8 @@ def test_tensors_of_other_libraries_are_pictures(pairs, run):
     swap, expected = swapper.swap(*map(torch.from_numpy, arrays)), swapper.swap(*arrays)
     assert np.array_equal(swap.image, expected.image)
     assert torch.from_dlpack(swap.image).shape == expected.image.shape
-    floats = torch.zeros(5, 7, 3)
-    refusal(ValueError, lambda: swapper.swap(floats, target=floats), "human: expected a path", "got float32")
+    numbers = torch.zeros(5, 7, 3, dtype=torch.int64)
+    refusal(ValueError, lambda: swapper.swap(numbers, target=numbers), "human: expected a path", "got int64")
 
 
 def test_the_published_networks_need_the_worn_article(pairs, tmp_path):

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import os
 import re
 import signal
@@ -12,9 +13,9 @@ import time
 import urllib.error
 import urllib.request
 
-import cagan
 import numpy as np
 import pytest
+from cagan.cli import cli
 from helpers import REPOSITORY
 from PIL import Image
 
@@ -98,9 +99,10 @@ def test_the_recipes_are_there():
     assert len(BLOCKS) >= 4
     assert "Dockerfile" in (REPOSITORY / "docs" / "guide" / "deploy.md").read_text()
     dockerfile = (REPOSITORY / "Dockerfile").read_text()
-    (torch,) = re.findall(r'"(torch>=2\.\d+,<2\.\d+)"', dockerfile)
-    assert f'"{torch}"' in (REPOSITORY / "pyproject.toml").read_text()
-    assert cagan.asgi.__doc__
+    (extra,) = re.findall(r"\.whl\)\[(\w+)\]", dockerfile)
+    assert f"\n{extra} = [" in (REPOSITORY / "pyproject.toml").read_text()
+    command = json.loads(re.search(r"^CMD (.+)$", dockerfile, re.MULTILINE)[1])
+    assert command[0] in cli.commands
 
 
 def test_litserve(served, free_port, pairs, run):

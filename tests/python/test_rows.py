@@ -93,7 +93,7 @@ def test_rows_that_are_none(pairs, tmp_path):
     refusal(TypeError, lambda: cagan.Pairs([files, 5]), "row 1: expected (human, article)", "got int")
     refusal(ValueError, lambda: cagan.Pairs([(files[0],)]), "row 0: expected human, article", "got 1")
     refusal(ValueError, lambda: cagan.Pairs([(*files, "a"), (*files, "a")]), "id: expected each once, got `a` twice")
-    refusal(ValueError, lambda: cagan.Pairs([(np.zeros((4, 4)), files[1], "a")]), "human of `a`: expected", "float64")
+    refusal(ValueError, lambda: cagan.Pairs([(np.zeros((4, 4)), files[1], "a")]), "human of `a`: expected", "[4, 4]")
     refusal(ValueError, lambda: cagan.Pairs([(files[0], None)]), "a human without its article")
     broken = cagan.Pairs([(b"no picture", files[1], "a"), (*files, "b")])
     refusal(ValueError, lambda: broken[0].human, "human of `a`: cannot be decoded")
