@@ -9,11 +9,13 @@ const LAYERS: u64 = 4;
 /// Returns how many swaps at once need at most `bytes` of memory without gradients; at least 1.
 ///
 /// ```
-/// use cagan::{Config, Preset};
+/// use cagan::config::{Config, Preset};
 /// // 4 layers of 4 bytes x 64 x 48 x 64 are 3 MiB.
-/// let config = Config { image_size: [64, 48], width: 64, ..Config::new(Preset::Kisekae) };
+/// let settings = serde_json::json!({"image_size": [64, 48], "width": 64});
+/// let config = Config::with(Preset::Kisekae, settings)?;
 /// assert_eq!(cagan::networks::batch_within(&config, 30 << 20), 10);
 /// assert_eq!(cagan::networks::batch_within(&config, 1), 1);
+/// # Ok::<(), cagan::Error>(())
 /// ```
 pub fn batch_within(config: &Config, bytes: u64) -> usize {
     let [height, width] = config.image_size.map(|side| side as u64);
