@@ -7,7 +7,6 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,8 @@ _Array = NDArray[Any]
 
 # Parts of the people that a distance of sets leaves out in turn, for its interval.
 _PARTS = 10
+# The swaps that wait for their way back, in bytes.
+_PART_BYTES = 64 << 20
 # At the least height, a 7 x 7 patch still fits into the smallest of three scales.
 _LEAST_HEIGHT, _MOST_HEIGHT = 48, 4096
 
@@ -303,28 +304,39 @@ class _Session:
 
     def score(self, rows: list[Row], update: Callable[[int], object]) -> None:
         """Swaps the rows, swaps the results back, notes the figures of both, and counts the rows that are done."""
-        waiting: deque[tuple[Row, Swapped | _cagan.Swap]] = deque()
-
-        def scored() -> Iterator[tuple[_Array, Any, Any]]:
-            for row, swap in zip(rows, self._swaps(rows)):
-                if isinstance(swap, Exception):
-                    self._skip(row, swap)
-                    update(1)
-                    continue
-                waiting.append((row, swap))
-                yield swap.image, row[1].article_source, row[0].article_source
-
         optional = isinstance(self._model, _cagan.Swapper) and not self._model.needs_worn
         withholds = optional and any(self._truth.has_region(human) for human, _ in rows)
-        columns = (0, 1, 2, 0, 2) if withholds else (0, 1, 2)
-        sides: list[Any] = [map(itemgetter(k), copy) for k, copy in zip(columns, itertools.tee(scored(), len(columns)))]
-        back = made(self._model, *sides[:3], skip=self._skips)
-        # The worn article withheld. Both ways back take the swaps in parts of one size, so few wait.
+        for part in self._parts(rows, update):
+            self._score_part(part, withholds, update)
+
+    def _parts(
+        self, rows: list[Row], update: Callable[[int], object]
+    ) -> "Iterator[list[tuple[Row, Swapped | _cagan.Swap]]]":
+        """Swaps the rows in parts of which each waits for its way back as a whole."""
+        part, held = [], 0
+        for row, swap in zip(rows, self._swaps(rows)):
+            if isinstance(swap, Exception):
+                self._skip(row, swap)
+                update(1)
+                continue
+            part.append((row, swap))
+            held += swap.image.nbytes
+            if held >= _PART_BYTES:
+                yield part
+                part, held = [], 0
+        yield part
+
+    def _score_part(
+        self, part: "list[tuple[Row, Swapped | _cagan.Swap]]", withholds: bool, update: Callable[[int], object]
+    ) -> None:
+        images = [swap.image for _, swap in part]
+        worn, targets = [row[1].article_source for row, _ in part], [row[0].article_source for row, _ in part]
+        back = made(self._model, images, worn, targets, skip=self._skips)
+        # The worn article withheld.
         unknown: Iterable[Swapped | _cagan.Swap | Exception | None] = itertools.repeat(None)
         if withholds:
-            unknown = made(self._model, sides[3], None, sides[4], skip=self._skips)
-        for restored, without in zip(back, unknown):
-            row, kept = waiting.popleft()
+            unknown = made(self._model, images, None, targets, skip=self._skips)
+        for (row, kept), restored, without in zip(part, back, unknown):
             swap = arrays(kept)
             update(1)
             try:
