@@ -277,7 +277,10 @@ def test_a_stop_keeps_what_was_done_of_a_list(run, copied, tmp_path, how):
             picture.resize((1500, 1500)).save(path)
     wanted = [(one, other) for one in ids for other in ids]
     words = ("swap", run.path, "--pairs", copied, "--list", listed(copied, ids, wanted), "--out", tmp_path / "out")
+    # Under nohup the tests themselves inherit a signal that is ignored.
+    inherited = signal.signal(how, signal.default_int_handler if how == signal.SIGINT else signal.SIG_DFL)
     process = subprocess.Popen(command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    signal.signal(how, inherited)
     deadline = time.monotonic() + 60
     while not (tmp_path / "out").is_dir() or not list((tmp_path / "out").iterdir()):
         assert time.monotonic() < deadline
