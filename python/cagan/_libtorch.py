@@ -1,13 +1,10 @@
 """Finds torch and loads its libraries, which the core needs: the package imports this first."""
 
-import contextlib
 import ctypes
 import importlib
 import importlib.util
-import os
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 # The versions that the core was tested with: it is built against the first, and uses nothing that the others lack.
@@ -36,23 +33,6 @@ def find_torch() -> Path:
     return folder
 
 
-@contextlib.contextmanager
-def short_waits() -> Iterator[None]:
-    """Lets libgomp, if it is loaded meanwhile, spin shortly before a waiting thread sleeps, unless the user chose.
-
-    By its own numbers it spins for milliseconds, on a core that another process may need: `benchmarks/busy.py` has the
-    times of a step beside busy processes.
-    """
-    if "OMP_WAIT_POLICY" in os.environ or "GOMP_SPINCOUNT" in os.environ:
-        yield
-        return
-    os.environ["GOMP_SPINCOUNT"] = "1000"
-    try:
-        yield
-    finally:
-        del os.environ["GOMP_SPINCOUNT"]
-
-
 def load_libtorch(torch: Path) -> None:
     """Loads torch's libraries, CUDA's included, from torch's folder.
 
@@ -78,5 +58,4 @@ def load_libtorch(torch: Path) -> None:
         importlib.import_module("torch")
 
 
-with short_waits():
-    load_libtorch(find_torch())
+load_libtorch(find_torch())

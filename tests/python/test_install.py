@@ -1,6 +1,5 @@
 """The installation: it finds torch in any order of imports, or says why it cannot; the wheel's contents."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -46,24 +45,6 @@ def needed_torch() -> tuple[str, list[str]]:
     (wanted,) = re.findall(r'"(torch>=2\.\d+,<2\.\d+)"', PROJECT)
     first, end = map(int, re.findall(r"2\.(\d+)", wanted))
     return wanted, [f"2.{minor}" for minor in range(first, end)]
-
-
-@linux
-@pytest.mark.parametrize(
-    ("chosen", "first", "spins"),
-    [({}, "", "1000"), ({}, "import torch;", None), ({"GOMP_SPINCOUNT": "77"}, "", "77")],
-    ids=["cagan", "torch first", "chosen"],
-)
-def test_waiting_threads_spin_shortly_unless_the_user_chose(chosen, first, spins):
-    environment = {name: text for name, text in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
-    done = subprocess.run(
-        [sys.executable, "-c", f"{first}import cagan, os; print(os.environ.get('GOMP_SPINCOUNT'))"],
-        env=environment | {"OMP_DISPLAY_ENV": "verbose"} | chosen,
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
-    (found,) = set(re.findall(r"GOMP_SPINCOUNT = '(\d+)'", done.stderr))
-    assert found == spins if spins else int(found) > 10_000
-    assert done.stdout.strip() == chosen.get("GOMP_SPINCOUNT", "None"), "other processes get the user's environment"
 
 
 @pytest.mark.parametrize("order", [(CORE, TORCH), (TORCH, CORE)], ids=["cagan first", "torch first"])
