@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import cagan
 import numpy as np
 import pytest
-from cagan.evaluation import Figure, Swapped, baselines
+from cagan.evaluation import Figure, Swapped, baselines, session
 from cagan.evaluation.verdict import better, verdict
 from helpers import refusal, run_examples, with_mask
 from PIL import Image, ImageFilter
@@ -634,3 +634,10 @@ def test_the_command_line(run, masked, tmp_path):
     assert written["figures"].keys() == scores.figures.keys()
     assert all(figure["low"] is None or math.isfinite(figure["low"]) for figure in written["figures"].values())
     assert (tmp_path / "worst.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_parts_change_no_figure(run, pairs, monkeypatch):
+    whole = cagan.evaluate(run.swapper("cpu"), pairs, targets=2, progress=False)
+    monkeypatch.setattr(session, "_PART_BYTES", 3 * pairs[0].human.nbytes)
+    parts = cagan.evaluate(run.swapper("cpu"), pairs, targets=2, progress=False)
+    assert parts.to_json() == whole.to_json() and len(whole.rows) == 2 * len(pairs)
