@@ -294,18 +294,21 @@ def moved(region: Tensor, flow: Tensor) -> Tensor:
 
 
 class Numbers(nn.Module):
-    """Encodes a picture to a few numbers: halving layers of `c` channels, then two linear ones."""
+    """Encodes a picture to a few numbers: layers of `c` channels that halve, with another one after, two linear ones."""
 
     def __init__(self, c_in: int, c: list[int], cells: int, count: int) -> None:
         super().__init__()
         self.down = nn.ModuleList(Normed(i, o, 2) for i, o in zip([c_in + 2, *c], c))
+        self.keep = nn.ModuleDict({str(k): Normed(c[k], c[k]) for k in range(1, len(c))})
         self.hidden, self.out = nn.Linear(c[-1] * cells, 64), nn.Linear(64, count)
 
     def forward(self, *seen: Tensor) -> Tensor:
         """Returns the numbers, [N, count]."""
         xs = torch.cat([*seen, places(seen[0])], 1)
-        for layer in self.down:
+        for k, layer in enumerate(self.down):
             xs = layer(xs)
+            if k:
+                xs = self.keep[str(k)](xs)
         numbers: Tensor = self.out(F.leaky_relu(self.hidden(xs.flatten(1)), 0.2))
         return numbers
 
@@ -482,26 +485,50 @@ class Kisekae(Generator):
         fit: Tensor = self.frames.of_fit(human, colours, outline, mask)
         return fit
 
-    def body(self, human: Tensor, worn: Tensor, found: Tensor) -> Tensor:
-        """Returns a person's frame, [N, 3, 3], half corrected by the worn article if it is known."""
-        hole = widened(found, pixels(2, human.shape[2]))
-        body: Tensor = self.frames.of_body(human * (1 - hole), hole)
-        same = torch.eye(3, dtype=body.dtype, device=body.device)
-        known = (article_region(worn).amax((1, 2, 3)) > 0).to(body.dtype)[:, None, None]
-        return body @ (same + 0.5 * known * (self.fit(human, worn, found, self.framed(worn) @ body) - same))
-
     def located(self, human: Tensor, worn: Tensor) -> Tensor:
         """Soft mask of the worn article, 0.5 at its edge: the mean with the mirror image's, guided by the photo."""
         mirrored = self.locate(human.flip(3), worn.flip(3)).flip(3)
         logits = (self.locate(human, worn) + mirrored) / 2
         return guided(torch.sigmoid(logits - self.begins), human, pixels(4, human.shape[2]), 1e-4)
 
+    def agreed(self, human: Tensor, worn: Tensor, mask: Tensor, maps: Tensor) -> Tensor:
+        """Returns the pixels for which two of three speak: the mask, the article's outline, its colours near by."""
+        outline, flow = self.outlined(worn, maps)
+        inside = (outline > 0.5).to(human.dtype)
+        both = inside * mask
+        colours = warped_inside(worn, filled(article_region(worn)), flow)
+        light = ((human - colours) * both).sum((2, 3), keepdim=True) / (both.sum((2, 3), keepdim=True) + 1)
+        height, width = human.shape[2:]
+        step = pixels(1, height)
+        there = F.pad((colours + light) * inside + 9 * (1 - inside), [2 * step] * 4, value=9.0)
+        apart = torch.full_like(inside, 9)
+        for down in range(0, 5 * step, step):
+            for right in range(0, 5 * step, step):
+                near = there[:, :, down : down + height, right : right + width]
+                apart = torch.minimum(apart, (human - near).abs().mean(1, keepdim=True))
+        votes = mask + inside + (apart < 0.08).to(human.dtype)
+        return (F.avg_pool2d((votes > 1.5).to(human.dtype), 3, 1, 1) > 0.5).to(human.dtype)
+
+    def look(self, human: Tensor, worn: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the soft mask of the worn article, which votes correct if it is known, and the person's frame."""
+        located = self.located(human, worn)
+        mask = (located > 0.5).to(human.dtype)
+        hole = widened(mask, pixels(2, human.shape[2]))
+        body: Tensor = self.frames.of_body(human * (1 - hole), hole)
+        known = (article_region(worn).amax((1, 2, 3), keepdim=True) > 0).to(body.dtype)
+        maps = self.framed(worn) @ body
+        fit = self.fit(human, worn, mask, maps)
+        change = (self.agreed(human, worn, mask, maps @ fit) - mask) * known
+        same = torch.eye(3, dtype=body.dtype, device=body.device)
+        # The frame takes half of the correction.
+        return located + change * (2 * located - 1).abs(), body @ (same + 0.5 * known[:, :, :, 0] * (fit - same))
+
     def sight(self, human: Tensor, worn: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Returns the rest of the person, the erasure, where the target is seen in it, and the target's flow."""
         height = human.shape[2]
-        found = (self.located(human, worn) > 0.5).to(human.dtype)
-        old = widened(found, pixels(1, height))
-        outline, flow = self.outlined(target, self.framed(target) @ self.body(human, worn, found))
+        located, body = self.look(human, worn)
+        old = widened((located > 0.5).to(human.dtype), pixels(1, height))
+        outline, flow = self.outlined(target, self.framed(target) @ body)
         # What the worn article encloses stands before it, and may stand before the target.
         hole = torch.maximum(old, (outline > 0.5) * (1 - enclosed(old, pixels(2, height))))
         seen = torch.sigmoid(self.place(human * (1 - hole), hole, outline, target)) * hole
@@ -534,9 +561,9 @@ def load(path: str | os.PathLike[str]) -> Generator:
             raise ValueError(
                 f"{path}: architecture: expected one of {', '.join(GENERATORS)}, got {config['architecture']}"
             )
-        if config["architecture"] == "kisekae" and not any(name.startswith("frames.fit.") for name in file.keys()):  # noqa: SIM118
+        if config["architecture"] == "kisekae" and not any(name.startswith("frames.fit.keep.") for name in file.keys()):  # noqa: SIM118
             raise ValueError(
-                f"{path}: expected a generator with tensors frames.fit.*, got one of an earlier design of kisekae: "
+                f"{path}: expected a generator with tensors frames.fit.keep.*, got one of an earlier design of kisekae: "
                 "the version that wrote it reads it"
             )
         module = GENERATORS[config["architecture"]](config)

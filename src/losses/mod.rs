@@ -17,5 +17,5 @@ pub use identity::identity;
 pub use mask::{binary, total_variation};
 pub use objective::Objective;
 pub use r1::r1;
-pub use region::{bending, edge, framed, gain, location, placement, within};
+pub use region::{agreement, bending, edge, framed, gain, location, placement, within};
 pub use self_swap::self_swap;

@@ -72,6 +72,15 @@ pub fn placement(logits: &Tensor, mask: &Tensor, erasure: &Tensor) -> Tensor {
     (cross_entropy(logits, mask) * (erasure + 0.1)).mean(Kind::Float)
 }
 
+/// Returns the cross-entropy of the locator to masks that the registration corrected, over the pictures of a sure
+/// registration; the others count as 0.
+///
+/// # Shapes
+/// `logits`, `mask`: `[N, 1, H, W]`; `sure`: `[N]`, true or false. Returns a scalar.
+pub fn agreement(logits: &Tensor, mask: &Tensor, sure: &Tensor) -> Tensor {
+    (cross_entropy(logits, mask) * sure.reshape([-1, 1, 1, 1])).mean(Kind::Float)
+}
+
 /// Returns the bending of a flow: the mean |difference| of neighbours, down and to the right.
 ///
 /// # Shapes
@@ -171,6 +180,11 @@ mod tests {
         let expected = (2f64.ln() * 1.1 + 2f64.exp().ln_1p() * 0.1) / 2.0;
         let got = placement(&logits, &mask, &row(&[1.0, 0.0])).double_value(&[]);
         assert!((got - expected).abs() < 1e-6);
+        // Of two pictures, the second one's registration is sure: softplus(2), over both.
+        let pictures = |xs: &Tensor| xs.reshape([2, 1, 1, 1]);
+        let sure = Tensor::from_slice(&[false, true]);
+        let got = agreement(&pictures(&logits), &pictures(&mask), &sure).double_value(&[]);
+        assert!((got - 2f64.exp().ln_1p() / 2.0).abs() < 1e-6);
         // Down: |2 - 0|, |3 - 1|; right: |1 - 0|, |3 - 2|.
         let flow = Tensor::from_slice(&[0f32, 1., 2., 3.]).reshape([1, 1, 2, 2]);
         assert_eq!(bending(&flow).double_value(&[]), 3.0);

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::data::Triplet;
 use crate::error::Result;
 use crate::losses::{self, Objective};
-use crate::networks::kisekae::{Generator, Judge, Painting, erased, flow_of, square};
+use crate::networks::kisekae::{Generator, Judge, Painting, Registered, erased, flow_of, square};
 use crate::networks::{Swap, composite};
 
 /// Weight of the whole photo in the painter's loss: its layers learn what surrounds the garment.
@@ -22,6 +22,8 @@ const MISMATCHED: f64 = 0.5;
 const FRAMED: f64 = 5.0;
 /// The confidence from which on a paint begins with the registered map, and not with the frames'.
 const SURE: f64 = 0.5;
+/// Weight of the locator's distance to the mask that the registration corrected.
+const AGREED: f64 = 1.0;
 /// Weight of the distance between the warped article's outline and the mask.
 const EDGE: f64 = 1.0;
 
@@ -63,13 +65,21 @@ impl Method for Kisekae {
         // The base of each paint: the erasure itself at first, then the worn article as registered, and moved a little.
         let registered = placing.then(|| tch::no_grad(|| generator.register(human, worn, &mask, &map)));
         let none = || human.narrow(1, 0, 1).zeros_like();
-        let [outline, base] = match &registered {
-            Some(found) => {
-                let sure = found.confidence.gt(SURE).reshape([-1, 1, 1]);
-                let map = square(&found.map).where_self(&sure, &map.detach());
+        let sure = registered.as_ref().map(|found| found.confidence.gt(SURE));
+        // Where the garment is: the locator's mask, corrected where the registration is sure.
+        let garment = match (&registered, &sure) {
+            (Some(found), Some(sure)) => {
+                let agreed = tch::no_grad(|| generator.agreed(human, worn, &mask, &found.map));
+                agreed.where_self(&sure.reshape([-1, 1, 1, 1]), &mask)
+            }
+            _ => mask.shallow_clone(),
+        };
+        let [outline, base] = match (&registered, &sure) {
+            (Some(found), Some(sure)) => {
+                let map = square(&found.map).where_self(&sure.reshape([-1, 1, 1]), &map.detach());
                 generator.outlined(worn, &draw.jitter.bmm(&map))
             }
-            None => [none(), generator.onto(worn, &erasure)],
+            _ => [none(), generator.onto(worn, &erasure)],
         };
         let erasure = draw.outlined(&erasure, &outline);
         let left = erased(human, &erasure);
@@ -86,7 +96,7 @@ impl Method for Kisekae {
             let other = draw.withheld.reshape([-1, 1, 1]);
             let wanted = square(&found.map).lerp_tensor(&map, &other.expand_as(&map));
             let confidence = found.confidence.maximum(&draw.withheld.reshape([-1]));
-            losses::framed(&flow_of(&map.bmm(&fit), human), &flow_of(&wanted, human), &mask, &confidence)
+            losses::framed(&flow_of(&map.bmm(&fit), human), &flow_of(&wanted, human), &garment, &confidence)
         });
 
         // Place, paint: the worn article, and the target in the same erasure.
@@ -94,7 +104,7 @@ impl Method for Kisekae {
         let within = |logits: &Tensor| logits.detach().sigmoid() * &erasure;
         let placement = match &placed {
             None => erasure.shallow_clone(),
-            Some(_) if draw.sharp => &mask * &erasure,
+            Some(_) if draw.sharp => &garment * &erasure,
             Some(logits) => within(logits),
         };
         let other_placement = || match placing {
@@ -129,7 +139,7 @@ impl Method for Kisekae {
         let apart = |region: &Tensor| losses::within(human, &restored.paint, region, &total);
         objective.add("loss/generator/restored", 1.0, apart(&erasure));
         objective.add("loss/generator/surroundings", ALL_OVER, apart(&whole));
-        let region = if placing { &mask * &erasure } else { erasure.shallow_clone() };
+        let region = if placing { &garment * &erasure } else { erasure.shallow_clone() };
         objective.add("loss/generator/beside", 1.0, apart(&(&erasure - &region)));
         let warped = losses::within(human, &restored.warped, &region, &total);
         objective.add("loss/generator/warped", config.warp_weight, warped);
@@ -141,12 +151,16 @@ impl Method for Kisekae {
         let trust = draw.trust(&erasure, placing);
         objective.add("loss/generator/located", 1.0, losses::location(&located, &gain, &trust, &total));
         let zero = || Tensor::zeros([], (Kind::Float, human.device()));
-        let placed = placed.map_or_else(zero, |logits| losses::placement(&logits, &mask, &erasure));
+        let agreed = sure.map_or_else(zero, |sure| losses::agreement(&located, &garment, &sure));
+        objective.add("loss/generator/agreed", AGREED, agreed);
+        let placed = placed.map_or_else(zero, |logits| losses::placement(&logits, &garment, &erasure));
         objective.add("loss/generator/placed", 1.0, placed);
         let [framed, edge, sure] = match &registered {
             Some(found) => [
-                losses::framed(&flow_of(&map, human), &flow_of(&found.map, human), &mask, &found.confidence),
-                losses::edge(&restored.outline, &outline, &mask, &erasure, &total),
+                (losses::framed(&flow_of(&map, human), &flow_of(&found.map, human), &garment, &found.confidence)
+                    + mirrored(generator, human, worn, &garment, found))
+                    * 0.5,
+                losses::edge(&restored.outline, &outline, &garment, &erasure, &total),
                 found.confidence.mean(Kind::Float),
             ],
             None => [0, 1, 2].map(|_| zero()),
@@ -200,6 +214,17 @@ impl Method for Kisekae {
         }
         named
     }
+}
+
+/// Returns the distance of the frames' map to the registered one in the mirror image, where the garment is erased as in
+/// a swap. Frames want more pairs than a step has.
+fn mirrored(generator: &Generator, human: &Tensor, worn: &Tensor, garment: &Tensor, found: &Registered) -> Tensor {
+    let mirror = |xs: &Tensor| xs.flip([3]);
+    let [human, worn, garment] = [human, worn, garment].map(mirror);
+    let hole = generator.hole(&garment);
+    let map = generator.frame(&worn).bmm(&generator.body(&erased(&human, &hole), &hole));
+    let sides = Tensor::from_slice(&[1f32, -1.0, -1.0, -1.0, 1.0, 1.0]).reshape([2, 3]).to_device(human.device());
+    losses::framed(&flow_of(&map, &human), &flow_of(&(&found.map * sides), &human), &garment, &found.confidence)
 }
 
 /// The pictures that the adversarial losses compare: a photo, its restoration and a swap in the same erasure.

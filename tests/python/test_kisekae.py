@@ -87,7 +87,7 @@ def test_a_snapshot_of_an_earlier_design_is_refused(run, tmp_path):
     from safetensors.torch import save_file
 
     with safe_open(run.snapshots[-1], "pt") as file:
-        kept = {name: file.get_tensor(name) for name in file.keys() if not name.startswith("frames.fit.")}  # noqa: SIM118
+        kept = {name: file.get_tensor(name) for name in file.keys() if not name.startswith("frames.fit.keep.")}  # noqa: SIM118
         save_file(kept, tmp_path / "old.safetensors", file.metadata())
     refusal(ValueError, lambda: torch_module.load(tmp_path / "old.safetensors"), "old.safetensors", "earlier design")
 

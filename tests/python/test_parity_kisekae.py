@@ -5,7 +5,7 @@ import pytest
 import torch
 from conftest import FORWARD, GRADIENT
 from reference.kisekae import KisekaeTwin
-from twins import NETWORKS, close, compare_swaps, distance, draws, kisekae_twins, tensors, vectors
+from twins import NETWORKS, close, distance, draws, kisekae_twins, tensors, vectors
 
 torch.set_num_threads(1)
 
@@ -44,6 +44,13 @@ def take(trainer, step, twin, kind=torch.float32):
     return twin.step(*triplet, {name: values.to(kind) for name, values in draws(trainer, step).items()})
 
 
+def swapped(generator, human, worn, target):
+    """Returns a twin's swap as arrays, by their names."""
+    paint, mask = generator.generate(human, worn, target)
+    parts = {"image": mask * paint + (1 - mask) * human, "mask": mask, "paint": paint}
+    return {name: part.numpy() for name, part in parts.items()}
+
+
 @pytest.fixture(params=CASES)
 def both(request, tmp_path):
     return kisekae_twins(tmp_path, **CASES[request.param])
@@ -57,18 +64,23 @@ def test_forward(tmp_path, size):
     # The last worn article is not known. The tensors share the arrays' memory.
     triplet[1][-1] = -0.3
     composite, paint, mask = trainer.swap(*triplet)
+    double = in_double(trainer, twin)
     with torch.no_grad():
-        twin_paint, twin_mask = twin.generator.generate(human, worn, target)
-        logits = twin.score(human, target)
-        exact = in_double(trainer, twin).score(human.double(), target.double())
-    twin_composite = twin_mask * twin_paint + (1 - twin_mask) * human
-    compare_swaps((composite, mask, paint), (twin_composite, twin_mask, twin_paint), 10 * FORWARD)
+        got, exact = (
+            swapped(net, *(xs.to(kind) for xs in (human, worn, target)))
+            for net, kind in ((twin.generator, torch.float32), (double.generator, torch.float64))
+        )
+        logits, exact_logits = twin.score(human, target), double.score(human.double(), target.double())
+    assert 0.1 < exact["mask"].mean() < 0.9, "an empty mask would agree with anything"
+    assert np.mean(np.abs(mask - exact["mask"]) < 10 * FORWARD) > 0.95
     found = trainer.score(triplet[0], triplet[2])
-    scale = np.abs(exact.numpy()).max()
-    mine, rounding = (np.abs(np.asarray(xs) - exact.numpy()).max(1) / scale for xs in (found, logits))
-    # Compared by picture, since masks may flip. Maps of random frames, and their correction, enlarge rounding.
-    assert np.mean(mine < 5 * rounding + 10 * FORWARD) > 0.5, (mine, rounding)
     assert (found.std(1) > 1e-3).all()
+    got["logits"], exact["logits"] = (xs.numpy() / exact_logits.abs().max().item() for xs in (logits, exact_logits))
+    mine = {"image": composite, "mask": mask, "paint": paint, "logits": found / exact_logits.abs().max().item()}
+    for name, wanted in exact.items():
+        apart, rounding = (np.abs(xs[name] - wanted).reshape(len(wanted), -1).max(1) for xs in (mine, got))
+        # By picture, since masks may flip. Maps of random frames, and their correction, enlarge rounding.
+        assert np.mean(apart < 5 * rounding + 10 * FORWARD) > 0.5, (name, apart, rounding)
 
 
 def test_one_step_has_the_same_losses_gradients_and_update(both):

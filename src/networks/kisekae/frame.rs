@@ -17,7 +17,8 @@ const TURN: f64 = 0.3;
 /// An encoder of one picture to a few numbers.
 #[derive(Debug)]
 struct Numbers {
-    down: Vec<Block>,
+    /// A halving block for each level, and after all but the first one that keeps the size.
+    down: Vec<(Block, Option<Block>)>,
     /// Weight and bias.
     layers: [[Tensor; 2]; 2],
     rows: Rows,
@@ -33,11 +34,11 @@ enum Rows {
 }
 
 impl Numbers {
-    /// State-dict names `down.<level>.*`, `hidden.weight`, `hidden.bias`, `out.weight`, `out.bias`. The first numbers
+    /// State-dict names `down.<level>.*`, `keep.<level>.*` from level 1 on, `hidden.weight`, `hidden.bias`, `out.weight`, `out.bias`. The first numbers
     /// are 0.
     fn new(path: &Path, c_in: i64, count: i64, size: Size, picture: [i64; 2]) -> Self {
         let channels = |k: usize| (size.narrow << k).min(HIDDEN);
-        let down = path.sub("down");
+        let (down, keep) = (path.sub("down"), path.sub("keep"));
         let cells: i64 = picture.iter().map(|side| side >> size.levels).product();
         let last = channels(size.levels - 1);
         let layer = |name: &str, c_in: i64, c_out: i64, init: Init| {
@@ -47,7 +48,13 @@ impl Numbers {
         };
         let c_of = |k: usize| if k == 0 { c_in + 2 } else { channels(k - 1) };
         Numbers {
-            down: (0..size.levels).map(|k| Block::new(&down.sub(k), Stride::Halve, c_of(k), channels(k))).collect(),
+            down: (0..size.levels)
+                .map(|k| {
+                    let halve = Block::new(&down.sub(k), Stride::Halve, c_of(k), channels(k));
+                    let more = (k > 0).then(|| Block::new(&keep.sub(k), Stride::Keep, channels(k), channels(k)));
+                    (halve, more)
+                })
+                .collect(),
             layers: [layer("hidden", last * cells, HIDDEN, Init::He), layer("out", HIDDEN, count, Init::Zeros)],
             rows: Rows::Together,
         }
@@ -58,8 +65,11 @@ impl Numbers {
     fn forward(&self, xs: &Tensor) -> Tensor {
         let (n, _, h, w) = xs.size4().expect("[N, C, H, W]");
         let mut xs = Tensor::cat(&[xs.shallow_clone(), places(xs).expand([n, 2, h, w], false)], 1);
-        for block in &self.down {
-            xs = block.forward(&xs);
+        for (halve, more) in &self.down {
+            xs = halve.forward(&xs);
+            if let Some(more) = more {
+                xs = more.forward(&xs);
+            }
         }
         let flat = xs.contiguous().flatten(1, -1).to_kind(Kind::Float);
         if self.rows == Rows::Apart && flat.device() == Device::Cpu {
@@ -87,7 +97,7 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// State-dict names `article.*`, `body.*`, `fit.*`, each as an encoder of halving convolutions and two linear
+    /// State-dict names `article.*`, `body.*`, `fit.*`, each as an encoder of convolutions and two linear
     /// layers.
     pub fn new(path: &Path, size: Size, picture: [i64; 2]) -> Self {
         Frames {

@@ -2,6 +2,7 @@
 
 use tch::{Kind, Tensor};
 
+use super::agreement::agreed;
 use super::blocks::Size;
 use super::frame::Frames;
 use super::guided::{guided, lines};
@@ -134,6 +135,11 @@ impl Generator {
         self.frames.body(erased, erasure)
     }
 
+    /// Returns what is erased of a person for the frame: a mask, `[N, 1, H, W]`, 0 or 1, widened.
+    pub fn hole(&self, mask: &Tensor) -> Tensor {
+        widened(mask, reach(UNSEEN, mask.size()[2]))
+    }
+
     /// Computes the frame of an article: see [`Frames::article`].
     pub fn frame(&self, article: &Tensor) -> Tensor {
         self.frames.article(article, &article_region(article))
@@ -148,18 +154,6 @@ impl Generator {
         self.frames.fit(human, &warped_inside(article, &outline(article), &flow), &seen, mask)
     }
 
-    /// Computes a person's frame from the rest of the photo, and from the worn article if it is known.
-    fn fitted(&self, human: &Tensor, worn: Option<&Tensor>, located: &Tensor) -> Tensor {
-        let hole = widened(located, reach(UNSEEN, human.size()[2]));
-        let body = self.body(&erased(human, &hole), &hole);
-        let Some(worn) = worn else { return body };
-        let fit = self.fit(human, worn, located, &self.frame(worn).bmm(&body));
-        // An article of a single colour is unknown.
-        let known = article_region(worn).amax([1, 2, 3].as_slice(), false).gt(0.0).reshape([-1, 1, 1]);
-        let same = Tensor::eye(3, (Kind::Float, fit.device()));
-        body.bmm(&(known * (fit - &same) * FITTED + same))
-    }
-
     /// Registers people with the articles that they wear in `mask`: see [`Registered`]. The search begins also with the
     /// maps `start`, `[N, 3, 3]`.
     ///
@@ -168,6 +162,16 @@ impl Generator {
     pub fn register(&self, human: &Tensor, worn: &Tensor, mask: &Tensor, start: &Tensor) -> Registered {
         let starts = start.narrow(1, 0, 2).unsqueeze(1);
         registered(human, worn, &outline(worn), mask, &starts)
+    }
+
+    /// Returns where `worn` is worn by the votes of the mask, of the outline as a map moves it and of the colours near it:
+    /// see [`agreed`].
+    ///
+    /// # Shapes
+    /// As [`Generator::register`]; `map`: `[N, 2, 3]` or `[N, 3, 3]`. Returns `[N, 1, H, W]`, 0 or 1.
+    pub fn agreed(&self, human: &Tensor, worn: &Tensor, mask: &Tensor, map: &Tensor) -> Tensor {
+        let [seen, flow] = self.outlined(worn, map);
+        agreed(human, &warped_inside(worn, &outline(worn), &flow), &seen, mask)
     }
 
     /// Moves an article's outline by maps `[N, 2, 3]` or `[N, 3, 3]`: the outline on the person, `[N, 1, H, W]`, and
@@ -208,7 +212,19 @@ impl Generator {
             Some(worn) => self.located(human, worn),
             None => self.located(human, &human.ones_like()),
         };
-        let body = self.fitted(human, worn, &bit(&located, 0.5));
+        let mask = bit(&located, 0.5);
+        let hole = self.hole(&mask);
+        let body = self.body(&erased(human, &hole), &hole);
+        let Some(worn) = worn else { return Look::of(human, located, body) };
+        // An article of a single colour is unknown.
+        let known = article_region(worn).amax([1, 2, 3].as_slice(), true).gt(0.0).to_kind(Kind::Float);
+        let map = self.frame(worn).bmm(&body);
+        let fit = self.fit(human, worn, &mask, &map);
+        // A pixel that changes its side stays as far from it.
+        let change = (self.agreed(human, worn, &mask, &map.bmm(&fit)) - mask) * &known;
+        let located = &located + change * (&located * 2.0 - 1.0).abs();
+        let same = Tensor::eye(3, (Kind::Float, fit.device()));
+        let body = body.bmm(&(known.squeeze_dim(3) * (fit - &same) * FITTED + same));
         Look::of(human, located, body)
     }
 

@@ -4,7 +4,8 @@
 //!    supervise it.
 //! 2. *Locate.* The article is worn where the painter restores better with it than with another one. The locator learns
 //!    to predict this.
-//! 3. *Register.* A search finds the affine map from the photo to the article's picture inside the locator's mask.
+//! 3. *Register.* A search finds the affine map from the photo to the article's picture inside the locator's mask. The
+//!    registered outline and the colours near it correct the mask, and so the locator.
 //! 4. *Frame.* A map is the product of an article's frame, which sees no person, and a body's frame, which sees no
 //!    garment. So a pair teaches about swaps: any article's outline can be moved onto any person. Where the worn article
 //!    is known, it corrects the body's frame.
@@ -18,6 +19,7 @@
 //!
 //! [`Generator`] holds the painter, the locator, the placer and the frames. `training/kisekae.rs` has the objective.
 
+mod agreement;
 mod blocks;
 mod frame;
 mod generator;

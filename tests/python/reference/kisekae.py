@@ -14,8 +14,10 @@ from cagan.torch_module import (
     enclosed,
     filled,
     flow_of,
+    moved,
     pixels,
     square,
+    warped_inside,
     widened,
 )
 from torch import nn
@@ -76,6 +78,21 @@ def edge(outline, first, mask, erasure):
     """Distance of outline and mask within two pixels of where the outline was first."""
     near = widened(first, 2) - (1 - widened(1 - first, 2))
     return within(mask, outline, near.detach() * erasure)
+
+
+def agreed(human, warped, outline, mask):
+    """Returns the pixels for which two speak of: the mask, the outline, a colour of the article within two pixels."""
+    inside = (outline > 0.5).to(human.dtype)
+    both = inside * mask
+    light = ((human - warped) * both).sum((2, 3), keepdim=True) / (both.sum((2, 3), keepdim=True) + 1)
+    n, _, height, width = human.shape
+    step = pixels(1, height)
+    spread = {"kernel_size": 5, "dilation": step, "padding": 2 * step}
+    near = F.unfold(warped + light, **spread).reshape(n, 3, 25, height, width)
+    there = F.unfold(inside, **spread).reshape(n, 1, 25, height, width)
+    apart = (near - human[:, :, None]).abs().mean(1, keepdim=True).masked_fill(there == 0, 9).amin(2)
+    votes = mask + inside + (apart < 0.08)
+    return (F.avg_pool2d((votes >= 2).to(human.dtype), 3, 1, 1) > 0.5).to(human.dtype)
 
 
 def location(logits, human, with_worn, with_other, trust):
@@ -175,6 +192,10 @@ class KisekaeTwin:
             outline, base = generator.outlined(
                 worn, draws["jitter"] @ torch.where(sure[:, None, None], found, maps.detach())
             )
+            flow = flow_of(found, human)
+            colours = warped_inside(worn, filled(article_region(worn)), flow)
+            voted = agreed(human, colours, moved(filled(article_region(worn)), flow), mask)
+            garment = torch.where(sure[:, None, None, None], voted, mask)
             free = 1 - enclosed(erasure, pixels(2, human.shape[2]))
             erasure = torch.maximum(erasure, (outline > 0.5) * free * draws["masked"])
             left = human * (1 - erasure)
@@ -183,7 +204,7 @@ class KisekaeTwin:
                 other_outline, other_base = generator.outlined(target, other_maps)
                 other = torch.sigmoid(generator.place(left, erasure, other_outline, target)) * erasure
             placed = generator.place(left, erasure, outline, worn)
-            placement = mask * erasure if draws["sharp"] else torch.sigmoid(placed.detach()) * erasure
+            placement = garment * erasure if draws["sharp"] else torch.sigmoid(placed.detach()) * erasure
         else:
             base, other_base = (affine(erasure, filled(article_region(article))) for article in (worn, target))
             placement = other = erasure
@@ -212,37 +233,48 @@ class KisekaeTwin:
             self._update(self.adam_d, loss_d)
 
         # The generator's.
-        garment = mask * erasure if placing else erasure
+        region = garment * erasure if placing else erasure
         terms = {
             "restored": (1, within(human, restored["paint"], erasure)),
             "surroundings": (0.1, (human - restored["paint"]).abs().mean()),
-            "warped": (config["warp_weight"], within(human, restored["warped"], garment)),
+            "warped": (config["warp_weight"], within(human, restored["warped"], region)),
             "bending": (
                 config["bending_weight"],
                 bending(restored["residual"]) + (bending(swapped["residual"]) if judging else 0),
             ),
             "located": (1, location(located, human, restored["paint"], swapped["paint"], trust)),
+            "agreed": (1, torch.zeros(())),
             "placed": (1, torch.zeros(())),
             "framed": (5, torch.zeros(())),
             "fitted": (5, torch.zeros(())),
-            "beside": (1, within(human, restored["paint"], erasure - garment)),
+            "beside": (1, within(human, restored["paint"], erasure - region)),
             "edge": (1, torch.zeros(())),
             "adversarial": (config["adversarial_weight"], torch.zeros(())),
             "feature": (config["feature_weight"], torch.zeros(())),
         }
         if placing:
-            entropy = F.binary_cross_entropy_with_logits(placed, mask, reduction="none")
+            entropy = F.binary_cross_entropy_with_logits(placed, garment, reduction="none")
+            doubt = F.binary_cross_entropy_with_logits(located, garment, reduction="none")
+            terms["agreed"] = 1, (doubt * sure[:, None, None, None]).mean()
             terms["placed"] = 1, ((erasure + 0.1) * entropy).mean()
-            terms["framed"] = 5, framed(flow_of(maps, human), flow_of(found, human), mask, draws["confidence"])
+            terms["framed"] = 5, framed(flow_of(maps, human), flow_of(found, human), garment, draws["confidence"])
+            # The mirror image, erased as in a swap, counts as much.
+            mirror, eye = human.flip(3), torch.diag(torch.tensor([-1.0, 1, 1], dtype=human.dtype))
+            hole = widened(garment.flip(3), pixels(2, human.shape[2]))
+            flipped = generator.mapped(mirror * (1 - hole), hole, worn.flip(3))
+            more = framed(
+                flow_of(flipped, human), flow_of(eye @ found @ eye, human), garment.flip(3), draws["confidence"]
+            )
+            terms["framed"] = 5, (terms["framed"][1] + more) / 2
             # Where the worn article is withheld, one that is not worn corrects, to nothing.
             swapped_in = draws["withheld"] == 1
             article = torch.where(swapped_in, target, worn)
             start = torch.where(swapped_in[:, 0], other_maps, maps).detach()
             fit = generator.fit(human, article, mask, start)
             wanted = torch.where(swapped_in[:, 0], start, found)
-            sure = torch.where(swapped_in[:, 0, 0, 0], 1.0, draws["confidence"])
-            terms["fitted"] = 5, framed(flow_of(start @ fit, human), flow_of(wanted, human), mask, sure)
-            terms["edge"] = 1, edge(restored["outline"], outline, mask, erasure)
+            certain = torch.where(swapped_in[:, 0, 0, 0], 1.0, draws["confidence"])
+            terms["fitted"] = 5, framed(flow_of(start @ fit, human), flow_of(wanted, human), garment, certain)
+            terms["edge"] = 1, edge(restored["outline"], outline, garment, erasure)
         if judging:
             _, wanted = self.discriminator(human, own, erasure)
             judged, got = self.discriminator(pictures[0], own, erasure)
