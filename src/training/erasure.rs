@@ -24,6 +24,8 @@ const MASKED: f64 = 0.75;
 const BESIDE: f64 = 0.25;
 /// The share of masks with another person's beside them.
 const JOINED: f64 = 0.4;
+/// The pixels, for pictures of height 64, that masks of [`Erasures::untold`] are widened by.
+const UNTOLD: f64 = 2.0;
 /// The share of masks of which the bounding box is erased, and how far a side of it may move out, as a share of the box.
 const BOXED: f64 = 0.2;
 const MARGIN: f32 = 0.3;
@@ -148,12 +150,18 @@ impl Erasures {
         match mask {
             None => self.blobs.shallow_clone(),
             Some(mask) => {
-                let other = aligned(&team.before(mask), mask) * &self.joined;
-                let wide = widened(&mask.maximum(&other), self.widen).maximum(&boxed(mask, &self.boxes));
+                let wide = widened(&mask.maximum(&(other(mask, team) * &self.joined)), self.widen)
+                    .maximum(&boxed(mask, &self.boxes));
                 let wide = wide.maximum(&(&self.blobs * &self.beside));
                 self.blobs.lerp_tensor(&wide, &self.masked.expand_as(&wide))
             }
         }
+    }
+
+    /// Erases masks, `[N, 1, H, W]`, 0 or 1, each with another person's, widened: its shape does not tell the garment.
+    pub fn untold(mask: &Tensor, team: &Team) -> Tensor {
+        let height = mask.size()[2];
+        widened(&mask.maximum(&other(mask, team)), reach(UNTOLD, height))
     }
 
     /// Adds the article's outline, `[N, 1, H, W]`, to the erasures of masks, as in a swap: what a mask encloses nearly
@@ -187,6 +195,11 @@ fn jitter(config: &Config, step: u64) -> Tensor {
         maps.extend([scale * cos, -scale * sin * aspect, x, scale * sin / aspect, scale * cos, y, 0.0, 0.0, 1.0]);
     }
     Tensor::from_slice(&maps).reshape([-1, 3, 3])
+}
+
+/// The mask of the row before in the whole batch, from the row on in which the own one begins.
+fn other(mask: &Tensor, team: &Team) -> Tensor {
+    aligned(&team.before(mask), mask)
 }
 
 /// The first row of each mask, `[N, 1]`: the number of empty rows above it.

@@ -158,7 +158,7 @@ impl Method for Kisekae {
         let [framed, edge, sure] = match &registered {
             Some(found) => [
                 (losses::framed(&flow_of(&map, human), &flow_of(&found.map, human), &garment, &found.confidence)
-                    + mirrored(generator, human, worn, &garment, found))
+                    + mirrored(generator, human, worn, &garment, found, team))
                     * 0.5,
                 losses::edge(&restored.outline, &outline, &garment, &erasure, &total),
                 found.confidence.mean(Kind::Float),
@@ -216,12 +216,18 @@ impl Method for Kisekae {
     }
 }
 
-/// Returns the distance of the frames' map to the registered one in the mirror image, where the garment is erased as in
-/// a swap. Frames want more pairs than a step has.
-fn mirrored(generator: &Generator, human: &Tensor, worn: &Tensor, garment: &Tensor, found: &Registered) -> Tensor {
-    let mirror = |xs: &Tensor| xs.flip([3]);
-    let [human, worn, garment] = [human, worn, garment].map(mirror);
-    let hole = generator.hole(&garment);
+/// Returns the distance of the frames' map to the registered one in the mirror image, where a part is erased that does
+/// not tell the garment. Frames want more pairs than a step has.
+fn mirrored(
+    generator: &Generator,
+    human: &Tensor,
+    worn: &Tensor,
+    garment: &Tensor,
+    found: &Registered,
+    team: &Team,
+) -> Tensor {
+    let hole = Erasures::untold(garment, team);
+    let [human, worn, garment, hole] = [human, worn, garment, &hole].map(|xs| xs.flip([3]));
     let map = generator.frame(&worn).bmm(&generator.body(&erased(&human, &hole), &hole));
     let sides = Tensor::from_slice(&[1f32, -1.0, -1.0, -1.0, 1.0, 1.0]).reshape([2, 3]).to_device(human.device());
     losses::framed(&flow_of(&map, &human), &flow_of(&(&found.map * sides), &human), &garment, &found.confidence)

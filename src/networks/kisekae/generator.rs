@@ -135,11 +135,6 @@ impl Generator {
         self.frames.body(erased, erasure)
     }
 
-    /// Returns what is erased of a person for the frame: a mask, `[N, 1, H, W]`, 0 or 1, widened.
-    pub fn hole(&self, mask: &Tensor) -> Tensor {
-        widened(mask, reach(UNSEEN, mask.size()[2]))
-    }
-
     /// Computes the frame of an article: see [`Frames::article`].
     pub fn frame(&self, article: &Tensor) -> Tensor {
         self.frames.article(article, &article_region(article))
@@ -213,7 +208,7 @@ impl Generator {
             None => self.located(human, &human.ones_like()),
         };
         let mask = bit(&located, 0.5);
-        let hole = self.hole(&mask);
+        let hole = widened(&mask, reach(UNSEEN, human.size()[2]));
         let body = self.body(&erased(human, &hole), &hole);
         let Some(worn) = worn else { return Look::of(human, located, body) };
         // An article of a single colour is unknown.

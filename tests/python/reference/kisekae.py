@@ -258,9 +258,10 @@ class KisekaeTwin:
             terms["agreed"] = 1, (doubt * sure[:, None, None, None]).mean()
             terms["placed"] = 1, ((erasure + 0.1) * entropy).mean()
             terms["framed"] = 5, framed(flow_of(maps, human), flow_of(found, human), garment, draws["confidence"])
-            # The mirror image, erased as in a swap, counts as much.
+            # The mirror image, erased with another person's mask, counts as much.
             mirror, eye = human.flip(3), torch.diag(torch.tensor([-1.0, 1, 1], dtype=human.dtype))
-            hole = widened(garment.flip(3), pixels(2, human.shape[2]))
+            hole = torch.maximum(garment, aligned(garment.roll(1, 0), garment)).flip(3)
+            hole = widened(hole, pixels(2, human.shape[2]))
             flipped = generator.mapped(mirror * (1 - hole), hole, worn.flip(3))
             more = framed(
                 flow_of(flipped, human), flow_of(eye @ found @ eye, human), garment.flip(3), draws["confidence"]
