@@ -54,7 +54,7 @@ impl PyPair {
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, PairParts<'py>)> {
-        Ok((slf.get_type().into_any(), parts_of(slf.py(), &slf.get().0)?))
+        Ok((slf.get_type().into_any(), parts_of(slf.py(), slf.get().0.clone())?))
     }
 
     #[getter]
@@ -128,9 +128,9 @@ impl PyPair {
 /// A pair as Python pickles it: id, human, article, group, split.
 pub type PairParts<'py> = (String, Bound<'py, PyAny>, Bound<'py, PyAny>, Option<String>, Option<String>);
 
-pub fn parts_of<'py>(py: Python<'py>, pair: &Pair) -> PyResult<PairParts<'py>> {
+pub fn parts_of(py: Python<'_>, pair: Pair) -> PyResult<PairParts<'_>> {
     let (human, article) = (stored(py, &pair.human)?, stored(py, &pair.article)?);
-    Ok((pair.id.clone(), human, article, pair.group.clone(), pair.split.clone()))
+    Ok((pair.id, human, article, pair.group, pair.split))
 }
 
 pub fn pair_of((id, human, article, group, split): PairParts<'_>) -> PyResult<Pair> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::layouts;
-use super::names::{Finder, fresh, stem};
+use super::names::{Finder, Namer, stem};
 use super::row::Row;
 use super::sets::{Note, PassedOver};
 use super::source::Source;
@@ -41,16 +41,14 @@ pub fn exists(csv: &Path) -> Result<bool> {
     Err(Error::content(csv, format!("expected a list of pairs, got {what}")))
 }
 
-/// Reads a list as [`parse`] does, and finds its files under other spellings too.
+/// Reads a list as [`parse`] does, and hands on one row after the other.
 ///
 /// # Errors
-/// [`Error::Content`] with the file, the line and the reason.
-pub fn read(csv: &Path) -> Result<Vec<Row>> {
+/// [`Error::Content`] with the file, the line and the reason; those of `take`.
+pub(super) fn read(csv: &Path, take: &mut dyn FnMut(Row) -> Result<()>) -> Result<()> {
     let bytes = std::fs::read(csv).at(csv)?;
     let folder = csv.parent().unwrap_or(Path::new(""));
-    let mut rows = parse(&bytes, folder).map_err(|message| Error::content(csv, message))?;
-    find_files(&mut rows);
-    Ok(rows)
+    each(&bytes, folder, |message| Error::content(csv, message), take)
 }
 
 /// Parses `pairs.csv`: the columns human and article, and optionally id, group, split, exclude, reason and reviewed, in
@@ -70,38 +68,92 @@ pub fn read(csv: &Path) -> Result<Vec<Row>> {
 /// The line and the reason, without the file's name: a missing or repeated column, an empty or repeated id, an exclude
 /// or reviewed that is neither yes nor no, a row with too many cells, broken quotes, other bytes than UTF-8.
 pub fn parse(bytes: &[u8], folder: &Path) -> std::result::Result<Vec<Row>, String> {
-    rows_of(&known(Table::parse(bytes)?, folder)?, folder)
+    let mut rows = Vec::new();
+    let mut take = |row| {
+        rows.push(row);
+        Ok(())
+    };
+    each(bytes, folder, |message| message, &mut take)?;
+    Ok(rows)
+}
+
+/// Parses a list and hands on its rows. An error of the text comes before the first row.
+fn each<E>(
+    bytes: &[u8],
+    folder: &Path,
+    refuse: impl Fn(String) -> E,
+    take: &mut dyn FnMut(Row) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let (Table { mut columns, .. }, records) = Table::begun(bytes).map_err(&refuse)?;
+    records.clone().check().map_err(&refuse)?;
+    known_columns(&mut columns).map_err(&refuse)?;
+    let mut names = Names::new(&mut columns);
+    let mut lines = Lines::default();
+    for record in records {
+        let mut record = record.map_err(&refuse)?;
+        tidy(&mut record, &columns, folder);
+        let row = (names.add(&mut record))
+            .and_then(|()| row_of(&columns, &record, folder).map_err(|message| at(record.line, message)))
+            .and_then(|row| lines.add(&row).map(|()| row));
+        take(row.map_err(&refuse)?)?;
+    }
+    Ok(())
+}
+
+fn at(line: usize, message: String) -> String {
+    format!("line {line}: {message}")
 }
 
 /// Trims the names and the cells of the columns that have a meaning, and checks that each is there as often as it must.
 fn known(mut table: Table, folder: &Path) -> std::result::Result<Table, String> {
-    for place in 0..table.columns.len() {
-        let name = table.columns[place].trim().to_owned();
+    known_columns(&mut table.columns)?;
+    table.records.iter_mut().for_each(|record| tidy(record, &table.columns, folder));
+    if !table.columns.iter().any(|column| column == "id") {
+        let mut names = Names::new(&mut table.columns.clone());
+        for record in &mut table.records {
+            names.add(record)?;
+        }
+        table.name_column("id");
+    }
+    Ok(table)
+}
+
+/// Trims the cells of the columns that have a meaning.
+fn tidy(record: &mut Record, columns: &[String], folder: &Path) {
+    for (place, name) in columns.iter().enumerate().take(record.cells.len()) {
+        match name.as_str() {
+            "id" => {
+                let whole = record.quoted[place] && !record.cells[place].trim().is_empty();
+                keep(record, place, whole);
+            }
+            "human" | "article" => trim_path(record, place, folder),
+            name if OPTIONAL.contains(&name) => keep(record, place, false),
+            _ => {}
+        }
+    }
+}
+
+/// Trims the names of the columns that have a meaning.
+fn known_columns(columns: &mut [String]) -> std::result::Result<(), String> {
+    for place in 0..columns.len() {
+        let name = columns[place].trim().to_owned();
         if !REQUIRED.contains(&name.as_str()) && !OPTIONAL.contains(&name.as_str()) {
             continue;
         }
-        if table.columns[..place].contains(&name) {
+        if columns[..place].contains(&name) {
             return Err(format!("line 1: expected each column once, got {name} twice"));
         }
-        match name.as_str() {
-            "id" => trim_ids(&mut table.records, place),
-            "human" | "article" => table.records.iter_mut().for_each(|record| trim_path(record, place, folder)),
-            _ => table.records.iter_mut().for_each(|record| keep(record, place, false)),
-        }
-        table.columns[place] = name;
+        columns[place] = name;
     }
-    let has = |name: &str| table.columns.iter().any(|column| column == name);
+    let has = |name: &str| columns.iter().any(|column| column == name);
     if !has("human") || !has("article") {
-        let got = if table.columns.is_empty() { "none".into() } else { table.columns.join(", ") };
+        let got = if columns.is_empty() { "none".into() } else { columns.join(", ") };
         // A spreadsheet's own file, or an archive, has no lines.
         let got: String =
             if got.chars().count() > SHOWN { got.chars().take(SHOWN).chain(['…']).collect() } else { got };
         return Err(format!("line 1: expected the columns {}, got {got}", REQUIRED.join(", ")));
     }
-    if !has("id") {
-        name_rows(&mut table);
-    }
-    Ok(table)
+    Ok(())
 }
 
 /// Keeps a cell as it is, and marks it for quotes, or trims it.
@@ -114,14 +166,6 @@ fn keep(record: &mut Record, place: usize, whole: bool) {
     match whole {
         true => record.quoted[place] = true,
         false => *cell = trimmed.to_owned(),
-    }
-}
-
-/// Trims ids, but for quoted ones.
-fn trim_ids(records: &mut [Record], place: usize) {
-    for record in records {
-        let whole = record.quoted[place] && !record.cells[place].trim().is_empty();
-        keep(record, place, whole);
     }
 }
 
@@ -140,17 +184,54 @@ fn trim_path(record: &mut Record, place: usize, folder: &Path) {
     keep(record, place, whole && !trimmed.is_empty());
 }
 
-/// Adds a column of ids: the stem of each row's file, with a number where it is taken.
-fn name_rows(table: &mut Table) {
-    let of = |name: &str| table.columns.iter().position(|column| column == name).expect("the list has it");
-    let [human, article] = ["human", "article"].map(of);
-    table.add_column("id");
-    let mut taken = HashSet::new();
-    for (number, record) in table.records.iter_mut().enumerate() {
-        let file = [human, article].into_iter().map(|place| stem(&record.cells[place])).find(|stem| !stem.is_empty());
-        let id = fresh(file.unwrap_or(&number.to_string()), |id| taken.contains(id));
-        *record.cells.last_mut().expect("the column was added") = id.clone();
-        taken.insert(id);
+/// Names the rows of a list without ids: the stem of each row's file, with a number where it is taken.
+struct Names {
+    /// The columns of human and article; None for a list with ids.
+    files: Option<[usize; 2]>,
+    names: Namer,
+    number: usize,
+}
+
+impl Names {
+    /// Adds the column of ids, if it is missing.
+    fn new(columns: &mut Vec<String>) -> Names {
+        let of = |name: &str| columns.iter().position(|column| column == name).expect("the list has it");
+        let files = (!columns.iter().any(|column| column == "id")).then(|| ["human", "article"].map(of));
+        if files.is_some() {
+            columns.push("id".into());
+        }
+        Names { files, names: Namer::default(), number: 0 }
+    }
+
+    /// Adds the name of the next row.
+    fn add(&mut self, record: &mut Record) -> std::result::Result<(), String> {
+        if let Some(files) = self.files {
+            let file = files.into_iter().map(|place| stem(&record.cells[place])).find(|stem| !stem.is_empty());
+            let id = self.names.fresh(file.unwrap_or(&self.number.to_string())).map_err(|error| error.to_string())?;
+            record.push(id, false);
+            self.number += 1;
+        }
+        Ok(())
+    }
+}
+
+/// The lines of the ids so far.
+#[derive(Default)]
+struct Lines {
+    ids: Namer,
+    lines: Vec<usize>,
+}
+
+impl Lines {
+    /// Takes the id of a row.
+    fn add(&mut self, row: &Row) -> std::result::Result<(), String> {
+        match self.ids.place(&row.id).map_err(|error| error.to_string())? {
+            (_, true) => {
+                self.lines.push(row.line);
+                Ok(())
+            }
+            (place, false) => Err(at(row.line, format!("id: `{}` is also on line {}", row.id, self.lines[place]))),
+        }
     }
 }
 
@@ -168,14 +249,11 @@ fn find_files(rows: &mut [Row]) {
 }
 
 fn rows_of(table: &Table, folder: &Path) -> std::result::Result<Vec<Row>, String> {
-    let mut lines: HashMap<String, usize> = HashMap::new();
+    let mut lines = Lines::default();
     let mut rows = Vec::with_capacity(table.records.len());
     for record in &table.records {
-        let at = |message: String| format!("line {}: {message}", record.line);
-        let row = row_of(&table.columns, record, folder).map_err(at)?;
-        if let Some(line) = lines.insert(row.id.clone(), record.line) {
-            return Err(at(format!("id: `{}` is also on line {line}", row.id)));
-        }
+        let row = row_of(&table.columns, record, folder).map_err(|message| at(record.line, message))?;
+        lines.add(&row)?;
         rows.push(row);
     }
     Ok(rows)

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_128};
 
+use super::packed::Stock;
 use super::pairs::Pairs;
 use super::set::{File, loaded_size};
 use super::share::{Crew, Share, agreed};
@@ -20,6 +21,7 @@ pub struct Look<'a> {
     pub crew: &'a dyn Crew,
     pub pool: &'a ThreadPool,
     pub config: &'a Config,
+    pub(super) stock: &'a Stock,
     /// Whether the pictures are kept.
     pub keeps: bool,
 }
@@ -31,7 +33,7 @@ impl Look<'_> {
     /// As [`Crew::sum`].
     pub fn at(&self, first: usize, files: &[File]) -> Result<Vec<Seen>> {
         let share = self.crew.share();
-        let decode = |file: &File| file.decode(self.config).map(|bytes| (xxh3_128(&bytes), bytes));
+        let decode = |file: &File| file.decode(self.stock, self.config).map(|bytes| (xxh3_128(&bytes), bytes));
         if share == Share::WHOLE {
             return Ok(self.pool.install(|| files.par_iter().map(decode).collect()));
         }
@@ -44,8 +46,11 @@ impl Look<'_> {
             .map(|(place, ((file, own), sums))| match (own.take(), sums) {
                 (Some(own), _) => own,
                 // The message is that of this machine.
-                (None, [_, _, broken]) if *broken != 0 => file.decode(self.config).and_then(|_| {
-                    Err(Error::content(file.picture.name(), "cannot be decoded by another process of this run"))
+                (None, [_, _, broken]) if *broken != 0 => file.decode(self.stock, self.config).and_then(|_| {
+                    Err(Error::content(
+                        self.stock.source(file.place).name(),
+                        "cannot be decoded by another process of this run",
+                    ))
                 }),
                 (None, sums) => {
                     let bytes = pixels
@@ -92,7 +97,7 @@ pub fn check_same(pairs: &Pairs, files: usize, crew: &dyn Crew) -> Result<()> {
         return Ok(());
     }
     let mut names = Xxh3Default::new();
-    for id in pairs.pairs.iter().map(|pair| &pair.id).chain(pairs.extra.iter().map(|article| &article.id)) {
+    for id in pairs.ids().chain(pairs.packed.extra().map(|(id, _)| id)) {
         names.update(&(id.len() as u64).to_le_bytes());
         names.update(id.as_bytes());
     }
