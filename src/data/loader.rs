@@ -19,6 +19,7 @@ use super::resident::Resident;
 use super::set::{File, Set, Side, loaded_size};
 use super::share::{Alone, Crew, Share, agreed};
 use super::streaming::Streaming;
+use super::sums::Sums;
 use crate::config::{Config, LoaderMode};
 use crate::error::{Error, Result};
 use crate::pixels::ValueRange;
@@ -115,29 +116,47 @@ impl Loader {
             LoaderMode::Streaming => None,
             _ => Some(agreed(crew, Resident::allocate(listed.files.len(), size, device))?),
         };
-        let look = Look { crew, pool: &pool, config, stock: pairs.packed.stock(), keeps: resident.is_some() };
-        let mut looked = Looked::default();
-        for (part, files) in listed.files.chunks(PART).enumerate() {
-            let decoded = look.at(part * PART, files)?;
-            if let Some(resident) = &mut resident {
-                // A broken picture keeps its place, which is never read.
-                let blank = vec![0; 3 * (size[0] * size[1]) as usize];
-                let pictures: Vec<&[u8]> = (decoded.iter())
-                    .map(|picture| picture.as_ref().map_or(blank.as_slice(), |(_, bytes)| bytes))
-                    .collect();
-                resident.fill(part * PART, &pictures);
-            }
-            for picture in decoded {
-                match picture {
-                    Err(error) if pairs.on_error == OnError::Raise => return Err(error),
-                    Err(error) => looked.push_broken(&error),
-                    Ok((hash, _)) => looked.sums.push(hash),
+        let mut sums = match &resident {
+            Some(_) => None,
+            None => Sums::open(pairs.folder.as_deref(), listed.files.len(), config),
+        };
+        let mut look_at = |resident: &mut Option<Resident>, sums: &mut Option<Sums>| -> Result<Option<Looked>> {
+            let mut looked = Looked::default();
+            for (part, files) in listed.files.chunks(PART).enumerate() {
+                let stock = pairs.packed.stock();
+                let look = Look { crew, pool: &pool, config, stock, keeps: resident.is_some(), sums: sums.as_ref() };
+                let decoded = look.at(part * PART, files)?;
+                if let Some(resident) = resident {
+                    // A broken picture keeps its place, which is never read.
+                    let blank = vec![0; 3 * (size[0] * size[1]) as usize];
+                    let pictures: Vec<&[u8]> = (decoded.iter())
+                        .map(|picture| picture.as_ref().map_or(blank.as_slice(), |(_, bytes)| bytes))
+                        .collect();
+                    resident.fill(part * PART, &pictures);
+                }
+                for picture in decoded {
+                    match picture {
+                        Err(error) if pairs.on_error == OnError::Raise => return Err(error),
+                        Err(error) => looked.push_broken(&error),
+                        Ok((hash, _)) => looked.sums.push(hash),
+                    }
+                }
+                if let Some(sums) = sums.as_mut().filter(|_| crew.share().rank == 0) {
+                    sums.write(false);
+                }
+                if !goes_on(&plan, looked.sums.len())? {
+                    return Ok(None);
                 }
             }
-            if !goes_on(&plan, looked.sums.len())? {
-                return Ok(None);
-            }
+            Ok(Some(looked))
+        };
+        let looked = look_at(&mut resident, &mut sums);
+        // Also those of a start that was stopped, or that met a broken picture.
+        if let Some(sums) = sums.as_mut().filter(|_| crew.share().rank == 0) {
+            sums.write(true);
         }
+        drop(sums);
+        let Some(looked) = looked? else { return Ok(None) };
         let (set, skipped) = listed.sound(pairs, &looked, config, crew.share())?;
         let set = Arc::new(set);
         let store = match resident {

@@ -23,6 +23,7 @@ mod source;
 mod split;
 mod streaming;
 mod strings;
+mod sums;
 mod table;
 mod texts;
 

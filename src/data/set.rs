@@ -20,7 +20,7 @@ pub enum Side {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct File {
     pub(super) place: Place,
-    fit: Fit,
+    pub(super) fit: Fit,
 }
 
 impl File {

@@ -1,12 +1,17 @@
-"""Large sets: little memory for each pair, the same content as the list, ids and names in no time."""
+"""Large sets: little memory for each pair, the content of the list, names in no time, one look at the pictures."""
 
 import csv
+import os
 import pickle
 import random
+import shutil
 import subprocess
 import sys
+import time
 
 import cagan
+import pytest
+import torch
 
 ROWS = 200_000
 BYTES = 150
@@ -93,3 +98,94 @@ def test_rows_without_ids_are_named_in_no_time(pairs_dir):
     made = cagan.Pairs.from_rows(rows, folder=pairs_dir)
     expected = [names[k % 2] + (f"_{k // 2 + 1}" if k > 1 else "") for k in range(len(rows))]
     assert listed.ids == made.ids == expected
+
+
+@pytest.fixture(scope="module")
+def old_dolls(tmp_path_factory):
+    """More files than the least for which hashes are kept. They are an hour old."""
+    folder = tmp_path_factory.mktemp("dolls")
+    cagan.dolls(folder, count=520, size=16, swaps=0)
+    age(folder)
+    return folder
+
+
+def age(folder, seconds=3600):
+    for path in folder.rglob("*.png"):
+        os.utime(path, (path.stat().st_atime, time.time() - seconds))
+
+
+def config(**other):
+    settings = {"image_size": 64, "batch_size": 8, "steps": 3, "loader": "streaming", "seed": 2}
+    return cagan.Config("smoke", **{**settings, **other})
+
+
+def batches(pairs, **other):
+    return [side for triplet in cagan.Loader(pairs, config(**other)) for side in triplet]
+
+
+def same(one, other):
+    return len(one) == len(other) and all(map(torch.equal, one, other))
+
+
+def break_quietly(path):
+    """Make a picture unreadable, of the same length and time."""
+    about = path.stat()
+    path.write_bytes(b"x" * about.st_size)
+    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+
+
+def test_a_second_start_decodes_what_has_changed_alone(old_dolls, tmp_path):
+    folder = tmp_path / "dolls"
+    shutil.copytree(old_dolls, folder)
+    kept = folder / ".cagan-sums"
+    pairs = cagan.Pairs(folder)
+    photo = pairs[7].human_path
+    first = batches(pairs)
+    assert kept.stat().st_size == len(b"cagan sums 1\n") + 32 * 1040 + 8
+    assert same(batches(pairs), first)
+    break_quietly(photo)
+    cagan.Loader(pairs, config())
+    # Another size is another reading, a file of another time is another file.
+    with pytest.raises(ValueError, match=photo.name):
+        cagan.Loader(pairs, config(image_size=96))
+    os.utime(photo, (time.time() - 60,) * 2)
+    with pytest.raises(ValueError, match=photo.name):
+        cagan.Loader(pairs, config())
+    # The others were looked at once more, for the other size; the hashes go with the folder.
+    shutil.copy2(old_dolls / "human" / photo.name, photo)
+    moved = folder.rename(tmp_path / "moved")
+    assert same(batches(cagan.Pairs(moved)), first)
+    break_quietly(moved / "human" / photo.name)
+    cagan.Loader(cagan.Pairs(moved), config())
+
+
+@pytest.mark.parametrize("broken", ["text", "cut", "folder", "changed"])
+def test_hashes_that_cannot_be_read_are_as_none(old_dolls, tmp_path, broken):
+    folder = tmp_path / "dolls"
+    shutil.copytree(old_dolls, folder)
+    kept = folder / ".cagan-sums"
+    first = batches(cagan.Pairs(folder))
+    good = kept.read_bytes()
+    kept.unlink()
+    if broken == "folder":
+        kept.mkdir()
+    else:
+        flipped = good[:40] + bytes([good[40] ^ 1]) + good[41:]
+        kept.write_bytes({"text": b"no hashes", "cut": good[:-32], "changed": flipped}[broken])
+    assert same(batches(cagan.Pairs(folder)), first)
+    assert kept.is_dir() if broken == "folder" else kept.read_bytes() == good
+
+
+def test_a_file_that_was_just_written_is_not_trusted(old_dolls, tmp_path):
+    folder = tmp_path / "dolls"
+    shutil.copytree(old_dolls, folder)
+    for path in (folder / "human").iterdir():
+        os.utime(path)
+    batches(cagan.Pairs(folder))
+    assert (folder / ".cagan-sums").stat().st_size == len(b"cagan sums 1\n") + 32 * 520 + 8
+
+
+def test_a_small_set_and_resident_pictures_keep_no_hashes(old_dolls):
+    batches(cagan.Pairs(old_dolls)[:100])
+    batches(cagan.Pairs(old_dolls), loader="resident")
+    assert not (old_dolls / ".cagan-sums").exists()
