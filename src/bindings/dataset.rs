@@ -371,7 +371,7 @@ impl PyPairs {
         }) else {
             return Err(PyImportError::new_err("pandas: expected pandas or polars for a data frame, found neither"));
         };
-        let picture = |source: &Source| match (source, source.path().and_then(Path::to_str)) {
+        let picture = |source: &Source| match (source, source.address().and_then(Path::to_str)) {
             (_, Some(path)) => Ok(path.into_pyobject(py)?.into_any()),
             // Arrays of several shapes are no column of polars.
             (Source::Pixels(pixels, _), None) if is_polars => {

@@ -8,6 +8,7 @@ use super::layouts;
 use super::names::{Finder, Namer, stem};
 use super::row::Row;
 use super::sets::{Note, PassedOver};
+use super::shards::{self, source_of};
 use super::source::Source;
 use super::table::{Record, Table};
 use crate::error::{AtPath, Error, Named, Result};
@@ -235,17 +236,24 @@ impl Lines {
     }
 }
 
-/// Puts the files that lie under another spelling into the rows: with other separators, or in another Unicode form.
-fn find_files(rows: &mut [Row]) {
+/// Puts the files that lie under another spelling into the rows: with other separators, in another Unicode form, or in a
+/// tar file.
+fn find_files(rows: &mut [Row]) -> Result<()> {
     let mut finder = Finder::default();
     for source in rows.iter_mut().flat_map(|row| [&mut row.human, &mut row.article]).flatten() {
-        if let Source::File(path) = source
-            && !path.is_file()
-            && let Some(found) = finder.find(path)
-        {
-            *path = found;
+        let Source::File(path) = source else { continue };
+        if path.is_file() {
+            continue;
+        }
+        let found = match source_of(path.clone())? {
+            Source::File(path) => finder.find(&path).map(Source::File),
+            member => Some(member),
+        };
+        if let Some(found) = found {
+            *source = found;
         }
     }
+    Ok(())
 }
 
 fn rows_of(table: &Table, folder: &Path) -> std::result::Result<Vec<Row>, String> {
@@ -360,10 +368,17 @@ impl Listing {
             let table = Table::parse(&bytes).and_then(|table| known(table, folder));
             moved(table.map_err(|message| Error::content(&own, message))?, folder, parent)?
         } else {
-            let found = layouts::list(folder);
-            if matches!(found, Err(Error::NotFound { .. }))
-                && let Some(below) = layouts::listed_below(folder)
-            {
+            let mut found = layouts::list(folder);
+            let is_none = matches!(found, Err(Error::NotFound { .. }));
+            if is_none && let Some(shards) = shards::found(folder)? {
+                let mut rows = Vec::new();
+                let mut take = |row| {
+                    rows.push(row);
+                    Ok(())
+                };
+                let notes = shards::read(&shards, &mut take)?;
+                found = Ok(layouts::Found { rows, notes, ..layouts::Found::default() });
+            } else if is_none && let Some(below) = layouts::listed_below(folder) {
                 let path = if path == own { below.join("pairs.csv") } else { path.to_owned() };
                 let mut listing = Listing::open_at(&below, &path, None)?;
                 listing.notes.push(layouts::note_of_list(&below));
@@ -376,7 +391,7 @@ impl Listing {
         if rows.is_empty() {
             return Err(Error::content(folder, "expected pairs, got none"));
         }
-        find_files(&mut rows);
+        find_files(&mut rows)?;
         let places = places_of(&rows);
         if let Some(named) = named {
             left = named;
@@ -483,7 +498,7 @@ impl Listing {
             Ok(parsed) => {
                 let old = std::mem::replace(&mut self.rows[row], parsed);
                 match column {
-                    "human" | "article" => find_files(&mut self.rows[row..=row]),
+                    "human" | "article" => find_files(&mut self.rows[row..=row])?,
                     _ => (self.rows[row].human, self.rows[row].article) = (old.human, old.article),
                 }
                 if column == "id" {
@@ -522,7 +537,7 @@ impl Listing {
 /// The files of a row, however they are spelt.
 fn files_of(row: &Row) -> [Option<PathBuf>; 2] {
     let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
-    [&row.human, &row.article].map(|source| source.as_ref().and_then(Source::path).map(real))
+    [&row.human, &row.article].map(|source| source.as_ref().and_then(Source::address).map(real))
 }
 
 fn stamp_of(path: &Path) -> Option<Stamp> {
@@ -561,7 +576,8 @@ fn moved(mut table: Table, from: &Path, to: &Path) -> Result<Table> {
             let cell = &mut record.cells[place];
             if !cell.is_empty() && !EMPTY.contains(&cell.as_str()) {
                 let path = from.join(&*cell);
-                let found = if path.is_file() { None } else { finder.find(&path) };
+                let is_there = path.is_file() || matches!(source_of(path.clone())?, Source::Member(..));
+                let found = if is_there { None } else { finder.find(&path) };
                 *cell = named(&found.unwrap_or(path), to)?;
             }
         }
@@ -579,7 +595,7 @@ fn table_of(rows: &[Row], folder: &Path) -> Result<Table> {
     kept.iter().for_each(|(name, _)| table.add_column(name));
     for row in rows {
         let path = |source: &Option<Source>| {
-            let path = source.as_ref().and_then(Source::path);
+            let path = source.as_ref().and_then(Source::address);
             path.map_or(Ok(String::new()), |path| named(path, folder))
         };
         let mut cells = vec![row.id.clone(), path(&row.human)?, path(&row.article)?];

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::names::fresh;
 use super::pair::{Article, Pair};
+use super::shard::Shard;
 use super::source::Source;
 use super::strings::{Numbers, Strings};
 use crate::error::Result;
@@ -33,12 +34,21 @@ struct Numbered {
     split: u32,
 }
 
+/// What paths have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Shape {
+    before: u32,
+    after: u32,
+    shard: Option<u32>,
+}
+
 /// What the numbers stand for.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stock {
     texts: Strings,
-    /// The texts before and after the stem of a path.
-    shapes: Vec<[u32; 2]>,
+    /// The texts before and after the stem of a path, and the number of its tar file.
+    shapes: Vec<Shape>,
+    shards: Vec<Arc<Shard>>,
     /// Other sources, each with the place of the first one that equals it.
     others: Vec<(Source, Place)>,
 }
@@ -126,9 +136,12 @@ impl Stock {
         if place.shape == Place::OTHER {
             return self.others[place.stem as usize].0.clone();
         }
-        let [before, after] = self.shapes[place.shape as usize];
-        let parts = [before, place.stem, after].map(|part| self.texts.get(part));
-        Source::File(PathBuf::from(parts.concat()))
+        let Shape { before, after, shard } = self.shapes[place.shape as usize];
+        let path = PathBuf::from([before, place.stem, after].map(|part| self.texts.get(part)).concat());
+        match shard {
+            None => Source::File(path),
+            Some(shard) => Source::Member(self.shards[shard as usize].clone(), path.into()),
+        }
     }
 
     /// The place of the first source that equals that of a place. Keys are equal if and only if sources are.
@@ -144,7 +157,8 @@ pub(super) struct Packer {
     extra: Vec<(u32, Place)>,
     stock: Stock,
     numbers: Numbers,
-    shapes: HashMap<[u32; 2], u32>,
+    shapes: HashMap<Shape, u32>,
+    shards: HashMap<usize, u32>,
     others: HashMap<Source, Place>,
 }
 
@@ -159,10 +173,10 @@ impl Packer {
 
     /// The place of a picture.
     pub fn place(&mut self, source: &Source) -> Result<Place> {
-        if let Some(path) = source.path() {
+        if let Some(path) = source.address() {
             let plain: PathBuf = path.components().collect();
             let place = match plain.to_str() {
-                Some(text) => Some(self.path(text)?),
+                Some(text) => Some(self.path(text, source)?),
                 None => None,
             };
             // Paths that differ in their separators alone are equal.
@@ -177,10 +191,17 @@ impl Packer {
         Ok(self.other(source, first))
     }
 
-    fn path(&mut self, text: &str) -> Result<Place> {
+    fn path(&mut self, text: &str, source: &Source) -> Result<Place> {
         let name = text.rfind('/').map_or(0, |at| at + 1);
         let ending = text[name..].rfind('.').map_or(text.len(), |at| name + at);
-        let shape = [self.text(&text[..name])?, self.text(&text[ending..])?];
+        let shard = match source {
+            Source::Member(shard, _) => Some(*self.shards.entry(Arc::as_ptr(shard) as usize).or_insert_with(|| {
+                self.stock.shards.push(shard.clone());
+                self.stock.shards.len() as u32 - 1
+            })),
+            _ => None,
+        };
+        let shape = Shape { before: self.text(&text[..name])?, after: self.text(&text[ending..])?, shard };
         let next = self.stock.shapes.len() as u32;
         let shape = *self.shapes.entry(shape).or_insert_with(|| {
             self.stock.shapes.push(shape);

@@ -12,6 +12,7 @@ use super::packed::{Packed, Packer, Place, Present, packed};
 use super::pair::{Article, Pair};
 use super::row::Row;
 use super::sets::{Note, PassedOver};
+use super::shards::{self, source_of};
 use super::source::Source;
 use crate::error::{Error, Named, Result};
 
@@ -90,11 +91,15 @@ impl Pairs {
                 pairs.found(layouts::by_names(folder, human, article)?, &mut taken)?;
                 folder
             }
+            None if is_list && let Some(found) = shards::found(place)? => {
+                pairs.notes = shards::read(&found, &mut |row| taken.add(row))?;
+                place
+            }
             None if listing::exists(&csv)? => {
                 if is_list && !is_csv(place) {
                     return Err(Error::content(
                         place,
-                        "expected a folder, a .csv or a .parquet file, got another file",
+                        "expected a folder, a .csv, a .parquet or a .tar file, got another file",
                     ));
                 }
                 listing::read(&csv, &mut |row| taken.add(row))?;
@@ -102,9 +107,13 @@ impl Pairs {
             }
             None => {
                 let found = layouts::list(folder);
-                if matches!(found, Err(Error::NotFound { .. }))
-                    && let Some(below) = layouts::listed_below(folder)
-                {
+                let is_none = matches!(found, Err(Error::NotFound { .. })) && folder.is_dir();
+                if is_none && let Some(found) = shards::found(folder)? {
+                    pairs.notes = shards::read(&found, &mut |row| taken.add(row))?;
+                    pairs.take(taken, folder)?;
+                    return Ok(pairs);
+                }
+                if is_none && let Some(below) = layouts::listed_below(folder) {
                     let mut pairs = Pairs::open(&below, options)?;
                     pairs.notes.push(layouts::note_of_list(&below));
                     return Ok(pairs);
@@ -420,10 +429,14 @@ impl Taken {
             if let Some(path) = source.path()
                 && !self.present.has(place, path)
             {
-                match self.finder.as_mut().and_then(|finder| finder.find(path)) {
+                let found = match source_of(path.to_owned())? {
+                    Source::File(_) => self.finder.as_mut().and_then(|finder| finder.find(path)).map(Source::File),
+                    member => Some(member),
+                };
+                match found {
                     Some(found) => {
-                        source = Source::File(found);
-                        place = self.packer.place(&source)?;
+                        place = self.packer.place(&found)?;
+                        source = found;
                     }
                     None => missing = missing.take().or_else(|| Some(path.to_owned())),
                 }
@@ -464,6 +477,7 @@ fn what_is_at(path: &Path) -> String {
     match std::fs::read_link(path) {
         Ok(to) => format!("a link to `{}`, which is missing", to.display()),
         Err(_) if path.is_dir() => "expected a file, got a folder".into(),
+        Err(_) if path.ancestors().skip(1).any(Path::is_file) => "its tar file has no such picture".into(),
         Err(_) => "no such file".into(),
     }
 }

@@ -5,12 +5,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_64};
 
 use super::packed::Stock;
 use super::set::{File, loaded_size};
+use super::shard::{Stamp, nanoseconds};
 use super::source::Source;
 use crate::config::Config;
 use crate::storage::write_unsynced;
@@ -41,7 +42,7 @@ pub(super) struct Sums {
     known: Vec<Sum>,
     new: Mutex<Vec<Sum>>,
     /// Which of the files may be kept: those that did not change since.
-    before: SystemTime,
+    before: i64,
     /// How files are read.
     reading: Vec<u8>,
 }
@@ -56,7 +57,7 @@ impl Sums {
             folder: folder.into(),
             known,
             new: Mutex::default(),
-            before: SystemTime::now() - SETTLED,
+            before: nanoseconds(SystemTime::now() - SETTLED),
             reading: [READING, &sizes.concat()].concat(),
         })
     }
@@ -64,17 +65,21 @@ impl Sums {
     /// The key of a file as it is now; None for a picture in memory, and for a file that is new or gone.
     pub fn key(&self, file: &File, stock: &Stock) -> Option<u128> {
         let source = stock.source(file.place);
-        let Source::File(path) = &source else { return None };
-        let about = std::fs::metadata(path).ok()?;
-        let changed = about.modified().ok().filter(|changed| *changed < self.before)?;
-        let changed = changed.duration_since(UNIX_EPOCH).map_or_else(|past| past.duration(), |since| since).as_nanos();
+        let (path, stamp) = match &source {
+            Source::File(path) => (path.as_path(), Stamp::of(&std::fs::metadata(path).ok()?)),
+            Source::Member(shard, path) => (&**path, shard.stamp()),
+            Source::Encoded(..) | Source::Pixels(..) => return None,
+        };
+        if stamp.changed >= self.before {
+            return None;
+        }
         // The folder may be moved with its list.
         let name = path.strip_prefix(&self.folder).unwrap_or(path);
         let mut sum = Xxh3Default::new();
         sum.update(&self.reading);
         sum.update(format!("{:?}", file.fit).as_bytes());
-        sum.update(&about.len().to_le_bytes());
-        sum.update(&changed.to_le_bytes());
+        sum.update(&stamp.bytes.to_le_bytes());
+        sum.update(&stamp.changed.to_le_bytes());
         sum.update(name.as_os_str().as_encoded_bytes());
         Some(sum.digest128())
     }
