@@ -87,7 +87,7 @@ def test_names_of_any_length_and_json(pairs, tmp_path, form):
 
 def test_shards_of_splits(pairs, tmp_path):
     write(tmp_path / "train" / "0.tar", members(pairs[:4]))
-    write(tmp_path / "test" / "0.tar", members(pairs[4:6], lambda pair: {"group": "g"}))
+    write(tmp_path / "test" / "0.tar", members(pairs[4:6], lambda _: {"group": "g"}))
     found = cagan.Pairs(tmp_path)
     assert found.splits == {"train": 4, "test": 2}
     assert {pair.group for pair in found.of_split("test")} == {"g"}
@@ -177,11 +177,11 @@ def test_broken_shards(pairs, shards):
         _ = read[pairs[3].id].human
     # A file that changes under the pairs is noticed; other pairs of it are new ones.
     write(shard, members(pairs[4:6]))
-    with pytest.raises(ValueError, match="000001.tar: the file has changed since the pairs were read"):
+    with pytest.raises(ValueError, match=r"000001.tar: the file has changed since the pairs were read"):
         _ = read[pairs[4].id].human
     assert np.array_equal(cagan.Pairs(shards)[pairs[4].id].human, pairs[4].human)
     shard.unlink()
-    with pytest.raises(FileNotFoundError, match="000001.tar"):
+    with pytest.raises(FileNotFoundError, match=r"000001.tar"):
         _ = read[pairs[4].id].human
 
 
@@ -211,11 +211,11 @@ def test_the_index_spares_the_way_through_the_shards(pairs, shards):
     kept = index.read_bytes()
     for broken in [kept[:-1], kept.replace(b'"block":1', b'"block":2', 1), b""]:
         index.write_bytes(broken)
-        with pytest.raises(ValueError, match="000000.tar: expected a tar file"):
+        with pytest.raises(ValueError, match=r"000000.tar: expected a tar file"):
             cagan.Pairs(shards)
     index.write_bytes(kept)
     os.utime(shard, (time.time() + 9,) * 2)
-    with pytest.raises(ValueError, match="000000.tar: expected a tar file"):
+    with pytest.raises(ValueError, match=r"000000.tar: expected a tar file"):
         cagan.Pairs(shards)
     # Shards that come and go; an index that cannot be written.
     write(shard, members(pairs[:2]))
