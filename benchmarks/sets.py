@@ -144,10 +144,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("form", choices=["list", "files", "shards"])
     parser.add_argument("--pairs", type=int, default=100_000)
+    parser.add_argument("--size", type=int, default=SIZE, help="height and width of the stored pictures")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp())
     try:
-        cagan.dolls(folder / "dolls", count=DOLLS, size=SIZE, swaps=0)
+        cagan.dolls(folder / "dolls", count=DOLLS, size=arguments.size, swaps=0)
         make = {"list": listed, "files": linked, "shards": packed}[arguments.form]
         place = make(folder, arguments.pairs)
         age(folder)

@@ -52,11 +52,24 @@ pub(super) fn nanoseconds(time: SystemTime) -> i64 {
 
 /// Where a member is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "(String, u32, u32)", into = "(String, u32, u32)")]
 pub(super) struct Member {
     pub name: String,
     /// The block at which its bytes begin.
     block: u32,
     bytes: u32,
+}
+
+impl From<(String, u32, u32)> for Member {
+    fn from((name, block, bytes): (String, u32, u32)) -> Member {
+        Member { name, block, bytes }
+    }
+}
+
+impl From<Member> for (String, u32, u32) {
+    fn from(member: Member) -> (String, u32, u32) {
+        (member.name, member.block, member.bytes)
+    }
 }
 
 /// What the `.json` of a key says.

@@ -1,11 +1,10 @@
 //! Folders of tar files as WebDataset writes them: `key.human.jpg` and `key.article.jpg` beside each other, and optionally
-//! `key.json` with id, group and split. An index beside the files saves going through them again.
+//! `key.json` with id, group and split. An index beside each file spares going through it again.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::names::{Namer, name};
@@ -16,10 +15,8 @@ use super::source::Source;
 use crate::error::{AtPath, Error, Result};
 use crate::storage::write_unsynced;
 
-/// The file of the index.
-const NAME: &str = ".cagan-shards";
-/// The form of the index.
-const FORM: &str = "cagan shards 1";
+/// How an index begins.
+const FORM: &[u8] = b"cagan shard 1\n";
 /// The endings of compressed tar files.
 const COMPRESSED: [&str; 8] = [".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.lz4"];
 
@@ -73,11 +70,10 @@ pub(super) fn read(
     shards: &[(PathBuf, Option<&'static str>)],
     take: &mut dyn FnMut(Row) -> Result<()>,
 ) -> Result<Vec<Note>> {
-    let mut kept = Kept::default();
     let (mut ids, mut owners) = (Namer::default(), Vec::<u32>::new());
     let (mut others, mut first) = (0, None);
     for (number, (path, split)) in shards.iter().enumerate() {
-        let index = kept.index(path)?;
+        let index = index_of(path)?;
         let shard = shared(path, &index);
         for row in rows(&shard, &index, *split) {
             match ids.place(&row.id)? {
@@ -92,9 +88,7 @@ pub(super) fn read(
         }
         others += index.others;
         first = first.or_else(|| index.first_other.as_ref().map(|name| path.join(name)));
-        kept.next(index);
     }
-    kept.write();
     let note = first.map(|first| {
         let names = SIDES.map(|side| format!("`<key>.{side}.<ending>`")).join(" nor ");
         let text = format!("{others} members are neither {names} of a picture, the first: {}", first.display());
@@ -158,14 +152,7 @@ pub fn source_of(path: PathBuf) -> Result<Source> {
     let used = SHARDS.lock().unwrap_or_else(PoisonError::into_inner).get(&tar).and_then(Weak::upgrade);
     let shard = match used.filter(|shard| shard.stamp() == stamp) {
         Some(shard) => shard,
-        None => {
-            let mut kept = Kept::default();
-            let index = kept.index(&tar)?;
-            let shard = shared(&tar, &index);
-            kept.next(index);
-            kept.write();
-            shard
-        }
+        None => shared(&tar, &index_of(&tar)?),
     };
     let name = path.strip_prefix(&tar).ok().and_then(Path::to_str).unwrap_or_default();
     Ok(match shard.size(name) {
@@ -174,79 +161,31 @@ pub fn source_of(path: PathBuf) -> Result<Source> {
     })
 }
 
-/// What the index says of a shard.
-#[derive(Serialize, Deserialize)]
-struct Line {
-    shard: String,
-    index: Index,
+/// Returns the index of a tar file: the one beside it, unless the file has changed. No error of that one stops a reading,
+/// and who cannot write it goes through the tar file again.
+fn index_of(path: &Path) -> Result<Index> {
+    let kept = path.with_file_name(format!(".{}.cagan", name(path)));
+    let stamp = Stamp::of(&std::fs::metadata(path).at(path)?);
+    let found = std::fs::read(&kept).ok().and_then(|bytes| parsed(&bytes)).filter(|index| index.stamp == stamp);
+    if let Some(index) = found {
+        return Ok(index);
+    }
+    let index = Index::read(path)?;
+    let _ = write_unsynced(&kept, &bytes_of(&index));
+    Ok(index)
 }
 
-/// The indices of one folder after the other. No error of theirs stops a reading.
-#[derive(Default)]
-struct Kept {
-    folder: PathBuf,
-    /// Those of the folder, by the names of the shards, as they are written.
-    lines: BTreeMap<String, String>,
-    is_changed: bool,
-    /// The shard whose index is in use, and whether it is new.
-    used: Option<(String, bool)>,
+fn bytes_of(index: &Index) -> Vec<u8> {
+    let mut bytes = FORM.to_vec();
+    serde_json::to_writer(&mut bytes, index).expect("texts and numbers");
+    let check = xxh3_64(&bytes);
+    bytes.extend(format!("\n{check:016x}\n").bytes());
+    bytes
 }
 
-impl Kept {
-    /// Returns the index of a shard: the kept one, unless the file has changed.
-    fn index(&mut self, path: &Path) -> Result<Index> {
-        let folder = path.parent().unwrap_or(Path::new(""));
-        if self.lines.is_empty() && !self.is_changed || self.folder != folder {
-            self.write();
-            *self = Kept { folder: folder.into(), ..Kept::default() };
-            self.lines = std::fs::read(folder.join(NAME)).ok().and_then(|bytes| parsed(&bytes)).unwrap_or_default();
-        }
-        let name = name(path);
-        let stamp = Stamp::of(&std::fs::metadata(path).at(path)?);
-        let line = self.lines.get(&name).and_then(|line| serde_json::from_str::<Line>(line).ok());
-        if let Some(line) = line.filter(|line| line.index.stamp == stamp) {
-            self.used = Some((name, false));
-            return Ok(line.index);
-        }
-        self.used = Some((name, true));
-        Index::read(path)
-    }
-
-    /// Keeps the index that [`Kept::index`] returned.
-    fn next(&mut self, index: Index) {
-        if let Some((shard, true)) = self.used.take() {
-            let line = serde_json::to_string(&Line { shard: shard.clone(), index }).expect("texts and numbers");
-            self.lines.insert(shard, line);
-            self.is_changed = true;
-        }
-    }
-
-    /// Writes the index of the folder if it has changed. Who cannot write the folder goes through the files again.
-    fn write(&mut self) {
-        if !std::mem::take(&mut self.is_changed) {
-            return;
-        }
-        self.lines.retain(|name, _| self.folder.join(name).is_file());
-        let mut text = format!("{FORM}\n");
-        self.lines.values().for_each(|line| text.extend([line, "\n"]));
-        let check = format!("{:016x}\n", xxh3_64(text.as_bytes()));
-        let _ = write_unsynced(&self.folder.join(NAME), (text + &check).as_bytes());
-    }
-}
-
-/// The lines of an index by shard; None for a broken one.
-fn parsed(bytes: &[u8]) -> Option<BTreeMap<String, String>> {
-    /// A line's shard alone.
-    #[derive(Deserialize)]
-    struct Name {
-        shard: String,
-    }
-    let text = std::str::from_utf8(bytes).ok()?;
-    let body = text.get(..text.len().checked_sub(17)?)?;
-    let lines = body.strip_prefix(FORM)?.strip_prefix('\n')?;
-    if text[body.len()..] != format!("{:016x}\n", xxh3_64(body.as_bytes())) {
-        return None;
-    }
-    let line = |line: &str| Some((serde_json::from_str::<Name>(line).ok()?.shard, line.to_owned()));
-    lines.lines().map(line).collect()
+/// The index of a file's bytes; None for broken ones.
+fn parsed(bytes: &[u8]) -> Option<Index> {
+    let body = bytes.get(..bytes.len().checked_sub(18)?)?;
+    let is_whole = bytes[body.len()..] == *format!("\n{:016x}\n", xxh3_64(body)).as_bytes();
+    serde_json::from_slice(body.strip_prefix(FORM).filter(|_| is_whole)?).ok()
 }

@@ -14,6 +14,7 @@ import pytest
 from helpers import train
 
 COUNT = 6
+NAMES = ["000000.tar", "000001.tar"]
 
 
 def add(shard, name, data):
@@ -111,7 +112,7 @@ def test_a_list_of_members_and_a_curated_set(pairs, shards, tmp_path):
     cagan.curate(shards, out=listing.parent, progress=False)
     text = listing.read_text(encoding="utf-8")
     assert "000000.tar/00000.human.png" in text
-    assert {path.name for path in shards.iterdir()} == {"000000.tar", "000001.tar", ".cagan-shards"}
+    assert {path.name for path in shards.iterdir()} == {*NAMES, *(f".{name}.cagan" for name in NAMES)}
     found = cagan.Pairs(listing)
     assert {pair.id for pair in found} <= set(pairs.ids)
     assert np.array_equal(found[0].human, pairs[found[0].id].human)
@@ -195,7 +196,7 @@ def test_compressed_shards_alone(pairs, tmp_path):
 
 
 def test_the_index_spares_the_way_through_the_shards(pairs, shards):
-    index = shards / ".cagan-shards"
+    index = shards / ".000000.tar.cagan"
     first = cagan.Pairs(shards)
     assert index.is_file()
     shard = shards / "000000.tar"
@@ -209,7 +210,8 @@ def test_the_index_spares_the_way_through_the_shards(pairs, shards):
     assert np.array_equal(again[0].human, pairs[0].human)
     # Another time is another file; a broken index is as none.
     kept = index.read_bytes()
-    for broken in [kept[:-1], kept.replace(b'"block":1', b'"block":2', 1), b""]:
+    assert kept.count(b'png",1,') == 1
+    for broken in [kept[:-1], kept.replace(b"png\",1,", b"png\",2,", 1), b""]:
         index.write_bytes(broken)
         with pytest.raises(ValueError, match=r"000000.tar: expected a tar file"):
             cagan.Pairs(shards)
