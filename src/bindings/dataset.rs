@@ -34,11 +34,12 @@ const ACROSS: usize = 8;
 /// id, group, split, exclude, reason, reviewed; paths relative to the folder); `human/` and `article/` matched by file
 /// stem; `image/` and `cloth/`, as in the try-on sets, with or without a text file of the pairs; `images/` with
 /// `<id>_0` (human) and `<id>_1` (article), as in DressCode; files `<id>_1` and `<id>_5`, also in folders `1/` and
-/// `5/`; files `<id>_1_front` and `<id>_6_flat`, as in DeepFashion In-shop. All but the first may also be in folders
-/// `train`, `val`, `valid`, `validation`, `test`, or further down.
+/// `5/`; files `<id>_1_front` and `<id>_6_flat`, as in DeepFashion In-shop; tar files with `<key>.human.jpg` and
+/// `<key>.article.jpg`, as WebDataset writes them. All but the first may also be in folders `train`, `val`, `valid`,
+/// `validation`, `test`, and all but the first and the last further down.
 ///
 /// Args:
-///     folder: The folder, a .csv or .parquet file, rows as for `from_rows`, a data frame as for `from_frame`, or a
+///     folder: The folder, a .csv, .parquet or .tar file, rows as for `from_rows`, a data frame as for `from_frame`, or a
 ///         dataset as for `from_dataset`.
 ///     human: The folder or the pattern of the humans, in place of a layout: `"photos"`, or `"*_0.jpg"`, in which `*` is
 ///         any part of a name, `?` a character and `**` any folders. Of a data frame or a dataset: the column.

@@ -362,7 +362,7 @@ mod tests {
             id: format!("{k}"),
             human: Source::File(format!("h/{k}.jpg").into()),
             article: Source::File(format!("a/{k}.png").into()),
-            group: (k % 2 == 0).then(|| "even".into()),
+            group: k.is_multiple_of(2).then(|| "even".into()),
             split: Some("train".into()),
         };
         let pairs: Vec<Pair> = (0..5).map(pair).collect();

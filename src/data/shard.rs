@@ -287,3 +287,21 @@ impl Shard {
         Ok(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_members_name_is_its_key_and_its_side() {
+        let of = |name| {
+            let (key, rest) = parts(name);
+            (key, side(rest))
+        };
+        assert_eq!(of("a/b.c/0001.human.JPG"), ("a/b.c/0001", Some(0)));
+        assert_eq!(of("0001.article.webp"), ("0001", Some(1)));
+        for name in ["1.human", "1.human.txt", "1.human.mask.png", "1.png", "1.humans.png", "1", "1.", ".human.png."] {
+            assert_eq!(of(name).1, None, "{name}");
+        }
+    }
+}

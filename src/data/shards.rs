@@ -20,18 +20,21 @@ const FORM: &[u8] = b"cagan shard 1\n";
 /// The endings of compressed tar files.
 const COMPRESSED: [&str; 8] = [".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.lz4"];
 
+/// Tar files with their splits.
+pub(super) type Tars = Vec<(PathBuf, Option<&'static str>)>;
+
 /// Lists the tar files of a set: of a folder, of its folders of splits, or one alone; None for a set of none.
 ///
 /// # Errors
 /// [`Error::Content`] for compressed ones.
-pub(super) fn found(place: &Path) -> Result<Option<Vec<(PathBuf, Option<&'static str>)>>> {
+pub(super) fn found(place: &Path) -> Result<Option<Tars>> {
     if place.is_file() {
         if let Some(ending) = compressed_ending(place) {
             return Err(Error::content(place, compressed(ending)));
         }
         return Ok(is_tar(place).then(|| vec![(place.to_owned(), None)]));
     }
-    let mut all: Vec<_> = tars_in(place)?.into_iter().map(|path| (path, None)).collect();
+    let mut all: Tars = tars_in(place)?.into_iter().map(|path| (path, None)).collect();
     if all.is_empty() {
         for split in SPLITS {
             all.extend(tars_in(&place.join(split))?.into_iter().map(|path| (path, Some(split))));
@@ -66,10 +69,7 @@ fn tars_in(folder: &Path) -> Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// As [`Index::read`]; [`Error::Content`] for a name of two pairs, with both their shards; those of `take`.
-pub(super) fn read(
-    shards: &[(PathBuf, Option<&'static str>)],
-    take: &mut dyn FnMut(Row) -> Result<()>,
-) -> Result<Vec<Note>> {
+pub(super) fn read(shards: &[(PathBuf, Option<&str>)], take: &mut dyn FnMut(Row) -> Result<()>) -> Result<Vec<Note>> {
     let (mut ids, mut owners) = (Namer::default(), Vec::<u32>::new());
     let (mut others, mut first) = (0, None);
     for (number, (path, split)) in shards.iter().enumerate() {
