@@ -211,7 +211,7 @@ def test_the_index_spares_the_way_through_the_shards(pairs, shards):
     # Another time is another file; a broken index is as none.
     kept = index.read_bytes()
     assert kept.count(b'png",1,') == 1
-    for broken in [kept[:-1], kept.replace(b"png\",1,", b"png\",2,", 1), b""]:
+    for broken in [kept[:-1], kept.replace(b'png",1,', b'png",2,', 1), b""]:
         index.write_bytes(broken)
         with pytest.raises(ValueError, match=r"000000.tar: expected a tar file"):
             cagan.Pairs(shards)
