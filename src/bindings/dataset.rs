@@ -11,15 +11,14 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PySlice, PyTuple, PyType};
 use rayon::prelude::*;
 
-use super::arrays::elements_to_numpy;
 use super::compute::{Signals, compute};
-use super::pair::{PairParts, PyPair, pair_of, parts_of};
+use super::pair::{PairParts, PyPair, decoded, pair_of, parts_of};
 use super::rows::{Columns, Rows, dataset_rows, frame_rows, is_dataset, is_frame, read_parquet};
-use super::sources::stored;
+use super::sources::{source, stored};
 use crate::data::{Article, LeftOut, Note, OnError, Options, Pair, Pairs, PassedOver, Source};
 use crate::dolls::{SEED, SIZE, SWAPS, write_observed};
 use crate::error::{Error, Result};
-use crate::pixels::{png, read_rgb, sheet, shrunk};
+use crate::pixels::{png, sheet, shrunk};
 
 /// Pairs on a contact sheet.
 const SHEET: usize = 16;
@@ -623,16 +622,16 @@ fn left_out(list: &[LeftOut]) -> Vec<(String, PathBuf, String)> {
     list.iter().map(parts).collect()
 }
 
-/// Decodes a picture file as training does: upright, sRGB, transparency on white; uint8, [H, W, 3].
+/// Decodes a picture file, by its path or its bytes, as training does: upright, sRGB, transparency on white; uint8,
+/// [H, W, 3].
 ///
 /// Raises:
 ///     FileNotFoundError: For a missing file.
 ///     ValueError: For a file that is no whole picture, or too large.
 #[pyfunction]
-pub fn read_picture(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyArrayDyn<u8>>> {
-    let picture = compute(py, || read_rgb(&path))?;
-    let shape = [picture.height() as usize, picture.width() as usize, 3];
-    elements_to_numpy(py, picture.into_raw(), &shape)
+pub fn read_picture<'py>(py: Python<'py>, path: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
+    let missing = || PyTypeError::new_err("picture: expected a path or a file's bytes, got none");
+    decoded(py, &source("picture", path, Path::new(""))?.ok_or_else(missing)?)
 }
 
 /// Draws synthetic pairs, paper dolls and the garments that they wear, as an ordinary pairs folder of PNG files, and
