@@ -16,7 +16,7 @@
 //!
 //! let swapper = Swapper::open(&run, "cpu", Which::Best)?;
 //! let read = |picture: &cagan::data::Source| picture.decode().map(std::sync::Arc::unwrap_or_clone);
-//! let [first, second] = [&pairs.pairs[0], &pairs.pairs[1]];
+//! let [first, second] = [pairs.pair(0), pairs.pair(1)];
 //! let (human, worn, target) = (read(&first.human)?, read(&first.article)?, read(&second.article)?);
 //! let swaps = swapper.swap(&[Request { human, worn: Some(worn), target }])?;
 //! assert_eq!(swaps[0].size, [64, 64]);

@@ -14,7 +14,7 @@ use super::compute::{compute, lock};
 use super::dataset::{sides, warn};
 use super::sources::source;
 use crate::curation::{OPTIONS, Options, Reason, as_png, curate, thumbnail};
-use crate::data::{Listing, Row, Source};
+use crate::data::{Listing, Row, Source, source_of};
 use crate::error::Error;
 
 /// Lists the thresholds of curation: name, default and help.
@@ -220,7 +220,7 @@ impl PyListing {
 type Files = (Option<PathBuf>, Option<PathBuf>);
 
 fn files(row: &Row) -> Files {
-    let file = |picture: &Option<Source>| picture.as_ref().and_then(Source::path).map(Path::to_owned);
+    let file = |picture: &Option<Source>| picture.as_ref().and_then(Source::address).map(Path::to_owned);
     (file(&row.human), file(&row.article))
 }
 
@@ -267,6 +267,6 @@ pub fn thumbnails<'py>(
 ///     ValueError: For a file that cannot be decoded.
 #[pyfunction]
 pub fn to_png(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyBytes>> {
-    let bytes = compute(py, || as_png(&path))?;
+    let bytes = compute(py, || as_png(&source_of(path)?))?;
     Ok(PyBytes::new(py, &bytes))
 }

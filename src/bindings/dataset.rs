@@ -11,15 +11,14 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PySlice, PyTuple, PyType};
 use rayon::prelude::*;
 
-use super::arrays::elements_to_numpy;
 use super::compute::{Signals, compute};
-use super::pair::{PairParts, PyPair, pair_of, parts_of};
+use super::pair::{PairParts, PyPair, decoded, pair_of, parts_of};
 use super::rows::{Columns, Rows, dataset_rows, frame_rows, is_dataset, is_frame, read_parquet};
-use super::sources::stored;
+use super::sources::{source, stored};
 use crate::data::{Article, LeftOut, Note, OnError, Options, Pair, Pairs, PassedOver, Source};
 use crate::dolls::{SEED, SIZE, SWAPS, write_observed};
 use crate::error::{Error, Result};
-use crate::pixels::{png, read_rgb, sheet, shrunk};
+use crate::pixels::{png, sheet, shrunk};
 
 /// Pairs on a contact sheet.
 const SHEET: usize = 16;
@@ -34,11 +33,12 @@ const ACROSS: usize = 8;
 /// id, group, split, exclude, reason, reviewed; paths relative to the folder); `human/` and `article/` matched by file
 /// stem; `image/` and `cloth/`, as in the try-on sets, with or without a text file of the pairs; `images/` with
 /// `<id>_0` (human) and `<id>_1` (article), as in DressCode; files `<id>_1` and `<id>_5`, also in folders `1/` and
-/// `5/`; files `<id>_1_front` and `<id>_6_flat`, as in DeepFashion In-shop. All but the first may also be in folders
-/// `train`, `val`, `valid`, `validation`, `test`, or further down.
+/// `5/`; files `<id>_1_front` and `<id>_6_flat`, as in DeepFashion In-shop; tar files with `<key>.human.jpg` and
+/// `<key>.article.jpg`, as WebDataset writes them. All but the first may also be in folders `train`, `val`, `valid`,
+/// `validation`, `test`, and all but the first and the last further down.
 ///
 /// Args:
-///     folder: The folder, a .csv or .parquet file, rows as for `from_rows`, a data frame as for `from_frame`, or a
+///     folder: The folder, a .csv, .parquet or .tar file, rows as for `from_rows`, a data frame as for `from_frame`, or a
 ///         dataset as for `from_dataset`.
 ///     human: The folder or the pattern of the humans, in place of a layout: `"photos"`, or `"*_0.jpg"`, in which `*` is
 ///         any part of a name, `?` a character and `**` any folders. Of a data frame or a dataset: the column.
@@ -281,7 +281,7 @@ impl PyPairs {
     /// The pairs' names, in order.
     #[getter]
     fn ids(&self) -> Vec<&str> {
-        self.0.pairs.iter().map(|pair| pair.id.as_str()).collect()
+        self.0.ids().collect()
     }
 
     /// The number of pairs of each named split.
@@ -293,8 +293,7 @@ impl PyPairs {
     /// Articles without a human, which join as targets: (id, path). The path of a picture in memory is a name.
     #[getter]
     fn extra_articles(&self) -> Vec<(String, PathBuf)> {
-        let articles = self.0.extra.iter();
-        articles.map(|article| (article.id.clone(), article.picture.name().to_owned())).collect()
+        self.0.extra().map(|article| (article.id, article.picture.name().to_owned())).collect()
     }
 
     /// Pairs that `pairs.csv` excludes: (id, path, reason).
@@ -344,8 +343,8 @@ impl PyPairs {
     ///     ['00006', '00007']
     fn filter(&self, wanted: &Bound<'_, PyAny>) -> PyResult<PyPairs> {
         let mut places = Vec::new();
-        for (place, pair) in self.0.pairs.iter().enumerate() {
-            if wanted.call1((PyPair(pair.clone()),))?.is_truthy()? {
+        for (place, pair) in self.0.iter().enumerate() {
+            if wanted.call1((PyPair(pair),))?.is_truthy()? {
                 places.push(place);
             }
         }
@@ -365,14 +364,14 @@ impl PyPairs {
     ///     >>> len(frame), list(frame.columns)
     ///     (8, ['id', 'human', 'article', 'group', 'split'])
     fn to_frame<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let pairs = &self.0.pairs;
+        let pairs = &self.0;
         let Some((library, is_polars)) = ["pandas", "polars"].iter().find_map(|name| {
             let library = py.import(*name).ok()?;
             Some((library, *name == "polars"))
         }) else {
             return Err(PyImportError::new_err("pandas: expected pandas or polars for a data frame, found neither"));
         };
-        let picture = |source: &Source| match (source, source.path().and_then(Path::to_str)) {
+        let picture = |source: &Source| match (source, source.address().and_then(Path::to_str)) {
             (_, Some(path)) => Ok(path.into_pyobject(py)?.into_any()),
             // Arrays of several shapes are no column of polars.
             (Source::Pixels(pixels, _), None) if is_polars => {
@@ -382,14 +381,14 @@ impl PyPairs {
             _ => stored(py, source),
         };
         let columns = PyDict::new(py);
-        let text = |value: fn(&Pair) -> Option<&String>| PyList::new(py, pairs.iter().map(value));
-        columns.set_item("id", text(|pair| Some(&pair.id))?)?;
+        let text = |value: fn(Pair) -> Option<String>| PyList::new(py, pairs.iter().map(value));
+        columns.set_item("id", text(|pair| Some(pair.id))?)?;
         let humans = pairs.iter().map(|pair| picture(&pair.human)).collect::<PyResult<Vec<_>>>()?;
         let articles = pairs.iter().map(|pair| picture(&pair.article)).collect::<PyResult<Vec<_>>>()?;
         columns.set_item("human", humans)?;
         columns.set_item("article", articles)?;
-        columns.set_item("group", text(|pair| pair.group.as_ref())?)?;
-        columns.set_item("split", text(|pair| pair.split.as_ref())?)?;
+        columns.set_item("group", text(|pair| pair.group)?)?;
+        columns.set_item("split", text(|pair| pair.split)?)?;
         library.call_method1("DataFrame", (columns,))
     }
 
@@ -440,8 +439,9 @@ impl PyPairs {
         };
         let mut restored = Pairs::default();
         restored.folder = folder;
-        restored.pairs = pairs.into_iter().map(pair_of).collect::<PyResult<_>>()?;
-        restored.extra = extra.into_iter().map(article).collect::<PyResult<_>>()?;
+        let pairs = pairs.into_iter().map(pair_of).collect::<PyResult<Vec<_>>>()?;
+        let extra = extra.into_iter().map(article).collect::<PyResult<Vec<_>>>()?;
+        restored.set(&pairs, &extra)?;
         restored.excluded = excluded.into_iter().map(left_out).collect();
         restored.skipped = skipped.into_iter().map(left_out).collect();
         restored.passed_over =
@@ -455,9 +455,9 @@ impl PyPairs {
         let (py, pairs) = (slf.py(), &slf.get().0);
         let parts = (
             pairs.folder.clone(),
-            pairs.pairs.iter().map(|pair| parts_of(py, pair)).collect::<PyResult<Vec<_>>>()?,
-            (pairs.extra.iter())
-                .map(|article| Ok((article.id.clone(), stored(py, &article.picture)?)))
+            pairs.iter().map(|pair| parts_of(py, pair)).collect::<PyResult<Vec<_>>>()?,
+            (pairs.extra())
+                .map(|article| stored(py, &article.picture).map(|picture| (article.id, picture)))
                 .collect::<PyResult<Vec<_>>>()?,
             left_out(&pairs.excluded),
             left_out(&pairs.skipped),
@@ -474,12 +474,12 @@ impl PyPairs {
     fn _repr_png_(&self, py: Python<'_>) -> PyResult<Cow<'_, [u8]>> {
         compute(py, || -> Result<_> {
             let count = self.0.len().min(SHEET);
-            let chosen: Vec<&Pair> = (0..count).map(|k| &self.0.pairs[k * self.0.len() / count]).collect();
+            let chosen: Vec<Pair> = (0..count).map(|k| self.0.pair(k * self.0.len() / count)).collect();
             let mut rows = Vec::new();
             for part in chosen.chunks(ACROSS) {
                 let sides: [fn(&Pair) -> &Source; 2] = [|pair| &pair.human, |pair| &pair.article];
                 for side in sides {
-                    let small = |pair: &&Pair| Some(shrunk(&*side(pair).decode().ok()?, CELL));
+                    let small = |pair: &Pair| Some(shrunk(&*side(pair).decode().ok()?, CELL));
                     rows.push(part.par_iter().map(small).collect());
                 }
             }
@@ -514,7 +514,7 @@ impl PyPairs {
     /// Counts a pair.
     #[pyo3(signature = (value, /))]
     fn count(&self, value: &Bound<'_, PyAny>) -> usize {
-        value.cast::<PyPair>().map_or(0, |pair| self.0.pairs.iter().filter(|own| **own == pair.get().0).count())
+        value.cast::<PyPair>().map_or(0, |pair| self.0.iter().filter(|own| *own == pair.get().0).count())
     }
 
     /// Returns the pair at an index, or with an id; or the pairs of a slice.
@@ -530,19 +530,19 @@ impl PyPairs {
         } else if let Ok(index) = key.extract::<i64>() {
             let len = self.0.len();
             let place = if index < 0 { index + len as i64 } else { index };
-            let pair = usize::try_from(place).ok().and_then(|p| self.0.pairs.get(p));
-            pair.ok_or(Error::Index { index, len })?
+            let place = usize::try_from(place).ok().filter(|place| *place < len);
+            self.0.pair(place.ok_or(Error::Index { index, len })?)
         } else {
             let text = format!("pairs: expected an index, a slice or an id, got {}", key.repr()?);
             return Err(PyTypeError::new_err(text));
         };
-        Ok(Bound::new(py, PyPair(pair.clone()))?.into_any())
+        Ok(Bound::new(py, PyPair(pair))?.into_any())
     }
 
     /// Returns these pairs and then the others. An id that both have gets a number in the second: `a_2`.
     fn __add__(&self, other: &Bound<'_, PyAny>) -> PyResult<PyPairs> {
         match other.cast::<PyPairs>() {
-            Ok(other) => Ok(PyPairs(self.0.joined(&other.get().0))),
+            Ok(other) => Ok(PyPairs(self.0.joined(&other.get().0)?)),
             Err(_) => {
                 let kind = other.get_type();
                 Err(PyTypeError::new_err(format!("pairs: expected other Pairs to add, got {}", kind.name()?)))
@@ -556,17 +556,17 @@ impl PyPairs {
             Ok(id) => self.0.position(&id).is_some(),
             Err(_) => key.cast::<PyPair>().is_ok_and(|pair| {
                 let pair = &pair.get().0;
-                self.0.position(&pair.id).is_some_and(|place| self.0.pairs[place] == *pair)
+                self.0.position(&pair.id).is_some_and(|place| self.0.pair(place) == *pair)
             }),
         }
     }
 
     fn __repr__(&self) -> String {
-        let Pairs { folder, extra, excluded, skipped, passed_over, .. } = &self.0;
+        let Pairs { folder, excluded, skipped, passed_over, .. } = &self.0;
         let folder = folder.as_ref().map(|folder| format!("{:?}, ", folder.display().to_string()));
         let mut text = format!("Pairs({}{} pairs", folder.unwrap_or_default(), self.0.len());
         let counts = [
-            ("articles without a human", extra.len()),
+            ("articles without a human", self.0.extra().len()),
             ("excluded", excluded.len()),
             ("skipped", skipped.len()),
             ("files passed over", passed_over.len()),
@@ -622,16 +622,16 @@ fn left_out(list: &[LeftOut]) -> Vec<(String, PathBuf, String)> {
     list.iter().map(parts).collect()
 }
 
-/// Decodes a picture file as training does: upright, sRGB, transparency on white; uint8, [H, W, 3].
+/// Decodes a picture file, by its path or its bytes, as training does: upright, sRGB, transparency on white; uint8,
+/// [H, W, 3].
 ///
 /// Raises:
 ///     FileNotFoundError: For a missing file.
 ///     ValueError: For a file that is no whole picture, or too large.
 #[pyfunction]
-pub fn read_picture(py: Python<'_>, path: PathBuf) -> PyResult<Bound<'_, PyArrayDyn<u8>>> {
-    let picture = compute(py, || read_rgb(&path))?;
-    let shape = [picture.height() as usize, picture.width() as usize, 3];
-    elements_to_numpy(py, picture.into_raw(), &shape)
+pub fn read_picture<'py>(py: Python<'py>, path: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArrayDyn<u8>>> {
+    let missing = || PyTypeError::new_err("picture: expected a path or a file's bytes, got none");
+    decoded(py, &source("picture", path, Path::new(""))?.ok_or_else(missing)?)
 }
 
 /// Draws synthetic pairs, paper dolls and the garments that they wear, as an ordinary pairs folder of PNG files, and

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use numpy::PyArrayDyn;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use super::arrays::elements_to_numpy;
 use super::compute::compute;
@@ -54,7 +55,7 @@ impl PyPair {
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, PairParts<'py>)> {
-        Ok((slf.get_type().into_any(), parts_of(slf.py(), &slf.get().0)?))
+        Ok((slf.get_type().into_any(), parts_of(slf.py(), slf.get().0.clone())?))
     }
 
     #[getter]
@@ -62,25 +63,25 @@ impl PyPair {
         &self.0.id
     }
 
-    /// The photo's file; None for a photo in memory.
+    /// The photo's file; None for a photo in memory or in a tar file.
     #[getter]
     fn human_path(&self) -> Option<PathBuf> {
         self.0.human.path().map(Path::to_owned)
     }
 
-    /// The product picture's file; None for a picture in memory.
+    /// The product picture's file; None for a picture in memory or in a tar file.
     #[getter]
     fn article_path(&self) -> Option<PathBuf> {
         self.0.article.path().map(Path::to_owned)
     }
 
-    /// The photo as `cagan.Swapper.swap` takes it: its path, or its pixels.
+    /// The photo as `cagan.Swapper.swap` takes it: its path, its bytes in a tar file, or its pixels.
     #[getter]
     fn human_source<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         path_or_pixels(py, &self.0.human)
     }
 
-    /// The product picture as `cagan.Swapper.swap` takes it: its path, or its pixels.
+    /// The product picture as `cagan.Swapper.swap` takes it: its path, its bytes in a tar file, or its pixels.
     #[getter]
     fn article_source<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         path_or_pixels(py, &self.0.article)
@@ -128,9 +129,9 @@ impl PyPair {
 /// A pair as Python pickles it: id, human, article, group, split.
 pub type PairParts<'py> = (String, Bound<'py, PyAny>, Bound<'py, PyAny>, Option<String>, Option<String>);
 
-pub fn parts_of<'py>(py: Python<'py>, pair: &Pair) -> PyResult<PairParts<'py>> {
+pub fn parts_of(py: Python<'_>, pair: Pair) -> PyResult<PairParts<'_>> {
     let (human, article) = (stored(py, &pair.human)?, stored(py, &pair.article)?);
-    Ok((pair.id.clone(), human, article, pair.group.clone(), pair.split.clone()))
+    Ok((pair.id, human, article, pair.group, pair.split))
 }
 
 pub fn pair_of((id, human, article, group, split): PairParts<'_>) -> PyResult<Pair> {
@@ -143,9 +144,13 @@ pub fn pair_of((id, human, article, group, split): PairParts<'_>) -> PyResult<Pa
 }
 
 pub fn path_or_pixels<'py>(py: Python<'py>, source: &Source) -> PyResult<Bound<'py, PyAny>> {
-    match source.path() {
-        Some(path) => Ok(path.into_pyobject(py)?.into_any()),
-        None => Ok(decoded(py, source)?.into_any()),
+    match source {
+        Source::File(path) => Ok(path.into_pyobject(py)?.into_any()),
+        Source::Member(..) => {
+            let bytes = compute(py, || source.bytes())?;
+            Ok(PyBytes::new(py, &bytes).into_any())
+        }
+        Source::Encoded(..) | Source::Pixels(..) => Ok(decoded(py, source)?.into_any()),
     }
 }
 

@@ -9,7 +9,7 @@ use pyo3::types::{PyBytes, PyList, PyMapping, PyString};
 
 use super::pair::PyPair;
 use super::sources::{View, source, text};
-use crate::data::{Row, read_flag};
+use crate::data::{Namer, Row, read_flag};
 use crate::error::Error;
 
 /// The columns that rows may have beside the pictures.
@@ -20,13 +20,13 @@ pub struct Rows {
     folder: PathBuf,
     rows: Vec<Row>,
     /// The ids so far.
-    taken: HashSet<String>,
+    taken: Namer,
 }
 
 impl Rows {
     /// Begins without rows. Relative paths are relative to the folder, or else to the current one.
     pub fn new(folder: Option<PathBuf>) -> Rows {
-        Rows { folder: folder.unwrap_or_default(), rows: Vec::new(), taken: HashSet::new() }
+        Rows { folder: folder.unwrap_or_default(), rows: Vec::new(), taken: Namer::default() }
     }
 
     /// Returns the rows. Those without ids have the names of their files, or their numbers.
@@ -40,7 +40,7 @@ impl Rows {
         let number = self.rows.len();
         if let Ok(pair) = row.cast::<PyPair>() {
             let pair = &pair.get().0;
-            self.taken.insert(pair.id.clone());
+            self.taken.take(&pair.id)?;
             self.rows.push(Row {
                 id: pair.id.clone(),
                 human: Some(pair.human.clone()),
@@ -99,22 +99,17 @@ impl Rows {
         };
         let (exclude, reviewed) = (flag(3)?, flag(5)?);
         let id = match texts[0].take() {
-            Some(id) => id,
+            Some(id) => {
+                self.taken.take(&id)?;
+                id
+            }
             None => {
                 let path = |cell: Option<&Bound<'_, PyAny>>| cell.and_then(|cell| cell.extract::<PathBuf>().ok());
                 let file = path(human).or_else(|| path(article));
                 let stem = file.and_then(|path| Some(path.file_stem()?.to_str()?.to_owned()));
-                let name = stem.filter(|stem| !stem.is_empty()).unwrap_or_else(|| number.to_string());
-                let mut id = name.clone();
-                let mut count = 1;
-                while self.taken.contains(&id) {
-                    count += 1;
-                    id = format!("{name}_{count}");
-                }
-                id
+                self.taken.fresh(&stem.filter(|stem| !stem.is_empty()).unwrap_or_else(|| number.to_string()))?
             }
         };
-        self.taken.insert(id.clone());
         let picture = |side: &str, cell: Option<&Bound<'_, PyAny>>| match cell {
             Some(cell) => source(&format!("{side} of `{id}`"), cell, &self.folder),
             None => Ok(None),

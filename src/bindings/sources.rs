@@ -9,7 +9,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyFloat};
 
 use super::arrays::{Given, Picture, elements_to_numpy};
-use crate::data::Source;
+use crate::data::{Source, source_of};
 
 /// A picture from Python: a path, a file's bytes, a dataset's record of either, a PIL picture, or an array. None for a
 /// missing one. Relative paths are relative to the folder.
@@ -22,7 +22,7 @@ pub fn source(name: &str, value: &Bound<'_, PyAny>, folder: &Path) -> PyResult<O
     }
     if let Ok(path) = value.extract::<PathBuf>() {
         let given = !path.as_os_str().is_empty();
-        return Ok(given.then(|| Source::File(folder.join(path))));
+        return Ok(given.then(|| source_of(folder.join(path))).transpose()?);
     }
     if let Ok(bytes) = value.extract::<PyBackedBytes>() {
         return Ok(Some(Source::Encoded(Arc::new(bytes), name.into())));
@@ -41,7 +41,7 @@ pub fn source(name: &str, value: &Bound<'_, PyAny>, folder: &Path) -> PyResult<O
         return Ok(None);
     }
     match Given::of(name, value)?.load(name)? {
-        Picture::Path(path) => Ok(Some(Source::File(folder.join(path)))),
+        Picture::Path(path) => Ok(Some(source_of(folder.join(path))?)),
         Picture::Encoded(bytes) => Ok(Some(Source::Encoded(Arc::new(bytes), name.into()))),
         Picture::Pixels(pixels) => Ok(Some(Source::Pixels(Arc::new(pixels), name.into()))),
     }
@@ -51,6 +51,7 @@ pub fn source(name: &str, value: &Bound<'_, PyAny>, folder: &Path) -> PyResult<O
 pub fn stored<'py>(py: Python<'py>, source: &Source) -> PyResult<Bound<'py, PyAny>> {
     match source {
         Source::File(path) => Ok(path.into_pyobject(py)?.into_any()),
+        Source::Member(_, path) => Ok(path.into_pyobject(py)?.into_any()),
         Source::Encoded(bytes, _) => Ok(PyBytes::new(py, (**bytes).as_ref()).into_any()),
         Source::Pixels(picture, _) => {
             let shape = [picture.height() as usize, picture.width() as usize, 3];

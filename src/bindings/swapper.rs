@@ -467,7 +467,7 @@ fn side_of<'py>(object: &Bound<'py, PyAny>, side: fn(&Pair) -> &Source) -> PyRes
         return path_or_pixels(py, side(&pair.get().0));
     }
     if let Ok(pairs) = object.cast::<PyPairs>() {
-        let pictures = pairs.get().0.pairs.iter().map(|pair| path_or_pixels(py, side(pair)));
+        let pictures = pairs.get().0.iter().map(|pair| path_or_pixels(py, side(&pair)));
         return Ok(PyList::new(py, pictures.collect::<PyResult<Vec<_>>>()?)?.into_any());
     }
     if !is_list(object)? {

@@ -1,10 +1,8 @@
 //! Encodes pictures for pages: thumbnails for the report, whole pictures in a format that every browser knows.
 
-use std::path::Path;
-
 use crate::data::Source;
 use crate::error::{Error, Result};
-use crate::pixels::{Format, png, read_rgb, resize};
+use crate::pixels::{Format, png, resize};
 
 /// JPEG quality, of 100.
 const QUALITY: u8 = 82;
@@ -28,9 +26,9 @@ pub fn thumbnail(source: &Source, most: usize) -> Result<Vec<u8>> {
 /// Encodes a picture as PNG at its own size.
 ///
 /// # Errors
-/// As [`read_rgb`].
-pub fn as_png(path: &Path) -> Result<Vec<u8>> {
-    let picture = read_rgb(path)?;
+/// As [`Source::decode`].
+pub fn as_png(source: &Source) -> Result<Vec<u8>> {
+    let picture = source.decode()?;
     let size = [picture.height() as usize, picture.width() as usize];
     Ok(png(picture.as_raw(), size, 3))
 }
@@ -51,6 +49,6 @@ mod tests {
         assert_eq!((small.width(), small.height()), (60, 20));
         let same = decode_rgb(&thumbnail(&Source::from(path.clone()), 600).unwrap()).unwrap();
         assert_eq!((same.width(), same.height()), (300, 100));
-        assert_eq!(decode_rgb(&as_png(&path).unwrap()).unwrap(), picture);
+        assert_eq!(decode_rgb(&as_png(&Source::from(path)).unwrap()).unwrap(), picture);
     }
 }

@@ -126,16 +126,22 @@ impl Targets {
         let pairs = groups.len();
         let alone = groups.iter().max().map_or(0, |most| most + 1);
         groups.extend((alone..).take(contents.len() - pairs));
-        let mut sizes: [HashMap<(u32, u32), usize>; 3] = Default::default();
-        let keys = |i: usize| {
-            let (content, group) = (contents[i], groups[i]);
-            [(content, u32::MAX), (u32::MAX, group), (content, group)]
+        let counted = |numbers: &[u32]| {
+            let mut counts = vec![0; numbers.iter().max().map_or(0, |most| *most as usize + 1)];
+            numbers.iter().for_each(|number| counts[*number as usize] += 1);
+            counts
         };
-        for i in 0..contents.len() {
-            (sizes.iter_mut().zip(keys(i))).for_each(|(sizes, key)| *sizes.entry(key).or_default() += 1);
+        let sizes: [Vec<usize>; 2] = [counted(&contents), counted(&groups)];
+        let size = |i: usize| [sizes[0][contents[i] as usize], sizes[1][groups[i] as usize]];
+        // An article that is alone in one of them is alone in both.
+        let shared = |i: &usize| size(*i).iter().all(|size| *size > 1);
+        let mut both: HashMap<(u32, u32), usize> = HashMap::new();
+        for i in (0..contents.len()).filter(shared) {
+            *both.entry((contents[i], groups[i])).or_default() += 1;
         }
         for i in 0..pairs {
-            let [content, group, both] = [0, 1, 2].map(|k| sizes[k][&keys(i)[k]]);
+            let [content, group] = size(i);
+            let both = if shared(&i) { both[&(contents[i], groups[i])] } else { 1 };
             if content + group - both == contents.len() {
                 return Err(i);
             }

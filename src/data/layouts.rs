@@ -134,7 +134,8 @@ fn unknown(folder: &Path) -> Error {
     Error::NotFound {
         path: folder.into(),
         what: "pairs (expected `human/` and `article/`, `image/` and `cloth/`, files `<id>_1` and `<id>_5`, \
-            or `pairs.csv`; human= and article= take two folders or patterns of any name)",
+            `pairs.csv`, or tar files of `<key>.human.jpg` and `<key>.article.jpg`; human= and article= take two folders or \
+            patterns of any name)",
     }
 }
 

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::layouts;
-use super::names::{Finder, fresh, stem};
+use super::names::{Finder, Namer, stem};
 use super::row::Row;
 use super::sets::{Note, PassedOver};
+use super::shards::{self, source_of};
 use super::source::Source;
 use super::table::{Record, Table};
 use crate::error::{AtPath, Error, Named, Result};
@@ -41,16 +42,14 @@ pub fn exists(csv: &Path) -> Result<bool> {
     Err(Error::content(csv, format!("expected a list of pairs, got {what}")))
 }
 
-/// Reads a list as [`parse`] does, and finds its files under other spellings too.
+/// Reads a list as [`parse`] does, and hands on one row after the other.
 ///
 /// # Errors
-/// [`Error::Content`] with the file, the line and the reason.
-pub fn read(csv: &Path) -> Result<Vec<Row>> {
+/// [`Error::Content`] with the file, the line and the reason; those of `take`.
+pub(super) fn read(csv: &Path, take: &mut dyn FnMut(Row) -> Result<()>) -> Result<()> {
     let bytes = std::fs::read(csv).at(csv)?;
     let folder = csv.parent().unwrap_or(Path::new(""));
-    let mut rows = parse(&bytes, folder).map_err(|message| Error::content(csv, message))?;
-    find_files(&mut rows);
-    Ok(rows)
+    each(&bytes, folder, |message| Error::content(csv, message), take)
 }
 
 /// Parses `pairs.csv`: the columns human and article, and optionally id, group, split, exclude, reason and reviewed, in
@@ -70,38 +69,92 @@ pub fn read(csv: &Path) -> Result<Vec<Row>> {
 /// The line and the reason, without the file's name: a missing or repeated column, an empty or repeated id, an exclude
 /// or reviewed that is neither yes nor no, a row with too many cells, broken quotes, other bytes than UTF-8.
 pub fn parse(bytes: &[u8], folder: &Path) -> std::result::Result<Vec<Row>, String> {
-    rows_of(&known(Table::parse(bytes)?, folder)?, folder)
+    let mut rows = Vec::new();
+    let mut take = |row| {
+        rows.push(row);
+        Ok(())
+    };
+    each(bytes, folder, |message| message, &mut take)?;
+    Ok(rows)
+}
+
+/// Parses a list and hands on its rows. An error of the text comes before the first row.
+fn each<E>(
+    bytes: &[u8],
+    folder: &Path,
+    refuse: impl Fn(String) -> E,
+    take: &mut dyn FnMut(Row) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let (Table { mut columns, .. }, records) = Table::begun(bytes).map_err(&refuse)?;
+    records.clone().check().map_err(&refuse)?;
+    known_columns(&mut columns).map_err(&refuse)?;
+    let mut names = Names::new(&mut columns);
+    let mut lines = Lines::default();
+    for record in records {
+        let mut record = record.map_err(&refuse)?;
+        tidy(&mut record, &columns, folder);
+        let row = (names.add(&mut record))
+            .and_then(|()| row_of(&columns, &record, folder).map_err(|message| at(record.line, message)))
+            .and_then(|row| lines.add(&row).map(|()| row));
+        take(row.map_err(&refuse)?)?;
+    }
+    Ok(())
+}
+
+fn at(line: usize, message: String) -> String {
+    format!("line {line}: {message}")
 }
 
 /// Trims the names and the cells of the columns that have a meaning, and checks that each is there as often as it must.
 fn known(mut table: Table, folder: &Path) -> std::result::Result<Table, String> {
-    for place in 0..table.columns.len() {
-        let name = table.columns[place].trim().to_owned();
+    known_columns(&mut table.columns)?;
+    table.records.iter_mut().for_each(|record| tidy(record, &table.columns, folder));
+    if !table.columns.iter().any(|column| column == "id") {
+        let mut names = Names::new(&mut table.columns.clone());
+        for record in &mut table.records {
+            names.add(record)?;
+        }
+        table.name_column("id");
+    }
+    Ok(table)
+}
+
+/// Trims the cells of the columns that have a meaning.
+fn tidy(record: &mut Record, columns: &[String], folder: &Path) {
+    for (place, name) in columns.iter().enumerate().take(record.cells.len()) {
+        match name.as_str() {
+            "id" => {
+                let whole = record.quoted[place] && !record.cells[place].trim().is_empty();
+                keep(record, place, whole);
+            }
+            "human" | "article" => trim_path(record, place, folder),
+            name if OPTIONAL.contains(&name) => keep(record, place, false),
+            _ => {}
+        }
+    }
+}
+
+/// Trims the names of the columns that have a meaning.
+fn known_columns(columns: &mut [String]) -> std::result::Result<(), String> {
+    for place in 0..columns.len() {
+        let name = columns[place].trim().to_owned();
         if !REQUIRED.contains(&name.as_str()) && !OPTIONAL.contains(&name.as_str()) {
             continue;
         }
-        if table.columns[..place].contains(&name) {
+        if columns[..place].contains(&name) {
             return Err(format!("line 1: expected each column once, got {name} twice"));
         }
-        match name.as_str() {
-            "id" => trim_ids(&mut table.records, place),
-            "human" | "article" => table.records.iter_mut().for_each(|record| trim_path(record, place, folder)),
-            _ => table.records.iter_mut().for_each(|record| keep(record, place, false)),
-        }
-        table.columns[place] = name;
+        columns[place] = name;
     }
-    let has = |name: &str| table.columns.iter().any(|column| column == name);
+    let has = |name: &str| columns.iter().any(|column| column == name);
     if !has("human") || !has("article") {
-        let got = if table.columns.is_empty() { "none".into() } else { table.columns.join(", ") };
+        let got = if columns.is_empty() { "none".into() } else { columns.join(", ") };
         // A spreadsheet's own file, or an archive, has no lines.
         let got: String =
             if got.chars().count() > SHOWN { got.chars().take(SHOWN).chain(['…']).collect() } else { got };
         return Err(format!("line 1: expected the columns {}, got {got}", REQUIRED.join(", ")));
     }
-    if !has("id") {
-        name_rows(&mut table);
-    }
-    Ok(table)
+    Ok(())
 }
 
 /// Keeps a cell as it is, and marks it for quotes, or trims it.
@@ -114,14 +167,6 @@ fn keep(record: &mut Record, place: usize, whole: bool) {
     match whole {
         true => record.quoted[place] = true,
         false => *cell = trimmed.to_owned(),
-    }
-}
-
-/// Trims ids, but for quoted ones.
-fn trim_ids(records: &mut [Record], place: usize) {
-    for record in records {
-        let whole = record.quoted[place] && !record.cells[place].trim().is_empty();
-        keep(record, place, whole);
     }
 }
 
@@ -140,42 +185,83 @@ fn trim_path(record: &mut Record, place: usize, folder: &Path) {
     keep(record, place, whole && !trimmed.is_empty());
 }
 
-/// Adds a column of ids: the stem of each row's file, with a number where it is taken.
-fn name_rows(table: &mut Table) {
-    let of = |name: &str| table.columns.iter().position(|column| column == name).expect("the list has it");
-    let [human, article] = ["human", "article"].map(of);
-    table.add_column("id");
-    let mut taken = HashSet::new();
-    for (number, record) in table.records.iter_mut().enumerate() {
-        let file = [human, article].into_iter().map(|place| stem(&record.cells[place])).find(|stem| !stem.is_empty());
-        let id = fresh(file.unwrap_or(&number.to_string()), |id| taken.contains(id));
-        *record.cells.last_mut().expect("the column was added") = id.clone();
-        taken.insert(id);
+/// Names the rows of a list without ids: the stem of each row's file, with a number where it is taken.
+struct Names {
+    /// The columns of human and article; None for a list with ids.
+    files: Option<[usize; 2]>,
+    names: Namer,
+    number: usize,
+}
+
+impl Names {
+    /// Adds the column of ids, if it is missing.
+    fn new(columns: &mut Vec<String>) -> Names {
+        let of = |name: &str| columns.iter().position(|column| column == name).expect("the list has it");
+        let files = (!columns.iter().any(|column| column == "id")).then(|| ["human", "article"].map(of));
+        if files.is_some() {
+            columns.push("id".into());
+        }
+        Names { files, names: Namer::default(), number: 0 }
+    }
+
+    /// Adds the name of the next row.
+    fn add(&mut self, record: &mut Record) -> std::result::Result<(), String> {
+        if let Some(files) = self.files {
+            let file = files.into_iter().map(|place| stem(&record.cells[place])).find(|stem| !stem.is_empty());
+            let id = self.names.fresh(file.unwrap_or(&self.number.to_string())).map_err(|error| error.to_string())?;
+            record.push(id, false);
+            self.number += 1;
+        }
+        Ok(())
     }
 }
 
-/// Puts the files that lie under another spelling into the rows: with other separators, or in another Unicode form.
-fn find_files(rows: &mut [Row]) {
-    let mut finder = Finder::default();
-    for source in rows.iter_mut().flat_map(|row| [&mut row.human, &mut row.article]).flatten() {
-        if let Source::File(path) = source
-            && !path.is_file()
-            && let Some(found) = finder.find(path)
-        {
-            *path = found;
+/// The lines of the ids so far.
+#[derive(Default)]
+struct Lines {
+    ids: Namer,
+    lines: Vec<usize>,
+}
+
+impl Lines {
+    /// Takes the id of a row.
+    fn add(&mut self, row: &Row) -> std::result::Result<(), String> {
+        match self.ids.place(&row.id).map_err(|error| error.to_string())? {
+            (_, true) => {
+                self.lines.push(row.line);
+                Ok(())
+            }
+            (place, false) => Err(at(row.line, format!("id: `{}` is also on line {}", row.id, self.lines[place]))),
         }
     }
+}
+
+/// Puts the files that lie under another spelling into the rows: with other separators, in another Unicode form, or in a
+/// tar file.
+fn find_files(rows: &mut [Row]) -> Result<()> {
+    let mut finder = Finder::default();
+    for source in rows.iter_mut().flat_map(|row| [&mut row.human, &mut row.article]).flatten() {
+        let Source::File(path) = source else { continue };
+        if path.is_file() {
+            continue;
+        }
+        let found = match source_of(path.clone())? {
+            Source::File(path) => finder.find(&path).map(Source::File),
+            member => Some(member),
+        };
+        if let Some(found) = found {
+            *source = found;
+        }
+    }
+    Ok(())
 }
 
 fn rows_of(table: &Table, folder: &Path) -> std::result::Result<Vec<Row>, String> {
-    let mut lines: HashMap<String, usize> = HashMap::new();
+    let mut lines = Lines::default();
     let mut rows = Vec::with_capacity(table.records.len());
     for record in &table.records {
-        let at = |message: String| format!("line {}: {message}", record.line);
-        let row = row_of(&table.columns, record, folder).map_err(at)?;
-        if let Some(line) = lines.insert(row.id.clone(), record.line) {
-            return Err(at(format!("id: `{}` is also on line {line}", row.id)));
-        }
+        let row = row_of(&table.columns, record, folder).map_err(|message| at(record.line, message))?;
+        lines.add(&row)?;
         rows.push(row);
     }
     Ok(rows)
@@ -282,10 +368,17 @@ impl Listing {
             let table = Table::parse(&bytes).and_then(|table| known(table, folder));
             moved(table.map_err(|message| Error::content(&own, message))?, folder, parent)?
         } else {
-            let found = layouts::list(folder);
-            if matches!(found, Err(Error::NotFound { .. }))
-                && let Some(below) = layouts::listed_below(folder)
-            {
+            let mut found = layouts::list(folder);
+            let is_none = matches!(found, Err(Error::NotFound { .. }));
+            if is_none && let Some(shards) = shards::found(folder)? {
+                let mut rows = Vec::new();
+                let mut take = |row| {
+                    rows.push(row);
+                    Ok(())
+                };
+                let notes = shards::read(&shards, &mut take)?;
+                found = Ok(layouts::Found { rows, notes, ..layouts::Found::default() });
+            } else if is_none && let Some(below) = layouts::listed_below(folder) {
                 let path = if path == own { below.join("pairs.csv") } else { path.to_owned() };
                 let mut listing = Listing::open_at(&below, &path, None)?;
                 listing.notes.push(layouts::note_of_list(&below));
@@ -298,7 +391,7 @@ impl Listing {
         if rows.is_empty() {
             return Err(Error::content(folder, "expected pairs, got none"));
         }
-        find_files(&mut rows);
+        find_files(&mut rows)?;
         let places = places_of(&rows);
         if let Some(named) = named {
             left = named;
@@ -405,7 +498,7 @@ impl Listing {
             Ok(parsed) => {
                 let old = std::mem::replace(&mut self.rows[row], parsed);
                 match column {
-                    "human" | "article" => find_files(&mut self.rows[row..=row]),
+                    "human" | "article" => find_files(&mut self.rows[row..=row])?,
                     _ => (self.rows[row].human, self.rows[row].article) = (old.human, old.article),
                 }
                 if column == "id" {
@@ -444,7 +537,7 @@ impl Listing {
 /// The files of a row, however they are spelt.
 fn files_of(row: &Row) -> [Option<PathBuf>; 2] {
     let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
-    [&row.human, &row.article].map(|source| source.as_ref().and_then(Source::path).map(real))
+    [&row.human, &row.article].map(|source| source.as_ref().and_then(Source::address).map(real))
 }
 
 fn stamp_of(path: &Path) -> Option<Stamp> {
@@ -483,7 +576,8 @@ fn moved(mut table: Table, from: &Path, to: &Path) -> Result<Table> {
             let cell = &mut record.cells[place];
             if !cell.is_empty() && !EMPTY.contains(&cell.as_str()) {
                 let path = from.join(&*cell);
-                let found = if path.is_file() { None } else { finder.find(&path) };
+                let is_there = path.is_file() || matches!(source_of(path.clone())?, Source::Member(..));
+                let found = if is_there { None } else { finder.find(&path) };
                 *cell = named(&found.unwrap_or(path), to)?;
             }
         }
@@ -501,7 +595,7 @@ fn table_of(rows: &[Row], folder: &Path) -> Result<Table> {
     kept.iter().for_each(|(name, _)| table.add_column(name));
     for row in rows {
         let path = |source: &Option<Source>| {
-            let path = source.as_ref().and_then(Source::path);
+            let path = source.as_ref().and_then(Source::address);
             path.map_or(Ok(String::new()), |path| named(path, folder))
         };
         let mut cells = vec![row.id.clone(), path(&row.human)?, path(&row.article)?];

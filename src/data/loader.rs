@@ -12,12 +12,14 @@ use super::batch::Batch;
 use super::colour::jitter;
 use super::draw::{Draw, Targets};
 use super::look::{Look, check_same};
+use super::packed::Place;
 use super::pairs::{LeftOut, OnError, Pairs};
 use super::plan::Plan;
 use super::resident::Resident;
 use super::set::{File, Set, Side, loaded_size};
 use super::share::{Alone, Crew, Share, agreed};
 use super::streaming::Streaming;
+use super::sums::Sums;
 use crate::config::{Config, LoaderMode};
 use crate::error::{Error, Result};
 use crate::pixels::ValueRange;
@@ -95,17 +97,7 @@ impl Loader {
             crew.hear((!goes_on).then(|| crew.why_stopped()).as_deref()).map(|()| goes_on)
         };
         agreed(crew, check_splits(pairs))?;
-        let mut listed = Listed::default();
-        for pair in &pairs.pairs {
-            let human = listed.number(File::new(pair.human.clone(), Side::Human, config));
-            let article = listed.number(File::new(pair.article.clone(), Side::Article, config));
-            listed.humans.push(human);
-            listed.articles.push(article);
-        }
-        for article in &pairs.extra {
-            let article = listed.number(File::new(article.picture.clone(), Side::Article, config));
-            listed.articles.push(article);
-        }
+        let listed = Listed::new(pairs, config);
         check_same(pairs, listed.files.len(), crew)?;
         let plan = Plan::new(pairs.len(), listed.files.len(), config, device, crew.share());
         let plan = agreed(crew, plan)?.agreed(crew)?;
@@ -124,28 +116,47 @@ impl Loader {
             LoaderMode::Streaming => None,
             _ => Some(agreed(crew, Resident::allocate(listed.files.len(), size, device))?),
         };
-        let look = Look { crew, pool: &pool, config, keeps: resident.is_some() };
-        let mut looked: Vec<Result<u128>> = Vec::with_capacity(listed.files.len());
-        for (part, files) in listed.files.chunks(PART).enumerate() {
-            let decoded = look.at(part * PART, files)?;
-            if let Some(resident) = &mut resident {
-                // A broken picture keeps its place, which is never read.
-                let blank = vec![0; 3 * (size[0] * size[1]) as usize];
-                let pictures: Vec<&[u8]> = (decoded.iter())
-                    .map(|picture| picture.as_ref().map_or(blank.as_slice(), |(_, bytes)| bytes))
-                    .collect();
-                resident.fill(part * PART, &pictures);
-            }
-            for picture in decoded {
-                match picture {
-                    Err(error) if pairs.on_error == OnError::Raise => return Err(error),
-                    picture => looked.push(picture.map(|(hash, _)| hash)),
+        let mut sums = match &resident {
+            Some(_) => None,
+            None => Sums::open(pairs.folder.as_deref(), listed.files.len(), config),
+        };
+        let mut look_at = |resident: &mut Option<Resident>, sums: &mut Option<Sums>| -> Result<Option<Looked>> {
+            let mut looked = Looked::default();
+            for (part, files) in listed.files.chunks(PART).enumerate() {
+                let stock = pairs.packed.stock();
+                let look = Look { crew, pool: &pool, config, stock, keeps: resident.is_some(), sums: sums.as_ref() };
+                let decoded = look.at(part * PART, files)?;
+                if let Some(resident) = resident {
+                    // A broken picture keeps its place, which is never read.
+                    let blank = vec![0; 3 * (size[0] * size[1]) as usize];
+                    let pictures: Vec<&[u8]> = (decoded.iter())
+                        .map(|picture| picture.as_ref().map_or(blank.as_slice(), |(_, bytes)| bytes))
+                        .collect();
+                    resident.fill(part * PART, &pictures);
+                }
+                for picture in decoded {
+                    match picture {
+                        Err(error) if pairs.on_error == OnError::Raise => return Err(error),
+                        Err(error) => looked.push_broken(&error),
+                        Ok((hash, _)) => looked.sums.push(hash),
+                    }
+                }
+                if let Some(sums) = sums.as_mut().filter(|_| crew.share().rank == 0) {
+                    sums.write(false);
+                }
+                if !goes_on(&plan, looked.sums.len())? {
+                    return Ok(None);
                 }
             }
-            if !goes_on(&plan, looked.len())? {
-                return Ok(None);
-            }
+            Ok(Some(looked))
+        };
+        let looked = look_at(&mut resident, &mut sums);
+        // Also those of a start that was stopped, or that met a broken picture.
+        if let Some(sums) = sums.as_mut().filter(|_| crew.share().rank == 0) {
+            sums.write(true);
         }
+        drop(sums);
+        let Some(looked) = looked? else { return Ok(None) };
         let (set, skipped) = listed.sound(pairs, &looked, config, crew.share())?;
         let set = Arc::new(set);
         let store = match resident {
@@ -227,53 +238,74 @@ fn check_splits(pairs: &Pairs) -> Result<()> {
 }
 
 /// The distinct files of the pairs, numbered.
-#[derive(Default)]
 struct Listed {
     files: Vec<File>,
-    numbers: HashMap<File, usize>,
-    humans: Vec<usize>,
-    articles: Vec<usize>,
+    humans: Vec<u32>,
+    articles: Vec<u32>,
+}
+
+/// What the first look found.
+#[derive(Default)]
+struct Looked {
+    /// The hash of each file; 0 for a broken one.
+    sums: Vec<u128>,
+    /// The errors of broken files.
+    broken: HashMap<u32, String>,
+}
+
+impl Looked {
+    fn push_broken(&mut self, error: &Error) {
+        self.broken.insert(self.sums.len() as u32, error.to_string());
+        self.sums.push(0);
+    }
 }
 
 impl Listed {
-    fn number(&mut self, file: File) -> usize {
-        *self.numbers.entry(file).or_insert_with_key(|file| {
-            self.files.push(file.clone());
-            self.files.len() - 1
-        })
+    fn new(pairs: &Pairs, config: &Config) -> Listed {
+        let (packed, stock) = (&pairs.packed, pairs.packed.stock());
+        let (mut files, mut numbers) = (Vec::new(), HashMap::new());
+        let mut number = |place: Place, side: Side| {
+            *numbers.entry(File::new(stock.key(place), side, config)).or_insert_with(|| {
+                files.push(File::new(place, side, config));
+                files.len() as u32 - 1
+            })
+        };
+        let mut listed = Listed { files: Vec::new(), humans: Vec::new(), articles: Vec::new() };
+        for place in 0..pairs.len() {
+            listed.humans.push(number(packed.human(place), Side::Human));
+            listed.articles.push(number(packed.article(place), Side::Article));
+        }
+        listed.articles.extend(packed.extra().map(|(_, place)| number(place, Side::Article)));
+        listed.files = files;
+        listed
     }
 
     /// Keeps the pairs whose pictures could be decoded, and lists the others.
-    fn sound(
-        self,
-        pairs: &Pairs,
-        looked: &[Result<u128>],
-        config: &Config,
-        share: Share,
-    ) -> Result<(Set, Vec<LeftOut>)> {
+    fn sound(self, pairs: &Pairs, looked: &Looked, config: &Config, share: Share) -> Result<(Set, Vec<LeftOut>)> {
+        let (packed, stock) = (&pairs.packed, pairs.packed.stock());
         let mut skipped = pairs.skipped.clone();
-        let mut sound = |id: &str, files: &[usize]| {
-            let broken = files.iter().find_map(|&file| looked[file].as_ref().err().map(|e| (file, e)));
+        let mut sound = |id: &str, files: &[u32]| {
+            let broken = files.iter().find_map(|file| looked.broken.get(file).map(|error| (file, error)));
             if let Some((file, error)) = broken {
                 skipped.push(LeftOut {
                     id: id.to_owned(),
-                    path: self.files[file].picture.name().to_owned(),
-                    reason: error.to_string(),
+                    path: stock.source(self.files[*file as usize].place).name().to_owned(),
+                    reason: error.clone(),
                 });
             }
             broken.is_none()
         };
-        let (mut humans, mut articles, mut groups, mut ids) = (vec![], vec![], vec![], vec![]);
-        for (i, pair) in pairs.pairs.iter().enumerate() {
-            if sound(&pair.id, &[self.humans[i], self.articles[i]]) {
+        let (mut humans, mut articles, mut groups, mut places) = (vec![], vec![], vec![], vec![]);
+        for i in 0..pairs.len() {
+            if sound(packed.id(i), &[self.humans[i], self.articles[i]]) {
                 humans.push(self.humans[i]);
                 articles.push(self.articles[i]);
-                groups.push(pair.group.as_deref());
-                ids.push(&pair.id);
+                groups.push(packed.group(i));
+                places.push(i as u32);
             }
         }
-        for (article, &file) in pairs.extra.iter().zip(&self.articles[pairs.len()..]) {
-            if sound(&article.id, &[file]) {
+        for ((id, _), &file) in packed.extra().zip(&self.articles[pairs.len()..]) {
+            if sound(id, &[file]) {
                 articles.push(file);
             }
         }
@@ -285,11 +317,11 @@ impl Listed {
             let rule = format!("at most the number of pairs ({})", humans.len());
             return Err(Error::setting("batch_size", rule, config.batch_size));
         }
-        let content = |&file: &usize| *looked[file].as_ref().expect("broken files are left out");
+        let content = |file: &u32| looked.sums[*file as usize];
         let contents: Vec<u128> = articles.iter().map(content).collect();
         let targets = Targets::new(&contents, &groups).map_err(|pair| {
             let rule = "for each pair an article of other content and of another group, as its target";
-            Error::setting("pairs", rule, format!("none for `{}`", ids[pair]))
+            Error::setting("pairs", rule, format!("none for `{}`", packed.id(places[pair] as usize)))
         })?;
         let mut sum = Xxh3Default::new();
         for file in humans.iter().chain(&articles) {
@@ -302,6 +334,7 @@ impl Listed {
         let set = Set {
             config: config.clone(),
             fingerprint: format!("{:032x}", sum.digest128()),
+            stock: stock.clone(),
             files: self.files,
             humans,
             articles,

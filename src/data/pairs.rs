@@ -1,40 +1,20 @@
 //! Pairs of humans with the articles they wear, and articles without a human: of a folder, a list, or made by hand.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use super::layouts;
 use super::listing;
-use super::names::{fresh, normal};
+use super::names::{Finder, fresh, normal};
+use super::packed::{Packed, Packer, Place, Present, packed};
+use super::pair::{Article, Pair};
 use super::row::Row;
 use super::sets::{Note, PassedOver};
+use super::shards::{self, source_of};
 use super::source::Source;
 use crate::error::{Error, Named, Result};
-
-/// One pair.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pair {
-    /// The pair's name.
-    pub id: String,
-    /// The photo.
-    pub human: Source,
-    /// The product picture.
-    pub article: Source,
-    /// Pairs of one group share a person or an article: they stay on one side of a split, and none is another's target.
-    pub group: Option<String>,
-    /// The part of the set, as `train`.
-    pub split: Option<String>,
-}
-
-/// An article without a human: a target, never worn.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Article {
-    /// The article's name.
-    pub id: String,
-    /// Its picture.
-    pub picture: Source,
-}
 
 /// A pair or an article that is left out, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,10 +53,8 @@ pub struct Options {
 pub struct Pairs {
     /// The folder that was read; None for pairs that were made by hand.
     pub folder: Option<PathBuf>,
-    /// The pairs, in order.
-    pub pairs: Vec<Pair>,
-    /// Further targets: the articles without a human.
-    pub extra: Vec<Article>,
+    /// The pairs, in order, and further targets: the articles without a human.
+    pub(super) packed: Packed,
     /// Pairs that `pairs.csv` excludes.
     pub excluded: Vec<LeftOut>,
     /// Pairs that [`OnError::Skip`] left out.
@@ -87,8 +65,8 @@ pub struct Pairs {
     pub notes: Vec<Note>,
     /// How a file that cannot be decoded later is handled.
     pub on_error: OnError,
-    /// The place of each id, and of its composed form; made at the first question.
-    places: OnceLock<HashMap<String, usize>>,
+    /// Finds an id; made at the first question.
+    places: OnceLock<Places>,
 }
 
 impl Pairs {
@@ -104,33 +82,47 @@ impl Pairs {
         let folder = if is_list { place.parent().unwrap_or(Path::new("")) } else { place };
         let csv = if is_list { place.to_owned() } else { folder.join("pairs.csv") };
         let mut pairs = Pairs { folder: Some(folder.into()), on_error: options.on_error, ..Pairs::default() };
-        let (rows, file) = match &options.sides {
+        let mut taken = Taken::new(options, true);
+        let file = match &options.sides {
             Some(_) if is_list => {
                 return Err(Error::setting("human", "a folder of pairs beside it", place.display()));
             }
-            Some([human, article]) => (pairs.found(layouts::by_names(folder, human, article)?), folder),
+            Some([human, article]) => {
+                pairs.found(layouts::by_names(folder, human, article)?, &mut taken)?;
+                folder
+            }
+            None if is_list && let Some(found) = shards::found(place)? => {
+                pairs.notes = shards::read(&found, &mut |row| taken.add(row))?;
+                place
+            }
             None if listing::exists(&csv)? => {
                 if is_list && !is_csv(place) {
                     return Err(Error::content(
                         place,
-                        "expected a folder, a .csv or a .parquet file, got another file",
+                        "expected a folder, a .csv, a .parquet or a .tar file, got another file",
                     ));
                 }
-                (listing::read(&csv)?, csv.as_path())
+                listing::read(&csv, &mut |row| taken.add(row))?;
+                csv.as_path()
             }
             None => {
                 let found = layouts::list(folder);
-                if matches!(found, Err(Error::NotFound { .. }))
-                    && let Some(below) = layouts::listed_below(folder)
-                {
+                let is_none = matches!(found, Err(Error::NotFound { .. })) && folder.is_dir();
+                if is_none && let Some(found) = shards::found(folder)? {
+                    pairs.notes = shards::read(&found, &mut |row| taken.add(row))?;
+                    pairs.take(taken, folder)?;
+                    return Ok(pairs);
+                }
+                if is_none && let Some(below) = layouts::listed_below(folder) {
                     let mut pairs = Pairs::open(&below, options)?;
                     pairs.notes.push(layouts::note_of_list(&below));
                     return Ok(pairs);
                 }
-                (pairs.found(found?), folder)
+                pairs.found(found?, &mut taken)?;
+                folder
             }
         };
-        pairs.take(rows, file, options)?;
+        pairs.take(taken, file)?;
         Ok(pairs)
     }
 
@@ -153,40 +145,29 @@ impl Pairs {
         if let Some(row) = rows.iter().find(|row| !seen.insert(row.id.as_str())) {
             return Err(Error::setting("id", "each once", format!("`{}` twice", row.id)));
         }
+        drop(seen);
         let mut pairs = Pairs { folder, on_error: options.on_error, ..Pairs::default() };
-        pairs.take(rows, Path::new("rows"), options)?;
+        let mut taken = Taken::new(options, false);
+        rows.into_iter().try_for_each(|row| taken.add(row))?;
+        pairs.take(taken, Path::new("rows"))?;
         Ok(pairs)
     }
 
-    /// Keeps what the reading of a folder left out, and returns its rows.
-    fn found(&mut self, found: layouts::Found) -> Vec<Row> {
+    /// Keeps what the reading of a folder left out, and takes its rows.
+    fn found(&mut self, found: layouts::Found, taken: &mut Taken) -> Result<()> {
         self.passed_over = found.passed_over;
         self.notes = found.notes;
-        found.rows
+        found.rows.into_iter().try_for_each(|row| taken.add(row))
     }
 
-    /// Sorts rows into pairs, further targets, excluded and skipped ones.
-    fn take(&mut self, rows: Vec<Row>, file: &Path, options: &Options) -> Result<()> {
-        let mut lines = Vec::new();
-        for row in rows {
-            if row.exclude {
-                let path = row.human.or(row.article).map(|source| source.name().to_owned()).unwrap_or_default();
-                self.excluded.push(LeftOut { id: row.id, path, reason: row.reason });
-                continue;
-            }
-            match whole(row, options.extra_articles) {
-                Ok(Whole::Pair(pair)) => self.pairs.push(pair),
-                Ok(Whole::Article(article)) => self.extra.push(article),
-                Err((left_out, line)) => {
-                    lines.push(line);
-                    self.skipped.push(left_out);
-                }
-            }
-        }
-        if options.on_error == OnError::Raise && !lines.is_empty() {
+    /// Keeps the pairs, further targets, excluded and skipped ones.
+    fn take(&mut self, taken: Taken, file: &Path) -> Result<()> {
+        let Taken { mut packer, excluded, skipped, lines, .. } = taken;
+        (self.excluded, self.skipped) = (excluded, skipped);
+        if self.on_error == OnError::Raise && !lines.is_empty() {
             return Err(self.refusal(file, &lines));
         }
-        if self.pairs.is_empty() {
+        if packer.len() == 0 {
             let counts = [
                 (self.excluded.len(), "excluded"),
                 (self.skipped.len(), "skipped"),
@@ -202,32 +183,9 @@ impl Pairs {
             let text = format!("expected pairs of a human and an article, got none{left}{first}");
             return Err(Error::content(file, text));
         }
-        self.group_people();
+        packer.group_people()?;
+        self.packed = packer.finish();
         Ok(())
-    }
-
-    /// Makes the pairs of one photo one group: what the person wears beside an article is no target for it.
-    fn group_people(&mut self) {
-        let mut firsts: HashMap<&Source, usize> = HashMap::new();
-        let mut shared: Vec<(usize, usize)> = Vec::new();
-        for (place, pair) in self.pairs.iter().enumerate() {
-            let first = *firsts.entry(&pair.human).or_insert(place);
-            if first != place {
-                shared.push((first, place));
-            }
-        }
-        let mut names: HashSet<String> = match shared.is_empty() {
-            true => return,
-            false => self.pairs.iter().filter_map(|pair| pair.group.clone()).collect(),
-        };
-        for (first, place) in shared {
-            let name = [place, first].into_iter().find_map(|place| self.pairs[place].group.clone());
-            let name = name.unwrap_or_else(|| fresh(&self.pairs[first].id, |name| names.contains(name)));
-            names.insert(name.clone());
-            for place in [first, place] {
-                self.pairs[place].group.get_or_insert_with(|| name.clone());
-            }
-        }
     }
 
     /// Makes one error of all skipped pairs, with their lines in the list.
@@ -254,24 +212,60 @@ impl Pairs {
 
     /// The number of pairs.
     pub fn len(&self) -> usize {
-        self.pairs.len()
+        self.packed.len()
     }
 
     /// Whether no pair is there.
     pub fn is_empty(&self) -> bool {
-        self.pairs.is_empty()
+        self.len() == 0
+    }
+
+    /// A pair by its place.
+    ///
+    /// # Panics
+    /// For a place past the end; so for all that take one.
+    pub fn pair(&self, place: usize) -> Pair {
+        self.packed.pair(place)
+    }
+
+    /// The pairs, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Pair> {
+        (0..self.len()).map(|place| self.pair(place))
+    }
+
+    /// A pair's name.
+    pub fn id(&self, place: usize) -> &str {
+        self.packed.id(place)
+    }
+
+    /// The names of all pairs, in order.
+    pub fn ids(&self) -> impl ExactSizeIterator<Item = &str> {
+        (0..self.len()).map(|place| self.id(place))
+    }
+
+    /// Further targets: the articles without a human.
+    pub fn extra(&self) -> impl ExactSizeIterator<Item = Article> {
+        let article = |(id, place): (&str, _)| Article { id: id.to_owned(), picture: self.packed.source(place) };
+        self.packed.extra().map(article)
+    }
+
+    /// Makes these the pairs and the further targets.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] for more names than numbers.
+    pub fn set<'a>(
+        &mut self,
+        pairs: impl IntoIterator<Item = &'a Pair>,
+        extra: impl IntoIterator<Item = &'a Article>,
+    ) -> Result<()> {
+        self.packed = packed(pairs, extra)?;
+        self.places = OnceLock::new();
+        Ok(())
     }
 
     /// Returns the place of the pair with that id, written in any Unicode form.
     pub fn position(&self, id: &str) -> Option<usize> {
-        let places = self.places.get_or_init(|| {
-            let forms = self.pairs.iter().enumerate().map(|(place, pair)| (normal(&pair.id).into_owned(), place));
-            let mut places: HashMap<String, usize> = forms.collect();
-            // An exact id comes before another one's composed form.
-            places.extend(self.pairs.iter().enumerate().map(|(place, pair)| (pair.id.clone(), place)));
-            places
-        });
-        places.get(id).or_else(|| places.get(&*normal(id))).copied()
+        self.places.get_or_init(|| Places::new(&self.packed)).find(&self.packed, id)
     }
 
     /// Returns the pair with that id.
@@ -279,23 +273,23 @@ impl Pairs {
     /// # Errors
     /// [`Error::Excluded`] for one that a list excludes or that could not be read; [`Error::UnknownName`] with the nearest
     /// id.
-    pub fn find(&self, id: &str) -> Result<&Pair> {
+    pub fn find(&self, id: &str) -> Result<Pair> {
         if let Some(place) = self.position(id) {
-            return Ok(&self.pairs[place]);
+            return Ok(self.pair(place));
         }
         let left_out = self.excluded.iter().chain(&self.skipped).find(|left_out| left_out.id == id);
         Err(match left_out {
             Some(LeftOut { path, reason, .. }) => {
                 Error::Excluded { name: id.into(), reason: format!("{reason} ({})", path.display()) }
             }
-            None => Error::unknown(Named::Id, id, self.pairs.iter().map(|p| p.id.as_str())),
+            None => Error::unknown(Named::Id, id, self.ids()),
         })
     }
 
     /// Counts the pairs of each named split. Pairs without a split do not count.
     pub fn splits(&self) -> BTreeMap<&str, usize> {
         let mut counts = BTreeMap::new();
-        for split in self.pairs.iter().filter_map(|pair| pair.split.as_deref()) {
+        for split in (0..self.len()).filter_map(|place| self.packed.split(place)) {
             *counts.entry(split).or_default() += 1;
         }
         counts
@@ -310,7 +304,7 @@ impl Pairs {
         if !splits.contains_key(split) {
             return Err(Error::unknown(Named::Split, split, splits.into_keys()));
         }
-        Ok(self.with(|_, pair| pair.split.as_deref() == Some(split)))
+        Ok(self.with(|place| self.packed.split(place) == Some(split)))
     }
 
     /// Returns the pairs at these places, in their order. Articles without a human go along.
@@ -318,30 +312,29 @@ impl Pairs {
     /// # Panics
     /// For a place past the end.
     pub fn at(&self, places: &[usize]) -> Pairs {
-        let pairs = places.iter().map(|&place| self.pairs[place].clone()).collect();
-        Pairs { pairs, places: OnceLock::new(), ..self.clone_rest() }
+        Pairs { packed: self.packed.at(places), ..self.clone_rest() }
     }
 
-    /// Returns the pairs for which `wanted(place, pair)` is true.
-    pub(super) fn with(&self, wanted: impl Fn(usize, &Pair) -> bool) -> Pairs {
-        let places = (0..self.len()).filter(|&place| wanted(place, &self.pairs[place]));
-        self.at(&places.collect::<Vec<_>>())
+    /// Returns the pairs whose places are wanted.
+    pub(super) fn with(&self, wanted: impl Fn(usize) -> bool) -> Pairs {
+        self.at(&(0..self.len()).filter(|&place| wanted(place)).collect::<Vec<_>>())
     }
 
     /// Returns these pairs and then the others. An id that both have gets a number in the second.
-    pub fn joined(&self, other: &Pairs) -> Pairs {
-        let mut all = self.clone();
-        all.places = OnceLock::new();
+    ///
+    /// # Errors
+    /// [`Error::Memory`] for more names than numbers.
+    pub fn joined(&self, other: &Pairs) -> Result<Pairs> {
+        let mut all = self.clone_rest();
         if all.folder != other.folder {
             all.folder = None;
         }
         let ids = |pairs: &Pairs| -> HashSet<String> {
-            let extra = pairs.extra.iter().map(|article| article.id.clone());
-            pairs.pairs.iter().map(|pair| pair.id.clone()).chain(extra).collect()
+            pairs.ids().chain(pairs.packed.extra().map(|(id, _)| id)).map(str::to_owned).collect()
         };
-        let mut taken = ids(self);
-        taken.extend(ids(other));
         let own = ids(self);
+        let mut taken = ids(other);
+        taken.extend(own.iter().cloned());
         let mut apart = |id: &str| match own.contains(id) {
             false => id.to_owned(),
             true => {
@@ -350,12 +343,24 @@ impl Pairs {
                 id
             }
         };
-        all.pairs.extend(other.pairs.iter().map(|pair| Pair { id: apart(&pair.id), ..pair.clone() }));
-        for article in &other.extra {
-            if !all.extra.contains(article) {
-                all.extra.push(Article { id: apart(&article.id), ..article.clone() });
+        let mut packer = Packer::default();
+        for pair in self.iter() {
+            packer.push_pair(&pair)?;
+        }
+        for pair in other.iter() {
+            packer.push_pair(&Pair { id: apart(&pair.id), ..pair })?;
+        }
+        let mut extra: Vec<Article> = self.extra().collect();
+        for article in other.extra() {
+            if !extra.contains(&article) {
+                extra.push(Article { id: apart(&article.id), ..article });
             }
         }
+        for article in &extra {
+            packer.push_article(article)?;
+        }
+        packer.group_people()?;
+        all.packed = packer.finish();
         for (mine, others) in [(&mut all.excluded, &other.excluded), (&mut all.skipped, &other.skipped)] {
             let new: Vec<LeftOut> = others.iter().filter(|left| !mine.contains(left)).cloned().collect();
             mine.extend(new);
@@ -365,16 +370,14 @@ impl Pairs {
         if other.on_error == OnError::Skip {
             all.on_error = OnError::Skip;
         }
-        all.group_people();
-        all
+        Ok(all)
     }
 
     /// Everything but the pairs.
     fn clone_rest(&self) -> Pairs {
         Pairs {
             folder: self.folder.clone(),
-            pairs: Vec::new(),
-            extra: self.extra.clone(),
+            packed: Packed::default(),
             excluded: self.excluded.clone(),
             skipped: self.skipped.clone(),
             passed_over: self.passed_over.clone(),
@@ -390,44 +393,126 @@ fn is_csv(path: &Path) -> bool {
     ["csv", "tsv", "txt"].contains(&ending.to_ascii_lowercase().as_str())
 }
 
-enum Whole {
-    Pair(Pair),
-    Article(Article),
+/// The rows of a reading, sorted into pairs, further targets, excluded and skipped ones.
+struct Taken {
+    packer: Packer,
+    excluded: Vec<LeftOut>,
+    skipped: Vec<LeftOut>,
+    /// The lines of the skipped ones.
+    lines: Vec<usize>,
+    extra_articles: bool,
+    /// Whether files are looked for under other spellings.
+    finder: Option<Finder>,
+    present: Present,
 }
 
-/// Makes a pair of a row with both its files, or an article of one that may be alone. Otherwise returns the reason and
-/// the line.
-fn whole(row: Row, extra: bool) -> std::result::Result<Whole, (LeftOut, usize)> {
-    let line = row.line;
-    let because = row.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
-    let refuse = |path: &Path, reason: &str| {
-        let left_out = LeftOut { id: row.id.clone(), path: path.into(), reason: format!("{reason}{because}") };
-        Err((left_out, line))
-    };
-    for path in [&row.human, &row.article].into_iter().flatten().filter_map(Source::path) {
-        if !path.is_file() {
-            let what = match std::fs::read_link(path) {
-                Ok(to) => format!("a link to `{}`, which is missing", to.display()),
-                Err(_) if path.is_dir() => "expected a file, got a folder".into(),
-                Err(_) => "no such file".into(),
-            };
-            return refuse(path, &what);
+impl Taken {
+    fn new(options: &Options, finds: bool) -> Taken {
+        Taken {
+            packer: Packer::default(),
+            excluded: Vec::new(),
+            skipped: Vec::new(),
+            lines: Vec::new(),
+            extra_articles: options.extra_articles,
+            finder: finds.then(Finder::default),
+            present: Present::default(),
         }
     }
-    match (&row.human, &row.article) {
-        (Some(human), None) => refuse(human.name(), "a human without its article"),
-        (None, Some(article)) if !extra => {
-            let hint = if because.is_empty() { " (extra_articles lets it join as a target)" } else { "" };
-            refuse(article.name(), &format!("an article without its human{hint}"))
+
+    /// Adds a row: as a pair with both its files, as an article that may be alone, or else with the reason why not.
+    fn add(&mut self, row: Row) -> Result<()> {
+        let Row { id, human, article, group, split, exclude, reason, line, why, .. } = row;
+        let mut missing = None;
+        let mut place = |source: Option<Source>| -> Result<Option<(Source, Place)>> {
+            let Some(mut source) = source else { return Ok(None) };
+            let mut place = self.packer.place(&source)?;
+            if let Some(path) = source.path()
+                && !self.present.has(place, path)
+            {
+                let found = match source_of(path.to_owned())? {
+                    Source::File(_) => self.finder.as_mut().and_then(|finder| finder.find(path)).map(Source::File),
+                    member => Some(member),
+                };
+                match found {
+                    Some(found) => {
+                        place = self.packer.place(&found)?;
+                        source = found;
+                    }
+                    None => missing = missing.take().or_else(|| Some(path.to_owned())),
+                }
+            }
+            Ok(Some((source, place)))
+        };
+        let (human, article) = (place(human)?, place(article)?);
+        if exclude {
+            let path = human.or(article).map(|(source, _)| source.name().to_owned()).unwrap_or_default();
+            self.excluded.push(LeftOut { id, path, reason });
+            return Ok(());
         }
-        (None, None) => refuse(Path::new(&row.id), "neither human nor article"),
-        (None, Some(_)) => Ok(Whole::Article(Article { picture: row.article.expect("it is there"), id: row.id })),
-        (Some(_), Some(_)) => Ok(Whole::Pair(Pair {
-            human: row.human.expect("it is there"),
-            article: row.article.expect("it is there"),
-            id: row.id,
-            group: row.group,
-            split: row.split,
-        })),
+        let because = why.map(|why| format!(" ({why})")).unwrap_or_default();
+        let (path, reason) = match (missing, &human, &article) {
+            (Some(path), ..) => {
+                let what = what_is_at(&path);
+                (path, what)
+            }
+            (None, Some((_, human)), Some((_, article))) => {
+                return self.packer.push(&id, [*human, *article], group.as_deref(), split.as_deref());
+            }
+            (None, Some((human, _)), None) => (human.name().to_owned(), "a human without its article".into()),
+            (None, None, Some((_, article))) if self.extra_articles => return self.packer.push_extra(&id, *article),
+            (None, None, Some((article, _))) => {
+                let hint = if because.is_empty() { " (extra_articles lets it join as a target)" } else { "" };
+                (article.name().to_owned(), format!("an article without its human{hint}"))
+            }
+            (None, None, None) => (PathBuf::from(&id), "neither human nor article".into()),
+        };
+        self.lines.push(line);
+        self.skipped.push(LeftOut { id, path, reason: reason + &because });
+        Ok(())
+    }
+}
+
+/// Says what is in the place of a missing file.
+fn what_is_at(path: &Path) -> String {
+    match std::fs::read_link(path) {
+        Ok(to) => format!("a link to `{}`, which is missing", to.display()),
+        Err(_) if path.is_dir() => "expected a file, got a folder".into(),
+        Err(_) if path.ancestors().skip(1).any(Path::is_file) => "its tar file has no such picture".into(),
+        Err(_) => "no such file".into(),
+    }
+}
+
+/// The places of ids.
+#[derive(Clone, Debug)]
+struct Places {
+    /// The places in the order of their ids.
+    order: Vec<u32>,
+    /// The places of composed forms that differ from the ids.
+    forms: HashMap<String, u32>,
+}
+
+impl Places {
+    fn new(packed: &Packed) -> Places {
+        let mut order: Vec<u32> = (0..packed.len() as u32).collect();
+        order.sort_by(|a, b| packed.id(*a as usize).cmp(packed.id(*b as usize)));
+        let mut forms = HashMap::new();
+        for place in 0..packed.len() {
+            if let Cow::Owned(form) = normal(packed.id(place))
+                && form != packed.id(place)
+            {
+                forms.insert(form, place as u32);
+            }
+        }
+        Places { order, forms }
+    }
+
+    /// An exact id comes before another one's composed form.
+    fn find(&self, packed: &Packed, id: &str) -> Option<usize> {
+        let exact = |id: &str| {
+            let found = self.order.binary_search_by(|place| packed.id(*place as usize).cmp(id)).ok()?;
+            Some(self.order[found])
+        };
+        let either = |id: &str| exact(id).or_else(|| self.forms.get(id).copied());
+        either(id).or_else(|| either(&normal(id))).map(|place| place as usize)
     }
 }

@@ -106,6 +106,7 @@ mod tests {
         let config = Config::unchecked(|settings| (settings.image_size, settings.crop_margin) = ([2, 3], 1));
         let set = Set {
             config,
+            stock: Default::default(),
             files: Vec::new(),
             humans: vec![1],
             articles: vec![1],

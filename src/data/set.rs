@@ -1,8 +1,10 @@
 //! The files of a set and how each is read. Resident and streaming loading share it.
 
+use std::sync::Arc;
+
 use super::draw::{Draw, PictureDraw, Targets};
+use super::packed::{Place, Stock};
 use super::share::Share;
-use super::source::Source;
 use crate::config::{Config, Fit};
 use crate::error::Result;
 use crate::pixels::planes;
@@ -15,27 +17,27 @@ pub enum Side {
 }
 
 /// One picture of a set.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct File {
-    pub picture: Source,
-    fit: Fit,
+    pub(super) place: Place,
+    pub(super) fit: Fit,
 }
 
 impl File {
-    pub fn new(picture: Source, side: Side, config: &Config) -> File {
+    pub(super) fn new(place: Place, side: Side, config: &Config) -> File {
         let fit = match side {
             Side::Human => config.human_fit,
             Side::Article => config.article_fit,
         };
-        File { picture, fit }
+        File { place, fit }
     }
 
     /// Decodes the picture at the config's size plus its crop margin.
     ///
     /// # Shapes
     /// `[3, H + margin, W + margin]`.
-    pub fn decode(&self, config: &Config) -> Result<Vec<u8>> {
-        Ok(planes(&*self.picture.decode()?, loaded_size(config), self.fit))
+    pub(super) fn decode(&self, stock: &Stock, config: &Config) -> Result<Vec<u8>> {
+        Ok(planes(&*stock.source(self.place).decode()?, loaded_size(config), self.fit))
     }
 }
 
@@ -48,12 +50,14 @@ pub fn loaded_size(config: &Config) -> [i64; 2] {
 #[derive(Debug)]
 pub struct Set {
     pub config: Config,
+    /// What the files' places stand for.
+    pub(super) stock: Arc<Stock>,
     /// The distinct files.
     pub files: Vec<File>,
     /// The place of each pair's human in `files`.
-    pub humans: Vec<usize>,
+    pub humans: Vec<u32>,
     /// The place of each article in `files`: the pairs' articles, then those without a human.
-    pub articles: Vec<usize>,
+    pub articles: Vec<u32>,
     pub targets: Targets,
     /// The hash of the pictures and the groups.
     pub fingerprint: String,
@@ -68,6 +72,14 @@ impl Set {
         draw.of_rows(self.share.rows(self.config.batch_size))
     }
 
+    /// Decodes a file.
+    ///
+    /// # Errors
+    /// As [`super::Source::decode`].
+    pub fn decode(&self, file: usize) -> Result<Vec<u8>> {
+        self.files[file].decode(&self.stock, &self.config)
+    }
+
     /// Takes the centre crops of these pairs and articles, unmirrored.
     pub fn plain(&self, humans: &[usize], targets: &[usize]) -> Draw {
         let corner = [self.config.crop_margin / 2; 2];
@@ -80,8 +92,8 @@ impl Set {
 
     /// Lists the files of a draw with how each is taken: humans, worn articles, targets.
     pub fn pictures<'a>(&'a self, draw: &'a Draw) -> [Vec<(usize, &'a PictureDraw)>; 3] {
-        let of = |files: &[usize], draws: &'a [PictureDraw]| -> Vec<(usize, &'a PictureDraw)> {
-            draws.iter().map(|draw| (files[draw.index], draw)).collect()
+        let of = |files: &[u32], draws: &'a [PictureDraw]| -> Vec<(usize, &'a PictureDraw)> {
+            draws.iter().map(|draw| (files[draw.index] as usize, draw)).collect()
         };
         [of(&self.humans, &draw.human), of(&self.articles, &draw.worn), of(&self.articles, &draw.target)]
     }

@@ -1,5 +1,6 @@
-//! Where a picture is: in a file, in a file's bytes, or in memory as pixels.
+//! Where a picture is: in a file, in a tar file, in a file's bytes, or in memory as pixels.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use image::RgbImage;
 use xxhash_rust::xxh3::{Xxh3Default, xxh3_128};
 
+use super::shard::Shard;
 use crate::error::{AtPath, Error, Result};
 use crate::pixels::{decode_rgb, read_rgb};
 
@@ -19,6 +21,8 @@ pub type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 pub enum Source {
     /// A file.
     File(PathBuf),
+    /// A member of a tar file, with the path of both.
+    Member(Arc<Shard>, Arc<Path>),
     /// A file's bytes, with the name that messages give them.
     Encoded(Bytes, Arc<str>),
     /// Upright sRGB pixels, with the name that messages give them.
@@ -41,19 +45,41 @@ impl Source {
     pub fn decode(&self) -> Result<Arc<RgbImage>> {
         match self {
             Source::File(path) => read_rgb(path).map(Arc::new),
-            Source::Encoded(bytes, name) => {
-                let failed = |reason| Error::content(&**name, format!("cannot be decoded: {reason}"));
-                decode_rgb((**bytes).as_ref()).map(Arc::new).map_err(failed)
-            }
+            Source::Member(_, name) => decoded(&self.bytes()?, name),
+            Source::Encoded(bytes, name) => decoded((**bytes).as_ref(), Path::new(&**name)),
             Source::Pixels(picture, _) => Ok(picture.clone()),
         }
     }
 
-    /// The file; None for a picture in memory.
+    /// The stored bytes: a file's, or pixels.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] or [`Error::Io`] for a file that cannot be read, [`Error::Content`] for a tar file that has
+    /// changed.
+    pub fn bytes(&self) -> Result<Cow<'_, [u8]>> {
+        Ok(match self {
+            Source::File(path) => Cow::Owned(std::fs::read(path).at(path)?),
+            Source::Member(shard, path) => Cow::Owned(shard.read(inside(shard, path))?),
+            Source::Encoded(bytes, _) => Cow::Borrowed((**bytes).as_ref()),
+            Source::Pixels(picture, _) => Cow::Borrowed(picture.as_raw()),
+        })
+    }
+
+    /// The path by which a list names the picture: of the file, or of the tar file and then the member; None for a
+    /// picture in memory.
+    pub fn address(&self) -> Option<&Path> {
+        match self {
+            Source::File(path) => Some(path),
+            Source::Member(_, path) => Some(path),
+            Source::Encoded(..) | Source::Pixels(..) => None,
+        }
+    }
+
+    /// The file; None for a picture in memory or in a tar file.
     pub fn path(&self) -> Option<&Path> {
         match self {
             Source::File(path) => Some(path),
-            Source::Encoded(..) | Source::Pixels(..) => None,
+            Source::Member(..) | Source::Encoded(..) | Source::Pixels(..) => None,
         }
     }
 
@@ -61,6 +87,7 @@ impl Source {
     pub fn name(&self) -> &Path {
         match self {
             Source::File(path) => path,
+            Source::Member(_, path) => path,
             Source::Encoded(_, name) | Source::Pixels(_, name) => Path::new(&**name),
         }
     }
@@ -72,6 +99,9 @@ impl Source {
     pub(super) fn size(&self) -> Result<u64> {
         match self {
             Source::File(path) => Ok(std::fs::metadata(path).at(path)?.len()),
+            Source::Member(shard, path) => {
+                shard.size(inside(shard, path)).ok_or_else(|| Error::content(path, "no such member"))
+            }
             Source::Encoded(bytes, _) => Ok((**bytes).as_ref().len() as u64),
             Source::Pixels(picture, _) => Ok(picture.as_raw().len() as u64),
         }
@@ -80,19 +110,28 @@ impl Source {
     /// Hashes the stored bytes: equal for a file and its bytes in memory.
     ///
     /// # Errors
-    /// As [`Source::size`].
+    /// As [`Source::bytes`].
     pub(super) fn hash_stored(&self) -> Result<u128> {
         Ok(match self {
-            Source::File(path) => xxh3_128(&std::fs::read(path).at(path)?),
-            Source::Encoded(bytes, _) => xxh3_128((**bytes).as_ref()),
             Source::Pixels(picture, _) => {
                 let mut sum = Xxh3Default::new();
                 sum.update(&picture.width().to_le_bytes());
                 sum.update(picture.as_raw());
                 sum.digest128()
             }
+            source => xxh3_128(&source.bytes()?),
         })
     }
+}
+
+/// The name of a member in its tar file.
+fn inside<'a>(shard: &Shard, path: &'a Path) -> &'a str {
+    path.strip_prefix(shard.path()).ok().and_then(Path::to_str).unwrap_or_default()
+}
+
+fn decoded(bytes: &[u8], name: &Path) -> Result<Arc<RgbImage>> {
+    let failed = |reason| Error::content(name, format!("cannot be decoded: {reason}"));
+    decode_rgb(bytes).map(Arc::new).map_err(failed)
 }
 
 impl From<PathBuf> for Source {
@@ -105,6 +144,7 @@ impl PartialEq for Source {
     fn eq(&self, other: &Source) -> bool {
         match (self, other) {
             (Source::File(one), Source::File(other)) => one == other,
+            (Source::Member(_, one), Source::Member(_, other)) => one == other,
             (Source::Encoded(one, _), Source::Encoded(other, _)) => {
                 let (one, other) = ((**one).as_ref(), (**other).as_ref());
                 std::ptr::eq(one, other) || one == other
@@ -128,6 +168,7 @@ impl Hash for Source {
         };
         match self {
             Source::File(path) => path.hash(state),
+            Source::Member(_, path) => path.hash(state),
             Source::Encoded(bytes, _) => some((**bytes).as_ref(), state),
             Source::Pixels(picture, _) => some(picture.as_raw(), state),
         }
@@ -138,6 +179,7 @@ impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self {
             Source::File(_) => "File",
+            Source::Member(..) => "Member",
             Source::Encoded(..) => "Encoded",
             Source::Pixels(..) => "Pixels",
         };

@@ -6,8 +6,8 @@ use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
 use super::disjoint::DisjointSets;
+use super::packed::Place;
 use super::pairs::Pairs;
-use super::source::Source;
 use crate::error::{Error, Result};
 use crate::random::rng;
 
@@ -40,31 +40,49 @@ impl Pairs {
             let smallest = groups.iter().map(Vec::len).min().unwrap_or(0);
             return refuse(format!("room for the smallest group, which has {smallest} of {} pairs", self.len()));
         }
-        Ok((self.with(|i, _| !chosen[i]), self.with(|i, _| chosen[i])))
+        Ok((self.with(|i| !chosen[i]), self.with(|i| chosen[i])))
     }
 
     /// Groups the pairs that share a group, a file or its bytes, in the order of their first pairs.
     fn tied(&self) -> Result<Vec<Vec<usize>>> {
-        let files: Vec<&Source> = self.pairs.iter().flat_map(|pair| [&pair.human, &pair.article]).collect();
-        let sizes: Vec<u64> = files.par_iter().map(|file| file.size()).collect::<Result<_>>()?;
+        let stock = self.packed.stock();
+        let (mut files, mut numbers) = (Vec::new(), HashMap::new());
+        let mut number = |place: Place| {
+            *numbers.entry(stock.key(place)).or_insert_with(|| {
+                files.push(place);
+                files.len() as u32 - 1
+            })
+        };
+        let sides: Vec<[u32; 2]> = (0..self.len())
+            .map(|place| [self.packed.human(place), self.packed.article(place)].map(&mut number))
+            .collect();
+        drop(numbers);
+        let sizes: Vec<u64> = files.par_iter().map(|file| stock.source(*file).size()).collect::<Result<_>>()?;
         let mut of_size: HashMap<u64, usize> = HashMap::new();
         sizes.iter().for_each(|size| *of_size.entry(*size).or_default() += 1);
         // Only files of one size can have the same bytes.
         let hashes: Vec<Option<u128>> = (files.par_iter().zip(&sizes))
             .map(|(file, size)| match of_size[size] {
                 1 => Ok(None),
-                _ => file.hash_stored().map(Some),
+                _ => stock.source(*file).hash_stored().map(Some),
             })
             .collect::<Result<_>>()?;
+        // The first pair of each file.
+        let mut firsts = vec![usize::MAX; files.len()];
         let mut tied = DisjointSets::new(self.len());
         let (mut by_hash, mut by_group) = (HashMap::new(), HashMap::new());
-        for (i, pair) in self.pairs.iter().enumerate() {
-            let hashes = [2 * i, 2 * i + 1].into_iter().filter_map(|file| hashes[file]);
-            let mut firsts: Vec<usize> = hashes.map(|hash| *by_hash.entry(hash).or_insert(i)).collect();
-            if let Some(group) = &pair.group {
-                firsts.push(*by_group.entry(group).or_insert(i));
+        for (i, sides) in sides.iter().enumerate() {
+            for file in sides.map(|file| file as usize) {
+                let first = match hashes[file] {
+                    Some(hash) => *by_hash.entry(hash).or_insert(i),
+                    None => firsts[file].min(i),
+                };
+                firsts[file] = first;
+                tied.join(first, i);
             }
-            firsts.into_iter().for_each(|first| tied.join(first, i));
+            if let Some(group) = self.packed.group(i) {
+                tied.join(*by_group.entry(group).or_insert(i), i);
+            }
         }
         Ok(tied.groups())
     }
@@ -73,11 +91,11 @@ impl Pairs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Pair;
+    use crate::data::{Pair, Source};
     use std::path::Path;
 
     /// Pairs of files that all differ.
-    fn pairs(folder: &Path, n: usize) -> Pairs {
+    fn listed(folder: &Path, n: usize) -> Vec<Pair> {
         let file = |name: String| {
             let path = folder.join(&name);
             std::fs::write(&path, name).unwrap();
@@ -90,26 +108,30 @@ mod tests {
             group: None,
             split: None,
         };
+        (0..n).map(pair).collect()
+    }
+
+    fn of(list: &[Pair]) -> Pairs {
         let mut all = Pairs::default();
-        all.pairs = (0..n).map(pair).collect();
+        all.set(list, &[]).unwrap();
         all
     }
 
     fn ids(pairs: &Pairs) -> Vec<&str> {
-        pairs.pairs.iter().map(|pair| pair.id.as_str()).collect()
+        pairs.ids().collect()
     }
 
     #[test]
     fn a_split_has_every_pair_once_and_repeats_by_its_seed() {
         let folder = tempfile::tempdir().unwrap();
-        let all = pairs(folder.path(), 10);
+        let all = of(&listed(folder.path(), 10));
         let (rest, share) = all.split(0.3, 1).unwrap();
         assert_eq!((rest.len(), share.len()), (7, 3));
         let mut both = [ids(&rest), ids(&share)].concat();
         both.sort();
         assert_eq!(both, ids(&all));
-        assert_eq!(all.split(0.3, 1).unwrap().1.pairs, share.pairs);
-        assert_ne!(all.split(0.3, 2).unwrap().1.pairs, share.pairs);
+        assert_eq!(ids(&all.split(0.3, 1).unwrap().1), ids(&share));
+        assert_ne!(ids(&all.split(0.3, 2).unwrap().1), ids(&share));
         for share in [0.0, 1.0, 0.01, f64::NAN] {
             assert!(all.split(share, 0).is_err());
         }
@@ -118,12 +140,13 @@ mod tests {
     #[test]
     fn a_group_a_file_and_the_same_bytes_stay_on_one_side() {
         let folder = tempfile::tempdir().unwrap();
-        let mut all = pairs(folder.path(), 12);
+        let mut list = listed(folder.path(), 12);
         for i in [0, 5] {
-            all.pairs[i].group = Some("anna".into());
+            list[i].group = Some("anna".into());
         }
-        all.pairs[6].article = all.pairs[5].article.clone();
-        std::fs::copy(all.pairs[6].human.name(), all.pairs[7].human.name()).unwrap();
+        list[6].article = list[5].article.clone();
+        std::fs::copy(list[6].human.name(), list[7].human.name()).unwrap();
+        let all = of(&list);
         // 0 - 5 by group, 5 - 6 by file, 6 - 7 by bytes.
         let tied = ["0", "5", "6", "7"];
         let mut sides = [0; 2];
@@ -135,8 +158,8 @@ mod tests {
             sides[inside / 4] += 1;
         }
         assert!(sides[0] > 3 && sides[1] > 3, "{sides:?}");
-        all.pairs.iter_mut().for_each(|pair| pair.group = Some("one".into()));
-        let error = all.split(0.5, 0).unwrap_err().to_string();
+        list.iter_mut().for_each(|pair| pair.group = Some("one".into()));
+        let error = of(&list).split(0.5, 0).unwrap_err().to_string();
         assert!(error.contains("smallest group, which has 12 of 12 pairs"), "{error}");
     }
 }

@@ -142,7 +142,7 @@ fn taken<T: Copy>(
         if closed.load(Ordering::Relaxed) {
             return Err(Error::Device("the loader was closed".into()));
         }
-        let picture = set.files[file].decode(&set.config)?;
+        let picture = set.decode(file)?;
         set.cut(&picture, draw, out, &value);
     }
     Ok(batch)

@@ -1,6 +1,8 @@
 //! CSV text to cells and back (RFC 4180), with commas, semicolons or tabs between the cells. Reading is strict: a quote
 //! that is never closed would swallow rows.
 
+use std::borrow::Cow;
+
 const BYTE_ORDER_MARK: char = '\u{feff}';
 /// The characters that may stand between cells. Spreadsheets write semicolons where the comma is a decimal sign.
 const DELIMITERS: [char; 3] = [',', ';', '\t'];
@@ -38,7 +40,8 @@ impl Record {
         Record { line, quoted: vec![false; cells.len()], cells }
     }
 
-    fn push(&mut self, cell: String, quoted: bool) {
+    /// Appends a cell.
+    pub fn push(&mut self, cell: String, quoted: bool) {
         self.cells.push(cell);
         self.quoted.push(quoted);
     }
@@ -63,12 +66,24 @@ impl Table {
     /// # Errors
     /// The line and the reason: other bytes than UTF-8, broken quotes, or a row with more cells than columns.
     pub fn parse(bytes: &[u8]) -> Result<Table, String> {
+        let (mut table, records) = Table::begun(bytes)?;
+        table.records = records.collect::<Result<_, _>>()?;
+        Ok(table)
+    }
+
+    /// Reads the header of a file. Returns the table without rows, and its rows one after the other.
+    ///
+    /// # Errors
+    /// As [`Table::parse`], for the header.
+    pub fn begun(bytes: &[u8]) -> Result<(Table, Records<'_>), String> {
         let text = utf8(bytes)?;
         let rest = text.trim_start_matches(BYTE_ORDER_MARK);
         let (told, delimiter) = told(rest).unwrap_or_else(|| ("", delimiter(rest)));
-        let mut records = records(&rest[told.len()..], delimiter, 1 + told.lines().count())?.into_iter();
-        let header = records.next().unwrap_or_default();
-        let mut table = Table {
+        let line = 1 + told.lines().count();
+        let mut records = Records { rest: &rest[told.len()..], delimiter, line, columns: usize::MAX };
+        let header = records.next().transpose()?.unwrap_or_default();
+        records.columns = header.cells.len();
+        let table = Table {
             columns: header.cells,
             records: Vec::new(),
             quoted: header.quoted,
@@ -77,22 +92,18 @@ impl Table {
             delimiter,
             told: told.to_owned(),
         };
-        for mut record in records {
-            let (expected, got) = (table.columns.len(), record.cells.len());
-            if got > expected {
-                return Err(format!("line {}: expected {expected} cells, got {got}", record.line));
-            }
-            record.cells.resize_with(expected, String::new);
-            record.quoted.resize(expected, false);
-            table.records.push(record);
-        }
-        Ok(table)
+        Ok((table, records))
+    }
+
+    /// Names a column whose cells the rows have already.
+    pub fn name_column(&mut self, name: &str) {
+        self.columns.push(name.to_owned());
+        self.quoted.push(false);
     }
 
     /// Appends an empty column.
     pub fn add_column(&mut self, name: &str) {
-        self.columns.push(name.to_owned());
-        self.quoted.push(false);
+        self.name_column(name);
         self.records.iter_mut().for_each(|record| record.push(String::new(), false));
     }
 
@@ -159,47 +170,103 @@ fn delimiter(text: &str) -> char {
     DELIMITERS.into_iter().rev().max_by_key(|delimiter| cells(*delimiter)).expect("there are some")
 }
 
-/// Splits a text into rows, given the number of its first line; the header is one of them.
-fn records(text: &str, delimiter: char, mut line: usize) -> Result<Vec<Record>, String> {
-    let mut records = Vec::new();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let mut record = Record { line, ..Record::default() };
-        loop {
-            let (value, quoted, after) =
-                cell(rest, delimiter).ok_or_else(|| format!("line {line}: expected a closing quote, got none"))?;
-            line += rest[..rest.len() - after.len()].matches('\n').count();
-            record.push(value, quoted);
-            let mut characters = after.chars();
-            match characters.next() {
-                Some(next) if next == delimiter => rest = characters.as_str(),
-                Some('\r' | '\n') => {
-                    rest = after.strip_prefix("\r\n").unwrap_or(characters.as_str());
-                    line += 1;
-                    break;
+/// The rows of a text, one after the other. A short one is filled with empty cells; an empty line is skipped.
+#[derive(Clone, Debug)]
+pub struct Records<'a> {
+    rest: &'a str,
+    delimiter: char,
+    line: usize,
+    columns: usize,
+}
+
+impl<'a> Records<'a> {
+    /// Reads the cells of one row and returns the line that it begins at; None at the end.
+    fn row(&mut self, take: &mut dyn FnMut(Cow<'a, str>, bool)) -> Result<Option<usize>, String> {
+        while !self.rest.is_empty() {
+            let begun = self.line;
+            let mut held = None;
+            let mut count = 0;
+            loop {
+                let (value, quoted, after) = cell(self.rest, self.delimiter)
+                    .ok_or_else(|| format!("line {}: expected a closing quote, got none", self.line))?;
+                if quoted {
+                    let text = &self.rest[..self.rest.len() - after.len()];
+                    self.line += text.bytes().filter(|byte| *byte == b'\n').count();
                 }
-                None => {
-                    rest = after;
-                    break;
+                count += 1;
+                // Whether the line is empty shows at its end.
+                match count {
+                    1 => held = Some((value, quoted)),
+                    _ => {
+                        held.take().into_iter().for_each(|(value, quoted)| take(value, quoted));
+                        take(value, quoted);
+                    }
                 }
-                Some(other) => {
-                    return Err(format!("line {line}: expected `{delimiter}` after a closing quote, got `{other}`"));
+                let mut characters = after.chars();
+                match characters.next() {
+                    Some(next) if next == self.delimiter => self.rest = characters.as_str(),
+                    Some('\r' | '\n') => {
+                        self.rest = after.strip_prefix("\r\n").unwrap_or(characters.as_str());
+                        self.line += 1;
+                        break;
+                    }
+                    None => {
+                        self.rest = after;
+                        break;
+                    }
+                    Some(other) => {
+                        let (line, delimiter) = (self.line, self.delimiter);
+                        return Err(format!(
+                            "line {line}: expected `{delimiter}` after a closing quote, got `{other}`"
+                        ));
+                    }
                 }
             }
+            if count > self.columns {
+                return Err(format!("line {begun}: expected {} cells, got {count}", self.columns));
+            }
+            if held.as_ref().is_some_and(|(value, _)| value.is_empty()) {
+                continue;
+            }
+            held.into_iter().for_each(|(value, quoted)| take(value, quoted));
+            return Ok(Some(begun));
         }
-        if record.cells != [""] {
-            records.push(record);
-        }
+        Ok(None)
     }
-    Ok(records)
+
+    /// Reads all rows and keeps none.
+    ///
+    /// # Errors
+    /// The line and the reason: broken quotes, or a row with more cells than columns.
+    pub fn check(mut self) -> Result<(), String> {
+        while self.row(&mut |_, _| {})?.is_some() {}
+        Ok(())
+    }
+}
+
+impl Iterator for Records<'_> {
+    type Item = Result<Record, String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut record = Record::default();
+        let line = self.row(&mut |cell, quoted| record.push(cell.into_owned(), quoted)).transpose()?;
+        Some(line.map(|line| {
+            record.line = line;
+            if self.columns != usize::MAX {
+                record.cells.resize_with(self.columns, String::new);
+                record.quoted.resize(self.columns, false);
+            }
+            record
+        }))
+    }
 }
 
 /// Takes one cell off a text: its value and whether it is quoted. None for a quote that is never closed. Spaces around
 /// quotes do not count.
-fn cell(text: &str, delimiter: char) -> Option<(String, bool, &str)> {
+fn cell(text: &str, delimiter: char) -> Option<(Cow<'_, str>, bool, &str)> {
     let Some(mut rest) = text.trim_start_matches(' ').strip_prefix('"') else {
         let end = text.find([delimiter, '\r', '\n']).unwrap_or(text.len());
-        return Some((text[..end].to_owned(), false, &text[end..]));
+        return Some((Cow::Borrowed(&text[..end]), false, &text[end..]));
     };
     let mut value = String::new();
     loop {
@@ -211,7 +278,7 @@ fn cell(text: &str, delimiter: char) -> Option<(String, bool, &str)> {
                 value.push('"');
                 rest = after;
             }
-            None => return Some((value, true, after.trim_start_matches(' '))),
+            None => return Some((Cow::Owned(value), true, after.trim_start_matches(' '))),
         }
     }
 }

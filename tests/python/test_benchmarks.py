@@ -172,3 +172,12 @@ def test_catalogues_in_toy_form():
     assert all(f"\n{name} " in out for name in ("single swaps", "a list", "looks", "PyTorch"))
     out = call("catalogue.py", "rows", "--rows", "100")
     assert out.count(" 10 rows, ") == 10
+
+
+@pytest.mark.parametrize("form", ["list", "files", "shards"])
+def test_large_sets_in_toy_form(form):
+    lines = call("sets.py", form, "--pairs", "1000", "--size", "16").splitlines()
+    assert lines[0] == "1,000 pairs"
+    rows = {tuple(cell.strip() for cell in line.strip("|").split("|"))[:2] for line in lines[4:]}
+    assert {(form, "open"), (form, "memory a pair, at the end"), (form, "a step's draw and batch of 16")} <= rows
+    assert (form == "list") != ((f"{form}, second start", "start of a training") in rows)

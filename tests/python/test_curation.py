@@ -325,7 +325,7 @@ def test_a_link_stays_a_link(folder, tmp_path_factory):
 def test_folders_without_pairs(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such folder"):
         cagan.curate(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match=re.escape("`<id>_5`, or `pairs.csv`")):
+    with pytest.raises(FileNotFoundError, match=re.escape("`<id>_5`, `pairs.csv`, or tar files")):
         cagan.curate(tmp_path)
     Folder(tmp_path)
     with pytest.raises(ValueError, match="expected pairs, got none"):

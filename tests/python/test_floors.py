@@ -299,7 +299,7 @@ def test_no_circle_in_the_package():
         (
             "data/row.rs",
             "fn f(_: super::Pairs) {}",
-            ["data/layouts", "data/listing", "data/pairs", "data/row", "data/sets", "data/texts"],
+            ["data/layouts", "data/listing", "data/pairs", "data/row", "data/sets", "data/shards", "data/texts"],
         ),
         (
             "storage/atomic.rs",

@@ -448,7 +448,9 @@ def test_a_list_of_any_name(tmp_path):
     pairs = cagan.Pairs(tmp_path / "mine.csv")
     assert (pairs.ids, pairs.folder) == (["x"], tmp_path)
     (tmp_path / "mine.json").write_text("{}")
-    refusal(ValueError, lambda: cagan.Pairs(tmp_path / "mine.json"), "expected a folder, a .csv or a .parquet file")
+    refusal(
+        ValueError, lambda: cagan.Pairs(tmp_path / "mine.json"), "expected a folder, a .csv, a .parquet or a .tar file"
+    )
     refusal(FileNotFoundError, lambda: cagan.Pairs(tmp_path / "none.csv"), tmp_path / "none.csv")
 
 

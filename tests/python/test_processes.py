@@ -1,5 +1,6 @@
 """Several processes train one run: as one process would, to one end, and again after any of them is gone."""
 
+import io
 import json
 import os
 import shutil
@@ -26,6 +27,7 @@ from helpers import (
     steps,
     train,
 )
+from PIL import Image
 
 HERE = Path(__file__).parent
 
@@ -213,6 +215,35 @@ def test_the_first_look_is_shared_out_and_streams_alike(copied, whole, tmp_path)
     assert same == (one.path / "skipped.csv").read_bytes()
     entries = [read_tensors(checkpoints(path)[-1])[0] for path in (tmp_path / "resident", one.path)]
     assert entries[0]["data"] == entries[1]["data"]
+
+
+def test_the_hashes_of_a_large_set_are_kept_by_any_number_of_processes(tmp_path):
+    """A second start of either takes those of the other; what one of them reads anew is kept with them."""
+    folder = tmp_path / "dolls"
+    cagan.dolls(folder, count=520, size=16, swaps=0)
+    for path in folder.rglob("*.png"):
+        os.utime(path, (0, 1e9))
+    streams = {"loader": "streaming", "loader_workers": 1, "image_size": 64, "monitor_every": 0}
+    kept = folder / ".cagan-sums"
+    jobs = [job(folder, tmp_path / "two", steps=2, settings=streams)]
+    assert Processes(tmp_path / "out", 2, jobs).said() == [["done: two"] * 2]
+    ours = kept.read_bytes()
+    assert len(ours) > 32 * 1040
+    kept.unlink()
+    cagan.Loader(cagan.Pairs(folder), cagan.Config("smoke", **streams))
+    assert kept.read_bytes() == ours
+    # Other pictures of the same length and time, in the parts of both: nobody looks while the hashes are kept.
+    small = io.BytesIO()
+    Image.new("RGB", (16, 16), "red").save(small, "png")
+    for path in sorted(folder.glob("human/*")):
+        path.write_bytes(small.getvalue().ljust(path.stat().st_size, b"\0"))
+        os.utime(path, (0, 1e9))
+    jobs = [job(folder, tmp_path / name, steps=2, settings=streams) for name in ("again", "anew")]
+    assert Processes(tmp_path / "out2", 2, jobs[:1]).said() == [["done: again"] * 2]
+    kept.unlink()
+    assert Processes(tmp_path / "out3", 2, jobs[1:]).said() == [["done: anew"] * 2]
+    data = [read_tensors(checkpoints(tmp_path / name)[-1])[0]["data"] for name in ("two", "again", "anew")]
+    assert data[0] == data[1] != data[2]
 
 
 # The launcher

@@ -70,9 +70,9 @@ def opened(
 
 def made(
     model: Any,
-    humans: "Iterable[Path | _Array]",
-    worn: "Iterable[Path | _Array] | None",
-    targets: "Iterable[Path | _Array]",
+    humans: "Iterable[Path | bytes | _Array]",
+    worn: "Iterable[Path | bytes | _Array] | None",
+    targets: "Iterable[Path | bytes | _Array]",
     *,
     skip: bool = False,
 ) -> "Iterator[Swapped | _cagan.Swap | Exception]":
@@ -82,7 +82,7 @@ def made(
 
     Args:
         model: A swapper or a function.
-        humans: Photos: paths or arrays.
+        humans: Photos: paths, files' bytes or arrays.
         worn: The worn articles; None withholds them from a swapper that does not need them.
         targets: The articles to put on.
         skip: Whether the exception of a picture that cannot be read stands in the place of its swap.
