@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -206,6 +207,31 @@ def test_symbols_that_a_torch_lacks_are_named(tmp_path):
     assert told() == (1, "| 2.99.0 | torch_b |")
     built(torch / "lib" / "libtorch_cpu.so", "void torch_b(void) {}")
     assert told() == (0, "| 2.99.0 | none |")
+
+    # A wheel with a build for another torch beside it: one that fits is enough.
+    wheel = tmp_path / "cagan.whl"
+    with zipfile.ZipFile(wheel, "w") as content:
+        content.write(core, "cagan/torch_2_99/_cagan.abi3.so")
+        core = built(tmp_path / "other.so", "void torch_c(void); void f(void) { torch_c(); }")
+        content.write(core, "cagan/_cagan.abi3.so")
+    assert told() == (1, "| 2.99.0 | torch_c |")
+    core = wheel
+    assert told() == (0, "| 2.99.0 | none | torch_c |")
+
+
+def test_a_wheel_asks_for_the_torch_of_its_builds(tmp_path):
+    tool = runpy.run_path(str(REPOSITORY / "tools" / "fat_wheel.py"))
+    assert tool["bands"](PACKAGE) == _libtorch.BANDS
+    metadata = tmp_path / "METADATA"
+    metadata.write_text("Requires-Dist: torch>=2.11,<2.13\nRequires-Dist: torchmetrics>=1.4 ; extra == 'test'\n")
+    known = {"": ("2.11", "2.12"), "torch_2_13": ("2.13", "2.14")}
+    for folders, wanted in (known, ">=2.11,<2.15"), ([""], ">=2.11,<2.13"):
+        tool["widen"](metadata, known, folders)
+        assert metadata.read_text().splitlines()[0] == f"Requires-Dist: torch{wanted}"
+        assert metadata.read_text().count("torchmetrics>=1.4 ; extra") == 1
+    metadata.write_text("Name: cagan\n")
+    with pytest.raises(AssertionError, match="one line that asks for torch, found 0"):
+        tool["widen"](metadata, known, known)
 
 
 @pytest.fixture
