@@ -10,12 +10,17 @@ PACKAGE := $(shell find python -name '*.py*' -not -name '*.pyc' -o -name '*.html
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
+# The second build of the core: `make band` brings its torch, and `make wheel` then builds for both.
+BAND := target/torch-2.13
+IN_BAND := cd bands/2_13 && PATH=$(CURDIR)/$(BAND)/bin:$$PATH VIRTUAL_ENV=$(CURDIR)/$(BAND) \
+	CARGO_TARGET_DIR=$(CURDIR)/target/bands/2.13
+
 # maturin's settings for PyO3, once there are some: cargo compiles PyO3 anew whenever they change.
 PYO3 := $(patsubst %,PYO3_CONFIG_FILE=$(CURDIR)/%,$(firstword $(wildcard target/maturin/pyo3-config-*)))
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint fmt core build types python bench golden weights notebooks docs torch wheel clean
+.PHONY: help demo test lint fmt core build types python bench golden weights notebooks docs torch band wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,12 +75,15 @@ torch: dist/.built ## test the wheel with another torch (4.5 GB on the way): mak
 	sed -n -e '/^test = \[/,/^\]/p' pyproject.toml | grep -o '"[^"]*"' | \
 		xargs target/torch-other/bin/pip install torch==$(TORCH) dist/*.whl
 	$(BIN)/python tools/torch_bands.py dist/*.whl target/torch-other/lib/python*/site-packages/torch
-	LD_LIBRARY_PATH=$$(echo $(CURDIR)/target/torch-other/lib/python*/site-packages/torch/lib) \
+	$(if $(filter 2.11.% 2.12.%,$(TORCH)),,$(IN_BAND)) \
+		LD_LIBRARY_PATH=$$(echo $(CURDIR)/target/torch-other/lib/python*/site-packages/torch/lib) \
 		cargo test --release --test core golden
 	target/torch-other/bin/pytest
 	rm -rf target/torch-other
 
-wheel: dist/.built ## build a wheel into dist/
+band: $(BAND)/made ## bring torch 2.13 (4.5 GB) for the wheel's second build: torch 2.13 to 2.15
+
+wheel: dist/.built ## build a wheel into dist/, for the torch of .venv and for that of `make band` if it is there
 
 clean: ## remove everything that was built
 	rm -rf $(VENV) target dist .mypy_cache .pytest_cache .ruff_cache python/cagan/*.so
@@ -101,10 +109,20 @@ $(VENV)/built: $(VENV)/made $(RUST)
 	@touch $@
 
 # Where patchelf is installed, `maturin develop` writes this machine's folders into the library: link it anew then.
-dist/.built: $(VENV)/built $(PACKAGE) README.md LICENSE-MIT LICENSE-APACHE
+dist/.built: $(VENV)/built $(PACKAGE) README.md LICENSE-MIT LICENSE-APACHE $(wildcard $(BAND)/made bands/2_13/Cargo.*)
 	rm -rf dist
 	@if command -v patchelf > /dev/null; then rm -f target/release/libcagan.so target/release/deps/libcagan*.so; fi
 	$(BIN)/maturin build --release --out dist
+ifneq ($(wildcard $(BAND)/made),)
+	$(IN_BAND) cargo rustc --release --lib --features python --crate-type cdylib -- -C strip=symbols
+	$(BAND)/bin/python tools/fat_wheel.py dist/*.whl torch_2_13 target/bands/2.13/release/libcagan.$(if \
+		$(filter Darwin,$(shell uname)),dylib,so)
+endif
+	@touch $@
+
+$(BAND)/made:
+	$(PYTHON) -m venv $(BAND)
+	$(BAND)/bin/pip install torch==2.13.0 numpy wheel
 	@touch $@
 
 # The extras `test`, `notebooks` and `docs`. The build's torch is named with them: alone, lpips draws the newest torchvision

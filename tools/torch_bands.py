@@ -1,11 +1,12 @@
-"""Compare what the extension module takes from libtorch with what the libraries of each torch have.
+"""Compare what the extension modules take from libtorch with what the libraries of each torch have.
 
     python tools/torch_bands.py EXTENSION TORCH...
 
-EXTENSION is a wheel or a `_cagan*.so`; each TORCH is a folder of torch (`.../site-packages/torch`), a wheel of torch,
-or python for the one that this interpreter finds. Prints a row for each: the version, and the symbols that are missing.
-Exits with 1 if any lacks one. A torch without a missing symbol may be tried, and tests/python decide: the symbols say
-nothing of the layout of classes whose code headers put into the extension.
+EXTENSION is a wheel, whose builds of the core are compared one by one, or a `_cagan*.so`; each TORCH is a folder of
+torch (`.../site-packages/torch`), a wheel of torch, or python for the one that this interpreter finds. Prints a row for
+each torch: the version, and the symbols that it lacks for each build. Exits with 1 if a torch lacks some for all of
+them. A torch that fits a build may be tried, and tests/python decide: the symbols say nothing of the layout of classes
+whose code headers put into the extension (`tools/torch_classes.py`).
 """
 
 import argparse
@@ -68,15 +69,17 @@ def main():
     arguments = parser.parse_args()
     lacking = False
     with tempfile.TemporaryDirectory() as folder:
-        needed = set()
-        for extension in unpacked(arguments.extension, folder, r"^cagan/_cagan.*\.so$"):
-            needed |= taken(extension)
-        print(f"{len(needed)} symbols\n\n| torch | missing |\n| --- | --- |")
+        extensions = unpacked(arguments.extension, folder, r"^cagan/(.+/)?_cagan.*\.so$")
+        needs = [taken(extension) for extension in extensions]
+        places = [path.relative_to(folder) if path.is_relative_to(folder) else path for path in extensions]
+        heads = [f"missing for {place} ({len(need)} symbols)" for place, need in zip(places, needs)]
+        print("| " + " | ".join(["torch", *heads]) + " |\n" + "| --- " * (len(heads) + 1) + "|")
         for k, torch in enumerate(arguments.torch):
             version, libraries = libraries_of(torch, Path(folder) / str(k))
-            missing = sorted(needed - set().union(*(symbols(library, "--defined-only") for library in libraries)))
-            lacking |= bool(missing)
-            print(f"| {version} | {' '.join(missing) or 'none'} |", flush=True)
+            defined = set().union(*(symbols(library, "--defined-only") for library in libraries))
+            missing = [sorted(need - defined) for need in needs]
+            lacking |= all(missing)
+            print("| " + " | ".join([version, *(" ".join(names) or "none" for names in missing)]) + " |", flush=True)
     sys.exit(int(lacking))
 
 

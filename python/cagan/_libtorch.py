@@ -7,30 +7,35 @@ import re
 import sys
 from pathlib import Path
 
-# The versions that the core was tested with: it is built against the first, and uses nothing that the others lack.
-# `tools/torch_bands.py` compares. pyproject.toml asks for the same.
-TESTED = ("2.11", "2.12")
+_HERE = Path(__file__).parent
+# For each build of the core its folder in the package, and the versions of torch that it was tested with. It is built
+# against the first, and uses nothing that the others lack: `tools/torch_bands.py` compares. The first build is always
+# there, and the others are where `make wheel` found their torch.
+BANDS = {"": ("2.11", "2.12"), "torch_2_13": ("2.13", "2.14", "2.15")}
+_BUILT = [folder for folder in BANDS if not folder or any(_HERE.joinpath(folder).glob("_cagan*.so"))]
+TESTED = tuple(version for folder in _BUILT for version in BANDS[folder])
 _WANTED = f"torch>={TESTED[0]},<2.{int(TESTED[-1].split('.')[1]) + 1}"
 
 
-def find_torch() -> Path:
-    """Returns torch's folder without importing torch.
+def find_torch() -> tuple[Path, str]:
+    """Returns torch's folder, without importing torch, and the folder of the core for it.
 
     Raises:
         ImportError: torch is missing, or has a version that the core was not tested with.
     """
+    expected = f"{', '.join(TESTED[:-1])} or {TESTED[-1]}"
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
-        raise ImportError(f"torch: expected {' or '.join(TESTED)}, found none; pip install '{_WANTED}'")
+        raise ImportError(f"torch: expected {expected}, found none; pip install '{_WANTED}'")
     folder = Path(spec.origin).parent
     version = folder / "version.py"
     text = version.read_text(encoding="utf-8") if version.is_file() else ""
     match = re.search(r"^__version__ = ['\"](.+)['\"]", text, re.MULTILINE)
     found = match[1] if match else "an unknown version"
-    if not found.startswith(tuple(f"{version}." for version in TESTED)):
-        expected = " or ".join(TESTED)
-        raise ImportError(f"torch: expected {expected}, found {found} in {folder}; pip install '{_WANTED}'")
-    return folder
+    for band in _BUILT:
+        if found.startswith(tuple(f"{tested}." for tested in BANDS[band])):
+            return folder, band
+    raise ImportError(f"torch: expected {expected}, found {found} in {folder}; pip install '{_WANTED}'")
 
 
 def load_libtorch(torch: Path) -> None:
@@ -58,4 +63,8 @@ def load_libtorch(torch: Path) -> None:
         importlib.import_module("torch")
 
 
-load_libtorch(find_torch())
+_TORCH, _BAND = find_torch()
+load_libtorch(_TORCH)
+if _BAND:
+    # `cagan._cagan` is then that folder's, under the same name.
+    sys.modules[__package__].__path__.insert(0, str(_HERE / _BAND))

@@ -18,16 +18,17 @@
 #include <ATen/Context.h>
 #include <ATen/DLConvertor.h>
 #include <ATen/Parallel.h>
-#include <ATen/ThreadLocalState.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/core/Generator.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/grad_mode.h>
+#include <c10/core/AutogradState.h>
 #include <c10/core/InferenceMode.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
+#include <torch/version.h>
 
 using torch::autograd::variable_list;
 
@@ -72,13 +73,25 @@ struct Function final : torch::autograd::Node {
   Drop drop;
 };
 
-thread_local const at::ThreadLocalState* outside = nullptr;
+// What cagan_isolated changes of a thread's state. at::ThreadLocalState holds all of it, but has another size in another
+// torch than this was compiled with.
+struct State final {
+  void restore() const {
+    c10::AutogradState::set_tls_state(gradients);
+    c10::impl::_force_tls_local_dispatch_key_set(keys);
+  }
+
+  c10::AutogradState gradients = c10::AutogradState::get_tls_state();
+  c10::impl::LocalDispatchKeySet keys = c10::impl::tls_local_dispatch_key_set();
+};
+
+thread_local const State* outside = nullptr;
 
 // Remembers the state around a call until the end of the scope.
 struct Outside final {
-  explicit Outside(const at::ThreadLocalState* state) : before(outside) { outside = state; }
+  explicit Outside(const State* state) : before(outside) { outside = state; }
   ~Outside() { outside = before; }
-  const at::ThreadLocalState* before;
+  const State* before;
 };
 
 // The process's switches that let float32 products and convolutions round their inputs. torch has an old and a new way
@@ -157,7 +170,11 @@ char* cagan_parallel_for(int64_t length, int64_t grain, const void* body, Range 
 char* cagan_differentiable(at::Tensor* output, at::Tensor* const* inputs, size_t count, void* body, Backward backward,
                            Drop drop) {
   return guarded([&] {
+#if TORCH_VERSION_MINOR < 13
     auto node = std::shared_ptr<Function>(new Function(body, backward, drop), torch::autograd::deleteNode);
+#else
+    auto node = c10::make_intrusive<Function>(body, backward, drop);
+#endif
     variable_list variables;
     for (size_t i = 0; i < count; ++i) variables.push_back(*inputs[i]);
     if (!torch::autograd::compute_requires_grad(variables)) return;
@@ -252,7 +269,7 @@ char* cagan_exact_products(void* body, void (*run)(void* body)) {
 // Calls `run` with gradients on, inference mode off and autocast off, and restores the thread's state.
 char* cagan_isolated(void* body, void (*run)(void* body)) {
   return guarded([&] {
-    const at::ThreadLocalState state;
+    const State state;
     const Outside innermost(&state);
     const c10::InferenceMode inference(false);
     const at::AutoGradMode gradients(true);
@@ -265,8 +282,10 @@ char* cagan_isolated(void* body, void (*run)(void* body)) {
 char* cagan_outside(void* body, void (*run)(void* body)) {
   return guarded([&] {
     if (outside == nullptr) return run(body);
-    const at::ThreadLocalStateGuard state(*outside);
+    const State inside;
+    outside->restore();
     run(body);
+    inside.restore();
   });
 }
 

@@ -39,9 +39,8 @@ fn thinned(tensor: &Tensor) -> Vec<f64> {
 
 #[test]
 fn forward_and_losses_are_what_pytorch_recorded() {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/values.json");
-    let text = std::fs::read_to_string(file).expect("tests/golden/values.json; `make golden` writes it");
-    let golden: Value = serde_json::from_str(&text).unwrap();
+    // `make golden` writes it.
+    let golden: Value = serde_json::from_str(include_str!("../golden/values.json")).unwrap();
     let mut compared = 0;
     for (preset, recorded) in golden["presets"].as_object().unwrap() {
         let preset: Preset = preset.parse().unwrap();
