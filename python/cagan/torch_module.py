@@ -294,7 +294,7 @@ def moved(region: Tensor, flow: Tensor) -> Tensor:
 
 
 class Numbers(nn.Module):
-    """Encodes a picture to a few numbers: layers of `c` channels that halve, with another one after, two linear ones."""
+    """Encodes a picture to a few numbers: halving layers of `c` channels, each but the first with another; two linear."""
 
     def __init__(self, c_in: int, c: list[int], cells: int, count: int) -> None:
         super().__init__()
@@ -563,8 +563,8 @@ def load(path: str | os.PathLike[str]) -> Generator:
             )
         if config["architecture"] == "kisekae" and not any(name.startswith("frames.fit.keep.") for name in file.keys()):  # noqa: SIM118
             raise ValueError(
-                f"{path}: expected a generator with tensors frames.fit.keep.*, got one of an earlier design of kisekae: "
-                "the version that wrote it reads it"
+                f"{path}: expected a generator with tensors frames.fit.keep.*, got one of an earlier design of "
+                "kisekae: the version that wrote it reads it"
             )
         module = GENERATORS[config["architecture"]](config)
         module.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118  # not a mapping
