@@ -294,7 +294,7 @@ def moved(region: Tensor, flow: Tensor) -> Tensor:
 
 
 class Numbers(nn.Module):
-    """Encodes a picture to a few numbers: halving layers of `c` channels, each but the first with another; two linear."""
+    """Encodes a picture to a few numbers: halving layers of `c` channels, all but one with another; two linear."""
 
     def __init__(self, c_in: int, c: list[int], cells: int, count: int) -> None:
         super().__init__()
