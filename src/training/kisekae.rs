@@ -67,19 +67,14 @@ impl Method for Kisekae {
         let none = || human.narrow(1, 0, 1).zeros_like();
         let sure = registered.as_ref().map(|found| found.confidence.gt(SURE));
         // Where the garment is: the locator's mask, corrected where the registration is sure.
-        let garment = match (&registered, &sure) {
+        let (garment, [outline, base]) = match (&registered, &sure) {
             (Some(found), Some(sure)) => {
                 let agreed = tch::no_grad(|| generator.agreed(human, worn, &mask, &found.map));
-                agreed.where_self(&sure.reshape([-1, 1, 1, 1]), &mask)
-            }
-            _ => mask.shallow_clone(),
-        };
-        let [outline, base] = match (&registered, &sure) {
-            (Some(found), Some(sure)) => {
                 let map = square(&found.map).where_self(&sure.reshape([-1, 1, 1]), &map.detach());
-                generator.outlined(worn, &draw.jitter.bmm(&map))
+                let garment = agreed.where_self(&sure.reshape([-1, 1, 1, 1]), &mask);
+                (garment, generator.outlined(worn, &draw.jitter.bmm(&map)))
             }
-            _ => [none(), generator.onto(worn, &erasure)],
+            _ => (mask.shallow_clone(), [none(), generator.onto(worn, &erasure)]),
         };
         let erasure = draw.outlined(&erasure, &outline);
         let left = erased(human, &erasure);
