@@ -34,11 +34,19 @@ def move_weights(trainer, twin):
     twin.load_vectors(vectors(trainer))
 
 
-def kisekae_twins(folder, **overrides):
-    """Makes a trainer of the preset kisekae and its twin, with the same weights."""
+def kisekae_twins(folder, *, flat=False, **overrides):
+    """Makes a trainer of the preset kisekae and its twin, with the same weights.
+
+    With `flat` the photos are the product pictures: their registration is sure, whatever the weights are.
+    """
     settings = {"width": 32, "image_size": 32, "batch_size": 4, "seed": 4, "threads": 1}
     config = cagan.Config("kisekae", **settings | overrides)
-    trainer = cagan.Trainer(cagan.dolls(folder, count=9, size=(64, 64)), config)
+    pairs = cagan.dolls(folder, count=9, size=(64, 64))
+    if flat:
+        pairs = cagan.Pairs.from_rows(
+            [{"id": pair.id, "human": pair.article, "article": pair.article} for pair in pairs]
+        )
+    trainer = cagan.Trainer(pairs, config)
     twin = KisekaeTwin(trainer.config.to_dict(), tensors(trainer.perceptual().values()))
     move_weights(trainer, twin)
     generator = twin.generator
