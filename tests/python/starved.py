@@ -2,6 +2,7 @@
 
 import ctypes
 import sys
+import time
 from pathlib import Path
 
 import cagan
@@ -80,6 +81,21 @@ def loaders(walk, form):
     return found
 
 
+def rested():
+    """Waits until the threads of closed streaming loaders have ended: they allocate until their present picture is done."""
+
+    def name(task):
+        try:
+            return (task / "comm").read_text()
+        except OSError:
+            return "ended in between"
+
+    until = time.monotonic() + 60
+    while any("cagan-decode" in name(task) for task in Path("/proc/self/task").iterdir()):
+        assert time.monotonic() < until, "a closed loader's threads go on"
+        time.sleep(0.01)
+
+
 def swappers(walk, form):
     """Starves the use of a snapshot."""
     path = walk.runs[form]
@@ -132,6 +148,7 @@ def main():
     found = []
     for form in FORMS:
         found += [*trainers(walk, form).items(), *runs(walk, form).items(), *loaders(walk, form).items()]
+    rested()
     for form in walk.runs:
         found += swappers(walk, form).items()
     for name, count in found:
