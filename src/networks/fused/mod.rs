@@ -8,3 +8,4 @@ mod lanes;
 mod tasks;
 
 pub use activated::{activated, supports};
+pub use lanes::Format;

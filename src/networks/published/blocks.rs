@@ -8,14 +8,8 @@ use crate::networks::activation::Activation;
 use crate::networks::norm::Norm;
 use crate::networks::parameters::{Init, Path, ReadAs};
 use crate::networks::plain::After;
+use crate::networks::products::{Direction, convolved, plain};
 use crate::networks::weight::{Weight, WeightNorm};
-
-/// Whether a block halves or doubles the picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Direction {
-    Down,
-    Up,
-}
 
 /// One row of a network's table: a convolution (or its transpose) of kernel 4, stride 2, padding 1.
 #[derive(Clone, Copy, Debug)]
@@ -96,10 +90,10 @@ impl Block {
     /// # Shapes
     /// `xs`: `[N, c_in, H, W]`. Returns `[N, c_out, H / 2, W / 2]` or `[N, c_out, 2 H, 2 W]`.
     pub fn convolved(&self, xs: &Tensor) -> Tensor {
-        let (weight, bias) = (&self.weight.value(), Some(&self.bias));
-        match self.direction {
-            Direction::Down => xs.conv2d(weight, bias, [2, 2], [1, 1], [1, 1], 1),
-            Direction::Up => xs.conv_transpose2d(weight, bias, [2, 2], [1, 1], [0, 0], 1, [1, 1]),
+        let weight = self.weight.value();
+        match self.activation {
+            Activation::Fused => convolved(self.direction, xs, &weight, &self.bias),
+            Activation::Plain => plain(self.direction, xs, &weight, &self.bias),
         }
     }
 
