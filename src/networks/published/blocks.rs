@@ -1,9 +1,8 @@
 //! The parts that both sources share: stride-2 convolutions with norm and activation, averaged copies.
 
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 use crate::config::{Config, DiscriminatorNorm};
-use crate::native::channels_last;
 use crate::networks::activation::Activation;
 use crate::networks::norm::Norm;
 use crate::networks::parameters::{Init, Path, ReadAs};
@@ -100,19 +99,6 @@ impl Block {
     /// Updates the spectral norm by one power iteration.
     pub fn iterate(&self) {
         self.weight.iterate();
-    }
-}
-
-/// Concatenates pictures along their channels, in a network's number format and in the layout that its layers compute
-/// in.
-///
-/// # Shapes
-/// Each `[N, C, H, W]`. Returns `[N, the sum of C, H, W]`.
-pub fn beside(pictures: &[&Tensor], kind: Kind) -> Tensor {
-    let xs = Tensor::cat(pictures, 1).to_kind(kind);
-    match xs.device() {
-        Device::Cpu => channels_last(&xs),
-        _ => xs,
     }
 }
 
