@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::config::{Config, DiscriminatorNorm};
-use crate::native::channels_last;
+use crate::native::{channels_last, tf32_allowed};
 use crate::networks::activation::Activation;
 use crate::networks::norm::Norm;
 use crate::networks::parameters::{Init, Path, ReadAs};
@@ -118,6 +118,8 @@ pub fn beside(pictures: &[&Tensor], kind: Kind) -> Tensor {
     let xs = Tensor::cat(pictures, 1).to_kind(kind);
     match xs.device() {
         Device::Cpu => channels_last(&xs),
+        // As the weights: see `computes_channels_last`.
+        Device::Cuda(_) if kind == Kind::BFloat16 || tf32_allowed()[1] => channels_last(&xs),
         _ => xs,
     }
 }
