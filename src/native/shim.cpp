@@ -98,7 +98,7 @@ struct Outside final {
   const State* before;
 };
 
-// The process's switches that let float32 products and convolutions round their inputs. torch has an old and a new way
+// The process's switches that let float32 products and convolutions round their inputs, and that of cuDNN's trying. torch has an old and a new way
 // to set them, and a program may use both.
 struct Rounding final {
   Rounding() {
@@ -122,6 +122,7 @@ struct Rounding final {
     static constexpr std::array<const char*, 3> names = {"highest", "high", "medium"};
     at::globalContext().setFloat32MatmulPrecision(names[static_cast<size_t>(products)]);
     at::globalContext().setAllowTF32CuDNN(convolutions);
+    at::globalContext().setBenchmarkCuDNN(tries);
     for (size_t i = 0; i < parts.size(); ++i)
       at::globalContext().setFloat32Precision(parts[i].first, parts[i].second, values[i]);
   }
@@ -136,6 +137,7 @@ struct Rounding final {
   std::array<at::Float32Precision, 5> values;
   at::Float32MatmulPrecision products;
   bool convolutions;
+  bool tries = at::globalContext().benchmarkCuDNN();
 };
 
 // Waits for a collective on a tensor. The operators are those that torch.compile calls: libtorch_cpu has them, with or
@@ -250,6 +252,15 @@ char* cagan_round_cpu() {
 char* cagan_restore_rounding(Rounding* switches) {
   const std::unique_ptr<Rounding> owned(switches);
   return guarded([&] { owned->restore(); });
+}
+
+// Lets cuDNN try its ways to compute a convolution.
+char* cagan_try_convolutions(bool tries) {
+  return guarded([&] { at::globalContext().setBenchmarkCuDNN(tries); });
+}
+
+char* cagan_convolutions_tried(bool* tried) {
+  return guarded([&] { *tried = at::globalContext().benchmarkCuDNN(); });
 }
 
 char* cagan_tf32_allowed(bool* products, bool* convolutions) {

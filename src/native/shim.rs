@@ -26,6 +26,8 @@ unsafe extern "C" {
     pub fn cagan_round_cuda(tf32: bool) -> *mut c_char;
     pub fn cagan_round_cpu() -> *mut c_char;
     pub fn cagan_restore_rounding(switches: *mut c_void) -> *mut c_char;
+    pub fn cagan_try_convolutions(tries: bool) -> *mut c_char;
+    pub fn cagan_convolutions_tried(tried: *mut bool) -> *mut c_char;
     pub fn cagan_tf32_allowed(products: *mut bool, convolutions: *mut bool) -> *mut c_char;
     pub fn cagan_isolated(body: *mut c_void, run: extern "C" fn(*mut c_void)) -> *mut c_char;
     pub fn cagan_outside(body: *mut c_void, run: extern "C" fn(*mut c_void)) -> *mut c_char;

@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::native::channels_last;
+use crate::native::{channels_last, tf32_allowed};
 
 /// Convolves as [`Tensor::conv2d`] does. libtorch computes one small picture alone on a CPU in another way than several,
 /// with other last bits; here it is computed as one of several.
@@ -33,6 +33,8 @@ pub fn beside(pictures: &[&Tensor], kind: Kind) -> Tensor {
     let xs = Tensor::cat(pictures, 1).to_kind(kind);
     match xs.device() {
         Device::Cpu => channels_last(&xs),
+        // As the weights: see `computes_channels_last`.
+        Device::Cuda(_) if kind == Kind::BFloat16 || tf32_allowed()[1] => channels_last(&xs),
         _ => xs,
     }
 }

@@ -24,7 +24,7 @@ pub use discriminator::Discriminator;
 pub use generator::Generator;
 pub use judgement::Judgement;
 pub use parameters::{Parameters, Path};
-pub use precision::use_precision;
+pub use precision::{computes_channels_last, use_precision, use_precision_in_steps};
 pub use published::{PairDiscriminator, noise_shapes};
 pub use pyramid::Pyramid;
 pub use swap::{Detail, Swap, composite};

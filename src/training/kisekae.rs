@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::data::Triplet;
 use crate::error::Result;
 use crate::losses::{self, Objective};
+use crate::native::sent;
 use crate::networks::kisekae::{Generator, Judge, Painting, Registered, erased, flow_of, square};
 use crate::networks::{Swap, composite};
 
@@ -229,7 +230,7 @@ fn mirrored(
     let hole = Erasures::untold(garment, team);
     let [human, worn, garment, hole] = [human, worn, garment, &hole].map(|xs| xs.flip([3]));
     let map = generator.frame(&worn).bmm(&generator.body(&erased(&human, &hole), &hole));
-    let sides = Tensor::from_slice(&[1f32, -1.0, -1.0, -1.0, 1.0, 1.0]).reshape([2, 3]).to_device(human.device());
+    let sides = sent(&Tensor::from_slice(&[1f32, -1.0, -1.0, -1.0, 1.0, 1.0]).reshape([2, 3]), human.device());
     losses::framed(&flow_of(&map, &human), &flow_of(&(&found.map * sides), &human), &garment, &found.confidence)
 }
 
