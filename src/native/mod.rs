@@ -2,6 +2,7 @@
 //! of their own, memory and its layout, its generators, the switches that round float32, sums over several processes.
 
 mod collective;
+mod convolution;
 mod differentiable;
 mod generator;
 mod isolated;
@@ -11,6 +12,7 @@ mod shim;
 mod threads;
 
 pub use collective::{Shared, all_reduce, broadcast};
+pub use convolution::{convolution_gradients, product};
 pub use differentiable::differentiable;
 pub use generator::{LentGenerator, fill_normal};
 pub use isolated::{isolated, outside};

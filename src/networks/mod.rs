@@ -13,6 +13,7 @@ mod norm;
 mod parameters;
 mod plain;
 mod precision;
+mod products;
 mod published;
 mod pyramid;
 mod swap;

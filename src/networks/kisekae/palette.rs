@@ -3,7 +3,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::native::exact_products;
+use crate::native::{exact_products, product};
 
 /// The largest number of the article's places to compare with.
 const PLACES: f64 = 768.0;
@@ -94,13 +94,13 @@ fn singly(articles: &Tensor, outside: &Tensor) -> Nearest {
     let palettes: Vec<[Tensor; 2]> = (0..articles.size()[0])
         .map(|i| {
             let y = articles.get(i);
-            [squares(&y, 0, true) + outside.get(i), &y * -2.0]
+            [squares(&y, 0, false) + outside.get(i).get(0), (&y * -2.0).tr()]
         })
         .collect();
     Box::new(move |xs| {
         let nearest = palettes.iter().zip(0..).map(|([own, y], i)| {
             let x = xs.get(i);
-            let cross = exact_products(|| own.addmm(&x.transpose(0, 1), y)); // [P, K]
+            let cross = exact_products(|| product(&x.tr(), y, Some(own))); // [P, K]
             cross.amin([1], false) + squares(&x, 0, false)
         });
         Tensor::stack(&nearest.collect::<Vec<_>>(), 0)
