@@ -9,6 +9,7 @@ mod memory;
 mod rounding;
 mod shim;
 mod threads;
+mod waiting;
 
 pub use collective::{Shared, all_reduce, broadcast};
 pub use differentiable::differentiable;
@@ -16,4 +17,4 @@ pub use generator::{LentGenerator, fill_normal};
 pub use isolated::{isolated, outside};
 pub use memory::{Element, Memory, channels_last, keep_memory};
 pub use rounding::{Round, Rounding, exact_products, tf32_allowed};
-pub use threads::{Threads, is_alone, parallel_for, stay_alone, use_threads};
+pub use threads::{Threads, is_alone, parallel_for, respect_quota, stay_alone, use_threads};

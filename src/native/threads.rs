@@ -7,7 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::shim::{Range, cagan_parallel_for, check};
+use super::shim::{Range, cagan_parallel_for, check, openmp_processors};
+use super::waiting::compute_with;
 
 /// Calls `body` with each number below `length`, on libtorch's threads. A second pool would wait for the cores on which
 /// libtorch's threads spin between two operations.
@@ -90,6 +91,22 @@ pub fn use_threads(count: usize) -> Threads {
     Threads { before: changes.then_some(before), _here: PhantomData }
 }
 
+/// Lets libtorch compute with no more threads than a container's quota has CPUs: libtorch counts the machine's. The number
+/// of `OMP_NUM_THREADS` or `MKL_NUM_THREADS` stays.
+///
+/// ```
+/// cagan::native::respect_quota();
+/// let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+/// assert!(std::env::var_os("OMP_NUM_THREADS").is_some() || tch::get_num_threads() as usize <= cpus);
+/// ```
+pub fn respect_quota() {
+    let chosen = ["OMP_NUM_THREADS", "MKL_NUM_THREADS"].iter().any(|name| std::env::var_os(name).is_some());
+    let cpus = std::thread::available_parallelism().map_or(usize::MAX, usize::from);
+    if !chosen && cpus < openmp_processors() {
+        tch::set_num_threads(cpus as i32);
+    }
+}
+
 /// Makes [`use_threads`] change nothing in this process, a child of `fork`, whose parent's threads are not there.
 pub fn stay_alone() {
     ALONE.store(true, Relaxed);
@@ -116,6 +133,7 @@ impl Drop for Threads {
 fn set_here(count: i32, _one: &MutexGuard<'_, ()>) {
     let later = std::thread::spawn(tch::get_num_threads).join();
     tch::set_num_threads(count);
+    compute_with(count.max(1) as usize);
     if let Ok(later) = later {
         let _ = std::thread::spawn(move || tch::set_num_threads(later)).join();
     }
