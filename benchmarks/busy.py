@@ -6,10 +6,9 @@
     one, two    so many processes count beside it, each in a session of its own
     quota       a control group of 1.5 CPUs, with both sides started inside; skipped where no group can be made
 
-Each side works in a process of its own, as both decide at their import how they use the machine. cagan's process imports
-no torch before cagan. The processes take turns, so that only one works. A training step is timed alone, a swap as
-uint8 arrays in and out, streaming as triplets from JPEG files. The twin runs eager in the faster layout and streams by
-a DataLoader with two workers.
+Each side works in a process of its own, since both count the cores when they are imported; cagan's imports torch after
+cagan. The processes take turns, so that only one works. A swap takes and gives uint8 arrays; streaming gives triplets
+from JPEG files. The twin runs eager in the faster layout, and streams by a DataLoader with two workers.
 
 Prints medians and their ratio to the same side's median alone. Rows, machine, versions and date are kept in
 benchmarks/results, or in FILE. `--priority -8` raises all processes, and their sessions, above other load; it needs the
@@ -112,7 +111,7 @@ def streaming_turn(side, case, folder, tiny):  # noqa: ARG001  # each case is ma
 def work(side, case, tiny):
     """Obey the program that started this process: take as many turns as it says, and print their seconds."""
     if side == "twin":
-        import torch  # noqa: F401  # what a user of torch has: its own settings
+        import torch  # what a user of torch has: its own settings
     import cagan  # noqa: F401  # before torch on its own side
 
     kind = step_turn if case in STEPS else swap_turn if case in SWAPS else streaming_turn
@@ -141,16 +140,19 @@ class Worker:
         self.threads = self.read()["threads"]
 
     def read(self):
+        """Wait for what it says."""
         line = self.process.stdout.readline()
         if not line:
             raise SystemExit(f"a process ended with code {self.process.wait()}")
         return json.loads(line)
 
     def turns(self, count):
+        """Let it take turns, and return their seconds."""
         print(count, file=self.process.stdin, flush=True)
         return self.read()
 
     def close(self):
+        """Let it end."""
         self.process.stdin.close()
         self.process.wait()
 
@@ -180,14 +182,22 @@ def busy(count, priority):
 
 
 @contextlib.contextmanager
-def quota(cpus):
+def quota(cpus, priority):
     """Make a control group of so many CPUs, and give its folder; None where none can be made."""
     period = 100_000
     name = f"cagan_busy_{os.getpid()}"
+    amount = str(int(cpus * period))
+    # A step of priority is worth a quarter of the weight.
+    shares = str(int(1024 * 1.25**-priority))
     for root, files in (
-        (Path("/sys/fs/cgroup"), {"cpu.max": f"{int(cpus * period)} {period}"}),
-        (Path("/sys/fs/cgroup/cpu"), {"cpu.cfs_period_us": str(period), "cpu.cfs_quota_us": str(int(cpus * period))}),
+        (Path("/sys/fs/cgroup"), {"cpu.max": f"{amount} {period}", "cpu.weight.nice": str(priority)}),
+        (
+            Path("/sys/fs/cgroup/cpu"),
+            {"cpu.cfs_period_us": str(period), "cpu.cfs_quota_us": amount, "cpu.shares": shares},
+        ),
     ):
+        if not (root / "cgroup.procs").exists():
+            continue  # a new folder there would be a plain one
         group = root / name
         try:
             group.mkdir()
@@ -215,7 +225,7 @@ def measure(case, arguments):
         here = [load for load in loads if (load == "quota") == inside]
         if not here:
             continue
-        with quota(QUOTA) if inside else contextlib.nullcontext() as group:
+        with quota(QUOTA, arguments.priority) if inside else contextlib.nullcontext() as group:
             if inside and group is None:
                 print("quota: skipped, no control group can be made here", file=sys.stderr)
                 continue

@@ -33,8 +33,9 @@ const PERIOD: Duration = Duration::from_millis(100);
 /// The seconds that all threads wait for a core in a second, from which on they must not spin. Quiet machines have .1,
 /// and one busy process makes it .5 to 1.
 const LONG: f64 = 0.3;
-/// The time without spinning, after which one period tells whether the machine is still busy.
-const SHORT_SPINS: Duration = Duration::from_secs(5);
+/// The time with short spins, after which one period with long ones tells whether the machine is still busy. It doubles
+/// each time that it is, up to the second.
+const SHORT_SPINS: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(8)];
 /// Looks without a computation, after which the watch sleeps.
 const IDLE: usize = 10;
 
@@ -86,6 +87,7 @@ fn watch() {
     let mut sleepers: Option<Sleepers> = None;
     let mut idle = 0;
     let mut begun = 0;
+    let mut short = SHORT_SPINS[0];
     let mut before = waits();
     let mut seen = Instant::now();
     loop {
@@ -100,20 +102,20 @@ fn watch() {
             (before, seen) = (waits(), Instant::now());
             continue;
         }
-        match &sleepers {
-            Some(made) if made.since.elapsed() < SHORT_SPINS => continue,
-            // The end of this period tells.
-            Some(_) => {
+        if let Some(made) = &sleepers {
+            if made.since.elapsed() >= short {
                 sleepers = None;
+                short = (2 * short).min(SHORT_SPINS[1]);
                 (before, seen) = (waits(), Instant::now());
-                continue;
             }
-            None => {}
+            continue;
         }
         let after = waits();
         let share = waited(&before, &after).as_secs_f64() / seen.elapsed().as_secs_f64();
         (before, seen) = (after, Instant::now());
-        if idle == 0 && share >= LONG {
+        if share < LONG {
+            short = SHORT_SPINS[0];
+        } else if idle == 0 {
             sleepers = Sleepers::make(THREADS.load(Relaxed));
         }
     }
