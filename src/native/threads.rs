@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::shim::{Range, cagan_parallel_for, check, openmp_processors};
-use super::waiting::compute_with;
+use super::waiting::{compute_with, one_core};
 
 /// Calls `body` with each number below `length`, on libtorch's threads. A second pool would wait for the cores on which
 /// libtorch's threads spin between two operations.
@@ -35,6 +35,9 @@ pub fn parallel_for(length: usize, body: impl Fn(usize) + Sync) {
     }
     fn thunk<F: Fn(usize)>(_: &Call<F>) -> Range {
         range::<F>
+    }
+    if one_core() {
+        return (0..length).for_each(body);
     }
     let call = Call { body, panicked: Mutex::new(None) };
     // SAFETY: the body is shared between threads, as `Sync` allows, and borrowed until all are done.
