@@ -44,10 +44,11 @@ const IDLE: usize = 10;
 impl Computing {
     /// Begins one that ends when the value is dropped.
     pub fn begin() -> Self {
-        COMPUTATIONS.fetch_add(1, Relaxed);
+        let first = COMPUTATIONS.fetch_add(1, Relaxed) == 0;
         BEGUN.fetch_add(1, Relaxed);
-        if !super::is_alone() {
-            THREADS.store(tch::get_num_threads().max(1) as usize, Relaxed);
+        // One inside another may be on a thread of libtorch's.
+        if first && !super::is_alone() {
+            compute_with(tch::get_num_threads().max(1) as usize);
             start();
         }
         Computing(())

@@ -3,7 +3,8 @@
 
 use tch::{Kind, Tensor};
 
-use super::blocks::{Block, Encoder, Head, Size, Stride, doubled, places};
+use super::blocks::{Block, Encoder, Head, Size, Stride, places};
+use crate::networks::fused::doubled;
 use crate::networks::parameters::{Init, Path};
 
 /// Channels of a matcher's two inputs.
