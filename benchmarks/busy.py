@@ -40,6 +40,8 @@ CASES = {
 }
 LOADS = {"alone": 0, "one": 1, "two": 2, "quota": 0}
 QUOTA = 1.5
+# The machine and the sides settle before turns count.
+SETTLING_S = 2
 # Turns of a side in a row end after so many seconds.
 LONGEST_S = 10
 
@@ -124,6 +126,9 @@ def work(side, case, tiny):
         print(json.dumps({"threads": torch.get_num_threads()}), flush=True)
         for line in sys.stdin:
             began, turns = time.monotonic(), []
+            while time.monotonic() < began + SETTLING_S:
+                turn()
+            began = time.monotonic()
             while len(turns) < int(line) and time.monotonic() < began + LONGEST_S:
                 turns.append(turn())
             print(json.dumps(turns), flush=True)
