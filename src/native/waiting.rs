@@ -42,12 +42,12 @@ const SHORT_SPINS: [Duration; 2] = [Duration::from_millis(500), Duration::from_s
 const IDLE: usize = 10;
 
 impl Computing {
-    /// Begins one that ends when the value is dropped.
-    pub fn begin() -> Self {
+    /// Begins one that ends when the value is dropped. A process that starts no threads is not watched.
+    pub fn begin(alone: bool) -> Self {
         let first = COMPUTATIONS.fetch_add(1, Relaxed) == 0;
         BEGUN.fetch_add(1, Relaxed);
         // One inside another may be on a thread of libtorch's.
-        if first && !super::is_alone() {
+        if first && !alone {
             compute_with(tch::get_num_threads().max(1) as usize);
             start();
         }
