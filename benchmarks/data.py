@@ -26,15 +26,15 @@ BATCH = 16
 CONFIG = {"batch_size": BATCH, "width": 16}
 
 
-def jpeg_dolls(folder):
+def jpeg_dolls(folder, count=400):
     from PIL import Image
 
-    pairs = cagan.dolls(folder / "drawn", count=400, size=(256, 192))
+    pairs = cagan.dolls(folder / "drawn", count=count, size=(256, 192))
     for side in ("human", "article"):
         (folder / "jpeg" / side).mkdir(parents=True)
         for path in (folder / "drawn" / side).iterdir():
             Image.open(path).save(folder / "jpeg" / side / f"{path.stem}.jpg", quality=90)
-    assert len(pairs) == 400
+    assert len(pairs) == count
     return folder / "jpeg"
 
 

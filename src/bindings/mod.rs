@@ -44,6 +44,10 @@ fn system(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
 
 #[pymodule]
 fn _cagan(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    // Whoever imported torch before has its number of threads.
+    if !module.py().import("sys")?.getattr("modules")?.contains("torch")? {
+        crate::native::respect_quota();
+    }
     crate::training::set_capture(graph::TorchGraph::make);
     crate::pixels::set_fallback(arrays::decode_with_pillow);
     let package = module.py().import("cagan")?.getattr("__path__")?.get_item(0)?;

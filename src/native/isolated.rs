@@ -7,6 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Once;
 
 use super::shim::{cagan_isolated, cagan_outside, check};
+use super::threads::is_alone;
+use super::waiting::Computing;
 use crate::error::Error;
 
 thread_local! {
@@ -35,6 +37,7 @@ thread_local! {
 /// Those of `body`; [`Error::Memory`] if memory ran out; [`Error::Panic`] for any other panic.
 pub fn isolated<T, E: From<Error>>(body: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     be_silent();
+    let _computing = Computing::begin(is_alone());
     let outer = CAUGHT.replace(true);
     // SAFETY: the function calls its argument as [`called`] wants it.
     let result = called(body, |call, run| unsafe { cagan_isolated(call, run) });

@@ -15,6 +15,9 @@
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 
 #include <ATen/Context.h>
 #include <ATen/DLConvertor.h>
@@ -358,6 +361,26 @@ char* cagan_to_dlpack(const at::Tensor* tensor, DLManagedTensor** view) {
 }
 
 void cagan_drop_dlpack(DLManagedTensor* view) { view->deleter(view); }
+
+// The cores that OpenMP may use; 0 without OpenMP.
+int cagan_openmp_processors() {
+#ifdef _OPENMP
+  return omp_get_num_procs();
+#else
+  return 0;
+#endif
+}
+
+// Makes the calling thread's team of OpenMP have `count` threads, which then wait for its next work.
+void cagan_openmp_team(int count) {
+#ifdef _OPENMP
+#pragma omp parallel num_threads(count)
+  {
+    // A loop without a body could be left out.
+    asm volatile("");
+  }
+#endif
+}
 
 void cagan_keep_memory() {
 #ifdef __GLIBC__

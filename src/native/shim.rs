@@ -51,6 +51,8 @@ unsafe extern "C" {
     pub fn cagan_to_dlpack(tensor: *const C_tensor, view: *mut *mut c_void) -> *mut c_char;
     pub fn cagan_drop_dlpack(view: *mut c_void);
     pub fn cagan_keep_memory();
+    fn cagan_openmp_processors() -> i32;
+    pub fn cagan_openmp_team(count: i32);
     fn strdup(text: *const c_char) -> *mut c_char;
     fn free(memory: *mut c_void);
 }
@@ -77,6 +79,12 @@ pub unsafe fn taken(message: *mut c_char) -> Option<String> {
         free(message.cast());
         text
     })
+}
+
+/// The cores that OpenMP may use; 0 where libtorch has no OpenMP.
+pub fn openmp_processors() -> usize {
+    // SAFETY: the function has no conditions.
+    unsafe { cagan_openmp_processors() }.max(0) as usize
 }
 
 /// Copies a message to memory of `malloc`, for `shim.cpp` to free.

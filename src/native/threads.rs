@@ -7,10 +7,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::shim::{Range, cagan_parallel_for, check};
+use super::shim::{Range, cagan_parallel_for, check, openmp_processors};
+use super::waiting::{compute_with, one_core};
 
-/// Calls `body` with each number below `length`, on libtorch's threads. A second pool would wait for the cores on which
-/// libtorch's threads spin between two operations.
+/// Calls `body` with each number below `length`, on libtorch's threads; on the calling thread alone while two of them
+/// would share one core. A second pool would wait for the cores on which libtorch's threads spin between two operations.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,6 +20,22 @@ use super::shim::{Range, cagan_parallel_for, check};
 /// assert_eq!(sum.into_inner(), 10);
 /// ```
 pub fn parallel_for(length: usize, body: impl Fn(usize) + Sync) {
+    if one_core() {
+        return (0..length).for_each(body);
+    }
+    parallel_tasks(length, body);
+}
+
+/// As [`parallel_for`], for bodies that call libtorch: there each computes on one thread, whatever else the machine does,
+/// since the number of threads decides last bits.
+///
+/// ```
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+/// let sum = AtomicUsize::new(0);
+/// cagan::native::parallel_tasks(5, |i| { sum.fetch_add(i, Ordering::Relaxed); });
+/// assert_eq!(sum.into_inner(), 10);
+/// ```
+pub fn parallel_tasks(length: usize, body: impl Fn(usize) + Sync) {
     struct Call<F> {
         body: F,
         panicked: Mutex<Option<Box<dyn Any + Send>>>,
@@ -90,6 +107,23 @@ pub fn use_threads(count: usize) -> Threads {
     Threads { before: changes.then_some(before), _here: PhantomData }
 }
 
+/// Lets libtorch compute with no more threads than a container's quota has CPUs: libtorch counts the machine's. The number
+/// of `OMP_NUM_THREADS` or `MKL_NUM_THREADS` stays.
+///
+/// ```
+/// cagan::native::respect_quota();
+/// let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+/// let chosen = ["OMP_NUM_THREADS", "MKL_NUM_THREADS"].iter().any(|name| std::env::var_os(name).is_some());
+/// assert!(chosen || tch::get_num_threads() as usize <= cpus);
+/// ```
+pub fn respect_quota() {
+    let chosen = ["OMP_NUM_THREADS", "MKL_NUM_THREADS"].iter().any(|name| std::env::var_os(name).is_some());
+    let cpus = std::thread::available_parallelism().map_or(usize::MAX, usize::from);
+    if !chosen && cpus < openmp_processors() {
+        tch::set_num_threads(cpus as i32);
+    }
+}
+
 /// Makes [`use_threads`] change nothing in this process, a child of `fork`, whose parent's threads are not there.
 pub fn stay_alone() {
     ALONE.store(true, Relaxed);
@@ -116,6 +150,7 @@ impl Drop for Threads {
 fn set_here(count: i32, _one: &MutexGuard<'_, ()>) {
     let later = std::thread::spawn(tch::get_num_threads).join();
     tch::set_num_threads(count);
+    compute_with(count.max(1) as usize);
     if let Ok(later) = later {
         let _ = std::thread::spawn(move || tch::set_num_threads(later)).join();
     }
