@@ -291,7 +291,7 @@ impl PyTrainer {
         worn: &Bound<'py, PyAny>,
         target: &Bound<'py, PyAny>,
     ) -> PyResult<[Array<'py>; 3]> {
-        let size = self.config.0.image_size;
+        let size = self.trainer.lock_attached(py)?.stage.image_size;
         let [human, worn, target] =
             [pictures(size, "human", human)?, pictures(size, "worn", worn)?, pictures(size, "target", target)?];
         same_count(&[("worn", &worn), ("target", &target)], &human)?;
@@ -316,7 +316,7 @@ impl PyTrainer {
         human: &Bound<'py, PyAny>,
         article: &Bound<'py, PyAny>,
     ) -> PyResult<Array<'py>> {
-        let size = self.config.0.image_size;
+        let size = self.trainer.lock_attached(py)?.stage.image_size;
         let [human, article] = [pictures(size, "human", human)?, pictures(size, "article", article)?];
         same_count(&[("article", &article)], &human)?;
         let logits = self.with(py, |trainer| {

@@ -116,7 +116,7 @@ impl Monitor {
     /// # Errors
     /// If pictures stream: a picture that can no longer be decoded. The memory is then unchanged.
     pub fn look(&mut self, trainer: &mut Trainer) -> Result<Look> {
-        let triplet = trainer.data.plain(&self.humans, &self.targets)?;
+        let triplet = trainer.plain(&self.humans, &self.targets)?;
         let found = trainer.with_averaged(|trainer| Ok(tch::no_grad(|| numbers(trainer, &triplet))))?;
         Ok(self.judge(found, trainer.step, trainer.total_steps()))
     }
