@@ -206,13 +206,13 @@ impl Config {
     pub fn resolved(&self, pairs: usize) -> Result<Config> {
         let (steps, batch) = (self.total_steps(pairs), self.batch_size as u64);
         let mut settings = self.0.clone();
-        let Settings { place_after, judge_after, enlarge_after, schedule_start, schedule_end, .. } = &mut settings;
+        let Settings { place_after, judge_after, full_size_after, schedule_start, schedule_end, .. } = &mut settings;
         if self.schedule == Schedule::Constant {
             (*schedule_start, *schedule_end) = (Moment::Images(0), Moment::Images(0));
         } else if *schedule_end == Moment::Images(0) {
             *schedule_end = Moment::Share(100.0);
         }
-        for moment in [place_after, judge_after, enlarge_after, schedule_start, schedule_end] {
+        for moment in [place_after, judge_after, full_size_after, schedule_start, schedule_end] {
             *moment = moment.resolved(steps, batch);
         }
         rules::check(&settings)?;
@@ -224,11 +224,11 @@ impl Config {
     pub fn settled(&self, saved: &Config, pairs: usize) -> Config {
         let (steps, batch) = (saved.total_steps(pairs), saved.batch_size as u64);
         let mut settings = self.0.clone();
-        let Settings { place_after, judge_after, enlarge_after, schedule_start, schedule_end, .. } = &mut settings;
+        let Settings { place_after, judge_after, full_size_after, schedule_start, schedule_end, .. } = &mut settings;
         for (name, moment, there) in [
             ("place_after", place_after, saved.place_after),
             ("judge_after", judge_after, saved.judge_after),
-            ("enlarge_after", enlarge_after, saved.enlarge_after),
+            ("full_size_after", full_size_after, saved.full_size_after),
             ("schedule_start", schedule_start, saved.schedule_start),
             ("schedule_end", schedule_end, saved.schedule_end),
         ] {
@@ -255,7 +255,7 @@ impl Config {
     /// let config = Config::preset(Preset::Kisekae).resolved(779)?;
     /// assert_eq!(stages(config), ["locate 0", "place 5600", "judge 20000"]);
     /// let config = Config::with(Preset::Kisekae, serde_json::json!({"image_size": [128, 96], "images": 4160}))?;
-    /// assert_eq!(stages(config.resolved(779)?), ["locate 0", "place 560", "judge 2000", "128 x 96 2080"]);
+    /// assert_eq!(stages(config.resolved(779)?), ["locate 0", "place 560", "judge 2000", "128 x 96 3120"]);
     /// assert_eq!(stages(Config::preset(Preset::Paper)), ["train 0"]);
     /// # Ok::<(), cagan::Error>(())
     /// ```
@@ -284,20 +284,23 @@ impl Config {
     ///
     /// ```
     /// use cagan::config::{Config, Preset};
-    /// let settings = serde_json::json!({"image_size": [256, 192], "enlarge_after": 800});
+    /// let settings = serde_json::json!({"image_size": [256, 192], "full_size_after": 1200});
     /// let config = Config::with(Preset::Kisekae, settings)?;
     /// assert_eq!(config.sizes(), [([64, 48], 0), ([128, 96], 800), ([256, 192], 1200)]);
     /// assert_eq!(Config::preset(Preset::Kisekae).sizes(), [([64, 48], 0)]);
     /// # Ok::<(), cagan::Error>(())
     /// ```
     pub fn sizes(&self) -> Vec<([i64; 2], u64)> {
-        let first = self.enlarge_after.images();
-        let enlargements = match first {
+        let last = self.full_size_after.images();
+        let enlargements = match last {
             0 => 0,
             _ => self.architecture.enlargements(self.image_size),
         };
+        // Each size takes half as many images as the one before: of `last`, (1 + 1/2 + ...) / (1 + ... + 1/2^(n - 1)).
+        let parts = |number: u32| ((1u128 << number) - 1) << (enlargements - number);
         let size = |number: u32| self.image_size.map(|side| side >> (enlargements - number));
-        (0..=enlargements).map(|number| (size(number), rules::enlarged(first, number))).collect()
+        let first = |number: u32| (u128::from(last) * parts(number) / parts(enlargements).max(1)) as u64;
+        (0..=enlargements).map(|number| (size(number), first(number))).collect()
     }
 
     /// The same settings for pictures of another size of [`Config::sizes`], as of a stage of the run.
@@ -309,14 +312,11 @@ impl Config {
     pub fn never(&self, pairs: usize) -> Vec<String> {
         let end = self.total_steps(pairs).saturating_mul(self.batch_size as u64);
         let falls = self.schedule != Schedule::Constant;
-        let largest = match self.enlarge_after {
-            Moment::Images(_) => self.sizes().last().map_or(Moment::Images(0), |size| Moment::Images(size.1)),
-            share => share,
-        };
+        let grows = self.architecture.enlargements(self.image_size) > 0;
         let moments = [
             ("place_after", self.place_after, true, "the locator's masks are never erased, and nothing is placed"),
             ("judge_after", self.judge_after, true, "the discriminator never joins"),
-            ("enlarge_after", largest, true, "no picture is as large as image_size"),
+            ("full_size_after", self.full_size_after, grows, "no picture is as large as image_size"),
             ("schedule_start", self.schedule_start, falls, "the rates never fall"),
         ];
         let beyond = moments.into_iter().filter_map(|(name, moment, used, words)| match moment {

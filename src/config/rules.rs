@@ -21,7 +21,6 @@ pub(super) fn check(settings: &Settings) -> Result<()> {
         scales,
         noise_needs_a_detached_reverse,
         schedule_span,
-        image_size_is_reached,
         one_length,
         early_stop_needs_looks,
         steps_of_a_graph,
@@ -114,24 +113,6 @@ fn schedule_span(settings: &Settings) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// A share of the length leaves images for `image_size` itself.
-fn image_size_is_reached(settings: &Settings) -> Result<()> {
-    let enlargements = settings.architecture.enlargements(settings.image_size);
-    let Moment::Share(share) = settings.enlarge_after else { return Ok(()) };
-    let most = 100.0 / enlarged(100, enlargements) as f64 * 100.0;
-    if enlargements == 0 || share < most {
-        return Ok(());
-    }
-    let [h, w] = settings.image_size;
-    let rule = format!("less than {most:.1}%, so that pictures of {h} x {w} are reached");
-    Err(Error::setting("enlarge_after", rule, format!("{share}%")))
-}
-
-/// Returns the images seen when pictures become larger for the `number`th time, given those at the first time.
-pub(super) fn enlarged(first: u64, number: u32) -> u64 {
-    (0..number).map(|k| first >> k).fold(0, u64::saturating_add)
 }
 
 fn one_length(settings: &Settings) -> Result<()> {

@@ -247,7 +247,8 @@ impl Parameters {
     pub fn grow(&mut self, tensors: &HashMap<String, Tensor>) -> Result<()> {
         let finer = |entry: &&Entry| entry.name.contains(".finer.") && !tensors.contains_key(&entry.name);
         let own = self.named(&self.values).into_iter().collect::<HashMap<_, _>>();
-        let missing = self.entries.iter().filter(finer).map(|entry| (entry.name.clone(), own[&entry.name].shallow_clone()));
+        let missing =
+            self.entries.iter().filter(finer).map(|entry| (entry.name.clone(), own[&entry.name].shallow_clone()));
         let whole = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).chain(missing);
         self.load(&whole.collect())
     }

@@ -136,7 +136,8 @@ fn check_size(path: &Path, generator: &HashMap<String, Tensor>, stage: &Config) 
     }
     let [h, w] = stage.image_size;
     let by = 1 << (finer..).take_while(|number| level(*number)).count();
-    let rule = format!("expected a generator of pictures up to {h} x {w}, with which the run begins, got one of pictures");
-    let advice = "enlarge_after=0 begins with pictures of image_size";
+    let rule =
+        format!("expected a generator of pictures up to {h} x {w}, with which the run begins, got one of pictures");
+    let advice = "full_size_after=0 begins with pictures of image_size";
     Err(Error::content(path, format!("{rule} {by} times as large; {advice}")))
 }

@@ -96,7 +96,9 @@ pub fn restore(path: &Path, file: &TensorFile, trainer: &mut Trainer, memory: Op
         Some(text) => {
             let size = serde_json::from_str(text).ok();
             let size = size.filter(|size| trainer.config.sizes().iter().any(|(own, _)| own == size));
-            size.ok_or_else(|| Error::content(path, format!("image_size: expected one of the run's sizes, got {text}")))?
+            size.ok_or_else(|| {
+                Error::content(path, format!("image_size: expected one of the run's sizes, got {text}"))
+            })?
         }
     };
     trainer.resize(size);
@@ -173,4 +175,37 @@ fn same(path: &Path, differences: &[String]) -> Result<()> {
             run_dir.display().to_string(),
         ),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Preset;
+    use crate::data::{Options, Pairs};
+    use serde_json::json;
+
+    /// As after a loss of larger pictures that is not finite.
+    #[test]
+    fn a_grown_trainer_goes_back_to_a_checkpoint_of_smaller_pictures() {
+        let folder = tempfile::tempdir().unwrap();
+        crate::dolls::write(folder.path(), 3, 1, [96, 96], 0).unwrap();
+        let pairs = Pairs::open(folder.path(), &Options::default()).unwrap();
+        let settings = json!({"image_size": 96, "width": 32, "batch_size": 2, "full_size_after": 4, "steps": 9});
+        let mut trainer = Trainer::new(&pairs, Config::with(Preset::Kisekae, settings).unwrap()).unwrap();
+        trainer.step().unwrap();
+        let paths = ["first", "again", "second", "third"].map(|name| folder.path().join(name));
+        write(&paths[0], &trainer, None).unwrap();
+        let size = |trainer: &Trainer| (trainer.step, trainer.stage.image_size);
+        assert_eq!(size(&trainer), (1, [48, 48]));
+        trainer.step().unwrap();
+        assert_eq!(size(&trainer), (2, [96, 96]));
+        write(&paths[2], &trainer, None).unwrap();
+        restore(&paths[0], &read(&paths[0]).unwrap(), &mut trainer, None).unwrap();
+        assert_eq!(size(&trainer), (1, [48, 48]));
+        write(&paths[1], &trainer, None).unwrap();
+        trainer.step().unwrap();
+        write(&paths[3], &trainer, None).unwrap();
+        let bytes = paths.map(|path| std::fs::read(path).unwrap());
+        assert!(bytes[0] == bytes[1] && bytes[2] == bytes[3]);
+    }
 }

@@ -72,6 +72,11 @@ impl Trainer {
         Ok(Some(Trainer { config, stage, device, data, method, models, step: 0, ema, graph, undo, torn: false }))
     }
 
+    /// The height of the pictures of a step.
+    pub(super) fn height_of(&self, step: u64) -> i64 {
+        size_at(&self.config, step * self.config.batch_size as u64)[0]
+    }
+
     /// Goes over to the pictures of the next step, if they are larger.
     fn enlarge(&mut self) -> Result<()> {
         let size = size_at(&self.config, self.images_seen());
@@ -91,8 +96,12 @@ impl Trainer {
             return;
         }
         let named = |(name, parameters, buffer): (_, &Parameters, &Tensor)| (name, parameters.named(buffer));
-        let kept: HashMap<_, HashMap<_, _>> =
-            self.buffers().into_iter().map(named).map(|(name, tensors)| (name, tensors.into_iter().collect())).collect();
+        let kept: HashMap<_, HashMap<_, _>> = self
+            .buffers()
+            .into_iter()
+            .map(named)
+            .map(|(name, tensors)| (name, tensors.into_iter().collect()))
+            .collect();
         let stage = self.config.of_size(size);
         let (method, mut models) = method(&stage, self.device, self.team());
         let ema = Ema::new(&models.generator.parameters.values, &stage);
