@@ -43,7 +43,7 @@ CASES = {
     "paper 128 x 96, batch 16": ("paper", {"batch_size": 16}),
     "kisekae 256 x 192, batch 8": (
         "kisekae",
-        {"image_size": (256, 192), "batch_size": 8, "place_after": 0, "judge_after": 0},
+        {"image_size": (256, 192), "batch_size": 8, "place_after": 0, "judge_after": 0, "full_size_after": 0},
     ),
 }
 TINY = {

@@ -221,7 +221,8 @@ impl PyTrainer {
 
     /// The tensors of "generator" or "discriminator" by state-dict name, as torch tensors that share the core's memory,
     /// on the trainer's device: what is written there is what the next step reads. They stay valid for ever, and a step
-    /// changes them. The layout is the core's: on a CPU the channels of convolutions are last in memory.
+    /// changes them. The layout is the core's: on a CPU the channels of convolutions are last in memory. Networks of
+    /// kisekae that grew have other tensors: take them anew.
     ///
     /// Args:
     ///     network: "generator" or "discriminator".

@@ -116,6 +116,7 @@ impl Trainer {
         for learner in [&mut self.models.generator, &mut self.models.discriminator] {
             learner.parameters.changed();
         }
+        self.undo.keep(&self.models.discriminator);
     }
 
     /// The processes that train together.
@@ -232,12 +233,12 @@ impl Trainer {
         if self.torn {
             return Err(Error::Torn);
         }
-        self.enlarge()?;
         let mut waited_for = false;
         let done = isolated::<_, Error>(|| {
             self.undo.keep(&self.models.discriminator);
             // Pictures that are gone in one process end all before any of them waits for the others.
-            let triplet = self.team().agreed(self.triplet(self.step))?;
+            let ready = self.enlarge().and_then(|()| self.triplet(self.step));
+            let triplet = self.team().agreed(ready)?;
             waited_for = true;
             let _precision = use_precision(self.config.precision, self.device);
             let (method, models) = (&mut *self.method, &mut self.models);

@@ -16,7 +16,13 @@ from twins import NETWORKS, close, draws, move_weights, tensors, vectors
 
 STAGES = {"place_after": 0, "judge_after": 0}
 SMALL = {"width": 32, "batch_size": 2, "threads": 1, "monitor_every": 0, "place_after": 2, "judge_after": 2}
-TRAIN = SMALL | {"preset": "kisekae", "progress": False, "sample_humans": 2, "sample_articles": 1, "schedule": "constant"}
+TRAIN = SMALL | {
+    "preset": "kisekae",
+    "progress": False,
+    "sample_humans": 2,
+    "sample_articles": 1,
+    "schedule": "constant",
+}
 OFTEN = {"checkpoint_every": 1, "snapshot_every": 1, "log_every": 1, "keep_checkpoints": 9}
 
 
@@ -157,7 +163,7 @@ def test_a_step_after_the_enlargement_is_the_twins(pairs):
         assert np.median(apart) < 0.05, (name, np.median(apart))
 
 
-def test_a_grown_network_is_the_small_one_doubled(pairs):
+def test_a_grown_network_is_the_small_one_doubled():
     config = {"width": 32, "mask_cut": 0.5}
     torch.manual_seed(0)
     small, large = (torch_module.Kisekae(config | {"image_size": (side, side)}) for side in (48, 192))
