@@ -46,7 +46,7 @@ def test_sizes_are_stages():
     assert config.stages(779)[-2:] == [("128 x 96", 20_800), ("256 x 192", 31_200)]
     # 4/7, 6/7 and all of 7,000 images: 4,000, 2,000 and 1,000 of them.
     config = cagan.Config(image_size=(512, 384), full_size_after=7000)
-    assert [first for _, first in config.stages(9)][-3:] == [4000, 6000, 7000]
+    assert [first for name, first in config.stages(9) if "x" in name] == [4000, 6000, 7000]
     assert cagan.Config(image_size=(256, 192), images=41_600, full_size_after=0).stages(9)[-1] == ("judge", 20_000)
     assert [name for name, _ in cagan.Config().stages(779)] == ["locate", "place", "judge"]
     refusal(ValueError, lambda: cagan.Config("paper", full_size_after=5), "full_size_after", "no use for it")
@@ -99,12 +99,14 @@ def test_pictures_of_an_early_stage_are_means(pairs):
 
 def test_growth_keeps_tensors_and_moments_and_adds_nothing(pairs, tmp_path):
     """A run that stops before the enlargement has the same tensors as one that stops after it."""
-    settings = {"image_size": 96, "checkpoint_every": 2, "ema_images": 50, **TRAIN}
+    settings = TRAIN | {"image_size": 96, "checkpoint_every": 2, "ema_images": 50, "monitor_every": 1}
     cagan.train(pairs, tmp_path / "before", steps=2, full_size_after=4, **settings)
     with pytest.raises(StopError):
         cagan.train(pairs, tmp_path / "after", steps=3, full_size_after=4, on_event=stop_at(2), **settings)
     (header, before), (grown, after) = (read_tensors(checkpoints(tmp_path / name)[-1]) for name in ("before", "after"))
     assert [json.loads(entries["image_size"]) for entries in (header, grown)] == [[48, 48], [96, 96]]
+    # Scores of other sizes do not compare.
+    assert [json.loads(entries["monitor"])["height"] for entries in (header, grown)] == [48, 96]
     assert all(np.array_equal(after[name], array) for name, array in before.items())
     new = {name: array for name, array in after.items() if name not in before}
     assert {name.split(".")[0] for name in new} == {
@@ -212,7 +214,7 @@ def test_a_run_begins_with_networks_of_smaller_pictures(pairs, whole, tmp_path):
     (_, theirs), (_, mine) = read_tensors(small), read_tensors(begun.snapshots[-1])
     assert any(".finer.0." in name for name in theirs)
     assert all(np.abs(mine[name] - array).max() < 1e-20 for name, array in theirs.items())
-    assert all(not array.any() for name, array in mine.items() if ".finer.1.out." in name)
+    assert all(np.abs(array).max() < 1e-20 for name, array in mine.items() if ".finer.1.out." in name)
     refusal(
         ValueError,
         lambda: cagan.train(pairs, tmp_path / "b", image_size=192, init_from=str(large), **still),
