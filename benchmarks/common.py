@@ -1,5 +1,6 @@
 """Take turns, make ratios and tables, keep results."""
 
+import functools
 import json
 import os
 import platform
@@ -46,13 +47,29 @@ def row(part, case, ours, theirs, *, scale=1e3, unit="ms", form=""):
 
 def table(rows):
     lines = [
-        "| part | case | unit | cagan | PyTorch | ratio | 10 % .. 90 % | PyTorch's form |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| part | case | unit | cagan | PyTorch | ratio | 10 % .. 90 % | shares | PyTorch's form |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for r in rows:
         numbers = f"{r['cagan']:.4g} | {r['twin']:.4g} | {r['ratio']:.2f} | {r['low']:.2f} .. {r['high']:.2f}"
-        lines.append(f"| {r['part']} | {r['case']} | {r['unit']} | {numbers} | {r['form']} |")
+        shares = f"{r['cagan_share']:.0%}, {r['twin_share']:.0%}" if "cagan_share" in r else ""
+        lines.append(f"| {r['part']} | {r['case']} | {r['unit']} | {numbers} | {shares} | {r['form']} |")
     return "\n".join(lines)
+
+
+@functools.cache
+def matrix_rate(precision):
+    """Return the operations a second of this machine's fastest large matrix product, with torch's threads."""
+    import torch
+
+    kind = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    a, b = (torch.rand(2048, 2048).to(kind) for _ in range(2))
+    ways = [lambda: a @ b]
+    if torch.backends.mkldnn.is_available():
+        # The library of the convolutions is twice as fast in float32 where MKL does not know the processor.
+        ways.append(lambda: torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], ""))
+    with torch.inference_mode():
+        return 2 * 2048**3 / min(seconds(way) for way in ways for _ in range(5))
 
 
 def processor():

@@ -1,27 +1,34 @@
 """Check cagan on a GPU machine, and time it against PyTorch.
 
-    python benchmarks/gpu.py [--steps N] [--rounds N] [--no-compile] [--json FILE] [--tiny]
+    python benchmarks/gpu.py [--minutes N] [--steps N] [--rounds N] [--no-compile] [--json FILE] [--tiny]
 
 1. Compares the device with the CPU: the swap, the scores, the gradients and the weights of one step, from equal weights
-   and batches; then steps launched as a CUDA graph with the same steps one operation at a time; then a run that is
-   trained, interrupted, resumed and used for swaps. A preset with a difference above its bound is not timed, and the
-   program ends with code 1.
-2. Times a training step of the article's experiment (preset vasily, 256 x 256, batch 16), of the paper's and of
-   kisekae's: cagan in every number format that its config offers, with and without a graph if it can have one; the twin
-   eager and compiled (max-autotune), channels_last, in float32, TF32 and bfloat16 (not of kisekae). They take turns.
+   and batches; then steps launched as a CUDA graph with the same steps one operation at a time, without noise, and with
+   it: its draws must be fresh in each step, repeatable, and as large; then a run that is trained, interrupted, resumed
+   and used for swaps. A preset with a difference above its bound is not timed, and the program ends with code 1.
+2. Times a training step of the article's experiment (preset vasily, 256 x 256, batch 16), of kisekae's two sizes and of
+   the paper's: cagan in every number format that its config offers, with and without a graph if it can have one; the
+   twin eager, channels_last, in float32, TF32 and bfloat16, and compiled (max-autotune) in bfloat16, of the article's
+   experiment (no twin of kisekae). They take turns. Then swaps of kisekae, one and sixteen at once.
+3. Times four layers in bfloat16 with channels first and last, the norm in the layout that libtorch has it in.
 
 Prints ms, images/s, the ratio to the fastest form of the twin in the same format, the share of the matrix rate measured
-on this chip in that format, and the time of the whole experiment: 940 pairs, batch 16, 50 epochs, 2,950 steps.
+on this chip in that format, and the time of the whole experiment: 940 pairs, batch 16, 50 epochs, 2,950 steps. Prints
+and keeps the rows after each case. What does not fit into the minutes is left out, compiling first. A machine with
+torch of the build's version needs the checkout and its extension: `PYTHONPATH=python python3 benchmarks/gpu.py`.
 
 Without a GPU, or with --tiny, it runs on toy sizes as a test: those figures mean nothing.
 """
 
 import argparse
 import contextlib
+import functools
 import itertools
+import signal
 import statistics
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import cagan
@@ -38,24 +45,50 @@ from reference import Twin  # noqa: E402  # found through the line above
 FORWARD, GRADIENT, STEP = 1e-4, 1e-3, 1e-2
 # Of swaps on both devices in grey levels, the mean over a picture: a pixel at a mask's cut may fall to either side.
 GREY = 0.1
+# Of losses with noise: in standard errors of their mean, and the factor between their deviations.
+ERRORS, SPREAD = 5, 2
+ALL = {"place_after": 0, "judge_after": 0, "full_size_after": 0}
 CASES = {
     "vasily 256 x 256, batch 16": ("vasily", {"image_size": 256, "batch_size": 16}),
+    "kisekae 256 x 192, batch 8": ("kisekae", {"image_size": (256, 192), "batch_size": 8, **ALL}),
+    "kisekae 64 x 48, batch 16": ("kisekae", {"image_size": (64, 48), "batch_size": 16, **ALL}),
     "paper 128 x 96, batch 16": ("paper", {"batch_size": 16}),
-    "kisekae 256 x 192, batch 8": (
-        "kisekae",
-        {"image_size": (256, 192), "batch_size": 8, "place_after": 0, "judge_after": 0, "full_size_after": 0},
-    ),
 }
 TINY = {
     "vasily, toy size": ("vasily", {"image_size": 64, "batch_size": 2, "width": 16}),
     "paper, toy size": ("paper", {"image_size": 32, "batch_size": 2, "width": 16}),
-    "kisekae, toy size": (
-        "kisekae",
-        {"image_size": 32, "batch_size": 2, "width": 32, "place_after": 0, "judge_after": 0},
-    ),
+    "kisekae, toy size": ("kisekae", {"image_size": 32, "batch_size": 2, "width": 32, **ALL}),
 }
+SIDES = ("human", "article")
 # The article's experiment.
 STEPS = 2950
+COMPILED = "vasily"
+
+
+class Clock:
+    """Know what is left of the minutes."""
+
+    def __init__(self, minutes):
+        self.end = time.monotonic() + 60 * minutes
+
+    def left(self):
+        """Return the seconds that are left, at least 0."""
+        return max(0.0, self.end - time.monotonic())
+
+    @contextlib.contextmanager
+    def limit(self, share=1.0):
+        """Raise RuntimeError in the block once its share of what is left is over."""
+
+        def stop(*_):
+            raise RuntimeError("out of time")
+
+        before = signal.signal(signal.SIGALRM, stop)
+        signal.setitimer(signal.ITIMER_REAL, max(share * self.left(), 1e-3))
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
 
 
 def precisions():
@@ -66,14 +99,17 @@ def precisions():
 
 @contextlib.contextmanager
 def arithmetic(precision):
-    """Set TF32 for a format: cagan shares libtorch and these switches with this process."""
+    """Set TF32 for a format, and let cuDNN try: cagan shares libtorch and these switches with this process."""
     switches = torch.backends.cuda.matmul, torch.backends.cudnn
     before = [switch.allow_tf32 for switch in switches]
+    tried = torch.backends.cudnn.benchmark
     for switch in switches:
         switch.allow_tf32 = precision != "fp32"
+    torch.backends.cudnn.benchmark = True
     try:
         yield
     finally:
+        torch.backends.cudnn.benchmark = tried
         for switch, value in zip(switches, before):
             switch.allow_tf32 = value
 
@@ -123,6 +159,31 @@ def check_graph(preset, settings, pairs, device, steps=8):
     for network in ("generator", "discriminator"):
         difference = apart("weights", one.state(network), other.state(network), one.config.learning_rate)
         yield f"{network}'s weights after {steps} steps as a graph", difference, steps * STEP
+
+
+def check_noise(preset, settings, pairs, device, steps=48):
+    """Return the same of steps with the discriminator's noise, whose draws differ with and without a graph.
+
+    Two pairs that fill the batch, no flip, no crop, and weights that stand still: a step's loss is then a function of
+    its noise alone. A noise that the graph repeats gives one loss again and again; one of another size another mean.
+    """
+    still = {"batch_size": 2, "flip": False, "crop_margin": 0, "learning_rate": 1e-30, "seed": 3}
+    still |= {"discriminator_learning_rate": 1e-30, "discriminator_noise": 0.5, "precision": "fp32"}
+
+    def losses(graph):
+        config = cagan.Config(preset, device=str(device), **{**settings, **still, "cuda_graph": graph})
+        trainer = cagan.Trainer(list(pairs)[:2], config)
+        # A graph is recorded after its third step.
+        return [trainer.run(1)["loss/discriminator"] for _ in range(3 + steps)][3:]
+
+    graph = device.type == "cuda" and graphs(preset, device)
+    one, again, plain = losses(graph), losses(graph), losses(False)
+    yield "draws that repeat an earlier one's loss", float(steps - len(set(one))), 0
+    yield "losses of two runs of a graph", max(abs(a - b) / max(1.0, abs(b)) for a, b in zip(one, again)), GRADIENT
+    spreads = statistics.stdev(one), statistics.stdev(plain)
+    error = (sum(spread**2 for spread in spreads) / steps) ** 0.5
+    yield "mean loss, in standard errors", abs(statistics.mean(one) - statistics.mean(plain)) / error, ERRORS
+    yield "factor of the losses' deviations", max(spreads) / min(spreads), SPREAD
 
 
 def check_run(preset, settings, pairs, device, folder):
@@ -178,8 +239,8 @@ def graphs(preset, device):
     return device.type == "cuda" and preset != "kisekae"
 
 
-def contenders(preset, settings, pairs, device, compiled, graph):
-    """Return name -> (format, function of a number of steps)."""
+def contenders(preset, settings, pairs, device, graph):
+    """Return name -> (format, function of a number of steps), the compiled form last."""
     found = {}
     for precision in precisions():
         for recorded in (False, True) if graph else (False,):
@@ -189,19 +250,23 @@ def contenders(preset, settings, pairs, device, compiled, graph):
             found[name] = (precision, cagan.Trainer(pairs, config).run)
     if preset == "kisekae":
         return found
+    for precision in ("fp32", "tf32", "bf16"):
+        found[f"PyTorch eager {precision}"] = (precision, twin(preset, settings, device, precision, compiled=False))
+    return found
+
+
+def twin(preset, settings, device, precision, *, compiled):
+    """Return a function that takes a number of the twin's steps."""
     config = cagan.Config(preset, **settings)
     batch = [torch.rand(config.batch_size, 3, *config.image_size, device=device) for _ in range(3)]
-    for precision in ("fp32", "tf32", "bf16"):
-        for form in ("eager", "compiled") if compiled else ("eager",):
-            twin = DeviceTwin(config, device, precision, compiled=form == "compiled")
+    network = DeviceTwin(config, device, precision, compiled=compiled)
 
-            def run(steps, twin=twin):
-                for _ in range(steps):
-                    twin.step(*batch)
-                synchronise(device)
+    def run(steps):
+        for _ in range(steps):
+            network.step(*batch)
+        synchronise(device)
 
-            found[f"PyTorch {form} {precision}"] = (precision, run)
-    return found
+    return run
 
 
 def operations(preset, settings, device):
@@ -245,22 +310,29 @@ def passes(case, checks):
     return good
 
 
-def measure(case, preset, settings, pairs, device, arguments, rates, graph):
-    runs = contenders(preset, settings, pairs, device, arguments.compile, graph)
-    turns = {}
+def ready(case, runs, clock):
+    """Take the first steps of each form, and return those that can."""
+    found = {}
     for name, (precision, run) in runs.items():
-        with arithmetic(precision):
-            try:
-                # A graph is recorded after its third step.
+        try:
+            # A graph is recorded after its third step.
+            with arithmetic(precision), clock.limit():
                 run(5)
-            except (RuntimeError, torch._dynamo.exc.TorchDynamoException) as error:
-                # A form that fails here leaves the others in the table.
-                print(f"{case}: {name}: left out: {str(error).strip().splitlines()[0]}", file=sys.stderr)
-                continue
-            turns[name] = []
-    if not any(name.startswith("cagan") for name in turns):
-        raise SystemExit(f"{case}: cagan did not run")
-    for _ in range(arguments.rounds):
+        except (RuntimeError, torch._dynamo.exc.TorchDynamoException) as error:
+            # A form that fails here leaves the others in the table.
+            print(f"{case}: {name}: left out: {str(error).strip().splitlines()[0]}", file=sys.stderr)
+            continue
+        found[name] = (precision, run)
+    return found
+
+
+def measure(case, preset, settings, runs, device, arguments, rates, clock):
+    """Time forms that take turns, and return their rows."""
+    turns = {name: [] for name in runs}
+    for k in range(arguments.rounds):
+        # Each round is whole, and there is at least one.
+        if k and clock.left() == 0:
+            break
         for name, found in turns.items():
             precision, run = runs[name]
             with arithmetic(precision):
@@ -280,6 +352,7 @@ def measure(case, preset, settings, pairs, device, arguments, rates, graph):
                 "form": name,
                 "ms": medians[name] * 1e3,
                 "images_per_s": batch / medians[name],
+                "rounds": len(found),
                 "against": best,
                 "ratio": statistics.median(ratios) if ratios else None,
                 "low": ratios[len(ratios) // 10] if ratios else None,
@@ -291,6 +364,63 @@ def measure(case, preset, settings, pairs, device, arguments, rates, graph):
     return rows
 
 
+def measure_swaps(case, settings, pairs, device, arguments, folder):
+    """Time swaps by a network that has hardly learnt, and return their rows: the time is the same."""
+    rows = []
+    for precision in precisions():
+        few = {"steps": 1, "sample_every": 0, "monitor_every": 0, "precision": precision, "device": str(device)}
+        cagan.train(pairs, folder / precision, cagan.Config("kisekae", **settings, **few), progress=False)
+        swapper = cagan.Swapper(folder / precision, device=str(device))
+        for count in (1, 16):
+            people, articles = ([np.asarray(getattr(pairs[k], side)) for k in range(count + 1)] for side in SIDES)
+            given = people[:count], articles[:count], articles[1:]
+            swap = functools.partial(swapper.swap, *given)
+            swap()
+            times = [common.seconds(swap) for _ in range(3 * arguments.rounds)]
+            row = {"case": f"{case}, {count} at once", "form": f"cagan {precision}", "against": None, "ratio": None}
+            row |= {"ms": statistics.median(times) * 1e3, "images_per_s": count / statistics.median(times)}
+            rows.append({**row, "rounds": len(times), "share_of_matrix_rate": None, "experiment_s": None})
+    return rows
+
+
+def measure_layouts(device, tiny):
+    """Time four layers in bfloat16, forward and back, and return rows. The norm has its channels first in both."""
+    side, width = (32, 8) if tiny else (256, 64)
+    channels = [6, width, 2 * width, 4 * width, 8 * width]
+    rows = []
+    for last in (False, True):
+        layout = torch.channels_last if last else torch.contiguous_format
+        given = {"device": device, "dtype": torch.bfloat16}
+        weights = [torch.randn(b, a, 4, 4, **given).mul_(0.02) for a, b in itertools.pairwise(channels)]
+        weights = [weight.to(memory_format=layout).requires_grad_() for weight in weights]
+        pictures = torch.rand(2 if tiny else 16, channels[0], side, side, **given).to(memory_format=layout)
+
+        def layers(weights=weights, pictures=pictures, layout=layout):
+            xs = pictures
+            for weight in weights:
+                ys = torch.nn.functional.conv2d(xs, weight, stride=2, padding=1).contiguous()
+                n, c, h, w = ys.shape
+                scale, shift = torch.ones(n * c, device=ys.device), torch.zeros(n * c, device=ys.device)
+                ys = torch.native_batch_norm(
+                    ys.view(1, n * c, h, w), scale, shift, None, None, training=True, momentum=0.0, eps=1e-5
+                )[0]
+                xs = torch.nn.functional.leaky_relu(ys.view(n, c, h, w).contiguous(memory_format=layout), 0.2)
+            torch.autograd.grad(xs.float().sum(), weights)
+
+        def several(layers=layers):
+            for _ in range(10):
+                layers()
+            synchronise(device)
+
+        with arithmetic("bf16"):
+            several()
+            ms = statistics.median(common.seconds(several) for _ in range(5)) * 100
+        row = {"case": "four layers, bf16", "form": f"channels {'last' if last else 'first'}", "ms": ms, "rounds": 5}
+        row |= {"images_per_s": len(pictures) / ms * 1e3, "against": None, "ratio": None}
+        rows.append({**row, "share_of_matrix_rate": None, "experiment_s": None})
+    return rows
+
+
 def table(rows):
     lines = [
         "| case | form | ms a step | images/s | ratio to PyTorch's best | of matrix rate | 2,950 steps |",
@@ -298,7 +428,7 @@ def table(rows):
     ]
     for r in rows:
         ratio = "-" if r["ratio"] is None else f"{r['ratio']:.2f} ({r['low']:.2f} .. {r['high']:.2f})"
-        minutes = f"{r['experiment_s'] / 60:.1f} min"
+        minutes = "-" if r["experiment_s"] is None else f"{r['experiment_s'] / 60:.1f} min"
         share = "-" if r["share_of_matrix_rate"] is None else f"{r['share_of_matrix_rate']:.0%}"
         lines.append(
             f"| {r['case']} | {r['form']} | {r['ms']:.2f} | {r['images_per_s']:,.0f} | {ratio} | {share} | {minutes} |"
@@ -308,37 +438,67 @@ def table(rows):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=5.5, help="what does not fit is left out [default: 5.5]")
     parser.add_argument("--steps", type=int, default=20, help="in a turn [default: 20]")
     parser.add_argument("--rounds", type=int, default=9, help="turns of each form [default: 9]")
     parser.add_argument("--no-compile", dest="compile", action="store_false", help="leave torch.compile out")
     parser.add_argument("--tiny", action="store_true", help="toy sizes, to see that it works")
     parser.add_argument("--json", type=Path, help="write the results here, not to benchmarks/results")
     arguments = parser.parse_args()
+    clock = Clock(arguments.minutes)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tiny = arguments.tiny or device.type == "cpu"
     name = torch.cuda.get_device_name() if device.type == "cuda" else common.processor()
     print(f"{name}, torch {torch.__version__}{', toy sizes: no figure means anything' if tiny else ''}")
+    rows, path = [], arguments.json
+
+    def show(new):
+        nonlocal path
+        if new:
+            rows.extend(new)
+            path = common.keep("gpu", rows, path)
+            print(f"\n{table(new)}\n", flush=True)
+
     with tempfile.TemporaryDirectory() as folder:
-        pairs = cagan.dolls(folder, count=32, size=64 if tiny else 256, swaps=0)
+        folder = Path(folder)
+        pairs = cagan.dolls(folder / "dolls", count=32, size=64 if tiny else 256, swaps=0)
         wrong, without_graph = set(), set()
         for case, (preset, settings) in TINY.items():
             given = (preset, settings, pairs, device)
             with arithmetic("fp32"):
-                if not passes(case, itertools.chain(check(*given), check_run(*given, Path(folder) / f"run_{preset}"))):
+                if not passes(case, itertools.chain(check(*given), check_run(*given, folder / f"run_{preset}"))):
                     wrong.add(preset)
+                if preset != "kisekae" and not passes(f"{case}, noise", check_noise(*given)):
+                    without_graph.add(preset)
                 if graphs(preset, device) and not passes(f"{case}, graph", check_graph(*given)):
                     without_graph.add(preset)
         cases = {case: given for case, given in (TINY if tiny else CASES).items() if given[0] not in wrong}
         side = 512 if tiny else 8192
         rates = {precision: matrix_rate(device, precision, side) for precision in ("fp32", "tf32", "bf16")}
-        print("matrix rate, TFLOP/s:", {name: round(rate / 1e12, 2) for name, rate in rates.items()})
-        rows = []
+        print("matrix rate, TFLOP/s:", {name: round(rate / 1e12, 2) for name, rate in rates.items()}, flush=True)
+        kept = {}
         for case, (preset, settings) in cases.items():
             graph = graphs(preset, device) and preset not in without_graph
-            rows += measure(case, preset, settings, pairs, device, arguments, rates, graph)
-    if rows:
-        print("\n" + table(rows))
-        print(f"\n{common.keep('gpu', rows, arguments.json)}")
+            kept[case] = ready(case, contenders(preset, settings, pairs, device, graph), clock)
+            if any(form.startswith("cagan") for form in kept[case]):
+                show(measure(case, preset, settings, kept[case], device, arguments, rates, clock))
+            elif clock.left():
+                raise SystemExit(f"{case}: cagan did not run")
+        for number, (case, (preset, settings)) in enumerate(cases.items()):
+            if preset == "kisekae" and clock.left():
+                show(measure_swaps(f"swaps: {case}", settings, pairs, device, arguments, folder / f"swaps{number}"))
+        if cases and clock.left():
+            show(measure_layouts(device, tiny))
+        for case, (preset, settings) in cases.items():
+            if preset == COMPILED and arguments.compile and clock.left():
+                run = twin(preset, settings, device, "bf16", compiled=True)
+                compiled = ready(case, {"PyTorch compiled bf16": ("bf16", run)}, clock)
+                # Beside cagan's forms, in turns with them.
+                ours = {form: given for form, given in kept[case].items() if given[0] == "bf16"}
+                if compiled:
+                    case = f"{case}, beside compiled"
+                    show(measure(case, preset, settings, {**ours, **compiled}, device, arguments, rates, clock))
+    print(path)
     if wrong or without_graph:
         names = [*sorted(wrong), *(f"graphs of {preset}" for preset in sorted(without_graph))]
         raise SystemExit(f"above their bounds and not timed: {', '.join(names)}")

@@ -4,12 +4,14 @@
 
     step        a training step, per preset, size and number format (step.py: the twin in its fastest form)
     data        triplets from JPEG files (data.py: a torch DataLoader with two workers)
-    swap        one photo of 256 x 192, and sixteen: uint8 arrays in, uint8 arrays of the photo's size out
+    swap        one photo, and sixteen: uint8 arrays in, uint8 arrays of the photo's size out, per preset and size
     import      `import cagan` and `import torch`, each in a fresh process
     checkpoint  writing a run's state safely: to a file beside, flushed to disk, then renamed
 
-Ratio = PyTorch / cagan, above 1 = cagan is faster; the spread is that of single turns. Rows, machine, versions and date
-are kept in benchmarks/results, or in FILE. `--tiny` runs all of it on toy sizes, as a test.
+Ratio = PyTorch / cagan, above 1 = cagan is faster; the spread is that of single turns. The shares of a step are the
+operations of its convolutions in its time, of what the machine's fastest matrix product does meanwhile: cagan, PyTorch.
+Rows, machine, versions and date are kept in benchmarks/results, or in FILE. `--tiny` runs all of it on toy sizes, as a
+test.
 """
 
 import argparse
@@ -34,7 +36,8 @@ def steps(arguments, folder):
     step.CASES = cases
     for number, case in enumerate(cases):
         for r in step.race(case, folder / str(number), arguments.rounds, arguments.quick or arguments.tiny):
-            yield common.row("step", f"{case}, {r['precision']}", r["cagan_turns"], r["twin_turns"], form=r["twin"])
+            row = common.row("step", f"{case}, {r['precision']}", r["cagan_turns"], r["twin_turns"], form=r["twin"])
+            yield row | {side: r[side] for side in ("cagan_share", "twin_share")}
 
 
 def loading(arguments, folder):
@@ -47,17 +50,23 @@ def loading(arguments, folder):
         yield common.row("data", name.removeprefix("cagan "), ours, theirs, scale=1e6, unit="us", form=base)
 
 
-def torch_swapper(swapper, photos):
-    """Let the twin do the work of a Swapper: bytes of the photo's size in and out."""
+def torch_swapper(swapper, photos, *, channels_last=False, compiled=False):
+    """Let a PyTorch network do the work of a Swapper: bytes of the photo's size in and out."""
     import torch
+    from cagan import torch_module
     from reference.step import build
     from torch.nn import functional as F
 
     config = swapper.config
-    generator = build(config.to_dict())[0].eval()
+    kisekae = config.architecture == "kisekae"
+    # kisekae's twin is the exported module, whose pictures hold 0 to 1.
+    generator = (torch_module.Kisekae if kisekae else lambda config: build(config)[0])(config.to_dict()).eval()
     signed = config.architecture == "paper"
     to_float = (lambda x: x / 127.5 - 1) if signed else (lambda x: x / 255)
     to_bytes = (lambda x: (x + 1) * 127.5) if signed else (lambda x: x * 255)
+    if channels_last:
+        generator = generator.to(memory_format=torch.channels_last)
+    network = torch.compile(generator) if compiled else generator
 
     def fitted(pictures):
         batch = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float()
@@ -68,7 +77,8 @@ def torch_swapper(swapper, photos):
     def swap(humans, worn, targets):
         with torch.inference_mode():
             human = torch.from_numpy(np.stack(humans)).permute(0, 3, 1, 2).float()
-            paint, mask = generator(fitted(humans), fitted(worn), fitted(targets))
+            found = network(fitted(humans), fitted(worn), fitted(targets))
+            paint, mask = (found[2], found[1]) if kisekae else found
             paint = to_bytes(paint)
             if human.shape[2:] != paint.shape[2:]:
                 paint, mask = (F.interpolate(x, human.shape[2:], mode="bilinear") for x in (paint, mask))
@@ -79,16 +89,32 @@ def torch_swapper(swapper, photos):
     return swap
 
 
+def fastest_torch(swapper, given, *, quick):
+    """Return the PyTorch network in its fastest form for these pictures, and the form's name."""
+    forms = {"eager": {}, "channels_last": {"channels_last": True}}
+    if not quick:
+        forms |= {"compiled": {"compiled": True}}
+    runs = {name: torch_swapper(swapper, given[0], **form) for name, form in forms.items()}
+    first = {name: min(common.seconds(functools.partial(run, *given)) for _ in range(4)) for name, run in runs.items()}
+    name = min(first, key=first.get)
+    return runs[name], name
+
+
+# The preset, the networks' size, which is also the photos'.
+SWAPS = [("paper", (256, 192)), ("vasily", (256, 192)), *(("kisekae", (h, h * 3 // 4)) for h in (64, 128, 256))]
+
+
 def swaps(arguments, folder):
-    size = (64, 64) if arguments.tiny else (256, 192)
-    pairs = cagan.dolls(folder / "dolls", count=16, size=size, swaps=0)
-    people, articles = [p.human for p in pairs], [p.article for p in pairs]
-    targets = articles[1:] + articles[:1]
-    for preset in ("paper", "vasily"):
-        settings = {"image_size": size, "batch_size": 1, **({"width": 16} if arguments.tiny else {})}
-        run = cagan.train(pairs, folder / preset, preset, steps=1, progress=False, sample_every=10**6, **settings)
+    cases = [("paper", (64, 64)), ("kisekae", (32, 32))] if arguments.tiny else SWAPS
+    for number, (preset, size) in enumerate(cases):
+        pairs = cagan.dolls(folder / f"{number}_dolls", count=16, size=size, swaps=0)
+        people, articles = [p.human for p in pairs], [p.article for p in pairs]
+        targets = articles[1:] + articles[:1]
+        settings = {"image_size": size, "batch_size": 1, **({"width": 32} if arguments.tiny else {})}
+        still = {"sample_every": 10**6, "monitor_every": 0}
+        still |= {"full_size_after": 0} if preset == "kisekae" else {}
+        run = cagan.train(pairs, folder / str(number), preset, steps=1, progress=False, **still, **settings)
         swapper = run.swapper()
-        theirs = torch_swapper(swapper, people[:2])
         for count in (1, 16):
             given = [side[:count] for side in (people, articles, targets)]
 
@@ -96,10 +122,11 @@ def swaps(arguments, folder):
             def ours(swapper=swapper, given=given):
                 return [(swap.image, swap.mask, swap.paint) for swap in swapper.swap(*given)]
 
+            theirs, form = fastest_torch(swapper, given, quick=arguments.quick or arguments.tiny)
             times = common.alternate(ours, functools.partial(theirs, *given), arguments.rounds)
             each = [[turn / count for turn in side] for side in times]
             case = f"{preset}, {size[0]} x {size[1]}, batch {count}"
-            yield common.row("swap", case, *each, unit="ms a swap", form="eager")
+            yield common.row("swap", case, *each, unit="ms a swap", form=form)
 
 
 def imports(arguments, folder):  # noqa: ARG001  # each part is called alike

@@ -5,7 +5,9 @@
 The twin (tests/python/reference) runs in every form that makes PyTorch fast on a CPU: eager or compiled, contiguous or
 channels_last, float32 or bfloat16, with fused Adam. A short race picks the fastest of each number format; then cagan
 and that form take turns. Prints medians of the turns' times, their spread, and the ratio twin / cagan.
-Both draw their own noise, and both take their batch from memory; cagan's also gathers, crops and mirrors it.
+The shares are the operations of the step's convolutions in its time, of what the machine's fastest matrix product does
+meanwhile: cagan's and the twin's. Both draw their own noise, and both take their batch from memory; cagan's also
+gathers, crops and mirrors it.
 
 Peak memory is that of a fresh process for each side that takes five steps, minus that after importing.
 """
@@ -22,6 +24,7 @@ import time
 from pathlib import Path
 
 import cagan
+import common
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "python"))
 
@@ -95,6 +98,18 @@ def seconds(run, steps):
     return (time.perf_counter() - began) / steps
 
 
+def operations(run):
+    """Count the operations of the convolutions in a step of the twin: a multiplication and an addition are two."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    aten = torch.ops.aten
+    with FlopCounterMode(display=False) as counter:
+        run(1)
+    counts = counter.get_flop_counts()["Global"]
+    return sum(counts.get(way, 0) for way in (aten.convolution, aten.convolution_backward))
+
+
 def race(case, folder, rounds, quick):
     """Make rows of the table: for each number format cagan against the twin's fastest form."""
     without = quick or CASES[case][0] == "kisekae"
@@ -115,8 +130,10 @@ def race(case, folder, rounds, quick):
         for precision, run in ours.items():
             turns["cagan", precision].append(seconds(run, 3))
             turns["twin", precision].append(seconds(runs[fastest[precision]], 3))
+    work = operations(runs["eager float32"])
     rows = []
     for precision in ours:
+        possible = work / common.matrix_rate(precision)
         mine, other = turns["cagan", precision], turns["twin", precision]
         ratios = sorted(b / a for a, b in zip(mine, other))
         rows.append(
@@ -126,6 +143,8 @@ def race(case, folder, rounds, quick):
                 "twin": fastest[precision],
                 "cagan_ms": statistics.median(mine) * 1e3,
                 "twin_ms": statistics.median(other) * 1e3,
+                "cagan_share": possible / statistics.median(mine),
+                "twin_share": possible / statistics.median(other),
                 "ratio": statistics.median(ratios),
                 "ratio_low": ratios[len(ratios) // 10],
                 "ratio_high": ratios[-1 - len(ratios) // 10],
@@ -173,12 +192,13 @@ def main():
     for case in CASES:
         with tempfile.TemporaryDirectory() as folder:
             rows += race(case, folder, arguments.rounds, arguments.quick)
-    print(f"{'case':36} {'format':6} {'cagan ms':>9} {'twin ms':>9} {'ratio':>6} {'10 % .. 90 %':>14}  twin's form")
+    head = f"{'case':36} {'format':6} {'cagan ms':>9} {'twin ms':>9} {'ratio':>6} {'10 % .. 90 %':>14}"
+    print(f"{head} {'shares':>12}  twin's form")
     for row in rows:
         spread = f"{row['ratio_low']:.2f} .. {row['ratio_high']:.2f}"
         print(
             f"{row['case']:36} {row['precision']:6} {row['cagan_ms']:9.1f} {row['twin_ms']:9.1f} {row['ratio']:6.2f} "
-            f"{spread:>14}  {row['twin']}"
+            f"{spread:>14} {row['cagan_share']:6.0%} {row['twin_share']:5.0%}  {row['twin']}"
         )
     for row in rows:
         form = {word: word in row["twin"].split(" + ") for word in FORMS[0]}

@@ -20,7 +20,7 @@ use super::kept::{Dressed, KEPT, Kept, Key};
 use super::look::PyLook;
 use super::swap::PySwap;
 use crate::error::{Error, Result};
-use crate::inference::{Look, PAINTED, Person, Swapped, Swapper};
+use crate::inference::{Look, PAINTED, Person, Swapped, Swapper, TOGETHER};
 use crate::native::{is_alone, isolated, use_threads};
 use crate::pixels::BUDGET;
 
@@ -475,7 +475,7 @@ const LIMIT: u64 = BUDGET - KEPT;
 struct Need {
     /// Of all rows: the pictures, of which the photo becomes the swap, and what the swap keeps beside it.
     held: u64,
-    /// Of the row that needs most: what its decoding or its finishing takes for a while.
+    /// Of the row that needs most: what its decoding, or its finishing beside others of its size, takes for a while.
     working: u64,
     /// Of the row that needs most: what its decoding takes.
     decoding: u64,
@@ -486,6 +486,8 @@ struct Need {
 impl Need {
     /// For each pixel that is painted one by one. Measured with kisekae: 57.
     const PAINTING: u64 = 60;
+    /// The largest number of photos that are painted at once: a batch of the networks.
+    const AT_ONCE: u64 = 16;
     /// For each pixel of a photo that is decoded or blended. Measured: at most 5 beside the result.
     const PIXEL: u64 = 5;
 
@@ -495,7 +497,8 @@ impl Need {
         self.last = 3 * (human + target + worn) + 4 * painted;
         self.held += self.last;
         self.decoding = self.decoding.max(Self::PIXEL * human.max(target).max(worn));
-        self.working = self.working.max(self.decoding).max(Self::PAINTING * painted);
+        let at_once = TOGETHER.min(Self::AT_ONCE * painted).max(painted);
+        self.working = self.working.max(self.decoding).max(Self::PAINTING * at_once);
     }
 
     /// Whether one more row like the last would fit.
@@ -751,15 +754,34 @@ fn finished(
             true => None,
             false => Some(swapper.lock()?.dress(&pictures)?),
         };
-        let mut i = 0;
-        for (number, row) in some {
+        let mut sizes: VecDeque<u64> =
+            some.iter().filter_map(|(_, row)| row.as_ref().ok()).map(|row| row.person.pixels()).collect();
+        let (mut some, mut next) = (some.into_iter().peekable(), 0);
+        while some.peek().is_some() {
             signals.check()?;
-            let swap = row.map(|Ready { person, target }| {
-                i += 1;
-                let painted = painted.as_ref().expect("there are pictures");
-                painted.render(i - 1, person.into_photo(), &target)
-            });
-            done.push((number, swap));
+            let count = painted.as_ref().map_or(0, |painted| painted.together(sizes.iter().copied()));
+            let (mut numbers, mut rows) = (Vec::new(), Vec::new());
+            // Rows that failed before keep their places.
+            while let Some((number, row)) = some.next_if(|(_, row)| row.is_err() || rows.len() < count) {
+                match row {
+                    Ok(Ready { person, target }) => {
+                        rows.push((person.into_photo(), target));
+                        numbers.push((number, None));
+                    }
+                    Err(error) => numbers.push((number, Some(error))),
+                }
+            }
+            sizes.drain(..rows.len());
+            let first = next;
+            next += rows.len();
+            let photos = rows.iter_mut().zip(first..).map(|((photo, target), i)| (i, std::mem::take(photo), &**target));
+            let mut swaps = match &painted {
+                Some(painted) if next > first => painted.render(photos.collect())?.into_iter(),
+                _ => Vec::new().into_iter(),
+            };
+            for (number, error) in numbers {
+                done.push((number, error.map_or_else(|| Ok(swaps.next().expect("a swap for each row")), Err)));
+            }
         }
     }
     Ok(())

@@ -17,6 +17,17 @@ use crate::error::{Error, Result};
 /// The settings that give a run's length.
 const LENGTHS: [&str; 3] = ["epochs", "steps", "images"];
 
+/// The images of a setting's moment in a run of that many steps.
+fn resolved(name: &str, moment: Moment, steps: u64, batch: u64) -> Moment {
+    match (name, moment, moment.resolved(steps, batch)) {
+        // Less than the whole run leaves image_size a step, of however few.
+        ("full_size_after", Moment::Share(share), Moment::Images(images)) if share < 100.0 => {
+            Moment::Images(images.min(steps.saturating_sub(1).saturating_mul(batch)))
+        }
+        (_, _, resolved) => resolved,
+    }
+}
+
 /// All settings of a run, checked and read-only. Its fields are those of [`Settings`].
 ///
 /// ```
@@ -165,7 +176,7 @@ impl Config {
         let known = self.steps.is_some() || self.images.is_some();
         let resolved = share
             .filter(|_| known)
-            .map(|share| serde_json::json!(share.resolved(self.total_steps(1), self.batch_size as u64)));
+            .map(|share| serde_json::json!(resolved(field.name, share, self.total_steps(1), self.batch_size as u64)));
         own != theirs && resolved != Some(own)
     }
 
@@ -212,7 +223,8 @@ impl Config {
         } else if *schedule_end == Moment::Images(0) {
             *schedule_end = Moment::Share(100.0);
         }
-        for moment in [place_after, judge_after, full_size_after, schedule_start, schedule_end] {
+        *full_size_after = resolved("full_size_after", *full_size_after, steps, batch);
+        for moment in [place_after, judge_after, schedule_start, schedule_end] {
             *moment = moment.resolved(steps, batch);
         }
         rules::check(&settings)?;
@@ -237,7 +249,7 @@ impl Config {
             if (name, *moment) == ("schedule_end", Moment::Images(0)) && self.schedule != Schedule::Constant {
                 *moment = Moment::Share(100.0);
             }
-            if matches!(moment, Moment::Share(_)) && (own || moment.resolved(steps, batch) == there) {
+            if matches!(moment, Moment::Share(_)) && (own || resolved(name, *moment, steps, batch) == there) {
                 *moment = there;
             }
         }

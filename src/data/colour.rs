@@ -3,6 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::draw::ColourDraw;
+use crate::native::sent;
 
 /// The weights of Rec. 601, as in most photo software.
 const LUMA: [f64; 3] = [0.299, 0.587, 0.114];
@@ -11,12 +12,35 @@ const LUMA: [f64; 3] = [0.299, 0.587, 0.114];
 ///
 /// Contrast pivots on the middle of the range, not on a picture's mean: a triplet's pictures differ in their means, and
 /// an article must change as it does on the body.
-///
-/// # Shapes
-/// `levels`: `[N, 3, H, W]`, with N draws. Returns the same.
-pub fn jitter(levels: &Tensor, draws: &[ColourDraw]) -> Tensor {
-    let size = levels.size();
-    let n = draws.len() as i64;
+#[derive(Debug)]
+pub struct Jitter {
+    /// `[N, 3, 3]`.
+    matrices: Tensor,
+    /// `[N, 3, 1]`.
+    offsets: Tensor,
+}
+
+impl Jitter {
+    /// Takes the draws of a batch to a device, as one table.
+    pub fn new(draws: &[ColourDraw], device: Device) -> Jitter {
+        let n = draws.len() as i64;
+        let (matrices, offsets) = numbers(draws);
+        let table = sent(&Tensor::from_slice(&[matrices, offsets].concat()), device);
+        let part = |first: i64, columns: i64| table.narrow(0, first, 3 * n * columns).reshape([n, 3, columns]);
+        Jitter { matrices: part(0, 3), offsets: part(9 * n, 1) }
+    }
+
+    /// # Shapes
+    /// `levels`: `[N, 3, H, W]`, with N draws. Returns the same.
+    pub fn apply(&self, levels: &Tensor) -> Tensor {
+        let size = levels.size();
+        let flat = levels.to_kind(Kind::Float).reshape([size[0], 3, -1]);
+        self.offsets.baddbmm(&self.matrices, &flat, 1.0, 1.0).clamp(0.0, 255.0).reshape(size)
+    }
+}
+
+/// The matrices and the offsets of draws, row by row.
+fn numbers(draws: &[ColourDraw]) -> (Vec<f32>, Vec<f32>) {
     let (mut matrices, mut offsets) = (Vec::new(), Vec::new());
     for draw in draws {
         let gain = draw.brightness * draw.contrast;
@@ -28,12 +52,7 @@ pub fn jitter(levels: &Tensor, draws: &[ColourDraw]) -> Tensor {
             offsets.push((draw.brightness * (1.0 - draw.contrast) * 127.5) as f32);
         }
     }
-    let on =
-        |values: &[f32], shape: [i64; 3], device: Device| Tensor::from_slice(values).reshape(shape).to_device(device);
-    let device = levels.device();
-    let (matrices, offsets) = (on(&matrices, [n, 3, 3], device), on(&offsets, [n, 3, 1], device));
-    let flat = levels.to_kind(Kind::Float).reshape([n, 3, -1]);
-    offsets.baddbmm(&matrices, &flat, 1.0, 1.0).clamp(0.0, 255.0).reshape(size)
+    (matrices, offsets)
 }
 
 #[cfg(test)]
@@ -45,7 +64,7 @@ mod tests {
         let pixel = Tensor::from_slice(&[200f32, 100.0, 40.0]).reshape([1, 3, 1, 1]);
         let taken = |brightness, contrast, saturation| {
             let draw = ColourDraw { brightness, contrast, saturation };
-            let out = jitter(&pixel, &[draw]).reshape([-1]);
+            let out = Jitter::new(&[draw], Device::Cpu).apply(&pixel).reshape([-1]);
             Vec::<f32>::try_from(out).unwrap().iter().map(|v| v.round() as i32).collect::<Vec<_>>()
         };
         assert_eq!(taken(1.0, 1.0, 1.0), [200, 100, 40]);

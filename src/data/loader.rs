@@ -9,7 +9,7 @@ use tch::{Device, Kind, Tensor};
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::batch::Batch;
-use super::colour::jitter;
+use super::colour::Jitter;
 use super::draw::{Draw, Targets};
 use super::look::{Look, check_same};
 use super::packed::Place;
@@ -215,13 +215,16 @@ impl Loader {
     fn finished(&self, batch: Batch, draw: &Draw) -> Triplet {
         let [human, worn, target] = match batch {
             Batch::Values(values) => values,
-            Batch::Bytes(bytes) => bytes.map(|bytes| {
-                let bytes = bytes.to_device_(self.device, Kind::Uint8, true, false);
-                match draw.colours.is_empty() {
-                    true => self.range.from_bytes(&bytes),
-                    false => self.range.from_bytes(&jitter(&bytes, &draw.colours)),
-                }
-            }),
+            Batch::Bytes(bytes) => {
+                let jitter = (!draw.colours.is_empty()).then(|| Jitter::new(&draw.colours, self.device));
+                bytes.map(|bytes| {
+                    let bytes = bytes.to_device_(self.device, Kind::Uint8, true, false);
+                    match &jitter {
+                        None => self.range.from_bytes(&bytes),
+                        Some(jitter) => self.range.from_bytes(&jitter.apply(&bytes)),
+                    }
+                })
+            }
         };
         Triplet { human, worn, target }
     }

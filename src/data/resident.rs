@@ -6,7 +6,7 @@ use super::batch::Batch;
 use super::draw::{Draw, PictureDraw};
 use super::set::Set;
 use crate::error::Result;
-use crate::native::{Memory, parallel_for};
+use crate::native::{Memory, parallel_for, sent};
 use crate::pixels::ValueRange;
 
 /// Decoded files.
@@ -40,18 +40,28 @@ impl Resident {
 
     /// Gathers the pictures of a draw: values, or bytes for colour jitter.
     pub fn batch(&self, set: &Set, draw: &Draw, range: ValueRange) -> Batch {
-        let pictures = set.pictures(draw);
+        let sides = set.pictures(draw);
+        if self.pictures.device() == Device::Cpu && draw.colours.is_empty() {
+            return Batch::Values(sides.map(|side| self.values(set, &side, range)));
+        }
+        // All three sides at once: one table of indices, one gather.
+        let counts = sides.each_ref().map(|side| side.len() as i64);
+        let bytes = self.bytes(set, &sides.concat());
+        let apart = |xs: &Tensor| {
+            let mut first = 0;
+            counts.map(|count| {
+                first += count;
+                xs.narrow(0, first - count, count)
+            })
+        };
         match draw.colours.is_empty() {
-            true => Batch::Values(pictures.map(|side| self.values(set, &side, range))),
-            false => Batch::Bytes(pictures.map(|side| self.bytes(set, &side))),
+            true => Batch::Values(apart(&range.from_bytes(&bytes))),
+            false => Batch::Bytes(apart(&bytes)),
         }
     }
 
-    /// Gathers, crops and mirrors: `[N, 3, H, W]`, float32 in the range.
+    /// Gathers, crops and mirrors on a CPU: `[N, 3, H, W]`, float32 in the range.
     fn values(&self, set: &Set, pictures: &[(usize, &PictureDraw)], range: ValueRange) -> Tensor {
-        if self.pictures.device() != Device::Cpu {
-            return range.from_bytes(&self.bytes(set, pictures));
-        }
         let [h, w] = set.config.image_size;
         let values = Tensor::empty([pictures.len() as i64, 3, h, w], (Kind::Float, Device::Cpu));
         let stride = self.pictures.size()[1..].iter().product::<i64>() as usize;
@@ -78,15 +88,18 @@ impl Resident {
         let n = pictures.len() as i64;
         let [h, w] = set.config.image_size;
         let device = self.pictures.device();
-        let to = |values: Vec<i64>, shape: [i64; 4]| Some(Tensor::from_slice(&values).to_device(device).reshape(shape));
         let draws = pictures.iter().map(|(_, draw)| draw);
         let rows = draws.clone().flat_map(|d| (0..h).map(|y| d.corner[0] + y));
         let columns = draws.flat_map(|d| (0..w).map(|x| d.corner[1] + if d.flip { w - 1 - x } else { x }));
+        let files = pictures.iter().map(|(file, _)| *file as i64);
+        let table: Vec<i64> = files.chain(rows).chain(columns).collect();
+        let table = sent(&Tensor::from_slice(&table), device);
+        let part = |first: i64, shape: [i64; 4]| Some(table.narrow(0, first, shape.iter().product()).reshape(shape));
         self.pictures.index::<Tensor>(&[
-            to(pictures.iter().map(|(file, _)| *file as i64).collect(), [n, 1, 1, 1]),
-            to(vec![0, 1, 2], [1, 3, 1, 1]),
-            to(rows.collect(), [n, 1, h, 1]),
-            to(columns.collect(), [n, 1, 1, w]),
+            part(0, [n, 1, 1, 1]),
+            Some(Tensor::arange(3, (Kind::Int64, device)).reshape([1, 3, 1, 1])),
+            part(n, [n, 1, h, 1]),
+            part(n + n * h, [n, 1, 1, w]),
         ])
     }
 }
@@ -125,5 +138,20 @@ mod tests {
         let rows = |n: i64| crate::pixels::to_vec(&taken.get(n).get(2));
         assert_eq!(rows(0), [11, 12, 13, 21, 22, 23]);
         assert_eq!(rows(1), [13, 12, 11, 23, 22, 21]);
+        // Sides of different lengths, gathered at once.
+        let sides = |flips: &[bool]| flips.iter().map(|flip| draw(*flip)).collect::<Vec<_>>();
+        let colour = crate::data::draw::ColourDraw { brightness: 1.0, contrast: 1.0, saturation: 1.0 };
+        let draw = Draw {
+            human: sides(&[true]),
+            worn: sides(&[false, true]),
+            target: sides(&[false, false, true]),
+            colours: vec![colour],
+        };
+        let Batch::Bytes(sides) = resident.batch(&set, &draw, range) else { panic!("values") };
+        assert_eq!(sides.each_ref().map(|side| side.size()[0]), [1, 2, 3]);
+        let channel = |side: usize, n: i64| crate::pixels::to_vec(&sides[side].get(n).get(0));
+        assert_eq!(channel(0, 0), rows(1));
+        assert_eq!([channel(1, 0), channel(1, 1)], [rows(0), rows(1)]);
+        assert_eq!([channel(2, 1), channel(2, 2)], [rows(0), rows(1)]);
     }
 }

@@ -13,7 +13,7 @@ use super::batch::Batch;
 use super::draw::{Draw, PictureDraw};
 use super::set::Set;
 use crate::error::{Error, Result};
-use crate::native::isolated;
+use crate::native::{isolated, pinned};
 
 /// A bounded queue of batches that are being decoded.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ fn decode(set: &Set, draw: &Draw, device: Device, closed: &AtomicBool) -> Result
                 match device {
                     Device::Cpu => Ok(bytes),
                     // The copy from page-locked memory to the device runs beside the computation there.
-                    _ => Ok(bytes.f_pin_memory(device)?),
+                    _ => Ok(pinned(&bytes, device)?),
                 }
             };
             Ok(Batch::Bytes(each(pictures, bytes)?))

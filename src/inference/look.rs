@@ -6,6 +6,7 @@ use image::RgbImage;
 use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Result};
+use crate::native::sent;
 use crate::networks::kisekae;
 
 /// A person and the article that the person wears, prepared once for any number of targets: [`Swapper::look`] makes it
@@ -82,8 +83,8 @@ impl Located {
             Tensor::from_slice(&numbers)
         };
         let layers = |xs: Tensor, k: i64| xs.reshape([-1, k, height, width]);
-        let located = layers(all(&|look| look.located.clone()), 1).to_device(device);
-        let body = all(&|look| look.body.clone()).reshape([-1, 3, 3]).to_device(device);
+        let located = sent(&layers(all(&|look| look.located.clone()), 1), device);
+        let body = sent(&all(&|look| look.body.clone()).reshape([-1, 3, 3]), device);
         for (i, look) in (0..).zip(looks) {
             look.rest.get_or_init(|| {
                 let one = |xs: &Tensor| xs.narrow(0, i, 1);
@@ -92,8 +93,8 @@ impl Located {
                 made.rest.take().expect("it is computed")
             });
         }
-        let rest = layers(all(&|look| look.rest.get().expect("just computed").clone()), 4);
-        let layer = |k: i64| rest.narrow(1, k, 1).contiguous().to_device(device);
+        let rest = sent(&layers(all(&|look| look.rest.get().expect("just computed").clone()), 4), device);
+        let layer = |k: i64| rest.narrow(1, k, 1).contiguous();
         kisekae::Look { located, body, old: layer(0), enclosed: layer(1), edges: [layer(2), layer(3)] }
     }
 }
@@ -107,6 +108,11 @@ impl Look {
             Worn::Located(located) => 4 * (5 * located.located.len() + located.body.len()),
         };
         self.photo.as_raw().len() + self.human.len() + worn
+    }
+
+    /// Counts the pixels of the photo.
+    pub fn pixels(&self) -> u64 {
+        u64::from(self.photo.width()) * u64::from(self.photo.height())
     }
 
     /// Returns what it can be made of again beside the photo.

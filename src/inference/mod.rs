@@ -5,5 +5,5 @@ mod render;
 mod swapper;
 
 pub use look::{Look, LookParts};
-pub use render::{Flow, PAINTED, Swapped};
+pub use render::{Flow, PAINTED, Swapped, TOGETHER};
 pub use swapper::{Painted, Person, Request, Swapper, Which};

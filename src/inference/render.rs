@@ -1,16 +1,20 @@
 //! Full-size rendering: mask and paint at the photo's size, and their composite in bytes.
 
+use std::sync::{Mutex, PoisonError};
+
 use image::RgbImage;
-use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
 use crate::config::Config;
+use crate::native::{parallel_for, sent};
 use crate::networks::kisekae::{Inside, along, moved, outline, warped};
 use crate::networks::{Detail, Swap};
 use crate::pixels::{Placement, Rect, ValueRange, larger_planes, paste, place, resize_part, to_vec};
 
 /// The largest number of pixels that are painted one by one.
 pub const PAINTED: f64 = 4e6;
+/// The largest number of pixels that are painted of several photos at once.
+pub const TOGETHER: u64 = 1 << 20;
 /// Where the filtered location is above this value, the mask covers the worn article. The locator's own mask cuts at
 /// 0.5.
 const COVERED: f64 = 0.35;
@@ -138,40 +142,40 @@ pub struct Renderer<'a> {
 }
 
 impl Renderer<'_> {
-    /// Renders swap `i` of a batch at the size of its photo, given the target's picture. The photo becomes the swap.
-    pub fn render(&self, swap: &Swap, i: i64, photo: RgbImage, article: &RgbImage) -> Swapped {
+    /// Renders the one swap of a batch at the size of its photo, given the target's picture. The photo becomes the swap.
+    pub fn render(&self, swap: &Swap, photo: RgbImage, article: &RgbImage) -> Swapped {
         let size = [photo.height() as usize, photo.width() as usize];
         let sides = self.config.image_size.map(|side| side as usize);
         let placement = place(self.config.human_fit, size, sides);
         let Placement { source, target } = placement;
         let small = |bytes: &Tensor| Layer { bytes: to_vec(bytes), size: sides, part: target, over: source };
-        let levels = |values: &Tensor| small(&ValueRange::Unit.to_bytes(&values.get(i)));
+        let levels = |values: &Tensor| small(&ValueRange::Unit.to_bytes(&values.get(0)));
         let (mask, paint) = match &swap.detail {
             Some(detail) => {
-                let zoom = Zoom::of(placement, i);
+                let zoom = Zoom::of(placement);
                 (self.mask_in_detail(&swap.mask, detail, &zoom, &photo), self.paint_in_detail(detail, &zoom, article))
             }
             None => {
-                let paint = self.config.range().to_bytes(&swap.paint.get(i)).permute([1, 2, 0]);
+                let paint = self.config.range().to_bytes(&swap.paint.get(0)).permute([1, 2, 0]);
                 (levels(&swap.mask), small(&paint))
             }
         };
-        let flow = swap.detail.as_ref().map(|detail| self.flow(&detail.flow, i, placement, &photo, article));
+        let flow = swap.detail.as_ref().map(|detail| self.flow(&detail.flow, placement, &photo, article));
         let mut image = photo.into_raw();
         blend(&mut image, size[1], source, &paint.inner(3), &mask.inner(1));
         Swapped { size, image, mask, paint, located: swap.located.as_ref().map(levels), flow }
     }
 
-    /// Turns the flow of swap `i`, between pictures as the networks see them, into one between photo and article.
-    fn flow(&self, flow: &Tensor, i: i64, of_photo: Placement, photo: &RgbImage, article: &RgbImage) -> Flow {
+    /// Turns the flow between pictures as the networks see them into one between photo and article.
+    fn flow(&self, flow: &Tensor, of_photo: Placement, photo: &RgbImage, article: &RgbImage) -> Flow {
         let sides = self.config.image_size.map(|side| side as usize);
         let [photo, article] = [photo, article].map(|picture| [picture.height() as usize, picture.width() as usize]);
-        let mut flow = flow.get(i).to_kind(Kind::Float).unsqueeze(0); // [1, 2, h, w]
+        let mut flow = flow.to_kind(Kind::Float); // [1, 2, h, w]
         let [across, down] = of_photo.places(photo, sides);
         if [across, down] != [[1.0, 0.0]; 2] {
             // Beyond the part that the networks see, the border's places continue.
             let theta = [1.0 / across[0], 0.0, -across[1] / across[0], 0.0, 1.0 / down[0], -down[1] / down[0]];
-            let theta = Tensor::from_slice(&theta).reshape([1, 2, 3]).to_kind(Kind::Float).to_device(flow.device());
+            let theta = sent(&Tensor::from_slice(&theta).reshape([1, 2, 3]).to_kind(Kind::Float), flow.device());
             let grid = Tensor::affine_grid_generator(&theta, flow.size(), false);
             flow = warped(&flow, &grid.permute([0, 3, 1, 2]));
         }
@@ -237,13 +241,12 @@ impl Renderer<'_> {
     /// Turns pictures, as planes, into a batch of values on the device.
     pub fn values(&self, planes: &[u8], count: usize, [height, width]: [i64; 2]) -> Tensor {
         let bytes = Tensor::from_slice(planes).reshape([count as i64, 3, height, width]);
-        self.config.range().from_bytes(&bytes.to_device(self.device))
+        self.config.range().from_bytes(&sent(&bytes, self.device))
     }
 }
 
-/// Enlarges one picture of a batch to its photo's size.
+/// Enlarges a picture to its photo's size.
 struct Zoom {
-    i: i64,
     source: Rect,
     target: Rect,
     /// Height and width of the pixels that are painted one by one: the source's, or less if it is very large.
@@ -251,19 +254,18 @@ struct Zoom {
 }
 
 impl Zoom {
-    fn of(Placement { source, target }: Placement, i: i64) -> Self {
+    fn of(Placement { source, target }: Placement) -> Self {
         let [height, width] = source.size().map(|side| side as f64);
         // Larger paint is stretched, so that memory stays bounded.
         let scale = (PAINTED / (height * width)).sqrt().min(1.0);
         let size = [height, width].map(|side| ((side * scale).round() as i64).max(1));
-        Zoom { i, source, target, size }
+        Zoom { source, target, size }
     }
 
     /// Enlarges the picture's values.
     fn larger(&self, values: &Tensor) -> Tensor {
         let part = self.target;
         values
-            .narrow(0, self.i, 1)
             .narrow(2, part.top as i64, part.height as i64)
             .narrow(3, part.left as i64, part.width as i64)
             .upsample_bilinear2d(self.size, false, None, None)
@@ -316,14 +318,20 @@ fn blend(photo: &mut [u8], width: usize, part: Rect, paint: &[u8], mask: &[u8]) 
         let mask = u32::from(mask);
         ((mask * u32::from(paint) + (255 - mask) * u32::from(photo) + 127) / 255) as u8
     };
-    let rows = photo.par_chunks_exact_mut(width * 3).skip(part.top).take(part.height);
-    let layers = (paint.par_chunks_exact(part.width * 3)).zip(mask.par_chunks_exact(part.width));
-    rows.zip(layers).with_min_len(64).for_each(|(row, (paint, mask))| {
-        let row = &mut row[part.left * 3..(part.left + part.width) * 3];
-        for ((photo, paint), &mask) in row.chunks_exact_mut(3).zip(paint.chunks_exact(3)).zip(mask) {
-            if mask > 0 {
-                for (photo, &paint) in photo.iter_mut().zip(paint) {
-                    *photo = level(*photo, paint, mask);
+    /// Rows for one thread.
+    const ROWS: usize = 64;
+    let rows = photo.chunks_exact_mut(width * 3).skip(part.top).take(part.height);
+    let layers = paint.chunks_exact(part.width * 3).zip(mask.chunks_exact(part.width));
+    let mut rows: Vec<_> = rows.zip(layers).collect();
+    let parts: Vec<_> = rows.chunks_mut(ROWS).map(Mutex::new).collect();
+    parallel_for(parts.len(), |k| {
+        for (row, (paint, mask)) in parts[k].lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+            let row = &mut row[part.left * 3..(part.left + part.width) * 3];
+            for ((photo, paint), &mask) in row.chunks_exact_mut(3).zip(paint.chunks_exact(3)).zip(*mask) {
+                if mask > 0 {
+                    for (photo, &paint) in photo.iter_mut().zip(paint) {
+                        *photo = level(*photo, paint, mask);
+                    }
                 }
             }
         }

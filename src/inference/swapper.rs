@@ -1,7 +1,7 @@
 //! A trained generator, loaded from a snapshot.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use image::RgbImage;
 use serde_json::Value;
@@ -9,9 +9,10 @@ use tch::{Device, Kind, Tensor};
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::look::{Located, Look, Worn};
-use super::render::{Renderer, Swapped};
+use super::render::{PAINTED, Renderer, Swapped, TOGETHER};
 use crate::config::{Config, torch_device};
 use crate::error::{Error, Result};
+use crate::native::{isolated, parallel_for};
 use crate::networks::{Generator, Parameters, Swap, batch_within, use_precision};
 use crate::pixels::{BUDGET, planes};
 use crate::storage::{Snapshot, numbered, packaged};
@@ -170,8 +171,14 @@ impl Swapper {
             let looks = self.look(part.iter().map(person).collect())?;
             let rows: Vec<_> = looks.iter().zip(part.iter().map(|request| &request.target)).collect();
             let painted = self.dress(&rows)?;
-            for (i, (look, request)) in looks.into_iter().zip(part).enumerate() {
-                swaps.push(painted.render(i, Arc::unwrap_or_clone(look.photo), &request.target));
+            let sizes: Vec<u64> = looks.iter().map(|look| look.pixels()).collect();
+            let rows = looks.into_iter().zip(part).enumerate();
+            let mut rows = rows.map(|(i, (look, request))| (i, Arc::unwrap_or_clone(look.photo), &request.target));
+            let mut first = 0;
+            while first < sizes.len() {
+                let count = painted.together(sizes[first..].iter().copied());
+                swaps.extend(painted.render(rows.by_ref().take(count).collect())?);
+                first += count;
             }
         }
         Ok(swaps)
@@ -290,10 +297,50 @@ pub struct Painted {
 }
 
 impl Painted {
-    /// Renders a swap of the batch at its photo's size, given the photo and the target of its request.
-    pub fn render(&self, i: usize, human: RgbImage, target: &RgbImage) -> Swapped {
+    /// Counts the photos, from the first on, that [`Painted::render`] takes at once, given the pixels of each: on a CPU
+    /// one for each of libtorch's threads, within [`TOGETHER`].
+    pub fn together(&self, photos: impl IntoIterator<Item = u64>) -> usize {
+        let threads = match self.device {
+            Device::Cpu => tch::get_num_threads().max(1) as usize,
+            _ => 1,
+        };
+        let mut largest = 0;
+        let fits = |&(count, pixels): &(u64, u64)| {
+            largest = pixels.min(PAINTED as u64).max(largest);
+            count == 1 || count * largest <= TOGETHER
+        };
+        (1..).zip(photos).take(threads).take_while(fits).count()
+    }
+
+    /// Renders swaps of the batch at their photos' size, given the number, the photo and the target of each request.
+    /// Several at once are rendered on one of libtorch's threads each: of small photos, each operation is too short to be
+    /// divided.
+    ///
+    /// # Errors
+    /// [`Error::Memory`]; [`Error::Torch`].
+    pub fn render(&self, rows: Vec<(usize, RgbImage, &RgbImage)>) -> Result<Vec<Swapped>> {
         let _precision = use_precision(self.config.precision, self.device);
         let renderer = Renderer { config: &self.config, device: self.device };
-        tch::no_grad(|| renderer.render(&self.swap, i as i64, human, target))
+        let rendered = |swap: &Swap, photo, target| tch::no_grad(|| renderer.render(swap, photo, target));
+        if let [_] = rows[..] {
+            // All of libtorch's threads work on it.
+            let row = |(i, photo, target): (usize, _, _)| rendered(&self.swap.row(i as i64), photo, target);
+            return isolated(|| Ok(rows.into_iter().map(row).collect()));
+        }
+        let jobs =
+            rows.into_iter().map(|(i, photo, target)| Mutex::new(Some((self.swap.row(i as i64), photo, target))));
+        let jobs: Vec<_> = jobs.collect();
+        let done: Vec<_> = jobs.iter().map(|_| Mutex::new(None)).collect();
+        parallel_for(jobs.len(), |k| {
+            let (swap, photo, target) = taken(&jobs[k]).expect("each is taken once");
+            // In a state of its own: the thread may be libtorch's.
+            let swapped = isolated::<_, Error>(|| Ok(rendered(&swap, photo, target)));
+            *done[k].lock().unwrap_or_else(PoisonError::into_inner) = Some(swapped);
+        });
+        done.iter().map(|place| taken(place).expect("each is done")).collect()
     }
+}
+
+fn taken<T>(place: &Mutex<Option<T>>) -> Option<T> {
+    place.lock().unwrap_or_else(PoisonError::into_inner).take()
 }

@@ -1,6 +1,6 @@
 //! Tensors' values in memory, their layout, and the allocator behind them.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 use super::shim::cagan_keep_memory;
 
@@ -60,6 +60,29 @@ impl<T> Memory<T> {
 /// `xs`: `[N, C, H, W]`. Returns the same.
 pub fn channels_last(xs: &Tensor) -> Tensor {
     xs.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
+}
+
+/// Copies a tensor to page-locked memory, from which a device copies beside its other work.
+///
+/// # Errors
+/// Those of libtorch: without such a device, or without memory.
+pub fn pinned(xs: &Tensor, device: Device) -> Result<Tensor, TchError> {
+    // `pin_memory` itself warns, on standard error, that it is given a device.
+    xs.f_internal_pin_memory(device)
+}
+
+/// Sends numbers of the host to a device, in the order of its other work. The copy of ordinary memory would wait until
+/// the device has done all of that. libtorch keeps the page-locked memory until the copy is done. On a CPU the numbers
+/// are where they belong.
+pub fn sent(xs: &Tensor, device: Device) -> Tensor {
+    match device {
+        Device::Cpu => xs.shallow_clone(),
+        Device::Cuda(_) => {
+            let waiting = pinned(xs, device).unwrap_or_else(|error| panic!("{error}"));
+            waiting.to_device_(device, xs.kind(), true, false)
+        }
+        _ => xs.to_device(device),
+    }
 }
 
 /// Lets the C library keep up to 1 GiB of freed memory for the next allocation. Each step frees and takes the same

@@ -2,6 +2,7 @@
 //! of their own, memory and its layout, its generators, the switches that round float32, sums over several processes.
 
 mod collective;
+mod convolution;
 mod differentiable;
 mod generator;
 mod isolated;
@@ -11,9 +12,10 @@ mod shim;
 mod threads;
 
 pub use collective::{Shared, all_reduce, broadcast};
+pub use convolution::{convolution_gradients, product};
 pub use differentiable::differentiable;
 pub use generator::{LentGenerator, fill_normal};
 pub use isolated::{isolated, outside};
-pub use memory::{Element, Memory, channels_last, keep_memory};
-pub use rounding::{Round, Rounding, exact_products, tf32_allowed};
+pub use memory::{Element, Memory, channels_last, keep_memory, pinned, sent};
+pub use rounding::{Round, Rounding, convolutions_tried, exact_products, tf32_allowed, try_convolutions};
 pub use threads::{Threads, is_alone, parallel_for, stay_alone, use_threads};

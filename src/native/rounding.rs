@@ -1,13 +1,13 @@
-//! The switches of this process that let float32 products and convolutions round their inputs. torch's default on CUDA
-//! is TF32 for convolutions, not for products.
+//! The switches of this process that let float32 products and convolutions round their inputs, and the one that lets
+//! cuDNN try its ways. torch's default on CUDA is TF32 for convolutions, not for products, and no trying.
 
 use std::ffi::c_void;
 use std::ptr::null_mut;
 use std::sync::{Mutex, PoisonError};
 
 use super::shim::{
-    cagan_exact_products, cagan_restore_rounding, cagan_round_cpu, cagan_round_cuda, cagan_rounding,
-    cagan_tf32_allowed, check, taken,
+    cagan_convolutions_tried, cagan_exact_products, cagan_restore_rounding, cagan_round_cpu, cagan_round_cuda,
+    cagan_rounding, cagan_tf32_allowed, cagan_try_convolutions, check, taken,
 };
 
 /// Which switches to set.
@@ -81,6 +81,21 @@ impl Drop for Rounding {
             kept.switches = null_mut();
         }
     }
+}
+
+/// Lets cuDNN try its ways to compute a convolution, and keep the fastest of each shape, or stop it. Belongs to the
+/// process, as the other switches: the end of the last [`Rounding`] restores it.
+pub fn try_convolutions(tries: bool) {
+    // SAFETY: takes a plain value.
+    unsafe { check(cagan_try_convolutions(tries)) };
+}
+
+/// Whether cuDNN tries its ways to compute a convolution.
+pub fn convolutions_tried() -> bool {
+    let mut tried = false;
+    // SAFETY: the place outlives the call.
+    unsafe { check(cagan_convolutions_tried(&raw mut tried)) };
+    tried
 }
 
 /// Whether TF32 is on, for matrix products and for convolutions.

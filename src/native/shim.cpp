@@ -8,6 +8,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +24,9 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/core/stack.h>
+#include <ATen/ops/convolution_backward.h>
+#include <ATen/ops/linear.h>
 #include <c10/core/AutogradState.h>
 #include <c10/core/InferenceMode.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
@@ -94,7 +98,7 @@ struct Outside final {
   const State* before;
 };
 
-// The process's switches that let float32 products and convolutions round their inputs. torch has an old and a new way
+// The process's switches that let float32 products and convolutions round their inputs, and that of cuDNN's trying. torch has an old and a new way
 // to set them, and a program may use both.
 struct Rounding final {
   Rounding() {
@@ -118,6 +122,7 @@ struct Rounding final {
     static constexpr std::array<const char*, 3> names = {"highest", "high", "medium"};
     at::globalContext().setFloat32MatmulPrecision(names[static_cast<size_t>(products)]);
     at::globalContext().setAllowTF32CuDNN(convolutions);
+    at::globalContext().setBenchmarkCuDNN(tries);
     for (size_t i = 0; i < parts.size(); ++i)
       at::globalContext().setFloat32Precision(parts[i].first, parts[i].second, values[i]);
   }
@@ -132,6 +137,7 @@ struct Rounding final {
   std::array<at::Float32Precision, 5> values;
   at::Float32MatmulPrecision products;
   bool convolutions;
+  bool tries = at::globalContext().benchmarkCuDNN();
 };
 
 // Waits for a collective on a tensor. The operators are those that torch.compile calls: libtorch_cpu has them, with or
@@ -248,6 +254,15 @@ char* cagan_restore_rounding(Rounding* switches) {
   return guarded([&] { owned->restore(); });
 }
 
+// Lets cuDNN try its ways to compute a convolution.
+char* cagan_try_convolutions(bool tries) {
+  return guarded([&] { at::globalContext().setBenchmarkCuDNN(tries); });
+}
+
+char* cagan_convolutions_tried(bool* tried) {
+  return guarded([&] { *tried = at::globalContext().benchmarkCuDNN(); });
+}
+
 char* cagan_tf32_allowed(bool* products, bool* convolutions) {
   return guarded([&] {
     const auto allowed = [](at::Float32Op op) {
@@ -286,6 +301,34 @@ char* cagan_outside(void* body, void (*run)(void* body)) {
     outside->restore();
     run(body);
     inside.restore();
+  });
+}
+
+// Stores a b^T + bias. `bias` may be null.
+char* cagan_product(const at::Tensor* a, const at::Tensor* b, const at::Tensor* bias, at::Tensor** found) {
+  return guarded([&] {
+    // The operator that torch.compile calls. It exists where libtorch was built with oneDNN.
+    static const auto linear = c10::Dispatcher::singleton().findSchema({"mkldnn::_linear_pointwise", ""});
+    const auto offsets = bias == nullptr ? std::optional<at::Tensor>() : *bias;
+    if (!linear.has_value() || a->scalar_type() != at::kFloat) {
+      *found = new at::Tensor(at::linear(*a, *b, offsets));
+      return;
+    }
+    torch::jit::Stack stack;
+    torch::jit::push(stack, *a, *b, offsets, "none", c10::List<std::optional<at::Scalar>>(), std::optional<std::string>());
+    linear->callBoxed(stack);
+    *found = new at::Tensor(torch::jit::pop(stack).toTensor());
+  });
+}
+
+// Stores the wanted gradients of pictures and weight, and null for the others.
+char* cagan_convolution_gradients(const at::Tensor* ups, const at::Tensor* xs, const at::Tensor* weight, bool transposed,
+                                  const bool* wanted, at::Tensor** found) {
+  return guarded([&] {
+    const auto gradients = at::convolution_backward(*ups, *xs, *weight, std::nullopt, {2, 2}, {1, 1}, {1, 1}, transposed,
+                                                    {0, 0}, 1, {wanted[0], wanted[1], false});
+    if (wanted[0]) found[0] = new at::Tensor(std::get<0>(gradients));
+    if (wanted[1]) found[1] = new at::Tensor(std::get<1>(gradients));
   });
 }
 

@@ -26,10 +26,26 @@ unsafe extern "C" {
     pub fn cagan_round_cuda(tf32: bool) -> *mut c_char;
     pub fn cagan_round_cpu() -> *mut c_char;
     pub fn cagan_restore_rounding(switches: *mut c_void) -> *mut c_char;
+    pub fn cagan_try_convolutions(tries: bool) -> *mut c_char;
+    pub fn cagan_convolutions_tried(tried: *mut bool) -> *mut c_char;
     pub fn cagan_tf32_allowed(products: *mut bool, convolutions: *mut bool) -> *mut c_char;
     pub fn cagan_isolated(body: *mut c_void, run: extern "C" fn(*mut c_void)) -> *mut c_char;
     pub fn cagan_outside(body: *mut c_void, run: extern "C" fn(*mut c_void)) -> *mut c_char;
     pub fn cagan_exact_products(body: *mut c_void, run: extern "C" fn(*mut c_void)) -> *mut c_char;
+    pub fn cagan_product(
+        a: *const C_tensor,
+        b: *const C_tensor,
+        bias: *const C_tensor,
+        found: *mut *mut C_tensor,
+    ) -> *mut c_char;
+    pub fn cagan_convolution_gradients(
+        ups: *const C_tensor,
+        xs: *const C_tensor,
+        weight: *const C_tensor,
+        transposed: bool,
+        wanted: *const bool,
+        found: *mut *mut C_tensor,
+    ) -> *mut c_char;
     pub fn cagan_all_reduce(tensor: *mut C_tensor, group: *const c_char) -> *mut c_char;
     pub fn cagan_broadcast(tensor: *mut C_tensor, from: i64, group: *const c_char) -> *mut c_char;
     pub fn cagan_to_dlpack(tensor: *const C_tensor, view: *mut *mut c_void) -> *mut c_char;

@@ -1,6 +1,8 @@
-//! Convolutions whose results do not depend on the number of pictures in the batch.
+//! Convolutions whose results do not depend on the number of pictures in the batch, and their input's layout.
 
 use tch::{Device, Kind, Tensor};
+
+use crate::native::{channels_last, tf32_allowed};
 
 /// Convolves as [`Tensor::conv2d`] does. libtorch computes one small picture alone on a CPU in another way than several,
 /// with other last bits; here it is computed as one of several.
@@ -9,12 +11,32 @@ use tch::{Device, Kind, Tensor};
 /// `xs`: `[N, c_in, H, W]`; `weight`: `[c_out, c_in, k, k]`; `bias`: `[c_out]`.
 pub fn convolved(xs: &Tensor, weight: &Tensor, bias: &Tensor, stride: i64, pad: i64) -> Tensor {
     let (stride, pad) = ([stride, stride], [pad, pad]);
+    // Once here: libtorch would do it for the result, and again for each gradient.
+    let xs = &match xs.device() {
+        Device::Cpu => channels_last(xs),
+        _ => xs.shallow_clone(),
+    };
     let small = xs.size()[0] == 1 && xs.device() == Device::Cpu && xs.kind() == Kind::Float;
     // A libtorch without oneDNN has one way only.
     if small && tch::utils::has_mkldnn() {
         return xs.mkldnn_convolution(weight, Some(bias), pad, stride, [1, 1], 1);
     }
     xs.conv2d(weight, Some(bias), stride, pad, [1, 1], 1)
+}
+
+/// Concatenates pictures along their channels, in a network's number format and in the layout that its layers compute
+/// in.
+///
+/// # Shapes
+/// Each `[N, C, H, W]`. Returns `[N, the sum of C, H, W]`.
+pub fn beside(pictures: &[&Tensor], kind: Kind) -> Tensor {
+    let xs = Tensor::cat(pictures, 1).to_kind(kind);
+    match xs.device() {
+        Device::Cpu => channels_last(&xs),
+        // As the weights: see `computes_channels_last`.
+        Device::Cuda(_) if kind == Kind::BFloat16 || tf32_allowed()[1] => channels_last(&xs),
+        _ => xs,
+    }
 }
 
 #[cfg(test)]

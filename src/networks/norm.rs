@@ -4,6 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::parameters::{Init, Path, ReadAs};
 use crate::config::NormGradient;
+use crate::native::channels_last;
 
 /// Groups of a group norm.
 const GROUPS: i64 = 8;
@@ -52,12 +53,37 @@ impl Norm {
             let groups = xs.size()[1] / self.group;
             xs.group_norm(groups, Some(&self.weight), Some(&self.bias), self.epsilon, true)
         };
-        // On CUDA the kernel needs its parameters in the pictures' format.
-        if xs.kind() == Kind::BFloat16 && xs.device().is_cuda() {
-            return norm(&xs.to_kind(Kind::Float)).to_kind(Kind::BFloat16);
+        // For channels last libtorch's kernel for a CPU sums in float32, and is slow; that for CUDA does not have it.
+        let plain = xs.contiguous();
+        if !xs.device().is_cuda() {
+            return norm(&plain);
         }
-        // For channels last libtorch's kernel sums in float32, and is slow.
-        norm(&xs.contiguous())
+        let ys = match xs.kind() {
+            Kind::BFloat16 => self.by_batch_norm(&plain),
+            _ => norm(&plain),
+        };
+        match xs.is_contiguous() {
+            true => ys,
+            false => channels_last(&ys),
+        }
+    }
+
+    /// Computes the norm of bfloat16 pictures by a batch norm whose channels are each picture's groups. libtorch's group
+    /// norm on CUDA needs parameters in the pictures' format, and keeps means and deviations in it: beside a large mean
+    /// that loses the picture. Its batch norm takes float32 parameters, keeps both in float32, and copies nothing.
+    fn by_batch_norm(&self, xs: &Tensor) -> Tensor {
+        let (n, c, h, w) = xs.size4().expect("[N, C, H, W]");
+        let groups = xs.view([1, n * c / self.group, self.group * h, w]);
+        let normed = |affine: Option<[Tensor; 2]>| {
+            let (weight, bias) = affine.map(|[weight, bias]| (weight, bias)).unzip();
+            let ys = groups.batch_norm(weight, bias, None, None, true, 0.0, self.epsilon, false);
+            ys.view([n, c, h, w])
+        };
+        if self.group == 1 {
+            return normed(Some([&self.weight, &self.bias].map(|xs| xs.repeat([n]))));
+        }
+        let affine = |xs: &Tensor| xs.to_kind(Kind::BFloat16).reshape([1, -1, 1, 1]);
+        affine(&self.bias).addcmul(&normed(None), &affine(&self.weight))
     }
 
     /// Computes the same values with the gradient of the article's dependency. It takes the batch's means of dy and of
@@ -84,6 +110,38 @@ mod tests {
 
     fn norm(weight: Tensor, bias: Tensor, gradient: NormGradient) -> Norm {
         Norm { weight, bias, group: 1, epsilon: 2e-5, gradient }
+    }
+
+    #[test]
+    fn by_a_batch_norm_it_is_the_norm_of_float32_rounded() {
+        let drawn = |shape: &[i64], number| {
+            let mut t = Tensor::zeros(shape, (Kind::Float, Device::Cpu));
+            crate::random::fill_normal(&mut t, 1.0, 1, "norm/batch", number);
+            t
+        };
+        // Means of several deviations.
+        let xs = (drawn(&[3, 16, 12, 9], 0) + drawn(&[3, 16, 1, 1], 1) * 4.0).to_kind(Kind::BFloat16);
+        let (weight, bias) = (drawn(&[16], 2) + 1.0, drawn(&[16], 3));
+        let by = drawn(&[3, 16, 12, 9], 4).to_kind(Kind::BFloat16);
+        for group in [1, 2, 8] {
+            let of = |by_batch: bool, kind: Kind| {
+                let leaf = |t: &Tensor| t.copy().set_requires_grad(true);
+                let leaves = [leaf(&xs.to_kind(kind)), leaf(&weight), leaf(&bias)];
+                let [xs, weight, bias] = leaves.each_ref().map(Tensor::shallow_clone);
+                let norm = Norm { group, ..norm(weight, bias, NormGradient::Picture) };
+                let ys = if by_batch { norm.by_batch_norm(&xs) } else { norm.forward(&xs) };
+                assert_eq!(ys.kind(), kind);
+                let total = (&ys * by.to_kind(kind)).sum(Kind::Float);
+                let mut found = Tensor::run_backward(&[total], &leaves, false, false);
+                found.push(ys.detach());
+                found.into_iter().map(|xs| xs.to_kind(Kind::Float)).collect::<Vec<_>>()
+            };
+            let (exact, got) = (of(false, Kind::Float), of(true, Kind::BFloat16));
+            for (what, (exact, got)) in ["xs", "weight", "bias", "ys"].into_iter().zip(exact.iter().zip(&got)) {
+                let apart = (got - exact).abs().max().double_value(&[]) / exact.abs().max().double_value(&[]);
+                assert!(apart < 0.02, "{group} {what}: {apart}");
+            }
+        }
     }
 
     /// Compares the gradient of `sum(weights * norm(xs))` with central differences in float64, for a batch of three.

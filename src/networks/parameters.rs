@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use tch::{Device, Kind, Tensor};
 
+use super::precision::computes_channels_last;
 use crate::config::Precision;
 use crate::error::{Error, Named, Result};
 use crate::random::rng;
@@ -109,6 +110,8 @@ pub struct Parameters {
     working: Option<Tensor>,
     /// The network's state that is not a parameter, in the same layout.
     pub vectors: Option<Box<Parameters>>,
+    /// Whether convolutions' weights are stored with their channels last.
+    channels_last: bool,
 }
 
 impl Parameters {
@@ -140,6 +143,7 @@ impl Parameters {
         random: &mut impl Rng,
         gradients: bool,
     ) -> Parameters {
+        let channels_last = computes_channels_last(precision, device);
         let mut length = 0;
         for entry in &mut entries {
             entry.offset = length;
@@ -168,11 +172,12 @@ impl Parameters {
             // Copies the same numbers in any layout.
             let numel = entry.shape.iter().product::<i64>();
             let plain = drawn.narrow(0, entry.offset, numel).view(&entry.shape[..]);
-            view(&values, &entry.shape, entry.offset).copy_(&plain);
+            view(&values, entry, channels_last).copy_(&plain);
         }
         let kind = precision.kind();
         let working = (kind != Kind::Float).then(|| values.to_kind(kind));
-        let mut parameters = Parameters { gradient: values.zeros_like(), entries, values, working, vectors: None };
+        let gradient = values.zeros_like();
+        let mut parameters = Parameters { gradient, entries, values, working, vectors: None, channels_last };
         parameters.point_leaves(gradients);
         parameters
     }
@@ -193,7 +198,7 @@ impl Parameters {
                 Some(working) if entry.read_as == ReadAs::Activations => working,
                 _ => &self.values,
             };
-            entry.leaf.set_data(&view(buffer, &entry.shape, entry.offset));
+            entry.leaf.set_data(&view(buffer, entry, self.channels_last));
             entry.leaf = entry.leaf.set_requires_grad(gradients);
         }
     }
@@ -211,7 +216,7 @@ impl Parameters {
     /// Returns the views of a flat buffer of this layout by state-dict name. The buffer is `values`, `gradient`, or an
     /// optimiser's moments.
     pub fn named(&self, buffer: &Tensor) -> Vec<(String, Tensor)> {
-        let named = |e: &Entry| (e.name.clone(), view(buffer, &e.shape, e.offset));
+        let named = |e: &Entry| (e.name.clone(), view(buffer, e, self.channels_last));
         self.entries.iter().map(named).collect()
     }
 
@@ -293,7 +298,7 @@ impl Parameters {
         let gradients = Tensor::run_backward(&[loss], &leaves, false, false);
         tch::no_grad(|| {
             for (entry, gradient) in learning().zip(gradients) {
-                let mut place = view(&self.gradient, &entry.shape, entry.offset);
+                let mut place = view(&self.gradient, entry, self.channels_last);
                 // Parameters that this step does not use have none.
                 match gradient.defined() {
                     true => place.copy_(&gradient),
@@ -322,12 +327,12 @@ fn compare(entries: &[Entry], tensors: &HashMap<String, Tensor>) -> Result<()> {
     Ok(())
 }
 
-/// Returns the view of a parameter's place in a buffer. On a CPU a convolution's weight is stored with its channels
-/// last, the layout that libtorch computes in; any other layout would cost a copy at each use.
-fn view(buffer: &Tensor, shape: &[i64], offset: i64) -> Tensor {
-    let part = buffer.narrow(0, offset, shape.iter().product());
-    match *shape {
-        [a, b, c, d] if buffer.device() == Device::Cpu => part.view([a, c, d, b]).permute([0, 3, 1, 2]),
-        _ => part.view(shape),
+/// Returns the view of a parameter's place in a buffer. A convolution's weight is stored in the layout that its layer
+/// computes in; any other would cost a copy at each use. On CUDA it also decides the layout of its convolution.
+fn view(buffer: &Tensor, entry: &Entry, channels_last: bool) -> Tensor {
+    let part = buffer.narrow(0, entry.offset, entry.shape.iter().product());
+    match entry.shape[..] {
+        [a, b, c, d] if channels_last => part.view([a, c, d, b]).permute([0, 3, 1, 2]),
+        _ => part.view(&entry.shape[..]),
     }
 }

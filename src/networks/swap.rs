@@ -33,6 +33,24 @@ pub struct Detail {
 }
 
 impl Swap {
+    /// Returns the swap of one picture of the batch, a batch of one.
+    pub fn row(&self, i: i64) -> Swap {
+        let row = |xs: &Tensor| xs.narrow(0, i, 1);
+        Swap {
+            mask: row(&self.mask),
+            paint: row(&self.paint),
+            composite: row(&self.composite),
+            located: self.located.as_ref().map(row),
+            detail: self.detail.as_ref().map(|detail| Detail {
+                flow: row(&detail.flow),
+                mix: row(&detail.mix),
+                rendered: row(&detail.rendered),
+                placement: row(&detail.placement),
+                edges: detail.edges.each_ref().map(row),
+            }),
+        }
+    }
+
     /// Joins the swaps of the parts of a batch. All are of one network.
     pub fn joined(parts: &[Swap]) -> Swap {
         let join = |of: &dyn Fn(&Swap) -> &Tensor| Tensor::cat(&parts.iter().map(of).collect::<Vec<_>>(), 0);

@@ -11,6 +11,7 @@ use tch::{Device, Kind, Tensor};
 use super::noise::Pass;
 use crate::config::Config;
 use crate::data::Share;
+use crate::native::sent;
 use crate::pixels::ValueRange;
 use crate::random::rng;
 
@@ -83,7 +84,7 @@ impl Augment {
         }
         let values = pass.rows(&values, COLUMNS as usize, config.batch_size, own);
         let draw = Tensor::from_slice(&values).reshape([-1, COLUMNS]);
-        Augment { draw: Some(draw.to_device(device)), ..augment }
+        Augment { draw: Some(sent(&draw, device)), ..augment }
     }
 
     /// Returns the draw itself; `None` if all three are off.

@@ -7,6 +7,7 @@ use tch::{Device, Kind, Tensor};
 use super::team::Team;
 use crate::config::Config;
 use crate::data::Crew;
+use crate::native::sent;
 use crate::networks::kisekae::{enclosed, reach, widened};
 use crate::random::rng;
 
@@ -80,39 +81,41 @@ impl Erasures {
                 ]);
             }
         }
-        let shapes = Tensor::from_slice(&shapes).reshape([batch as i64, SHAPES as i64, COLUMNS as i64, 1, 1]);
-        let shapes = own(shapes).to_device(device);
-        let mut coins = |p: f64| {
-            let coins: Vec<f32> = (0..batch).map(|_| f32::from(random.random_bool(p))).collect();
-            let coins = Tensor::from_slice(&coins).reshape([batch as i64, 1, 1, 1]);
-            own(coins).to_device(device)
-        };
-        let (beside, withheld) = (coins(BESIDE), coins(config.withhold_worn));
-        let joined = coins(JOINED);
-        let boxed = coins(BOXED);
+        let mut coins = |p: f64| -> Vec<f32> { (0..batch).map(|_| f32::from(random.random_bool(p))).collect() };
+        let coins = [BESIDE, config.withhold_worn, JOINED, BOXED].map(&mut coins);
         let margins: Vec<f32> = (0..4 * batch).map(|_| random.random_range(0.0..MARGIN)).collect();
-        let margins = own(Tensor::from_slice(&margins).reshape([batch as i64, 4, 1, 1])).to_device(device);
-        let boxes = &boxed * (margins + 1.0) - 1.0;
-        let masked = if (1.0 - MASKED) * (batch as f64) < 1.0 {
+        let masked: Vec<f32> = if (1.0 - MASKED) * (batch as f64) < 1.0 {
             // The share of the steps: in each of them, it would leave no picture of so small a batch to blobs alone.
             let mut random = rng(config.seed, "erasure/masked", step);
-            let masked: Vec<f32> = (0..batch).map(|_| f32::from(random.random_bool(MASKED))).collect();
-            Tensor::from_slice(&masked).to_device(device)
+            (0..batch).map(|_| f32::from(random.random_bool(MASKED))).collect()
         } else {
             // A fixed share of the batch, so that each step has both.
-            let masked = Tensor::arange(batch as i64, (Kind::Float, device));
-            masked.lt(MASKED * batch as f64).to_kind(Kind::Float)
+            (0..batch).map(|i| f32::from((i as f64) < MASKED * batch as f64)).collect()
         };
+        // One table, which the device gets at once.
+        let [beside, withheld, joined, boxed] = &coins;
+        let parts = [&shapes, beside, withheld, joined, boxed, &margins, &masked, &jitter(config, step)];
+        let table = sent(&Tensor::from_slice(&parts.map(Vec::as_slice).concat()), device);
+        let mut first = 0;
+        let mut part = |shape: &[i64]| {
+            let shape = [&[batch as i64], shape].concat();
+            let length = shape.iter().product::<i64>();
+            first += length;
+            own(table.narrow(0, first - length, length).reshape(shape))
+        };
+        let shapes = part(&[SHAPES as i64, COLUMNS as i64, 1, 1]);
+        let [beside, withheld, joined, boxed] = coins.each_ref().map(|_| part(&[1, 1, 1]));
+        let boxes = boxed * (part(&[4, 1, 1]) + 1.0) - 1.0;
         Erasures {
             blobs: rasterised(&shapes, [height, width]),
-            masked: own(masked.reshape([batch as i64, 1, 1, 1])),
+            masked: part(&[1, 1, 1]),
             beside,
             joined,
             boxes,
             withheld,
             widen: reach(WIDENED[random.random_range(0..WIDENED.len())], height),
             sharp: random.random_bool(SHARP),
-            jitter: own(jitter(config, step)).to_device(device),
+            jitter: part(&[3, 3]),
         }
     }
 
@@ -179,8 +182,8 @@ impl Erasures {
     }
 }
 
-/// Draws a similarity near the identity for each picture.
-fn jitter(config: &Config, step: u64) -> Tensor {
+/// Draws a similarity near the identity for each picture: the numbers of `[N, 3, 3]`.
+fn jitter(config: &Config, step: u64) -> Vec<f32> {
     let mut random = rng(config.seed, "erasure/jitter", step);
     let aspect = config.image_size[0] as f32 / config.image_size[1] as f32;
     let mut maps = Vec::with_capacity(config.batch_size * 9);
@@ -194,7 +197,7 @@ fn jitter(config: &Config, step: u64) -> Tensor {
         let (x, y) = (normal(JITTER[2]), normal(JITTER[2]));
         maps.extend([scale * cos, -scale * sin * aspect, x, scale * sin / aspect, scale * cos, y, 0.0, 0.0, 1.0]);
     }
-    Tensor::from_slice(&maps).reshape([-1, 3, 3])
+    maps
 }
 
 /// The mask of the row before in the whole batch, from the row on in which the own one begins.

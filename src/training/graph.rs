@@ -10,7 +10,7 @@ use super::models::{Method, Models, Terms};
 use crate::config::Config;
 use crate::data::Triplet;
 use crate::error::{Error, Result};
-use crate::native::isolated;
+use crate::native::{isolated, try_convolutions};
 
 /// Steps without a graph before the recording: the device's libraries choose algorithms and allocate in them.
 const WARM: u32 = 3;
@@ -117,6 +117,8 @@ impl Graph {
                 let mut triplet =
                     Triplet { human: triplet.human.copy(), worn: triplet.worn.copy(), target: triplet.target.copy() };
                 let mut terms = None;
+                // The steps before have tried them. A trial would launch and wait, which no recording can.
+                try_convolutions(false);
                 self.capture.record(&mut || {
                     // The closure must be `Send`, and `&Triplet` is not: tensors are not `Sync`.
                     let triplet: &mut Triplet = &mut triplet;

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::data::Triplet;
 use crate::error::Result;
 use crate::losses::{self, Objective};
+use crate::native::sent;
 use crate::networks::kisekae::{Generator, Judge, Painting, Registered, erased, flow_of, square};
 use crate::networks::{Swap, composite};
 
@@ -61,7 +62,9 @@ impl Method for Kisekae {
         let erasure = draw.with(placing.then_some(&mask), team);
         let left = erased(human, &erasure);
         let body = generator.body(&left, &erasure);
-        let map = generator.frame(worn).bmm(&body);
+        let own_frame = generator.frame(worn);
+        let map = own_frame.bmm(&body);
+        let other_frame = placing.then(|| tch::no_grad(|| generator.frame(target)));
         // The base of each paint: the erasure itself at first, then the worn article as registered, and moved a little.
         let registered = placing.then(|| tch::no_grad(|| generator.register(human, worn, &mask, &map)));
         let none = || human.narrow(1, 0, 1).zeros_like();
@@ -78,17 +81,17 @@ impl Method for Kisekae {
         };
         let erasure = draw.outlined(&erasure, &outline);
         let left = erased(human, &erasure);
-        let [other_outline, other_base] = match placing {
-            true => tch::no_grad(|| generator.outlined(target, &generator.frame(target).bmm(&body))),
-            false => [none(), generator.onto(target, &erasure)],
+        let [other_outline, other_base] = match &other_frame {
+            Some(frame) => tch::no_grad(|| generator.outlined(target, &frame.bmm(&body))),
+            None => [none(), generator.onto(target, &erasure)],
         };
 
         // The correction of the body's frame: by the worn article to the registered map, by one that is not worn to none.
-        let fitted = registered.as_ref().map(|found| {
+        let fitted = registered.as_ref().zip(other_frame.as_ref()).map(|(found, other_frame)| {
             let article = draw.other(worn, target);
-            let map = tch::no_grad(|| generator.frame(&article).bmm(&body));
-            let fit = generator.fit(human, &article, &mask, &map);
             let other = draw.withheld.reshape([-1, 1, 1]);
+            let map = tch::no_grad(|| own_frame.lerp_tensor(other_frame, &other.expand_as(&own_frame)).bmm(&body));
+            let fit = generator.fit(human, &article, &mask, &map);
             let wanted = square(&found.map).lerp_tensor(&map, &other.expand_as(&map));
             let confidence = found.confidence.maximum(&draw.withheld.reshape([-1]));
             losses::framed(&flow_of(&map.bmm(&fit), human), &flow_of(&wanted, human), &garment, &confidence)
@@ -109,13 +112,16 @@ impl Method for Kisekae {
         let paint = |article: &Tensor, placement: &Tensor, base: &Tensor| {
             generator.painter.forward(&left, &erasure, article, placement, base)
         };
-        let restored = paint(worn, &placement, &base);
-        let swapped = if judging {
-            let placement = tch::no_grad(other_placement);
-            paint(target, &placement, &other_base)
+        let [restored, swapped] = if judging {
+            let both = |one: &Tensor, other: &Tensor| Tensor::cat(&[one, other], 0);
+            let (left, erasure, placement) =
+                (both(&left, &left), both(&erasure, &erasure), both(&placement, &tch::no_grad(other_placement)));
+            let painter = &generator.painter;
+            painter.forward(&left, &erasure, &both(worn, target), &placement, &both(&base, &other_base)).halves()
         } else {
-            // Only the gain reads it.
-            tch::no_grad(|| paint(target, &other_placement(), &other_base))
+            // Only the gain reads the swap.
+            let swapped = tch::no_grad(|| paint(target, &other_placement(), &other_base));
+            [paint(worn, &placement, &base), swapped]
         };
         let gain = losses::gain(human, &restored.paint.detach(), &swapped.paint.detach());
 
@@ -224,7 +230,7 @@ fn mirrored(
     let hole = Erasures::untold(garment, team);
     let [human, worn, garment, hole] = [human, worn, garment, &hole].map(|xs| xs.flip([3]));
     let map = generator.frame(&worn).bmm(&generator.body(&erased(&human, &hole), &hole));
-    let sides = Tensor::from_slice(&[1f32, -1.0, -1.0, -1.0, 1.0, 1.0]).reshape([2, 3]).to_device(human.device());
+    let sides = sent(&Tensor::from_slice(&[1f32, -1.0, -1.0, -1.0, 1.0, 1.0]).reshape([2, 3]), human.device());
     losses::framed(&flow_of(&map, &human), &flow_of(&(&found.map * sides), &human), &garment, &found.confidence)
 }
 
@@ -262,11 +268,17 @@ impl Game<'_> {
     fn generator_losses(&self, config: &Config, judge: &Judge) -> [Tensor; 2] {
         let [own, other] = self.conditions();
         let matched = tch::no_grad(|| judge.judge(self.human, &own, self.erasure));
-        let [restored, swapped] = self.composites();
-        let restored = judge.judge(&restored, &own, self.erasure);
-        let swapped = judge.judge(&swapped, &other, self.erasure);
-        let cost = |logits: &Tensor| losses::fooled(config.adversarial_loss, logits).mean(Kind::Float);
-        [cost(&restored.logits) + cost(&swapped.logits), losses::features(&matched.features, &restored.features)]
+        // The photo alone, outside the graph: it would get gradients that nobody reads.
+        let painted = judge.judge(
+            &Tensor::cat(&self.composites(), 0),
+            &Tensor::cat(&[own, other], 0),
+            &self.erasure.repeat([2, 1, 1, 1]),
+        );
+        let pictures = self.human.size()[0];
+        let restored: Vec<Tensor> = painted.features.iter().map(|layer| layer.narrow(0, 0, pictures)).collect();
+        // Both halves weigh as much.
+        let fooled = losses::fooled(config.adversarial_loss, &painted.logits).mean(Kind::Float) * 2.0;
+        [fooled, losses::features(&matched.features, &restored)]
     }
 
     fn composites(&self) -> [Tensor; 2] {

@@ -5,7 +5,7 @@ use tch::{Device, Kind, Tensor};
 use crate::config::Config;
 use crate::data::Share;
 use crate::native::LentGenerator;
-use crate::networks::noise_shapes;
+use crate::networks::{computes_channels_last, noise_shapes};
 use crate::random::{fill_normal_from, lent_generator};
 
 /// One of a step's two discriminator passes, named by the network that it updates.
@@ -86,9 +86,9 @@ impl Noise {
                 let part = all.narrow(0, start, length(shape));
                 let [n, c, h, w] = *shape;
                 // The layers compute in this layout.
-                match device {
-                    Device::Cpu => part.view([n, h, w, c]).permute([0, 3, 1, 2]),
-                    _ => part.view(*shape),
+                match computes_channels_last(config.precision, device) {
+                    true => part.view([n, h, w, c]).permute([0, 3, 1, 2]),
+                    false => part.view(*shape),
                 }
             });
             let views = views.collect();

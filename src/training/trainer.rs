@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::data::{Loader, Pairs, Plan, Triplet};
 use crate::error::{Error, Result};
 use crate::native::{isolated, keep_memory, use_threads};
-use crate::networks::{Parameters, Swap, batch_within, use_precision};
+use crate::networks::{Parameters, Swap, batch_within, use_precision, use_precision_in_steps};
 use crate::pixels::BUDGET;
 
 /// Everything that a step needs.
@@ -240,7 +240,7 @@ impl Trainer {
             let ready = self.enlarge().and_then(|()| self.triplet(self.step));
             let triplet = self.team().agreed(ready)?;
             waited_for = true;
-            let _precision = use_precision(self.config.precision, self.device);
+            let _precision = use_precision_in_steps(self.config.precision, self.device);
             let (method, models) = (&mut *self.method, &mut self.models);
             let terms = match &mut self.graph {
                 Some(graph) => graph.step(method, models, &self.stage, &triplet, self.step)?,

@@ -49,6 +49,8 @@ def test_sizes_are_stages():
     assert [first for name, first in config.stages(9) if "x" in name] == [4000, 6000, 7000]
     assert cagan.Config(image_size=(256, 192), images=41_600, full_size_after=0).stages(9)[-1] == ("judge", 20_000)
     assert [name for name, _ in cagan.Config().stages(779)] == ["locate", "place", "judge"]
+    # The shortest runs reach it too.
+    assert [cagan.Config(image_size=96, steps=n).resolved(9).full_size_after for n in (1, 2, 3)] == [0, 8, 16]
     refusal(ValueError, lambda: cagan.Config("paper", full_size_after=5), "full_size_after", "no use for it")
 
 
@@ -217,7 +219,9 @@ def test_a_run_begins_with_networks_of_smaller_pictures(pairs, whole, tmp_path):
     assert all(np.abs(array).max() < 1e-20 for name, array in mine.items() if ".finer.1.out." in name)
     refusal(
         ValueError,
-        lambda: cagan.train(pairs, tmp_path / "b", image_size=192, init_from=str(large), **still),
+        lambda: cagan.train(
+            pairs, tmp_path / "b", image_size=192, full_size_after="100%", init_from=str(large), **still
+        ),
         "pictures up to 48 x 48",
         "4 times as large",
         "full_size_after=0",

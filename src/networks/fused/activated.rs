@@ -51,7 +51,8 @@ fn run<T: Value>(given: &Tensor, norm: Option<&Norm>, after: After) -> Tensor {
         expect("bias", &norm.bias, &[c], Kind::Float);
     }
     let group = norm.map_or(1, |norm| norm.group) as usize;
-    let blocks = Blocks::new(c as usize, (h * w) as usize, group);
+    let threads = tch::get_num_threads().max(1) as usize;
+    let blocks = Blocks::new(n as usize, c as usize, (h * w) as usize, group, threads);
     let tasks = n as usize * blocks.per_picture();
     let like = move |xs: &Tensor| {
         let ys = Tensor::empty([n, h, w, c], (xs.kind(), Device::Cpu));
@@ -163,6 +164,32 @@ mod tests {
         }
         let ys = leaky_relu(&ys, after.slope);
         after.skip.map_or(ys.shallow_clone(), |skip| ys + skip)
+    }
+
+    #[test]
+    fn the_number_of_threads_does_not_change_a_picture_alone() {
+        let xs = drawn(&[1, 64, 32, 24], 0);
+        let (weight, bias) = (drawn(&[64], 1), drawn(&[64], 2));
+        let by = drawn(&[1, 64, 32, 24], 3);
+        for kind in [Kind::Float, Kind::BFloat16] {
+            for group in [1, 8] {
+                let of = |threads| {
+                    let _threads = crate::native::use_threads(threads);
+                    let leaf = |t: &Tensor| t.copy().set_requires_grad(true);
+                    let leaves = [leaf(&xs.to_kind(kind)), leaf(&weight), leaf(&bias)];
+                    let [xs, weight, bias] = &leaves;
+                    let ys = activated(xs, Some(&norm(weight, bias, group)), After::LEAKY);
+                    let total = (&ys * by.to_kind(kind)).sum(Kind::Float);
+                    let mut found = Tensor::run_backward(&[total], &leaves, false, false);
+                    found.push(ys.detach());
+                    found
+                };
+                let one = of(1);
+                for threads in [2, 4] {
+                    assert_eq!(of(threads), one, "{kind:?} {group} {threads}");
+                }
+            }
+        }
     }
 
     /// With noise, slope, with a skip.

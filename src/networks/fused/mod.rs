@@ -3,8 +3,11 @@
 //! passes over the whole tensor, and allocates another, for each of the four, and more often for the gradient.
 
 mod activated;
+mod doubled;
 mod kernels;
 mod lanes;
 mod tasks;
 
 pub use activated::{activated, supports};
+pub use doubled::doubled;
+pub use lanes::Format;

@@ -168,12 +168,6 @@ pub fn places(like: &Tensor) -> Tensor {
     Tensor::cat(&[x, y], 1)
 }
 
-/// Doubles the size, bilinearly.
-pub fn doubled(xs: &Tensor) -> Tensor {
-    let (_, _, h, w) = xs.size4().expect("[N, C, H, W]");
-    xs.upsample_bilinear2d([2 * h, 2 * w], false, None, None)
-}
-
 /// Averages areas of k x k pixels.
 pub fn averaged(xs: &Tensor, k: i64) -> Tensor {
     if k == 1 {

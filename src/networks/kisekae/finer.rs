@@ -3,7 +3,8 @@
 
 use tch::Tensor;
 
-use super::blocks::{Block, Head, Size, Stride, averaged, doubled, places};
+use super::blocks::{Block, Head, Size, Stride, averaged, places};
+use crate::networks::fused::doubled;
 use crate::networks::parameters::{Init, Path};
 
 /// Channels of a level's inputs and of its output.

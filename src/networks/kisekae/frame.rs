@@ -160,7 +160,8 @@ fn near_identity(numbers: &Tensor) -> Tensor {
 
 /// Adds the row (0, 0, 1) to maps `[N, 2, 3]`.
 pub fn square(maps: &Tensor) -> Tensor {
-    let row = Tensor::from_slice(&[0f32, 0.0, 1.0]).to_device(maps.device()).expand([maps.size()[0], 1, 3], false);
+    // Made on the device: a copy of the host's numbers would wait for it.
+    let row = Tensor::eye(3, (Kind::Float, maps.device())).narrow(0, 2, 1).expand([maps.size()[0], 1, 3], false);
     Tensor::cat(&[maps, &row], 1)
 }
 

@@ -5,6 +5,7 @@ use tch::{Kind, Tensor};
 use super::blocks::Stride;
 use crate::config::Config;
 use crate::networks::activation::Activation;
+use crate::networks::conv::beside;
 use crate::networks::judgement::Judgement;
 use crate::networks::parameters::{Init, Path, ReadAs};
 use crate::networks::plain::After;
@@ -105,7 +106,7 @@ impl Judge {
     /// position of the large patches is repeated for each position of the small patches in it, so that a mean over the
     /// positions weights both scales equally.
     pub fn judge(&self, picture: &Tensor, warped: &Tensor, erasure: &Tensor) -> Judgement {
-        let seen = Tensor::cat(&[picture, warped, erasure], 1).to_kind(self.kind); // [N, 7, H, W]
+        let seen = beside(&[picture, warped, erasure], self.kind); // [N, 7, H, W]
         let mut features = Vec::new();
         let maps = self.scales.each_ref().map(|scale| {
             let mut xs = seen.shallow_clone();

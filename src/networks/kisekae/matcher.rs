@@ -3,8 +3,9 @@
 
 use tch::{Kind, Tensor};
 
-use super::blocks::{Block, Encoder, Head, Size, Stride, doubled, places};
+use super::blocks::{Block, Encoder, Head, Size, Stride, places};
 use super::finer::{Channels, Drawn, Finer, at_level};
+use crate::networks::fused::doubled;
 use crate::networks::parameters::{Init, Path};
 
 /// Channels of a matcher's inputs.

@@ -2,10 +2,11 @@
 
 use tch::{Kind, Tensor};
 
-use super::blocks::{Block, Encoder, Head, Size, Stride, averaged, doubled, places};
+use super::blocks::{Block, Encoder, Head, Size, Stride, averaged, places};
 use super::finer::{Channels, Drawn, Finer, at_level};
 use super::region::{article_region, filled};
 use super::warp::{moved, warped, warped_inside};
+use crate::networks::fused::doubled;
 use crate::networks::parameters::{Init, Path};
 
 /// The scale of each of the three residual flows, the coarsest first, in halves of the picture.
@@ -28,6 +29,25 @@ pub struct Painting {
     pub residual: Tensor,
     /// The article's outline at its place, `[N, 1, H, W]` in [0, 1].
     pub outline: Tensor,
+}
+
+impl Painting {
+    /// Divides a batch in two.
+    pub fn halves(&self) -> [Painting; 2] {
+        let n = self.paint.size()[0] / 2;
+        [0, n].map(|begin| {
+            let half = |xs: &Tensor| xs.narrow(0, begin, n);
+            Painting {
+                paint: half(&self.paint),
+                rendered: half(&self.rendered),
+                warped: half(&self.warped),
+                mix: half(&self.mix),
+                flow: half(&self.flow),
+                residual: half(&self.residual),
+                outline: half(&self.outline),
+            }
+        })
+    }
 }
 
 /// Two encoders, and a decoder. Each level of the decoder gets the article's layer, warped to its placement, and

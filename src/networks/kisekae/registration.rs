@@ -1,9 +1,9 @@
 //! Registration: the affine map from a photo to the picture of the article that is worn in it, found by search.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::mask::{reach, widened};
-use crate::native::parallel_for;
+use crate::native::{parallel_for, sent};
 
 /// The distance of two colours, as a share of the range from black to white, from which on they count as unlike.
 const UNLIKE: f32 = 0.3;
@@ -48,11 +48,17 @@ pub struct Registered {
 pub fn registered(human: &Tensor, article: &Tensor, region: &Tensor, mask: &Tensor, starts: &Tensor) -> Registered {
     let [n, _, height, width] = human.size()[..] else { unreachable!("[N, 3, H, W]") };
     let (device, near) = (human.device(), widened(mask, reach(2.0, height)));
-    let list = |xs: &Tensor| {
-        let flat = xs.detach().to_kind(Kind::Float).contiguous().flatten(0, -1);
-        Vec::<f32>::try_from(flat).expect("float32")
+    let flat = [human, article, region, mask, &near, starts]
+        .map(|xs| xs.detach().to_kind(Kind::Float).contiguous().flatten(0, -1));
+    let list = |xs: &Tensor| Vec::<f32>::try_from(xs).expect("float32");
+    let [human, article, region, mask, near, starts] = match device {
+        Device::Cpu => flat.each_ref().map(list),
+        // One copy, since each waits for the device.
+        _ => {
+            let mut all = list(&Tensor::cat(&flat, 0)).into_iter();
+            flat.each_ref().map(|part| all.by_ref().take(part.numel()).collect())
+        }
     };
-    let [human, article, region, mask, near, starts] = [human, article, region, mask, &near, starts].map(list);
     let size = [height as usize, width as usize];
     let area = size[0] * size[1];
     let given = starts.len() / n as usize;
@@ -65,7 +71,7 @@ pub fn registered(human: &Tensor, article: &Tensor, region: &Tensor, mask: &Tens
         let result = search(&full, &starts[i * given..(i + 1) * given]);
         places.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[i] = result;
     });
-    let found = Tensor::from_slice(found.as_flattened()).reshape([n, 7]).to_device(device);
+    let found = sent(&Tensor::from_slice(found.as_flattened()), device).reshape([n, 7]);
     Registered { map: found.narrow(1, 0, 6).reshape([n, 2, 3]), confidence: found.select(1, 6) }
 }
 

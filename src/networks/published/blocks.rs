@@ -1,21 +1,14 @@
 //! The parts that both sources share: stride-2 convolutions with norm and activation, averaged copies.
 
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 use crate::config::{Config, DiscriminatorNorm};
-use crate::native::channels_last;
 use crate::networks::activation::Activation;
 use crate::networks::norm::Norm;
 use crate::networks::parameters::{Init, Path, ReadAs};
 use crate::networks::plain::After;
+use crate::networks::products::{Direction, convolved, plain};
 use crate::networks::weight::{Weight, WeightNorm};
-
-/// Whether a block halves or doubles the picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Direction {
-    Down,
-    Up,
-}
 
 /// One row of a network's table: a convolution (or its transpose) of kernel 4, stride 2, padding 1.
 #[derive(Clone, Copy, Debug)]
@@ -96,29 +89,16 @@ impl Block {
     /// # Shapes
     /// `xs`: `[N, c_in, H, W]`. Returns `[N, c_out, H / 2, W / 2]` or `[N, c_out, 2 H, 2 W]`.
     pub fn convolved(&self, xs: &Tensor) -> Tensor {
-        let (weight, bias) = (&self.weight.value(), Some(&self.bias));
-        match self.direction {
-            Direction::Down => xs.conv2d(weight, bias, [2, 2], [1, 1], [1, 1], 1),
-            Direction::Up => xs.conv_transpose2d(weight, bias, [2, 2], [1, 1], [0, 0], 1, [1, 1]),
+        let weight = self.weight.value();
+        match self.activation {
+            Activation::Fused => convolved(self.direction, xs, &weight, &self.bias),
+            Activation::Plain => plain(self.direction, xs, &weight, &self.bias),
         }
     }
 
     /// Updates the spectral norm by one power iteration.
     pub fn iterate(&self) {
         self.weight.iterate();
-    }
-}
-
-/// Concatenates pictures along their channels, in a network's number format and in the layout that its layers compute
-/// in.
-///
-/// # Shapes
-/// Each `[N, C, H, W]`. Returns `[N, the sum of C, H, W]`.
-pub fn beside(pictures: &[&Tensor], kind: Kind) -> Tensor {
-    let xs = Tensor::cat(pictures, 1).to_kind(kind);
-    match xs.device() {
-        Device::Cpu => channels_last(&xs),
-        _ => xs,
     }
 }
 

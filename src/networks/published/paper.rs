@@ -2,8 +2,9 @@
 
 use tch::{Kind, Tensor};
 
-use super::blocks::{Block, Row, beside, copies};
+use super::blocks::{Block, Row, copies};
 use crate::config::{Config, Copies};
+use crate::networks::conv::beside;
 use crate::networks::judgement::Judgement;
 use crate::networks::parameters::{Init, Path, ReadAs};
 use crate::networks::plain::After;

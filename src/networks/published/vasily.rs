@@ -2,8 +2,9 @@
 
 use tch::{Kind, Tensor};
 
-use super::blocks::{Block, Row, beside};
+use super::blocks::{Block, Row};
 use crate::config::Config;
+use crate::networks::conv::beside;
 use crate::networks::judgement::Judgement;
 use crate::networks::parameters::{Init, Path, ReadAs};
 use crate::networks::plain::After;
