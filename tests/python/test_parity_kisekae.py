@@ -23,7 +23,7 @@ CASES = {
     "judged, not square": JUDGED | {"image_size": (64, 48), "batch_size": 4},
     "masks, the worn article withheld": MASKS | {"withhold_worn": 1.0},
     "masks, sure registrations": MASKS | {"flat": True},
-    "judged, larger": JUDGED | {"image_size": (96, 96), "full_size_after": 0},
+    "judged, larger": JUDGED | {"image_size": (96, 96), "full_size_after": 0, "batch_size": 2},
     "judged by the logistic loss, perceptual": JUDGED | {"adversarial_loss": "logistic", "perceptual_weight": 2.0},
     "judged by least squares, no spectral norm, shortened gradients": JUDGED
     | {"adversarial_loss": "least_squares", "discriminator_spectral_norm": False, "gradient_clip": 0.5},
