@@ -47,7 +47,7 @@ FORWARD, GRADIENT, STEP = 1e-4, 1e-3, 1e-2
 GREY = 0.1
 # Of losses with noise: in standard errors of their mean, and the factor between their deviations.
 ERRORS, SPREAD = 5, 2
-ALL = {"place_after": 0, "judge_after": 0}
+ALL = {"place_after": 0, "judge_after": 0, "full_size_after": 0}
 CASES = {
     "vasily 256 x 256, batch 16": ("vasily", {"image_size": 256, "batch_size": 16}),
     "kisekae 256 x 192, batch 8": ("kisekae", {"image_size": (256, 192), "batch_size": 8, **ALL}),

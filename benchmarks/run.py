@@ -112,6 +112,7 @@ def swaps(arguments, folder):
         targets = articles[1:] + articles[:1]
         settings = {"image_size": size, "batch_size": 1, **({"width": 32} if arguments.tiny else {})}
         still = {"sample_every": 10**6, "monitor_every": 0}
+        still |= {"full_size_after": 0} if preset == "kisekae" else {}
         run = cagan.train(pairs, folder / str(number), preset, steps=1, progress=False, **still, **settings)
         swapper = run.swapper()
         for count in (1, 16):

@@ -30,7 +30,7 @@ def seconds(pairs, folder, size, steps, judged):
         if name == "step" and value in (WARM, WARM + steps):
             began.append(time.process_time())
 
-    stage = {"place_after": 0, "judge_after": 0 if judged else 10**9}
+    stage = {"place_after": 0, "judge_after": 0 if judged else 10**9, "full_size_after": 0}
     never = dict.fromkeys(("log_every", "sample_every", "snapshot_every", "checkpoint_every"), 10**6)
     config = cagan.Config("kisekae", image_size=size, steps=WARM + steps, threads=1, monitor_every=0, **stage, **never)
     cagan.train(pairs, folder / f"run{judged}", config, progress=False, on_event=note)

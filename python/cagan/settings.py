@@ -51,6 +51,7 @@ class Settings(TypedDict, total=False):
     discriminator_scales: int
     place_after: int | str
     judge_after: int | str
+    full_size_after: int | str
     withhold_worn: float
     mask_cut: float
     learning_rate: float

@@ -296,14 +296,16 @@ def moved(region: Tensor, flow: Tensor) -> Tensor:
 class Numbers(nn.Module):
     """Encodes a picture to a few numbers: halving layers of `c` channels, all but one with another; two linear."""
 
-    def __init__(self, c_in: int, c: list[int], cells: int, count: int) -> None:
+    def __init__(self, c_in: int, c: list[int], cells: int, count: int, finer: int = 0) -> None:
         super().__init__()
+        self.finer = finer
         self.down = nn.ModuleList(Normed(i, o, 2) for i, o in zip([c_in + 2, *c], c))
         self.keep = nn.ModuleDict({str(k): Normed(c[k], c[k]) for k in range(1, len(c))})
         self.hidden, self.out = nn.Linear(c[-1] * cells, 64), nn.Linear(64, count)
 
     def forward(self, *seen: Tensor) -> Tensor:
-        """Returns the numbers, [N, count]."""
+        """Returns the numbers, [N, count], of pictures averaged down to the coarsest size."""
+        seen = tuple(sizes(self.finer, *seen)[0])
         xs = torch.cat([*seen, places(seen[0])], 1)
         for k, layer in enumerate(self.down):
             xs = layer(xs)
@@ -319,10 +321,10 @@ class Frames(nn.Module):
     The worn article corrects the person's frame.
     """
 
-    def __init__(self, c: list[int], cells: int) -> None:
+    def __init__(self, c: list[int], cells: int, finer: int = 0) -> None:
         super().__init__()
-        self.article, self.body = Numbers(3 + 1, c, cells, 4), Numbers(3 + 1, c, cells, 6)
-        self.fit = Numbers(3 + 3 + 1 + 1, c, cells, 6)
+        self.article, self.body = Numbers(3 + 1, c, cells, 4, finer), Numbers(3 + 1, c, cells, 6, finer)
+        self.fit = Numbers(3 + 3 + 1 + 1, c, cells, 6, finer)
 
     def of_article(self, article: Tensor, region: Tensor) -> Tensor:
         """Returns a similarity, [N, 3, 3], from the garments' common frame to the article's picture."""
@@ -351,10 +353,30 @@ def square(maps: Tensor) -> Tensor:
     return torch.cat([maps, row.expand(maps.shape[0], 1, 3)], 1)
 
 
+class Finer(nn.Module):
+    """A level for pictures twice as large: adds to the doubled output of the coarser levels."""
+
+    def __init__(self, c_seen: int, c_joined: int, c: int, c_out: int) -> None:
+        super().__init__()
+        self.first, self.up = Normed(c_seen + 2, c), Normed(2 * c + c_joined, c)
+        self.out = nn.Conv2d(c, c_out, 3, 1, 1)
+
+    def forward(self, hidden: Tensor, ys: Tensor, seen: list[Tensor], joined: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Returns the level's features and output for those of the coarser level and the pictures at its own size."""
+        first = self.first(torch.cat([*seen, places(seen[0])], 1))
+        hidden = self.up(torch.cat([doubled(hidden), first, *joined], 1))
+        return hidden, doubled(ys) + self.out(hidden)
+
+
+def sizes(finer: int, *pictures: Tensor) -> list[list[Tensor]]:
+    """Pictures at each size of a network with that many finer levels, averaged, the coarsest first."""
+    return [[F.avg_pool2d(xs, 2**k) if k else xs for xs in pictures] for k in range(finer, -1, -1)]
+
+
 class Painter(nn.Module):
     """Restores an erased part of a person: mixes the warped article with rendered colours."""
 
-    def __init__(self, c: list[int]) -> None:
+    def __init__(self, c: list[int], finer: int = 0) -> None:
         super().__init__()
         last = len(c) - 1
         self.person, self.article = Encoder(3 + 1 + 1 + 2, c), Encoder(3 + 1 + 2, c)
@@ -364,11 +386,30 @@ class Painter(nn.Module):
         self.up = nn.ModuleList(Normed(i, o) for i, o in zip([*up, 3 * c[last]], c))
         self.flow = nn.ModuleList(nn.Conv2d(c[k], 2, 3, 1, 1) for k in range(last - 1, max(last - 4, 0), -1))
         self.out = nn.Conv2d(c[0], 4, 3, 1, 1)
+        self.finer = nn.ModuleList(Finer(3 + 1 + 1, 3 + 1, c[0], 4) for _ in range(finer))
 
     def forward(
         self, erased: Tensor, erasure: Tensor, article: Tensor, placement: Tensor, base: Tensor
     ) -> dict[str, Tensor]:
         """Returns `paint`, `warped`, `outline`, the article's at its place, and `residual`, the flow without `base`."""
+        coarsest, *larger = sizes(len(self.finer), erased, erasure, article, placement, base)
+        hidden, out, flow, colours, outline = self.coarsest(*coarsest)
+        under = coarsest[4]
+        for level, (left, hole, worn, placed, over) in zip(self.finer, larger):
+            flow, under = doubled(flow - under) + over, over
+            region = article_region(worn)
+            outline = filled(region)
+            colours = warped_inside(worn, outline, flow)
+            hidden, out = level(hidden, out, [left, hole, placed], [colours, warped(region, flow)])
+        rendered, mix = torch.tanh(out[:, :3]), torch.sigmoid(out[:, 3:])
+        outline = moved(outline, flow)
+        paint = mix * outline * colours + (1 - mix * outline) * rendered
+        return {"paint": paint, "warped": colours, "outline": outline, "residual": flow - base}
+
+    def coarsest(
+        self, erased: Tensor, erasure: Tensor, article: Tensor, placement: Tensor, base: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Returns features, output, flow, the warped article's colours and its outline before, at the coarsest size."""
         region = article_region(article)
         outline = filled(region)
         xs, ys = self.person(erased, erasure, placement), self.article(article, region)
@@ -385,17 +426,13 @@ class Painter(nn.Module):
             flow = doubled(flow)
         colours = warped_inside(article, outline, flow)
         hidden = self.up[0](torch.cat([doubled(hidden), xs[0], colours, warped(region, flow)], 1))
-        out = self.out(hidden)
-        rendered, mix = torch.tanh(out[:, :3]), torch.sigmoid(out[:, 3:])
-        outline = moved(outline, flow)
-        paint = mix * outline * colours + (1 - mix * outline) * rendered
-        return {"paint": paint, "warped": colours, "outline": outline, "residual": flow - base}
+        return hidden, self.out(hidden), flow, colours, outline
 
 
 class Matcher(nn.Module):
     """Logits of where an article is, or would be, on a person."""
 
-    def __init__(self, c_person: int, c_article: int, c: list[int]) -> None:
+    def __init__(self, c_person: int, c_article: int, c: list[int], finer: int = 0, c_finer: int = 0) -> None:
         super().__init__()
         last = len(c) - 1
         # The level at which every place of the person attends to every place of the article.
@@ -405,9 +442,10 @@ class Matcher(nn.Module):
         up = [c[k + 1] + (2 if k >= self.met else 1) * c[k] for k in range(last)]
         self.up = nn.ModuleList(Normed(i, o) for i, o in zip([*up, 3 * c[last]], c))
         self.out = nn.Conv2d(c[0], 1, 3, 1, 1)
+        self.finer = nn.ModuleList(Finer(c_finer, 0, c[0], 1) for _ in range(finer))
 
-    def forward(self, person: list[Tensor], article: list[Tensor]) -> Tensor:
-        """Returns logits, [N, 1, H, W], for the inputs of person and article."""
+    def forward(self, person: list[Tensor], article: list[Tensor], larger: list[list[Tensor]]) -> Tensor:
+        """Returns logits, [N, 1, H, W], for the coarsest inputs of person and article, and those of finer levels."""
         xs, ys = self.person(*person), self.article(*article)
         last = len(xs) - 1
         mean = ys[last].mean((2, 3), keepdim=True).expand_as(xs[last])
@@ -420,6 +458,8 @@ class Matcher(nn.Module):
                 seen.append(ys[k])
             hidden = self.up[k](torch.cat(seen, 1))
         logits: Tensor = self.out(hidden)
+        for level, seen in zip(self.finer, larger):
+            hidden, logits = level(hidden, logits, seen, [])
         return logits
 
     def attended(self, xs: Tensor, ys: Tensor) -> Tensor:
@@ -445,23 +485,31 @@ class Kisekae(Generator):
         levels = 3
         while min(config["image_size"]) >> (levels + 1) >= 3:
             levels += 1
-        c = [config["width"] // 4 * part for part in (1, 2, *[4] * (levels - 1))]
         self.multiple = 2**levels
+        # Halvings beyond the fourth are those from larger pictures to the coarsest.
+        finer = self.finer = max(levels - 4, 0)
+        levels -= finer
+        c = [config["width"] // 4 * part for part in (1, 2, *[4] * (levels - 1))]
         # The locator's mask begins above this logit.
         self.begins = math.log(config["mask_cut"] / (1 - config["mask_cut"]))
-        self.painter, self.locator, self.placer = Painter(c), Matcher(3 + 2, 3 + 1, c), Matcher(3 + 2, 3 + 1, c)
-        cells = math.prod(side >> levels for side in config["image_size"])
-        self.frames = Frames([min(c[0] << k, 64) for k in range(levels)], cells)
+        self.painter = Painter(c, finer)
+        self.locator, self.placer = Matcher(3 + 2, 3 + 1, c, finer, 3), Matcher(3 + 2, 3 + 1, c, finer, 5)
+        cells = math.prod(side >> (levels + finer) for side in config["image_size"])
+        self.frames = Frames([min(c[0] << k, 64) for k in range(levels)], cells, finer)
 
     def locate(self, human: Tensor, worn: Tensor) -> Tensor:
         """Returns logits of where the worn article is."""
+        (small, worn), *larger = sizes(self.finer, human, worn)
         region = article_region(worn)
-        logits: Tensor = self.locator([human, palette_distance(human, worn, region)], [worn * region, region])
+        seen = [small, palette_distance(small, worn, region)]
+        logits: Tensor = self.locator(seen, [worn * region, region], [[photo] for photo, _ in larger])
         return logits
 
     def place(self, left: Tensor, erasure: Tensor, outline: Tensor, target: Tensor) -> Tensor:
         """Returns logits of where the target would be seen on the rest of the person, given its outline there."""
-        logits: Tensor = self.placer([left, erasure, outline], [target, article_region(target)])
+        coarsest, *larger = sizes(self.finer, left, erasure, outline)
+        target = sizes(self.finer, target)[0][0]
+        logits: Tensor = self.placer(coarsest, [target, article_region(target)], larger)
         return logits
 
     def outlined(self, article: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
@@ -561,11 +609,13 @@ def load(path: str | os.PathLike[str]) -> Generator:
             raise ValueError(
                 f"{path}: architecture: expected one of {', '.join(GENERATORS)}, got {config['architecture']}"
             )
-        if config["architecture"] == "kisekae" and not any(name.startswith("frames.fit.keep.") for name in file.keys()):  # noqa: SIM118
-            raise ValueError(
-                f"{path}: expected a generator with tensors frames.fit.keep.*, got one of an earlier design of "
-                "kisekae: the version that wrote it reads it"
-            )
         module = GENERATORS[config["architecture"]](config)
+        if isinstance(module, Kisekae):
+            for tensors in ("frames.fit.keep.", *(["painter.finer."] if module.finer else [])):
+                if not any(name.startswith(tensors) for name in file.keys()):  # noqa: SIM118
+                    raise ValueError(
+                        f"{path}: expected a generator with tensors {tensors}*, got one of an earlier design of "
+                        "kisekae: the version that wrote it reads it"
+                    )
         module.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118  # not a mapping
     return module.eval()

@@ -124,7 +124,7 @@ impl PyConfig {
     ///     >>> import cagan
     ///     >>> cagan.Config().stages(779)
     ///     [('locate', 0), ('place', 5600), ('judge', 20000)]
-    fn stages(&self, pairs: usize) -> PyResult<Vec<(&'static str, u64)>> {
+    fn stages(&self, pairs: usize) -> PyResult<Vec<(String, u64)>> {
         Ok(self.0.resolved(pairs)?.stages())
     }
 

@@ -221,7 +221,8 @@ impl PyTrainer {
 
     /// The tensors of "generator" or "discriminator" by state-dict name, as torch tensors that share the core's memory,
     /// on the trainer's device: what is written there is what the next step reads. They stay valid for ever, and a step
-    /// changes them. The layout is the core's: on a CPU the channels of convolutions are last in memory.
+    /// changes them. The layout is the core's: on a CPU the channels of convolutions are last in memory. Networks of
+    /// kisekae that grew have other tensors: take them anew.
     ///
     /// Args:
     ///     network: "generator" or "discriminator".
@@ -291,7 +292,7 @@ impl PyTrainer {
         worn: &Bound<'py, PyAny>,
         target: &Bound<'py, PyAny>,
     ) -> PyResult<[Array<'py>; 3]> {
-        let size = self.config.0.image_size;
+        let size = self.trainer.lock_attached(py)?.stage.image_size;
         let [human, worn, target] =
             [pictures(size, "human", human)?, pictures(size, "worn", worn)?, pictures(size, "target", target)?];
         same_count(&[("worn", &worn), ("target", &target)], &human)?;
@@ -316,7 +317,7 @@ impl PyTrainer {
         human: &Bound<'py, PyAny>,
         article: &Bound<'py, PyAny>,
     ) -> PyResult<Array<'py>> {
-        let size = self.config.0.image_size;
+        let size = self.trainer.lock_attached(py)?.stage.image_size;
         let [human, article] = [pictures(size, "human", human)?, pictures(size, "article", article)?];
         same_count(&[("article", &article)], &human)?;
         let logits = self.with(py, |trainer| {

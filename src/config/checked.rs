@@ -17,6 +17,17 @@ use crate::error::{Error, Result};
 /// The settings that give a run's length.
 const LENGTHS: [&str; 3] = ["epochs", "steps", "images"];
 
+/// The images of a setting's moment in a run of that many steps.
+fn resolved(name: &str, moment: Moment, steps: u64, batch: u64) -> Moment {
+    match (name, moment, moment.resolved(steps, batch)) {
+        // Less than the whole run leaves image_size a step, of however few.
+        ("full_size_after", Moment::Share(share), Moment::Images(images)) if share < 100.0 => {
+            Moment::Images(images.min(steps.saturating_sub(1).saturating_mul(batch)))
+        }
+        (_, _, resolved) => resolved,
+    }
+}
+
 /// All settings of a run, checked and read-only. Its fields are those of [`Settings`].
 ///
 /// ```
@@ -165,7 +176,7 @@ impl Config {
         let known = self.steps.is_some() || self.images.is_some();
         let resolved = share
             .filter(|_| known)
-            .map(|share| serde_json::json!(share.resolved(self.total_steps(1), self.batch_size as u64)));
+            .map(|share| serde_json::json!(resolved(field.name, share, self.total_steps(1), self.batch_size as u64)));
         own != theirs && resolved != Some(own)
     }
 
@@ -206,12 +217,13 @@ impl Config {
     pub fn resolved(&self, pairs: usize) -> Result<Config> {
         let (steps, batch) = (self.total_steps(pairs), self.batch_size as u64);
         let mut settings = self.0.clone();
-        let Settings { place_after, judge_after, schedule_start, schedule_end, .. } = &mut settings;
+        let Settings { place_after, judge_after, full_size_after, schedule_start, schedule_end, .. } = &mut settings;
         if self.schedule == Schedule::Constant {
             (*schedule_start, *schedule_end) = (Moment::Images(0), Moment::Images(0));
         } else if *schedule_end == Moment::Images(0) {
             *schedule_end = Moment::Share(100.0);
         }
+        *full_size_after = resolved("full_size_after", *full_size_after, steps, batch);
         for moment in [place_after, judge_after, schedule_start, schedule_end] {
             *moment = moment.resolved(steps, batch);
         }
@@ -224,10 +236,11 @@ impl Config {
     pub fn settled(&self, saved: &Config, pairs: usize) -> Config {
         let (steps, batch) = (saved.total_steps(pairs), saved.batch_size as u64);
         let mut settings = self.0.clone();
-        let Settings { place_after, judge_after, schedule_start, schedule_end, .. } = &mut settings;
+        let Settings { place_after, judge_after, full_size_after, schedule_start, schedule_end, .. } = &mut settings;
         for (name, moment, there) in [
             ("place_after", place_after, saved.place_after),
             ("judge_after", judge_after, saved.judge_after),
+            ("full_size_after", full_size_after, saved.full_size_after),
             ("schedule_start", schedule_start, saved.schedule_start),
             ("schedule_end", schedule_end, saved.schedule_end),
         ] {
@@ -236,7 +249,7 @@ impl Config {
             if (name, *moment) == ("schedule_end", Moment::Images(0)) && self.schedule != Schedule::Constant {
                 *moment = Moment::Share(100.0);
             }
-            if matches!(moment, Moment::Share(_)) && (own || moment.resolved(steps, batch) == there) {
+            if matches!(moment, Moment::Share(_)) && (own || resolved(name, *moment, steps, batch) == there) {
                 *moment = there;
             }
         }
@@ -244,35 +257,78 @@ impl Config {
     }
 
     /// The stages of a run in order: a name, and the images seen at which it begins. Of shares the images are unknown.
+    /// A size of pictures is the name of the stage that begins with it.
     ///
     /// ```
     /// use cagan::config::{Config, Preset};
-    /// let stages = Config::preset(Preset::Kisekae).resolved(779)?.stages();
-    /// assert_eq!(stages, [("locate", 0), ("place", 5_600), ("judge", 20_000)]);
-    /// assert_eq!(Config::preset(Preset::Paper).stages(), [("train", 0)]);
+    /// let stages = |config: Config| -> Vec<String> {
+    ///     config.stages().iter().map(|(name, images)| format!("{name} {images}")).collect()
+    /// };
+    /// let config = Config::preset(Preset::Kisekae).resolved(779)?;
+    /// assert_eq!(stages(config), ["locate 0", "place 5600", "judge 20000"]);
+    /// let config = Config::with(Preset::Kisekae, serde_json::json!({"image_size": [128, 96], "images": 4160}))?;
+    /// assert_eq!(stages(config.resolved(779)?), ["locate 0", "place 560", "judge 2000", "128 x 96 3120"]);
+    /// assert_eq!(stages(Config::preset(Preset::Paper)), ["train 0"]);
     /// # Ok::<(), cagan::Error>(())
     /// ```
-    pub fn stages(&self) -> Vec<(&'static str, u64)> {
+    pub fn stages(&self) -> Vec<(String, u64)> {
         match self.architecture {
-            Architecture::Vasily | Architecture::Paper => vec![("train", 0)],
+            Architecture::Vasily | Architecture::Paper => vec![("train".into(), 0)],
             Architecture::Kisekae => {
-                let mut stages =
-                    [("locate", 0), ("place", self.place_after.images()), ("judge", self.judge_after.images())];
+                let mut stages = vec![
+                    ("locate".to_owned(), 0),
+                    ("place".to_owned(), self.place_after.images()),
+                    ("judge".to_owned(), self.judge_after.images()),
+                ];
+                stages.extend(self.sizes().into_iter().skip(1).map(|([h, w], first)| (format!("{h} x {w}"), first)));
                 stages.sort_by_key(|stage| stage.1);
                 // One that begins with a later one has no time of its own.
-                let last = |k: usize| stages.get(k + 1).is_none_or(|next: &(_, u64)| next.1 > stages[k].1);
-                (0..stages.len()).filter(|k| last(*k)).map(|k| stages[k]).collect()
+                let ends: Vec<u64> = stages.iter().skip(1).map(|stage| stage.1).chain([u64::MAX]).collect();
+                let last = stages.len() - 1;
+                let kept = stages.into_iter().zip(ends).enumerate();
+                kept.filter(|(k, (stage, end))| *k == last || *end > stage.1).map(|(_, (stage, _))| stage).collect()
             }
         }
+    }
+
+    /// The sizes of a run's pictures in order, each with the images seen at which it begins. Of shares the images are
+    /// unknown.
+    ///
+    /// ```
+    /// use cagan::config::{Config, Preset};
+    /// let settings = serde_json::json!({"image_size": [256, 192], "full_size_after": 1200});
+    /// let config = Config::with(Preset::Kisekae, settings)?;
+    /// assert_eq!(config.sizes(), [([64, 48], 0), ([128, 96], 800), ([256, 192], 1200)]);
+    /// assert_eq!(Config::preset(Preset::Kisekae).sizes(), [([64, 48], 0)]);
+    /// # Ok::<(), cagan::Error>(())
+    /// ```
+    pub fn sizes(&self) -> Vec<([i64; 2], u64)> {
+        let last = self.full_size_after.images();
+        let enlargements = match last {
+            0 => 0,
+            _ => self.architecture.enlargements(self.image_size),
+        };
+        // Each size takes half as many images as the one before: of `last`, (1 + 1/2 + ...) / (1 + ... + 1/2^(n - 1)).
+        let parts = |number: u32| ((1u128 << number) - 1) << (enlargements - number);
+        let size = |number: u32| self.image_size.map(|side| side >> (enlargements - number));
+        let first = |number: u32| (u128::from(last) * parts(number) / parts(enlargements).max(1)) as u64;
+        (0..=enlargements).map(|number| (size(number), first(number))).collect()
+    }
+
+    /// The same settings for pictures of another size of [`Config::sizes`], as of a stage of the run.
+    pub(crate) fn of_size(&self, image_size: [i64; 2]) -> Config {
+        Config(Settings { image_size, ..self.0.clone() })
     }
 
     /// What begins at or beyond the end of a run on that many pairs, though it was given in images: one sentence each.
     pub fn never(&self, pairs: usize) -> Vec<String> {
         let end = self.total_steps(pairs).saturating_mul(self.batch_size as u64);
         let falls = self.schedule != Schedule::Constant;
+        let grows = self.architecture.enlargements(self.image_size) > 0;
         let moments = [
             ("place_after", self.place_after, true, "the locator's masks are never erased, and nothing is placed"),
             ("judge_after", self.judge_after, true, "the discriminator never joins"),
+            ("full_size_after", self.full_size_after, grows, "no picture is as large as image_size"),
             ("schedule_start", self.schedule_start, falls, "the rates never fall"),
         ];
         let beyond = moments.into_iter().filter_map(|(name, moment, used, words)| match moment {

@@ -185,4 +185,21 @@ impl Architecture {
             }
         }
     }
+
+    /// How many times pictures of a size are halved to the size at which training begins: about 64 x 48 (kisekae), or
+    /// that size itself.
+    ///
+    /// ```
+    /// use cagan::config::Architecture::{Kisekae, Paper};
+    /// assert_eq!([[64, 48], [128, 96], [512, 384]].map(|size| Kisekae.enlargements(size)), [0, 1, 3]);
+    /// assert_eq!(Paper.enlargements([512, 384]), 0);
+    /// ```
+    pub fn enlargements(self, image_size: [i64; 2]) -> u32 {
+        /// The halvings of pictures of 64 x 48.
+        const COARSEST: u32 = 4;
+        match self {
+            Architecture::Vasily | Architecture::Paper => 0,
+            Architecture::Kisekae => self.halvings(image_size).saturating_sub(COARSEST),
+        }
+    }
 }

@@ -43,6 +43,7 @@ pub(super) fn rows(preset: Preset) -> Vec<(&'static str, Value, &'static str)> {
             ("discriminator_spectral_norm", json!(true), "[we]"),
             ("place_after", json!("13.46%"), "[we] 700 of 5,200 steps"),
             ("judge_after", json!("48.08%"), "[we] 2,500 of 5,200 steps"),
+            ("full_size_after", json!("75%"), "[we] of no effect at 64 x 48"),
             ("withhold_worn", json!(0.2), "[we]"),
             ("mask_cut", json!(0.71), "[we] the best of several on held-out people"),
             ("learning_rate", json!(5e-4), "[we] twice as much taught masks and frames less in 2,000 steps"),

@@ -147,6 +147,9 @@ settings! {
         place_after: Moment = Moment::Images(0), least(0.), for KISEKAE, "[we]";
         /// Images seen when the discriminator joins, or a share of the length.
         judge_after: Moment = Moment::Images(0), least(0.), for KISEKAE, "[we]";
+        /// Images seen when pictures reach image_size, or a share of the length. They begin at about 64 x 48 and double;
+        /// each size takes half as many images as the one before. 0 = image_size from the start.
+        full_size_after: Moment = Moment::Images(0), least(0.), for KISEKAE, "[we]";
         /// Share of pictures for which the locator does not see the worn article, so that swaps can do without it.
         withhold_worn: f64 = 0.0, within(0., 1.), for KISEKAE, "[we]";
         /// Probability of the locator above which the worn article begins.

@@ -234,6 +234,30 @@ impl Parameters {
         Ok(())
     }
 
+    /// Copies into a flat buffer of this layout the tensors that fit by name and shape. The others' places stay.
+    pub fn keep(&self, buffer: &Tensor, tensors: &HashMap<String, Tensor>) {
+        tch::no_grad(|| {
+            for (name, mut place) in self.named(buffer) {
+                if let Some(tensor) = tensors.get(&name).filter(|tensor| tensor.size() == place.size()) {
+                    place.copy_(tensor);
+                }
+            }
+        });
+    }
+
+    /// Replaces all parameters but those of finer levels that `tensors` lack: these stay.
+    ///
+    /// # Errors
+    /// As [`Parameters::fill`].
+    pub fn grow(&mut self, tensors: &HashMap<String, Tensor>) -> Result<()> {
+        let finer = |entry: &&Entry| entry.name.contains(".finer.") && !tensors.contains_key(&entry.name);
+        let own = self.named(&self.values).into_iter().collect::<HashMap<_, _>>();
+        let missing =
+            self.entries.iter().filter(finer).map(|entry| (entry.name.clone(), own[&entry.name].shallow_clone()));
+        let whole = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).chain(missing);
+        self.load(&whole.collect())
+    }
+
     /// Replaces all parameters.
     ///
     /// # Errors

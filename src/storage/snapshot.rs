@@ -61,13 +61,13 @@ impl Snapshot {
         let config = Config::from_json(file.entry(path, "config")?).map_err(|e| Error::content(path, e.to_string()))?;
         let step = file.number(path, "step")?;
         let generator: HashMap<_, _> = file.tensors.into_iter().collect();
-        let newest = generator.keys().any(|name| name.starts_with("frames.fit.keep."));
-        if config.architecture == Architecture::Kisekae && !newest {
-            let got = "one of an earlier design of kisekae: the version that wrote it reads it";
-            return Err(Error::content(
-                path,
-                format!("expected a generator with tensors frames.fit.keep.*, got {got}"),
-            ));
+        let larger = config.architecture.enlargements(config.image_size) > 0;
+        for (tensors, needed) in [("frames.fit.keep.", true), ("painter.finer.", larger)] {
+            let newest = !needed || generator.keys().any(|name| name.starts_with(tensors));
+            if config.architecture == Architecture::Kisekae && !newest {
+                let got = "one of an earlier design of kisekae: the version that wrote it reads it";
+                return Err(Error::content(path, format!("expected a generator with tensors {tensors}*, got {got}")));
+            }
         }
         Ok(Snapshot { config, step, generator })
     }

@@ -1,6 +1,9 @@
 //! How a trainer begins: from random networks, or from those of another run.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+
+use tch::Tensor;
 
 use super::checkpoint::read;
 use super::folder::checkpoints;
@@ -93,7 +96,7 @@ fn source_at(path: &Path) -> Result<PathBuf> {
 }
 
 /// Gives a fresh trainer the networks of another run: both of a checkpoint, or the generator of a snapshot. Its
-/// optimisers start anew.
+/// optimisers start anew. Networks of smaller pictures grow.
 ///
 /// # Errors
 /// [`Error::NotFound`]; [`Error::Content`] for a file that is neither, or of networks of another shape.
@@ -103,7 +106,8 @@ fn begin_from(path: &Path, trainer: &mut Trainer) -> Result<()> {
     match read(path) {
         Ok(file) => {
             let (generator, discriminator) = (file.part("generator."), file.part("discriminator."));
-            models.generator.parameters.load(&generator).map_err(at_path)?;
+            check_size(path, &generator, &trainer.stage)?;
+            models.generator.parameters.grow(&generator).map_err(at_path)?;
             models.discriminator.parameters.load(&discriminator).map_err(at_path)?;
             // Without them its first estimates of the weights' norms would be those of other weights.
             let vectors = file.part("discriminator_vectors.");
@@ -114,10 +118,26 @@ fn begin_from(path: &Path, trainer: &mut Trainer) -> Result<()> {
         // A file that is no checkpoint may be a snapshot. If it is neither, the message is the snapshot reader's.
         Err(Error::Content { .. }) => {
             let generator = Snapshot::read(path)?.generator;
-            models.generator.parameters.load(&generator).map_err(at_path)?;
+            check_size(path, &generator, &trainer.stage)?;
+            models.generator.parameters.grow(&generator).map_err(at_path)?;
         }
         Err(error) => return Err(error),
     }
     trainer.restart_average();
     Ok(())
+}
+
+/// Checks that a generator is of pictures no larger than those that the run begins with.
+fn check_size(path: &Path, generator: &HashMap<String, Tensor>, stage: &Config) -> Result<()> {
+    let finer = stage.architecture.enlargements(stage.image_size);
+    let level = |number: u32| generator.contains_key(&format!("painter.finer.{number}.out.weight"));
+    if !level(finer) {
+        return Ok(());
+    }
+    let [h, w] = stage.image_size;
+    let by = 1 << (finer..).take_while(|number| level(*number)).count();
+    let rule =
+        format!("expected a generator of pictures up to {h} x {w}, with which the run begins, got one of pictures");
+    let advice = "full_size_after=0 begins with pictures of image_size";
+    Err(Error::content(path, format!("{rule} {by} times as large; {advice}")))
 }

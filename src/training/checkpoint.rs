@@ -15,6 +15,9 @@ const FORMAT: Format = Format { name: "cagan.checkpoint", version: "3" };
 /// The header entries of both optimisers' counters.
 const COUNTERS: [&str; 2] = ["generator_adam.steps", "discriminator_adam.steps"];
 
+/// The header entry of the present size of the pictures, in runs of several sizes.
+const SIZE: &str = "image_size";
+
 /// Returns the size of a checkpoint on disk, within a few kilobytes.
 pub fn bytes(trainer: &Trainer) -> u64 {
     let buffers = trainer.buffers().into_iter();
@@ -36,6 +39,9 @@ pub fn write(path: &Path, trainer: &Trainer, memory: Option<&Memory>) -> Result<
     ]);
     for (name, learner) in COUNTERS.into_iter().zip([&models.generator, &models.discriminator]) {
         header.insert(name.into(), learner.adam.steps().to_string());
+    }
+    if trainer.config.sizes().len() > 1 {
+        header.insert(SIZE.into(), serde_json::to_string(&trainer.stage.image_size).expect("two numbers"));
     }
     if let Some(memory) = memory {
         header.insert("monitor".into(), serde_json::to_string(memory).expect("plain values"));
@@ -85,6 +91,17 @@ pub fn restore(path: &Path, file: &TensorFile, trainer: &mut Trainer, memory: Op
     if let (Some(memory), Some(saved)) = (memory, file.header.get("monitor")) {
         *memory = serde_json::from_str(saved).map_err(|e| Error::content(path, format!("monitor: {e}")))?;
     }
+    let size = match file.header.get(SIZE) {
+        None => trainer.config.image_size,
+        Some(text) => {
+            let size = serde_json::from_str(text).ok();
+            let size = size.filter(|size| trainer.config.sizes().iter().any(|(own, _)| own == size));
+            size.ok_or_else(|| {
+                Error::content(path, format!("image_size: expected one of the run's sizes, got {text}"))
+            })?
+        }
+    };
+    trainer.resize(size);
     trainer.fill(|prefix| file.part(prefix)).map_err(|e| Error::content(path, e.to_string()))?;
     trainer.step = step;
     let models = &mut trainer.models;
@@ -133,6 +150,8 @@ fn settled(path: &Path, header: &BTreeMap<String, String>, config: &Config) -> R
     let pairs = entry("pairs")?;
     let pairs =
         pairs.parse().map_err(|_| Error::content(path, format!("pairs: expected a whole number, got {pairs}")))?;
+    // A setting that is newer than the file may be a share of the length.
+    let saved = saved.resolved(pairs).map_err(|e| Error::content(path, e.to_string()))?;
     Ok((config.settled(&saved, pairs), saved))
 }
 
@@ -156,4 +175,37 @@ fn same(path: &Path, differences: &[String]) -> Result<()> {
             run_dir.display().to_string(),
         ),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Preset;
+    use crate::data::{Options, Pairs};
+    use serde_json::json;
+
+    /// As after a loss of larger pictures that is not finite.
+    #[test]
+    fn a_grown_trainer_goes_back_to_a_checkpoint_of_smaller_pictures() {
+        let folder = tempfile::tempdir().unwrap();
+        crate::dolls::write(folder.path(), 3, 1, [96, 96], 0).unwrap();
+        let pairs = Pairs::open(folder.path(), &Options::default()).unwrap();
+        let settings = json!({"image_size": 96, "width": 32, "batch_size": 2, "full_size_after": 4, "steps": 9});
+        let mut trainer = Trainer::new(&pairs, Config::with(Preset::Kisekae, settings).unwrap()).unwrap();
+        trainer.step().unwrap();
+        let paths = ["first", "again", "second", "third"].map(|name| folder.path().join(name));
+        write(&paths[0], &trainer, None).unwrap();
+        let size = |trainer: &Trainer| (trainer.step, trainer.stage.image_size);
+        assert_eq!(size(&trainer), (1, [48, 48]));
+        trainer.step().unwrap();
+        assert_eq!(size(&trainer), (2, [96, 96]));
+        write(&paths[2], &trainer, None).unwrap();
+        restore(&paths[0], &read(&paths[0]).unwrap(), &mut trainer, None).unwrap();
+        assert_eq!(size(&trainer), (1, [48, 48]));
+        write(&paths[1], &trainer, None).unwrap();
+        trainer.step().unwrap();
+        write(&paths[3], &trainer, None).unwrap();
+        let bytes = paths.map(|path| std::fs::read(path).unwrap());
+        assert!(bytes[0] == bytes[1] && bytes[2] == bytes[3]);
+    }
 }

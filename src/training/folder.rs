@@ -205,7 +205,7 @@ impl Folder {
     pub fn write_snapshot(&self, path: &Path, trainer: &Trainer) -> Result<()> {
         let parameters = &trainer.models.generator.parameters;
         let generator = parameters.named(&trainer.averaged());
-        Snapshot::write(path, &trainer.config, trainer.step, &generator)
+        Snapshot::write(path, &trainer.stage, trainer.step, &generator)
     }
 
     /// Appends a line to `resumes.jsonl`: the step, and the number of processes if several go on.

@@ -115,6 +115,9 @@ impl Log {
         line.insert("images_seen".into(), json!(images_seen));
         let epoch = images_seen as f64 / trainer.data.len() as f64;
         line.insert("epoch".into(), json!(rounded(epoch)));
+        if trainer.config.sizes().len() > 1 {
+            line.insert("height".into(), json!(trainer.height_of(trainer.step.saturating_sub(1))));
+        }
         let means = table.mean_dim(0, false, Kind::Double);
         for (column, term) in self.names().iter().enumerate() {
             line.insert((*term).into(), json!(rounded(means.double_value(&[column as i64]))));

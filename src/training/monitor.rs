@@ -11,7 +11,7 @@
 //! ```
 //!
 //! The best generator has the lowest score among those below .98 whose mask covers .01 to .95 of the picture; a run may
-//! have none. A sign of collapse is a warning after three looks in a row, and again only after it was gone.
+//! have none. Larger pictures, in a run from coarse to fine, begin anew. A sign of collapse is a warning after three looks in a row, and again only after it was gone.
 
 use std::collections::BTreeMap;
 
@@ -66,6 +66,9 @@ pub struct Memory {
     varied: bool,
     /// For each sign, the number of looks in a row that showed it.
     seen: BTreeMap<String, u64>,
+    /// The height of the pictures of the last look, in runs of several sizes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    height: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -116,8 +119,13 @@ impl Monitor {
     /// # Errors
     /// If pictures stream: a picture that can no longer be decoded. The memory is then unchanged.
     pub fn look(&mut self, trainer: &mut Trainer) -> Result<Look> {
-        let triplet = trainer.data.plain(&self.humans, &self.targets)?;
+        let triplet = trainer.plain(&self.humans, &self.targets)?;
+        let height = (trainer.config.sizes().len() > 1).then_some(trainer.stage.image_size[0]);
         let found = trainer.with_averaged(|trainer| Ok(tch::no_grad(|| numbers(trainer, &triplet))))?;
+        if self.memory.height != height {
+            // Scores of other sizes do not compare.
+            self.memory = Memory { height, ..Memory::default() };
+        }
         Ok(self.judge(found, trainer.step, trainer.total_steps()))
     }
 

@@ -26,7 +26,7 @@ const BYTES: usize = 200 << 20;
 pub fn write(path: &Path, trainer: &Trainer) -> Result<()> {
     let (humans, targets) = fixed(trainer);
     let range = trainer.config.range();
-    let shrink = shrinking(trainer.config.image_size, [targets.len() + 1, 2 * humans.len() + 1]);
+    let shrink = shrinking(trainer.stage.image_size, [targets.len() + 1, 2 * humans.len() + 1]);
     let shown = |bytes: Tensor| Some(shrunk(&bytes, shrink));
     let picture = |batch: &Tensor, i: i64| shown(range.to_bytes(&batch.get(i)));
     let mut top = vec![None];
@@ -34,7 +34,7 @@ pub fn write(path: &Path, trainer: &Trainer) -> Result<()> {
     for (row, &target) in targets.iter().enumerate() {
         let mut line = Vec::new();
         for part in humans.chunks(trainer.batch()) {
-            let triplet: Triplet = trainer.data.plain(part, &vec![target; part.len()])?;
+            let triplet: Triplet = trainer.plain(part, &vec![target; part.len()])?;
             let swap = trainer.swap(&triplet);
             let masks = ValueRange::Unit.to_bytes(&swap.mask).expand([-1, 3, -1, -1], false);
             if line.is_empty() {

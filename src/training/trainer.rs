@@ -23,6 +23,8 @@ use crate::pixels::BUDGET;
 pub struct Trainer {
     /// The settings.
     pub config: Config,
+    /// The settings with the size of the present pictures: training goes from coarse to fine.
+    pub stage: Config,
     /// The device of networks and batches.
     pub device: Device,
     /// The pictures.
@@ -63,10 +65,58 @@ impl Trainer {
             return Ok(None);
         };
         let config = config.resolved(data.len())?;
-        let (method, models) = method(&config, device, team);
+        let stage = config.of_size(size_at(&config, 0));
+        let (method, models) = method(&stage, device, team);
         let ema = Ema::new(&models.generator.parameters.values, &config);
         let undo = Undo::of(&models.discriminator);
-        Ok(Some(Trainer { config, device, data, method, models, step: 0, ema, graph, undo, torn: false }))
+        Ok(Some(Trainer { config, stage, device, data, method, models, step: 0, ema, graph, undo, torn: false }))
+    }
+
+    /// The height of the pictures of a step.
+    pub(super) fn height_of(&self, step: u64) -> i64 {
+        size_at(&self.config, step * self.config.batch_size as u64)[0]
+    }
+
+    /// Goes over to the pictures of the next step, if they are larger.
+    fn enlarge(&mut self) -> Result<()> {
+        let size = size_at(&self.config, self.images_seen());
+        if self.step >= self.total_steps() || size[0] <= self.stage.image_size[0] {
+            return Ok(());
+        }
+        isolated(|| {
+            self.resize(size);
+            Ok(())
+        })
+    }
+
+    /// Goes over to networks of another size. They keep the tensors that both sizes have, with their moments; the others
+    /// begin anew.
+    pub(super) fn resize(&mut self, size: [i64; 2]) {
+        if size == self.stage.image_size {
+            return;
+        }
+        let named = |(name, parameters, buffer): (_, &Parameters, &Tensor)| (name, parameters.named(buffer));
+        let kept: HashMap<_, HashMap<_, _>> = self
+            .buffers()
+            .into_iter()
+            .map(named)
+            .map(|(name, tensors)| (name, tensors.into_iter().collect()))
+            .collect();
+        let stage = self.config.of_size(size);
+        let (method, mut models) = method(&stage, self.device, self.team());
+        let ema = Ema::new(&models.generator.parameters.values, &stage);
+        let undo = Undo::of(&models.discriminator);
+        models.slowdown = self.models.slowdown;
+        models.generator.adam.set_steps(self.models.generator.adam.steps());
+        models.discriminator.adam.set_steps(self.models.discriminator.adam.steps());
+        (self.stage, self.method, self.models, self.ema, self.undo) = (stage, method, models, ema, undo);
+        for (name, parameters, buffer) in self.buffers() {
+            parameters.keep(buffer, &kept[name]);
+        }
+        for learner in [&mut self.models.generator, &mut self.models.discriminator] {
+            learner.parameters.changed();
+        }
+        self.undo.keep(&self.models.discriminator);
     }
 
     /// The processes that train together.
@@ -90,8 +140,10 @@ impl Trainer {
         }
         let Models { generator, discriminator, slowdown, .. } = &self.models;
         let counters = [generator, discriminator].map(|learner| learner.adam.steps() as f64);
-        let [step, slowdown, first, second] =
-            team.first_numbers([self.step as f64, *slowdown, counters[0], counters[1]])?;
+        let [height, width] = self.stage.image_size.map(|side| side as f64);
+        let [step, slowdown, first, second, height, width] =
+            team.first_numbers([self.step as f64, *slowdown, counters[0], counters[1], height, width])?;
+        self.resize([height as i64, width as i64]);
         for (_, _, buffer) in self.buffers() {
             team.copy_first(buffer)?;
         }
@@ -118,7 +170,7 @@ impl Trainer {
         self.config.total_steps(self.data.len())
     }
 
-    /// Returns the pictures of a step; of several processes each gets its rows.
+    /// Returns the pictures of a step, of the present size; of several processes each gets its rows.
     ///
     /// # Errors
     /// [`Error::Setting`] for a step that no run reaches; if pictures stream, a picture that can no longer be decoded.
@@ -128,7 +180,26 @@ impl Trainer {
         if step > LAST {
             return Err(Error::setting("step", format!("at most {LAST}"), step));
         }
-        self.data.triplet(step)
+        Ok(self.sized(self.data.triplet(step)?))
+    }
+
+    /// Returns the centre crops of these pairs and articles, unmirrored, of the present size.
+    ///
+    /// # Errors
+    /// If pictures stream, a picture that can no longer be decoded.
+    pub fn plain(&self, humans: &[usize], targets: &[usize]) -> Result<Triplet> {
+        Ok(self.sized(self.data.plain(humans, targets)?))
+    }
+
+    /// Averages pictures down to the present size.
+    fn sized(&self, triplet: Triplet) -> Triplet {
+        let by = self.config.image_size[0] / self.stage.image_size[0];
+        if by == 1 {
+            return triplet;
+        }
+        let averaged = |xs: Tensor| xs.avg_pool2d([by, by], [by, by], [0, 0], false, true, None::<i64>);
+        let Triplet { human, worn, target } = triplet;
+        Triplet { human: averaged(human), worn: averaged(worn), target: averaged(target) }
     }
 
     /// Copies the discriminator's noise in a pass of a step; empty if the config has none.
@@ -146,10 +217,11 @@ impl Trainer {
     pub fn draws(&self, step: u64) -> Result<Vec<(String, Tensor)>> {
         let triplet = self.triplet(step)?;
         let _precision = use_precision(self.config.precision, self.device);
-        Ok(tch::no_grad(|| self.method.draws(&self.config, step, &triplet, self.team())))
+        Ok(tch::no_grad(|| self.method.draws(&self.stage, step, &triplet, self.team())))
     }
 
-    /// Updates both networks once. Returns the step's terms on the device.
+    /// Updates both networks once. Returns the step's terms on the device. Then the networks grow if the next step is one
+    /// of larger pictures.
     ///
     /// # Errors
     /// As [`Trainer::triplet`]; [`Error::Device`] if the step cannot be recorded or launched; [`Error::Memory`];
@@ -165,13 +237,14 @@ impl Trainer {
         let done = isolated::<_, Error>(|| {
             self.undo.keep(&self.models.discriminator);
             // Pictures that are gone in one process end all before any of them waits for the others.
-            let triplet = self.team().agreed(self.triplet(self.step))?;
+            let ready = self.enlarge().and_then(|()| self.triplet(self.step));
+            let triplet = self.team().agreed(ready)?;
             waited_for = true;
             let _precision = use_precision_in_steps(self.config.precision, self.device);
             let (method, models) = (&mut *self.method, &mut self.models);
             let terms = match &mut self.graph {
-                Some(graph) => graph.step(method, models, &self.config, &triplet, self.step)?,
-                None => method.step(models, &self.config, &triplet, self.step)?,
+                Some(graph) => graph.step(method, models, &self.stage, &triplet, self.step)?,
+                None => method.step(models, &self.stage, &triplet, self.step)?,
             };
             self.torn = true;
             self.step += 1;
@@ -191,6 +264,9 @@ impl Trainer {
                 Ok(())
             });
             self.torn |= undone.is_err();
+        } else {
+            // If it fails now, it does so again before the next step.
+            let _ = self.enlarge();
         }
         done
     }
@@ -271,7 +347,7 @@ impl Trainer {
 
     /// The largest batch within the [`BUDGET`] of memory, without gradients.
     pub fn batch(&self) -> usize {
-        batch_within(&self.config, BUDGET)
+        batch_within(&self.stage, BUDGET)
     }
 
     /// As [`Method::score`], without gradients.
@@ -320,6 +396,12 @@ impl Trainer {
         self.torn = false;
         Ok(())
     }
+}
+
+/// The size of the pictures after that many images.
+fn size_at(config: &Config, images_seen: u64) -> [i64; 2] {
+    let begun = config.sizes().into_iter().rev().find(|(_, first)| *first <= images_seen);
+    begun.map_or(config.image_size, |(size, _)| size)
 }
 
 /// A trainer whose generator has other weights until the end of the scope, also that of a panic.

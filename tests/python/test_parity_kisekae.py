@@ -23,6 +23,7 @@ CASES = {
     "judged, not square": JUDGED | {"image_size": (64, 48), "batch_size": 4},
     "masks, the worn article withheld": MASKS | {"withhold_worn": 1.0},
     "masks, sure registrations": MASKS | {"flat": True},
+    "judged, larger": JUDGED | {"image_size": (96, 96), "full_size_after": 0, "batch_size": 2},
     "judged by the logistic loss, perceptual": JUDGED | {"adversarial_loss": "logistic", "perceptual_weight": 2.0},
     "judged by least squares, no spectral norm, shortened gradients": JUDGED
     | {"adversarial_loss": "least_squares", "discriminator_spectral_norm": False, "gradient_clip": 0.5},
@@ -60,9 +61,9 @@ def both(request, tmp_path):
     return trainer, twin
 
 
-@pytest.mark.parametrize("size", [32, (64, 48), (48, 96)])
+@pytest.mark.parametrize("size", [32, (64, 48), (48, 96), (192, 192)])
 def test_forward(tmp_path, size):
-    trainer, twin = kisekae_twins(tmp_path, image_size=size)
+    trainer, twin = kisekae_twins(tmp_path, image_size=size, full_size_after=0)
     triplet = trainer.triplet(0)
     human, worn, target = tensors(triplet)
     # The last worn article is not known. The tensors share the arrays' memory.

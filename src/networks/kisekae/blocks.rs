@@ -3,6 +3,7 @@
 
 use tch::{Kind, Tensor};
 
+use crate::config::Config;
 use crate::networks::activation::Activation;
 use crate::networks::conv::convolved;
 use crate::networks::norm::Norm;
@@ -31,12 +32,21 @@ impl Stride {
 pub struct Size {
     /// Channels at the picture's own size.
     pub narrow: i64,
-    /// How often the picture is halved.
+    /// How often pictures of the coarsest size are halved.
     pub levels: usize,
+    /// How often pictures are halved to the coarsest size.
+    pub finer: usize,
 }
 
 impl Size {
-    /// Channels at each level, the picture's own size first: f, 2 f, then 4 f.
+    /// The size of a config's networks.
+    pub fn of(config: &Config) -> Size {
+        let halvings = config.architecture.halvings(config.image_size);
+        let finer = config.architecture.enlargements(config.image_size);
+        Size { narrow: config.width / 4, levels: (halvings - finer) as usize, finer: finer as usize }
+    }
+
+    /// Channels at each level, the coarsest size first: f, 2 f, then 4 f.
     pub fn channels(self) -> Vec<i64> {
         (0..=self.levels).map(|k| self.narrow << k.min(2)).collect()
     }

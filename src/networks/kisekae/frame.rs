@@ -4,6 +4,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::blocks::{Block, Size, Stride, places};
+use super::finer::at_level;
 use crate::networks::parameters::{Init, Path, ReadAs};
 use crate::networks::plain::leaky_relu;
 
@@ -21,6 +22,8 @@ struct Numbers {
     down: Vec<(Block, Option<Block>)>,
     /// Weight and bias.
     layers: [[Tensor; 2]; 2],
+    /// How often pictures are halved before: frames need no detail.
+    finer: usize,
     rows: Rows,
 }
 
@@ -39,7 +42,7 @@ impl Numbers {
     fn new(path: &Path, c_in: i64, count: i64, size: Size, picture: [i64; 2]) -> Self {
         let channels = |k: usize| (size.narrow << k).min(HIDDEN);
         let (down, keep) = (path.sub("down"), path.sub("keep"));
-        let cells: i64 = picture.iter().map(|side| side >> size.levels).product();
+        let cells: i64 = picture.iter().map(|side| side >> (size.finer + size.levels)).product();
         let last = channels(size.levels - 1);
         let layer = |name: &str, c_in: i64, c_out: i64, init: Init| {
             let at = path.sub(name);
@@ -56,6 +59,7 @@ impl Numbers {
                 })
                 .collect(),
             layers: [layer("hidden", last * cells, HIDDEN, Init::He), layer("out", HIDDEN, count, Init::Zeros)],
+            finer: size.finer,
             rows: Rows::Together,
         }
     }
@@ -63,8 +67,9 @@ impl Numbers {
     /// # Shapes
     /// `xs`: `[N, c_in, H, W]`. Returns `[N, count]`, float32.
     fn forward(&self, xs: &Tensor) -> Tensor {
+        let xs = at_level(xs, 0, self.finer);
         let (n, _, h, w) = xs.size4().expect("[N, C, H, W]");
-        let mut xs = Tensor::cat(&[xs.shallow_clone(), places(xs).expand([n, 2, h, w], false)], 1);
+        let mut xs = Tensor::cat(&[xs.shallow_clone(), places(&xs).expand([n, 2, h, w], false)], 1);
         for (halve, more) in &self.down {
             xs = halve.forward(&xs);
             if let Some(more) = more {
@@ -168,7 +173,7 @@ mod tests {
 
     #[test]
     fn the_first_frames_change_nothing_and_an_articles_is_a_similarity_in_pixels() {
-        let size = Size { narrow: 16, levels: 3 };
+        let size = Size { narrow: 16, levels: 3, finer: 0 };
         let build = |path: &Path| Frames::new(path, size, [32, 24]);
         let (frames, mut parameters) = Parameters::build(build, Device::Cpu, Precision::Fp32, 0, "test");
         let picture = Tensor::rand([2, 4, 32, 24], (Kind::Float, Device::Cpu));

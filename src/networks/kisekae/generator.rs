@@ -4,6 +4,7 @@ use tch::{Kind, Tensor};
 
 use super::agreement::agreed;
 use super::blocks::Size;
+use super::finer::at_level;
 use super::frame::Frames;
 use super::guided::{guided, lines};
 use super::mask::{enclosed, erased, reach, widened};
@@ -82,6 +83,8 @@ pub struct Generator {
     locator: Matcher,
     placer: Matcher,
     frames: Frames,
+    /// How often pictures are halved to the coarsest size.
+    finer: usize,
     /// The logit above which the locator's mask is 1.
     begins: f64,
 }
@@ -89,15 +92,15 @@ pub struct Generator {
 impl Generator {
     /// State-dict names `painter.*`, `locator.*`, `placer.*`, `frames.*`.
     pub fn new(path: &Path, config: &Config) -> Self {
-        let levels = config.architecture.halvings(config.image_size) as usize;
-        let size = Size { narrow: config.width / 4, levels };
+        let size = Size::of(config);
         Generator {
             painter: Painter::new(&path.sub("painter"), size),
-            // The photo and its distances to the article; the article and its region.
-            locator: Matcher::new(&path.sub("locator"), Inputs { person: 3 + 2, article: 3 + 1 }, size),
-            // The erased photo, the erasure and the article's outline; the article and its region.
-            placer: Matcher::new(&path.sub("placer"), Inputs { person: 3 + 1 + 1, article: 3 + 1 }, size),
+            // The photo and its distances to the article; the article and its region; the photo.
+            locator: Matcher::new(&path.sub("locator"), Inputs { person: 3 + 2, article: 3 + 1, finer: 3 }, size),
+            // The erased photo, the erasure and the article's outline; the article and its region; as for the first.
+            placer: Matcher::new(&path.sub("placer"), Inputs { person: 3 + 1 + 1, article: 3 + 1, finer: 5 }, size),
             frames: Frames::new(&path.sub("frames"), size, config.image_size),
+            finer: size.finer,
             begins: (config.mask_cut / (1.0 - config.mask_cut)).ln(),
         }
     }
@@ -114,10 +117,16 @@ impl Generator {
     /// # Shapes
     /// Both: `[N, 3, H, W]` in [-1, 1]. Returns `[N, 1, H, W]`.
     pub fn locate(&self, human: &Tensor, worn: &Tensor) -> Tensor {
-        let region = article_region(worn);
-        let distance = palette_distance(human, worn, &region);
-        let seen = Tensor::cat(&[worn * &region, region], 1);
-        (self.locator).forward(&Tensor::cat(&[human, &distance], 1), &seen)
+        let [small, worn] = self.coarsest([human, worn]);
+        let region = article_region(&worn);
+        let distance = palette_distance(&small, &worn, &region);
+        let seen = Tensor::cat(&[&worn * &region, region], 1);
+        (self.locator).forward(&Tensor::cat(&[&small, &distance], 1), &seen, human)
+    }
+
+    /// Averages pictures down to the coarsest size.
+    fn coarsest<const N: usize>(&self, pictures: [&Tensor; N]) -> [Tensor; N] {
+        pictures.map(|xs| at_level(xs, 0, self.finer))
     }
 
     /// Computes logits of where `target` would be seen on a person whose `erasure` is not known, given its outline
@@ -126,8 +135,10 @@ impl Generator {
     /// # Shapes
     /// `erased`, `target`: `[N, 3, H, W]` in [-1, 1]; `erasure`, `outline`: `[N, 1, H, W]`. Returns `[N, 1, H, W]`.
     pub fn place(&self, erased: &Tensor, erasure: &Tensor, outline: &Tensor, target: &Tensor) -> Tensor {
-        let region = article_region(target);
-        self.placer.forward(&Tensor::cat(&[erased, erasure, outline], 1), &Tensor::cat(&[target, &region], 1))
+        let seen = Tensor::cat(&[erased, erasure, outline], 1);
+        let [person, target] = self.coarsest([&seen, target]);
+        let region = article_region(&target);
+        self.placer.forward(&person, &Tensor::cat(&[target, region], 1), &seen)
     }
 
     /// Computes the frame of a person whose `erasure` is not known: see [`Frames::body`].
@@ -156,7 +167,9 @@ impl Generator {
     /// `human`, `worn`: `[N, 3, H, W]` in [-1, 1]; `mask`: `[N, 1, H, W]`, 0 or 1.
     pub fn register(&self, human: &Tensor, worn: &Tensor, mask: &Tensor, start: &Tensor) -> Registered {
         let starts = start.narrow(1, 0, 2).unsqueeze(1);
-        registered(human, worn, &outline(worn), mask, &starts)
+        // A map needs no detail, and its search takes as long as it sees pixels.
+        let [human, worn, mask] = self.coarsest([human, worn, mask]);
+        registered(&human, &worn, &outline(&worn), &bit(&mask, 0.5), &starts)
     }
 
     /// Returns where `worn` is worn by the votes of the mask, of the outline as a map moves it and of the colours near it:

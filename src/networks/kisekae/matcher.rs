@@ -4,14 +4,17 @@
 use tch::{Kind, Tensor};
 
 use super::blocks::{Block, Encoder, Head, Size, Stride, places};
+use super::finer::{Channels, Drawn, Finer, at_level};
 use crate::networks::fused::doubled;
 use crate::networks::parameters::{Init, Path};
 
-/// Channels of a matcher's two inputs.
+/// Channels of a matcher's inputs.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs {
     pub person: i64,
     pub article: i64,
+    /// What the finer levels see.
+    pub finer: i64,
 }
 
 /// Two encoders, an attention between them where pictures are about 16 x 12, and a decoder to one logit for each pixel.
@@ -23,11 +26,12 @@ pub struct Matcher {
     key: Head,
     up: Vec<Block>,
     out: Head,
+    finer: Vec<Finer>,
 }
 
 impl Matcher {
-    /// State-dict names `person.*`, `article.*`, `query.*`, `key.*`, `up.<level>.*`, `out.*`. Both encoders get the
-    /// places beside their input.
+    /// State-dict names `person.*`, `article.*`, `query.*`, `key.*`, `up.<level>.*`, `out.*`, and those of
+    /// [`Finer`]. Both encoders get the places beside their input.
     pub fn new(path: &Path, inputs: Inputs, size: Size) -> Self {
         let c = size.channels();
         let up = path.sub("up");
@@ -52,6 +56,7 @@ impl Matcher {
                 })
                 .collect(),
             out: Head::new(&path.sub("out"), c[0], 1, Init::Gaussian),
+            finer: Finer::levels(path, size, Channels { seen: inputs.finer, joined: 0, out: 1 }),
         }
     }
 
@@ -61,8 +66,9 @@ impl Matcher {
     }
 
     /// # Shapes
-    /// `person`, `article`: `[N, C, H, W]` with the channels of [`Inputs`]. Returns logits `[N, 1, H, W]`.
-    pub fn forward(&self, person: &Tensor, article: &Tensor) -> Tensor {
+    /// All with the channels of [`Inputs`]: `person`, `article`: `[N, C, h, w]`, of the coarsest size; `fine`:
+    /// `[N, C, H, W]`. Returns logits `[N, 1, H, W]`.
+    pub fn forward(&self, person: &Tensor, article: &Tensor, fine: &Tensor) -> Tensor {
         let placed = |xs: &Tensor| {
             let (n, _, h, w) = xs.size4().expect("[N, C, H, W]");
             Tensor::cat(&[xs.shallow_clone(), places(xs).expand([n, 2, h, w], false)], 1)
@@ -85,7 +91,11 @@ impl Matcher {
             };
             xs = self.up[k].forward(&seen);
         }
-        self.out.forward(&xs)
+        let mut drawn = Drawn { ys: self.out.forward(&xs), hidden: xs };
+        for (k, level) in self.finer.iter().enumerate() {
+            drawn = level.forward(&drawn, &at_level(fine, k + 1, self.finer.len()), &[]);
+        }
+        drawn.ys
     }
 
     /// Computes, for each place of the person, the article's layer averaged by a softmax over all its places (Vaswani

@@ -17,10 +17,13 @@
 //!    soft edge.
 //! 8. *Judge.* A discriminator compares restorations and swaps of other articles with photos, given the warped article.
 //!
+//! Pictures larger than about 64 x 48 have finer levels, which training adds one after the other: `finer.rs`.
+//!
 //! [`Generator`] holds the painter, the locator, the placer and the frames. `training/kisekae.rs` has the objective.
 
 mod agreement;
 mod blocks;
+mod finer;
 mod frame;
 mod generator;
 mod guided;

@@ -1,8 +1,9 @@
 //! The painter: fills an erased part of a person, given the article that is placed there.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::blocks::{Block, Encoder, Head, Size, Stride, averaged, places};
+use super::finer::{Channels, Drawn, Finer, at_level};
 use super::region::{article_region, filled};
 use super::warp::{moved, warped, warped_inside};
 use crate::networks::fused::doubled;
@@ -59,10 +60,34 @@ pub struct Painter {
     /// For the levels `levels - 1`, `levels - 2` and `levels - 3`, except level 0.
     flows: Vec<Head>,
     out: Head,
+    finer: Vec<Finer>,
+}
+
+/// An article where a flow takes it.
+struct Dressed {
+    colours: Tensor,
+    /// The region at its place.
+    inside: Tensor,
+    /// The outline in the article's picture.
+    outline: Tensor,
+}
+
+impl Dressed {
+    fn new(article: &Tensor, flow: &Tensor) -> Dressed {
+        let region = article_region(article);
+        let outline = filled(&region);
+        Dressed { colours: warped_inside(article, &outline, flow), inside: warped(&region, flow), outline }
+    }
+
+    /// Colours and region, in the number format of the layers.
+    fn joined(&self, kind: Kind) -> [Tensor; 2] {
+        [&self.colours, &self.inside].map(|xs| xs.to_kind(kind))
+    }
 }
 
 impl Painter {
-    /// State-dict names `person.*`, `article.*`, `up.<level>.*`, `flow.<number>.*`, `out.*`.
+    /// State-dict names `person.*`, `article.*`, `up.<level>.*`, `flow.<number>.*`, `out.*`, and those of
+    /// [`Finer`].
     pub fn new(path: &Path, size: Size) -> Self {
         let c = size.channels();
         let levels = size.levels;
@@ -91,6 +116,8 @@ impl Painter {
                 .map(|k| Head::new(&flow.sub(k), c[levels - 1 - k], 2, Init::Zeros))
                 .collect(),
             out: Head::new(&path.sub("out"), c[0], 4, Init::Gaussian),
+            // The erased person, the erasure, the placement; the warped article and its region.
+            finer: Finer::levels(path, size, Channels { seen: 3 + 1 + 1, joined: 3 + 1, out: 4 }),
         }
     }
 
@@ -105,12 +132,43 @@ impl Painter {
         placement: &Tensor,
         base: &Tensor,
     ) -> Painting {
+        let finer = self.finer.len();
+        let at = |level: usize| [erased, erasure, article, placement, base].map(|xs| at_level(xs, level, finer));
+        let coarsest = at(0);
+        let (mut drawn, mut flow, mut dressed) = self.coarsest(&coarsest);
+        let [_, _, _, _, mut under] = coarsest;
+        for (k, level) in self.finer.iter().enumerate() {
+            let [erased, erasure, article, placement, base] = at(k + 1);
+            // The base is known at each size.
+            flow = doubled(&(flow - under)) + &base;
+            dressed = Dressed::new(&article, &flow);
+            let seen = Tensor::cat(&[erased, erasure, placement], 1);
+            drawn = level.forward(&drawn, &seen, &dressed.joined(drawn.hidden.kind()));
+            under = base;
+        }
+        let Dressed { colours, outline, .. } = dressed;
+        let ys = drawn.ys; // [N, 4, H, W]
+        let (rendered, mix) = (ys.narrow(1, 0, 3).tanh(), ys.narrow(1, 3, 1).sigmoid());
+        let outline = moved(&outline, &flow);
+        Painting {
+            paint: rendered.lerp_tensor(&colours, &(&mix * &outline).expand_as(&rendered)),
+            residual: &flow - base,
+            outline,
+            rendered,
+            warped: colours,
+            mix,
+            flow,
+        }
+    }
+
+    /// Computes the coarsest features and output, the refined flow and the article where it goes, of inputs in the order
+    /// of [`Painter::forward`].
+    fn coarsest(&self, [erased, erasure, article, placement, base]: &[Tensor; 5]) -> (Drawn, Tensor, Dressed) {
         let (n, _, h, w) = erased.size4().expect("[N, 3, H, W]");
         let places = places(erased).expand([n, 2, h, w], false);
         let region = article_region(article);
         let x = self.person.forward(&Tensor::cat(&[erased, erasure, placement, &places], 1));
         let y = self.article.forward(&Tensor::cat(&[article, &region, &places], 1));
-        let outline = filled(&region);
         let levels = x.len() - 1;
         let deepest = warped(&y[levels], &averaged(base, 1 << levels));
         let mut xs = self.up[levels].forward(&Tensor::cat(&[&x[levels], &y[levels], &deepest], 1));
@@ -130,20 +188,10 @@ impl Painter {
             }
             flow = doubled(&flow);
         }
-        let (colours, inside) = (warped_inside(article, &outline, &flow), warped(&region, &flow));
-        let kind = xs.kind();
-        let seen = [doubled(&xs), x[0].shallow_clone(), colours.to_kind(kind), inside.to_kind(kind)];
-        let ys = self.out.forward(&self.up[0].forward(&Tensor::cat(&seen, 1))); // [N, 4, H, W]
-        let (rendered, mix) = (ys.narrow(1, 0, 3).tanh(), ys.narrow(1, 3, 1).sigmoid());
-        let outline = moved(&outline, &flow);
-        Painting {
-            paint: rendered.lerp_tensor(&colours, &(&mix * &outline).expand_as(&rendered)),
-            residual: &flow - base,
-            outline,
-            rendered,
-            warped: colours,
-            mix,
-            flow,
-        }
+        let dressed = Dressed::new(article, &flow);
+        let [colours, inside] = dressed.joined(xs.kind());
+        let seen = [doubled(&xs), x[0].shallow_clone(), colours, inside];
+        let hidden = self.up[0].forward(&Tensor::cat(&seen, 1));
+        (Drawn { ys: self.out.forward(&hidden), hidden }, flow, dressed)
     }
 }
