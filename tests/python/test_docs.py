@@ -339,7 +339,7 @@ def runs(tmp_path_factory):
     published = {f"{name}_weight": 1.0 for name in extras}
     configs = [
         cagan.Config("smoke", r1_every=1, **published, **every),
-        cagan.Config("kisekae", image_size=(32, 24), width=32, place_after=0, judge_after=0, **every),
+        cagan.Config("kisekae", image_size=96, width=32, place_after=0, judge_after=0, full_size_after=2, **every),
     ]
     return [cagan.train(pairs, folder / config.preset, config, progress=False) for config in configs]
 
