@@ -322,25 +322,97 @@ impl Painted {
         let _precision = use_precision(self.config.precision, self.device);
         let renderer = Renderer { config: &self.config, device: self.device };
         let rendered = |swap: &Swap, photo, target| tch::no_grad(|| renderer.render(swap, photo, target));
-        if let [_] = rows[..] {
-            // All of libtorch's threads work on it.
-            let row = |(i, photo, target): (usize, _, _)| rendered(&self.swap.row(i as i64), photo, target);
-            return isolated(|| Ok(rows.into_iter().map(row).collect()));
-        }
-        let jobs =
-            rows.into_iter().map(|(i, photo, target)| Mutex::new(Some((self.swap.row(i as i64), photo, target))));
-        let jobs: Vec<_> = jobs.collect();
-        let done: Vec<_> = jobs.iter().map(|_| Mutex::new(None)).collect();
-        parallel_tasks(jobs.len(), |k| {
-            let (swap, photo, target) = taken(&jobs[k]).expect("each is taken once");
-            // In a state of its own: the thread may be libtorch's.
-            let swapped = isolated::<_, Error>(|| Ok(rendered(&swap, photo, target)));
-            *done[k].lock().unwrap_or_else(PoisonError::into_inner) = Some(swapped);
-        });
-        done.iter().map(|place| taken(place).expect("each is done")).collect()
+        isolated(|| {
+            if let [_] = rows[..] {
+                // All of libtorch's threads work on it.
+                let row = |(i, photo, target): (usize, _, _)| rendered(&self.swap.row(i as i64), photo, target);
+                return Ok(rows.into_iter().map(row).collect());
+            }
+            let job = |(i, photo, target): (usize, _, _)| Mutex::new(Some((self.swap.row(i as i64), photo, target)));
+            let jobs: Vec<_> = rows.into_iter().map(job).collect();
+            let done: Vec<_> = jobs.iter().map(|_| Mutex::new(None)).collect();
+            parallel_tasks(jobs.len(), |k| {
+                let (swap, photo, target) = taken(&jobs[k]).expect("each is taken once");
+                // In a state of its own: the thread may be libtorch's.
+                let swapped = isolated::<_, Error>(|| Ok(rendered(&swap, photo, target)));
+                *done[k].lock().unwrap_or_else(PoisonError::into_inner) = Some(swapped);
+            });
+            done.iter().map(|place| taken(place).expect("each is done")).collect()
+        })
     }
 }
 
 fn taken<T>(place: &Mutex<Option<T>>) -> Option<T> {
     place.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Preset;
+    use crate::native::use_threads;
+    use crate::networks::Detail;
+
+    /// A batch of drawn numbers.
+    fn painted(count: i64) -> Painted {
+        let config = Config::preset(Preset::Kisekae);
+        let [height, width] = config.image_size;
+        let drawn = |channels: i64, number: u64| {
+            let mut t = Tensor::zeros([count, channels, height, width], (Kind::Float, Device::Cpu));
+            crate::random::fill_normal(&mut t, 0.5, 1, "painted", number);
+            t
+        };
+        let share = |number| drawn(1, number).sigmoid();
+        let detail = Detail {
+            flow: drawn(2, 0),
+            mix: share(1),
+            rendered: drawn(3, 2).tanh(),
+            placement: share(3),
+            edges: [drawn(1, 4), drawn(1, 5)],
+        };
+        let swap = Swap {
+            mask: share(6),
+            paint: drawn(3, 7).tanh(),
+            composite: drawn(3, 8).tanh(),
+            located: Some(share(9)),
+            detail: Some(detail),
+        };
+        Painted { config, device: Device::Cpu, swap }
+    }
+
+    fn photo(height: u32, width: u32) -> RgbImage {
+        RgbImage::from_fn(width, height, |x, y| image::Rgb([(x * 7 + y) as u8, (y * 3) as u8, (x * y) as u8]))
+    }
+
+    #[test]
+    fn photos_rendered_at_once_have_the_bytes_of_each_alone() {
+        let _threads = use_threads(3);
+        let painted = painted(4);
+        let photos = [photo(64, 48), photo(300, 200), photo(50, 90), photo(600, 450)];
+        let article = photo(80, 60);
+        let row = |i: usize| (i, photos[i].clone(), &article);
+        let alone: Vec<Swapped> = (0..4).flat_map(|i| painted.render(vec![row(i)]).unwrap()).collect();
+        assert_eq!(painted.render((0..4).map(row).collect()).unwrap(), alone);
+        // Any rows, in any order.
+        assert_eq!(painted.render(vec![row(2), row(0)]).unwrap(), [alone[2].clone(), alone[0].clone()]);
+        assert!(alone.iter().zip(&photos).all(|(swap, photo)| swap.image != photo.as_raw().clone()));
+        // A failure is an error, and not the end of the process.
+        let failed = painted.render(vec![row(0), (9, photos[1].clone(), &article)]);
+        assert!(failed.unwrap_err().to_string().contains("libtorch"));
+    }
+
+    #[test]
+    fn as_many_photos_are_rendered_at_once_as_there_are_threads_and_memory() {
+        let painted = painted(1);
+        let _threads = use_threads(4);
+        let small = 256 * 192;
+        assert_eq!(painted.together([small; 16]), 4);
+        assert_eq!(painted.together([small; 2]), 2);
+        // Three of 600 x 600 take more than 2^20 pixels. A large one is alone, and the small ones before it are not.
+        assert_eq!(painted.together([600 * 600; 16]), 2);
+        assert_eq!(painted.together([48_000_000, small]), 1);
+        assert_eq!(painted.together([small, small, 48_000_000]), 2);
+        let _threads = use_threads(1);
+        assert_eq!(painted.together([small; 16]), 1);
+    }
 }

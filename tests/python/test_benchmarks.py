@@ -2,12 +2,14 @@
 
 import argparse
 import json
+import random
 import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import torch
 from helpers import REPOSITORY
 
 BENCHMARKS = REPOSITORY / "benchmarks"
@@ -79,6 +81,36 @@ def test_gpu_times_nothing_that_is_wrong(tmp_path, monkeypatch, capsys):
         gpu.main()
     assert "BAD paper, toy size: swap: 2.0e-04, bound 1e-04" in capsys.readouterr().out
     assert not (tmp_path / "a.json").exists()
+
+
+@pytest.mark.usefixtures("scripts")
+@pytest.mark.parametrize(
+    ("mean", "deviation", "bad"),
+    [
+        (1, 0.1, []),
+        # The graph's noise stands still, is too large, or shifts the loss.
+        (1, 0, ["repeat", "factor"]),
+        (1, 0.4, ["factor"]),
+        (1.2, 0.1, ["mean"]),
+    ],
+)
+def test_noise_that_a_graph_gets_wrong_is_found(mean, deviation, bad, monkeypatch):
+    import gpu
+
+    class Trainer:
+        def __init__(self, _pairs, config):
+            self.random = random.Random(config["cuda_graph"])
+            self.of = (mean, deviation) if config["cuda_graph"] else (1, 0.1)
+
+        def run(self, _steps):
+            return {"loss/discriminator": self.random.gauss(*self.of)}
+
+    monkeypatch.setattr(gpu.cagan, "Trainer", Trainer)
+    monkeypatch.setattr(gpu.cagan, "Config", lambda _preset, **settings: settings)
+    found = list(gpu.check_noise("paper", {}, None, torch.device("cuda")))
+    wrong = [what for what, difference, bound in found if not difference <= bound]
+    assert all(any(word in what for what in wrong) for word in bad)
+    assert bool(wrong) == bool(bad)
 
 
 @pytest.mark.usefixtures("scripts")
