@@ -1,5 +1,5 @@
-//! Convolutions of kernel 4 and stride 2, and their transposes, as products of matrices. Where a layer has many channels
-//! and few pixels, libtorch's convolutions multiply thin strips and are up to three times slower.
+//! Convolutions of kernel 4 and stride 2, and their transposes, as products of matrices. Where a layer has many
+//! channels and few pixels, libtorch's convolutions multiply thin strips and are up to three times slower.
 //!
 //! The larger side of a layer is `[N, C, 2 h, 2 w]`, the smaller one `[N, c, h, w]`; a convolution leads from the
 //! larger to the smaller, its transpose back, with one weight `[c, C, 4, 4]`. The larger side's patches are a matrix
@@ -74,8 +74,8 @@ impl Layer {
     }
 }
 
-/// Convolves as libtorch does with stride 2 and padding 1, or transposes that. On a CPU the result can be differentiated
-/// once.
+/// Convolves as libtorch does with stride 2 and padding 1, or transposes that. On a CPU the result can be
+/// differentiated once.
 ///
 /// # Shapes
 /// Down: `xs` `[N, C, 2 h, 2 w]`, returns `[N, c, h, w]`; up: the other way. `weight`: `[c, C, 4, 4]`; `bias`: the

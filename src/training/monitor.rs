@@ -11,7 +11,8 @@
 //! ```
 //!
 //! The best generator has the lowest score among those below .98 whose mask covers .01 to .95 of the picture; a run may
-//! have none. Larger pictures, in a run from coarse to fine, begin anew. A sign of collapse is a warning after three looks in a row, and again only after it was gone.
+//! have none. Larger pictures, in a run from coarse to fine, begin anew. A sign of collapse is a warning after three
+//! looks in a row, and again only after it was gone.
 
 use std::collections::BTreeMap;
 

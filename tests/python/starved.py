@@ -82,7 +82,7 @@ def loaders(walk, form):
 
 
 def rested():
-    """Waits until the threads of closed streaming loaders have ended: they allocate until their present picture is done."""
+    """Waits until the threads of closed streaming loaders have ended. They allocate until their picture is done."""
 
     def name(task):
         try:

@@ -37,8 +37,8 @@ enum Rows {
 }
 
 impl Numbers {
-    /// State-dict names `down.<level>.*`, `keep.<level>.*` from level 1 on, `hidden.weight`, `hidden.bias`, `out.weight`, `out.bias`. The first numbers
-    /// are 0.
+    /// State-dict names `down.<level>.*`, `keep.<level>.*` from level 1 on, `hidden.weight`, `hidden.bias`,
+    /// `out.weight`, `out.bias`. The first numbers are 0.
     fn new(path: &Path, c_in: i64, count: i64, size: Size, picture: [i64; 2]) -> Self {
         let channels = |k: usize| (size.narrow << k).min(HIDDEN);
         let (down, keep) = (path.sub("down"), path.sub("keep"));
@@ -142,8 +142,8 @@ impl Frames {
         near_identity(&self.body.forward(&Tensor::cat(&[erased, erasure], 1)))
     }
 
-    /// Computes the correction of a person's frame: an affine map of the photo onto itself, after which the worn article
-    /// lies better.
+    /// Computes the correction of a person's frame: an affine map of the photo onto itself, after which the worn
+    /// article lies better.
     ///
     /// # Shapes
     /// `human`, `warped`: `[N, 3, H, W]` in [-1, 1], the photo and the worn article as the frames move it; `outline`,
