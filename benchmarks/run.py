@@ -91,8 +91,12 @@ def torch_swapper(swapper, photos, *, channels_last=False, compiled=False):
 
 def fastest_torch(swapper, given, *, quick):
     """Return the PyTorch network in its fastest form for these pictures, and the form's name."""
+    import torch
+
+    torch._dynamo.reset()
     forms = {"eager": {}, "channels_last": {"channels_last": True}}
-    if not quick:
+    # kisekae's module takes minutes to compile at each size and gains nothing.
+    if not quick and swapper.config.architecture != "kisekae":
         forms |= {"compiled": {"compiled": True}}
     runs = {name: torch_swapper(swapper, given[0], **form) for name, form in forms.items()}
     first = {name: min(common.seconds(functools.partial(run, *given)) for _ in range(4)) for name, run in runs.items()}
@@ -205,14 +209,16 @@ def main():
     parser.add_argument("--json", type=Path, help="write the results here, not to benchmarks/results")
     arguments = parser.parse_args()
     common.use_twin()
-    rows = []
+    rows, path = [], arguments.json
     for part in arguments.parts:
         with tempfile.TemporaryDirectory() as folder:
             for r in PARTS[part](arguments, Path(folder)):
                 rows.append(r)
                 print(f"{part}: {r['case']}: {r['ratio']:.2f}", file=sys.stderr, flush=True)
+                # After each, so that a run that is stopped keeps what it found.
+                path = common.keep("bench", rows, path)
     print(common.table(rows))
-    print(f"\n{common.keep('bench', rows, arguments.json)}")
+    print(f"\n{path}")
 
 
 if __name__ == "__main__":

@@ -112,6 +112,11 @@ def operations(run):
 
 def race(case, folder, rounds, quick):
     """Make rows of the table: for each number format cagan against the twin's fastest form."""
+    import torch
+
+    # All cases share their code: without it the later ones would pass torch's limit of compiled forms, and run eager.
+    torch._dynamo.reset()
+    torch._dynamo.config.recompile_limit = 64
     without = quick or CASES[case][0] == "kisekae"
     forms = [form for form in FORMS if not (without and form["compiled"])]
     runs = {name(form): twin(case, form) for form in forms}
