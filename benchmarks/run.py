@@ -95,7 +95,7 @@ def fastest_torch(swapper, given, *, quick):
 
     torch._dynamo.reset()
     forms = {"eager": {}, "channels_last": {"channels_last": True}}
-    # kisekae's module takes minutes to compile at each size and gains nothing.
+    # kisekae's module would take minutes to compile at each size.
     if not quick and swapper.config.architecture != "kisekae":
         forms |= {"compiled": {"compiled": True}}
     runs = {name: torch_swapper(swapper, given[0], **form) for name, form in forms.items()}
