@@ -181,7 +181,10 @@ def enclosed(mask: Tensor, reach: int) -> Tensor:
 
 def smoothed(xs: Tensor, reach: int) -> Tensor:
     """Mean within `reach` pixels to all sides, of pixels inside the picture."""
-    return F.avg_pool2d(xs, 2 * reach + 1, 1, reach, count_include_pad=False)
+    length = 2 * reach + 1
+    # Of columns, then of rows: fewer additions.
+    columns = F.avg_pool2d(xs, (length, 1), 1, (reach, 0), count_include_pad=False)
+    return F.avg_pool2d(columns, (1, length), 1, (0, reach), count_include_pad=False)
 
 
 def pixels(at_64: float, height: int) -> int:

@@ -20,8 +20,9 @@ pub fn guided(mask: &Tensor, guide: &Tensor, reach: i64, eps: f64) -> Tensor {
 pub fn lines(mask: &Tensor, guide: &Tensor, reach: i64, eps: f64) -> [Tensor; 2] {
     let grey = grey(guide);
     let k = 2 * reach + 1;
-    // Averages without the pixels outside.
-    let mean = |xs: &Tensor| xs.avg_pool2d([k, k], [1, 1], [reach, reach], false, false, None);
+    // Averages without the pixels outside: of columns, then of rows, which takes 2 k additions a pixel in place of k^2.
+    let columns = |xs: &Tensor| xs.avg_pool2d([k, 1], [1, 1], [reach, 0], false, false, None);
+    let mean = |xs: &Tensor| columns(xs).avg_pool2d([1, k], [1, 1], [0, reach], false, false, None);
     let (mean_grey, mean_mask) = (mean(&grey), mean(mask));
     let covariance = mean(&(&grey * mask)) - &mean_grey * &mean_mask;
     let variance = mean(&grey.square()) - mean_grey.square();
