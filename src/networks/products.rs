@@ -75,14 +75,17 @@ impl Layer {
 }
 
 /// Convolves as libtorch does with stride 2 and padding 1, or transposes that. On a CPU the result can be
-/// differentiated once.
+/// differentiated once. Without gradients it is always libtorch's.
 ///
 /// # Shapes
 /// Down: `xs` `[N, C, 2 h, 2 w]`, returns `[N, c, h, w]`; up: the other way. `weight`: `[c, C, 4, 4]`; `bias`: the
 /// result's channels.
 pub fn convolved(direction: Direction, xs: &Tensor, weight: &Tensor, bias: &Tensor) -> Tensor {
     let layer = Layer::of(direction, xs, weight);
-    let able = xs.device() == Device::Cpu && weight.kind() == xs.kind();
+    // In use the last bits of a picture must not depend on the number of others, by which the way is chosen. A new tensor
+    // tells, and of no values it costs nothing: a view has its base's answer even without gradients.
+    let learns = [xs, weight, bias].iter().any(|t| t.narrow(0, 0, 0).sum(Kind::Float).requires_grad());
+    let able = learns && xs.device() == Device::Cpu && weight.kind() == xs.kind();
     match xs.kind() {
         Kind::Float if able && (layer.is_deep() || layer.is_heavy()) => run::<f32>(layer, xs, weight, bias),
         Kind::BFloat16 if able && (layer.is_deep() || layer.is_heavy()) => run::<bf16>(layer, xs, weight, bias),
@@ -313,6 +316,26 @@ mod tests {
                         assert!(apart <= within * largest, "{direction:?} {number} {k} {kind:?}: {apart} of {largest}");
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn in_use_a_picture_alone_has_the_bits_of_one_among_others() {
+        for direction in [Direction::Down, Direction::Up] {
+            let weight = (drawn([144, 130, 4, 4], 1) * 0.05).set_requires_grad(true);
+            let (xs, channels) = match direction {
+                Direction::Down => (drawn([40, 130, 8, 6], 0), 144),
+                Direction::Up => (drawn([40, 144, 4, 3], 0), 130),
+            };
+            let bias = drawn([1, channels, 1, 1], 2).flatten(0, -1);
+            // The ways of one and of all differ where a weight learns.
+            let deep = |xs: &Tensor| Layer::of(direction, xs, &weight).is_deep();
+            assert_eq!([&xs.narrow(0, 0, 1), &xs].map(deep), [true, false]);
+            let all = tch::no_grad(|| convolved(direction, &xs, &weight, &bias));
+            for i in [0, 39] {
+                let one = tch::no_grad(|| convolved(direction, &xs.narrow(0, i, 1), &weight, &bias));
+                assert_eq!(one, all.narrow(0, i, 1), "{direction:?}");
             }
         }
     }
