@@ -418,7 +418,12 @@ def test_the_keys(page, server, folder):
 
 def test_the_buttons_and_the_filter(page, server, folder):
     cagan.curate(folder, progress=False, min_side=500)
+    # The list comes late: until it is there the filter waits.
+    held = []
+    page.route("**/state", lambda route: held.append(route))
     page.goto(server.address)
+    assert page.is_disabled("#filter")
+    held[0].continue_()
     page.select_option("#filter", "found")
     assert shown(page)[1] == "left out: tiny (not reviewed)"
     page.click("text=keep")
