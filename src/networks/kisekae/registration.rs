@@ -7,6 +7,9 @@ use crate::native::{parallel_for, sent};
 
 /// The distance of two colours, as a share of the range from black to white, from which on they count as unlike.
 const UNLIKE: f32 = 0.3;
+/// Weight of the distance of colours over the whole article beside that inside the mask: the mask may be too large, and
+/// then the article, seen from the mask alone, would be, too.
+const SEEN: f32 = 0.7;
 /// Weight of the share of the article that lies outside the mask: much of it may be hidden, little of it is free.
 const OUTSIDE: f32 = 0.04;
 /// Weight of the squared deviation from a similarity, whose unit is [`STRETCH`] and [`SHEAR`].
@@ -22,11 +25,10 @@ const DOWN: [f32; 4] = [0.5, 0.75, 1.0, 1.3];
 const KEPT: usize = 2;
 /// Rounds and first rate of the refinements, at half size and at full size.
 const ROUNDS: [(usize, f32); 2] = [(30, 0.04), (40, 0.012)];
-/// The confidence of a garment without a pattern: its outline registers too, but errs some five times as far.
-const PLAIN: f32 = 0.05;
-/// The share of the flat colour's error that a map has to win: up to the first it is as sure as a plain garment's, from
-/// the second on it is sure.
-const WON: [f32; 2] = [0.25, 0.45];
+/// The distance of colours, inside the mask and over the article, up to which a map is sure, and from which on it has
+/// the least confidence. On dolls maps below the first are off by .7 pixels of 64, those above the second by 3.
+const APART: [f32; 2] = [0.11, 0.17];
+const LEAST: f32 = 0.05;
 
 /// Registered pairs.
 #[derive(Debug)]
@@ -39,8 +41,8 @@ pub struct Registered {
 }
 
 /// Registers photos with the articles that are worn in them. It minimises the mean distance of colours inside the mask,
-/// with places beside the article as unlike, and weakly the share of the article outside the mask. A pair is a function
-/// of its own pictures alone.
+/// with places beside the article as unlike, and over the article, and weakly the share of the article outside the mask.
+/// The confidence is by these distances. A pair is a function of its own pictures alone.
 ///
 /// # Shapes
 /// `human`, `article`: `[N, 3, H, W]` in [-1, 1]; `region`: the article's, `[N, 1, H, W]` in [0, 1]; `mask`: where it is
@@ -83,18 +85,14 @@ fn search(full: &Level, given: &[f32]) -> [f32; 7] {
         return [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0];
     };
     let mut starts: Vec<(f32, Parameters)> =
-        frame.starts(full, given).into_iter().map(|p| (half.cost(&frame, &p).0, p)).collect();
+        frame.starts(full, given).into_iter().map(|p| (half.cost(&frame, &p).value, p)).collect();
     starts.sort_by(|a, b| a.0.total_cmp(&b.0));
     let refined = starts.into_iter().take(KEPT).map(|(_, start)| half.refined(&frame, start, ROUNDS[0]));
     let (_, best) = refined.min_by(|a, b| a.0.total_cmp(&b.0)).expect("at least one start");
     let (_, best) = full.refined(&frame, best, ROUNDS[1]);
     let [a, b] = frame.matrix(&best);
-    let found = full.inside(&frame, &best);
-    let flat = full.flat();
-    let won = (flat - found) / (flat + 1e-6);
-    let confidence = ((won - WON[0]) / (WON[1] - WON[0])).clamp(PLAIN, 1.0);
-    // Of places beside the article all count as unlike.
-    let confidence = if found > 0.8 * UNLIKE { 0.0 } else { confidence };
+    let apart = full.cost(&frame, &best).apart;
+    let confidence = ((APART[1] - apart) / (APART[1] - APART[0])).clamp(LEAST, 1.0);
     [a[0], a[1], a[2], b[0], b[1], b[2], confidence]
 }
 
@@ -171,6 +169,15 @@ impl Frame {
         }
         starts
     }
+}
+
+/// The cost of a map.
+struct Cost {
+    value: f32,
+    /// By the parameters.
+    slope: Parameters,
+    /// Its part that the distances of colours make.
+    apart: f32,
 }
 
 /// Pictures at one size.
@@ -255,15 +262,14 @@ impl Level {
         out
     }
 
-    /// The cost of a map, and its slope by the parameters.
-    fn cost(&self, frame: &Frame, p: &Parameters) -> (f32, Parameters) {
+    fn cost(&self, frame: &Frame, p: &Parameters) -> Cost {
         let [a, b] = frame.matrix(p);
         let area = self.size[0] * self.size[1];
         let (mut inside, mut total) = (0.0f32, 0.0f32);
-        // Sums of r, and of r outside.
-        let (mut all, mut out) = (0.0f32, 0.0f32);
-        // By the map's six numbers: of the inside, of all, of the outside.
-        let mut slopes = [[0.0f32; 6]; 3];
+        // Sums of r, of r outside and of r times the distance.
+        let (mut all, mut out, mut seen) = (0.0f32, 0.0f32, 0.0f32);
+        // By the map's six numbers: of the inside, of all, of the outside, of the seen.
+        let mut slopes = [[0.0f32; 6]; 4];
         for i in 0..area {
             let [x, y] = place(self.size, i);
             let (u, v) = (a[0] * x + a[1] * y + a[2], b[0] * x + b[1] * y + b[2]);
@@ -289,32 +295,38 @@ impl Level {
                 out += r * outside;
                 add(2, across[3] * outside, down[3] * outside);
             }
-            if weight == 0.0 {
+            total += weight;
+            if weight == 0.0 && r == 0.0 {
                 continue;
             }
-            total += weight;
             let apart: [f32; 3] = std::array::from_fn(|c| value[c] - self.human[c * area + i]);
             let distance = (apart[0].abs() + apart[1].abs() + apart[2].abs()) / 6.0;
+            inside += weight * (UNLIKE + r * (distance.min(UNLIKE) - UNLIKE));
+            seen += r * distance.min(UNLIKE);
             if distance >= UNLIKE {
-                inside += weight * UNLIKE;
+                add(3, across[3] * UNLIKE, down[3] * UNLIKE);
                 continue;
             }
-            inside += weight * (UNLIKE + r * (distance - UNLIKE));
-            let (mut by_u, mut by_v) = (across[3] * (distance - UNLIKE), down[3] * (distance - UNLIKE));
+            let (mut by_u, mut by_v) = (0.0, 0.0);
             for c in 0..3 {
                 let sign = r * apart[c].signum() / 6.0;
                 by_u += sign * across[c];
                 by_v += sign * down[c];
             }
-            add(0, weight * by_u, weight * by_v);
+            let nearer = distance - UNLIKE;
+            add(0, weight * (by_u + across[3] * nearer), weight * (by_v + down[3] * nearer));
+            add(3, by_u + across[3] * distance, by_v + down[3] * distance);
         }
         let total = total + 1e-6;
         let all = all + 1e-6;
         let [stretch, shear] = [p[1] / STRETCH, p[3] / SHEAR];
-        let cost = inside / total + OUTSIDE * out / all + SHAPE * (stretch * stretch + shear * shear);
-        let by_map: [f32; 6] =
-            std::array::from_fn(|k| slopes[0][k] / total + OUTSIDE * (slopes[2][k] - out / all * slopes[1][k]) / all);
-        (cost, self.by_parameters(frame, p, &by_map, [stretch, shear]))
+        let apart = inside / total + SEEN * seen / all;
+        let value = apart + OUTSIDE * out / all + SHAPE * (stretch * stretch + shear * shear);
+        let by_map: [f32; 6] = std::array::from_fn(|k| {
+            let share = |by: f32, sum: f32| (by - sum / all * slopes[1][k]) / all;
+            slopes[0][k] / total + SEEN * share(slopes[3][k], seen) + OUTSIDE * share(slopes[2][k], out)
+        });
+        Cost { value, slope: self.by_parameters(frame, p, &by_map, [stretch, shear]), apart }
     }
 
     /// Turns a slope by the map's six numbers into one by the parameters.
@@ -348,9 +360,9 @@ impl Level {
         let (mut p, mut first, mut second) = (start, [0f32; 6], [0f32; 6]);
         let mut best = (f32::INFINITY, start);
         for round in 0..rounds {
-            let (cost, slope) = self.cost(frame, &p);
-            if cost < best.0 {
-                best = (cost, p);
+            let Cost { value, slope, .. } = self.cost(frame, &p);
+            if value < best.0 {
+                best = (value, p);
             }
             let left = 1.0 - 0.95 * round as f32 / rounds as f32;
             for k in 0..6 {
@@ -366,39 +378,6 @@ impl Level {
             }
         }
         best
-    }
-
-    /// The mean distance of colours inside the mask.
-    fn inside(&self, frame: &Frame, p: &Parameters) -> f32 {
-        let [a, b] = frame.matrix(p);
-        self.mean(|i| {
-            let [x, y] = place(self.size, i);
-            let [value, ..] = self.sampled(a[0] * x + a[1] * y + a[2], b[0] * x + b[1] * y + b[2]);
-            UNLIKE + value[3] * (self.distance(i, &value).min(UNLIKE) - UNLIKE)
-        })
-    }
-
-    /// The mean distance to the article's mean colour.
-    fn flat(&self) -> f32 {
-        let area = self.size[0] * self.size[1];
-        let total = self.region.iter().sum::<f32>() + 1e-6;
-        let mean: [f32; 4] = std::array::from_fn(|c| match c {
-            3 => 1.0,
-            _ => (0..area).map(|i| self.region[i] * self.article[c * area + i]).sum::<f32>() / total,
-        });
-        self.mean(|i| self.distance(i, &mean).min(UNLIKE))
-    }
-
-    fn distance(&self, i: usize, colour: &[f32; 4]) -> f32 {
-        let area = self.size[0] * self.size[1];
-        (0..3).map(|c| (colour[c] - self.human[c * area + i]).abs()).sum::<f32>() / 6.0
-    }
-
-    fn mean(&self, value: impl Fn(usize) -> f32) -> f32 {
-        let weighted = self.mask.iter().enumerate().filter(|(_, weight)| **weight > 0.0);
-        let (sum, total) =
-            weighted.fold((0.0, 1e-6), |(sum, total), (i, weight)| (sum + weight * value(i), total + weight));
-        sum / total
     }
 }
 
@@ -474,6 +453,41 @@ mod tests {
     }
 
     #[test]
+    fn a_mask_that_is_too_large_makes_no_larger_garment() {
+        let [article, region] = garment();
+        let plain = &region * -1.6 + 1.0;
+        let map = Tensor::from_slice(&[1.6f32, 0.0, 0.1, 0.0, 1.8, 0.1]).reshape([1, 2, 3]);
+        let none = Tensor::zeros([1, 0, 2, 3], (Kind::Float, Device::Cpu));
+        for article in [article, plain.expand([1, 3, 64, 48], false)] {
+            let flow = flow_of(&map, &article);
+            let worn = moved(&region, &flow).gt(0.5).to_kind(Kind::Float);
+            let human = warped(&article, &flow) * &worn + (1.0 - &worn) * 0.3;
+            let found = registered(&human, &article, &region, &widened(&worn, 4), &none);
+            let apart = (flow_of(&found.map, &article) - &flow).abs() * &worn;
+            let mean = apart.sum(Kind::Float).double_value(&[]) / worn.sum(Kind::Float).double_value(&[]);
+            assert!(mean < 0.04, "{mean}");
+        }
+    }
+
+    #[test]
+    fn colours_over_mask_and_article_decide_the_confidence() {
+        let [article, region] = garment();
+        let plain = (&region * -1.6 + 1.0).expand([1, 3, 64, 48], false).contiguous();
+        let none = Tensor::zeros([1, 0, 2, 3], (Kind::Float, Device::Cpu));
+        let confidence = |human: &Tensor| {
+            let mask = region.gt(0.5).to_kind(Kind::Float);
+            registered(human, &plain, &region, &mask, &none).confidence.double_value(&[0])
+        };
+        // A plain garment is as sure as another.
+        assert!(confidence(&(&plain * &region + (1.0 - &region) * 0.3)) > 0.9);
+        // Half of the garment has another colour.
+        let half = plain.copy();
+        let _ = half.narrow(2, 0, 32).fill_(0.9);
+        assert!(confidence(&half) < 0.3);
+        assert!((confidence(&article) - f64::from(LEAST)).abs() < 1e-6);
+    }
+
+    #[test]
     fn a_start_near_the_truth_is_taken() {
         let [article, region] = garment();
         // A turn of half a radian is outside what the moments begin with.
@@ -499,12 +513,12 @@ mod tests {
             Level::new([64, 48], list(&human), list(&article), list(&region), list(&mask), list(&near)).halved();
         let frame = Frame::of(&level).unwrap();
         let p = [0.05, -0.1, 0.1, 0.04, frame.middle[0] + 0.05, frame.middle[1] - 0.06];
-        let (_, slope) = level.cost(&frame, &p);
+        let slope = level.cost(&frame, &p).slope;
         for k in 0..6 {
             let step = |by: f32| {
                 let mut q = p;
                 q[k] += by;
-                f64::from(level.cost(&frame, &q).0)
+                f64::from(level.cost(&frame, &q).value)
             };
             let numeric = (step(2e-3) - step(-2e-3)) / 4e-3;
             assert!(
