@@ -167,17 +167,23 @@ def test_the_plain_module_gives_the_swappers_values(made, pairs, name):
 
 @pytest.fixture(scope="module")
 def kisekae(pairs, tmp_path_factory):
-    """A trainer and a snapshot of its weights, whose masks are neither empty nor full."""
-    trainer, _ = kisekae_twins(tmp_path_factory.mktemp("pairs"), image_size=(64, 48))
-    run = cagan.train(pairs, tmp_path_factory.mktemp("run"), trainer.config, steps=1, progress=False)
-    entries, _ = read_tensors(run.snapshots[-1])
-    write_tensors(run.snapshots[-1], entries, trainer.state("generator"))
-    return trainer, run
+    """Makes a trainer and a snapshot of its weights, whose masks are neither empty nor full, each size once."""
+
+    @functools.cache
+    def made(*size):
+        trainer, _ = kisekae_twins(tmp_path_factory.mktemp("pairs"), image_size=size, full_size_after=0)
+        run = cagan.train(pairs, tmp_path_factory.mktemp("run"), trainer.config, steps=1, progress=False)
+        entries, _ = read_tensors(run.snapshots[-1])
+        write_tensors(run.snapshots[-1], entries, trainer.state("generator"))
+        return trainer, run
+
+    return made
 
 
+@pytest.mark.parametrize("size", [(64, 48), (128, 96)], ids="{0[0]}x{0[1]}".format)
 @pytest.mark.parametrize("ending", [".onnx", ".pt2", ".pt", ".safetensors"])
-def test_an_exported_kisekae_gives_the_swappers_values(kisekae, tmp_path, ending):
-    trainer, run = kisekae
+def test_an_exported_kisekae_gives_the_swappers_values(kisekae, tmp_path, ending, size):
+    trainer, run = kisekae(*size)
     swap, told = opened(cagan.export(run, tmp_path / f"model{ending}"))
     triplets = [[(xs + 1) / 2 for xs in trainer.triplet(step)] for step in range(2)]
     for batch in (8, 1, 3):
@@ -189,7 +195,7 @@ def test_an_exported_kisekae_gives_the_swappers_values(kisekae, tmp_path, ending
         compare(trainer, given, unknown := swap(given))
         assert np.abs(known[1] - unknown[1])[whole].max() > 0.1
     assert (told or {"preprocessing": {"resizable": False}})["preprocessing"]["resizable"] is False
-    assert "all of 64 x 48" in (tmp_path / "model.md").read_text() or ending == ".safetensors"
+    assert "all of {} x {}".format(*size) in (tmp_path / "model.md").read_text() or ending == ".safetensors"
 
 
 def compare(trainer, given, got):
@@ -199,7 +205,7 @@ def compare(trainer, given, got):
 
 
 def test_an_exported_kisekae_is_of_one_size(kisekae, tmp_path):
-    swap, _ = opened(cagan.export(kisekae[1], tmp_path / "model.onnx"))
+    swap, _ = opened(cagan.export(kisekae(64, 48)[1], tmp_path / "model.onnx"))
     with pytest.raises(Exception, match="invalid dimensions"):
         swap(inputs(1, 64, 64))
 
