@@ -12,7 +12,7 @@ use super::look::{Located, Look, Worn};
 use super::render::{PAINTED, Renderer, Swapped, TOGETHER};
 use crate::config::{Config, torch_device};
 use crate::error::{Error, Result};
-use crate::native::{isolated, parallel_tasks};
+use crate::native::{isolated, parallel_for};
 use crate::networks::{Generator, Parameters, Swap, batch_within, use_precision};
 use crate::pixels::{BUDGET, planes};
 use crate::storage::{Snapshot, numbered, packaged};
@@ -331,7 +331,7 @@ impl Painted {
             let job = |(i, photo, target): (usize, _, _)| Mutex::new(Some((self.swap.row(i as i64), photo, target)));
             let jobs: Vec<_> = rows.into_iter().map(job).collect();
             let done: Vec<_> = jobs.iter().map(|_| Mutex::new(None)).collect();
-            parallel_tasks(jobs.len(), |k| {
+            parallel_for(jobs.len(), |k| {
                 let (swap, photo, target) = taken(&jobs[k]).expect("each is taken once");
                 // In a state of its own: the thread may be libtorch's.
                 let swapped = isolated::<_, Error>(|| Ok(rendered(&swap, photo, target)));

@@ -19,4 +19,4 @@ pub use generator::{LentGenerator, fill_normal};
 pub use isolated::{isolated, outside};
 pub use memory::{Element, Memory, channels_last, keep_memory, pinned, sent};
 pub use rounding::{Round, Rounding, convolutions_tried, exact_products, tf32_allowed, try_convolutions};
-pub use threads::{Threads, is_alone, parallel_for, parallel_tasks, respect_quota, stay_alone, use_threads};
+pub use threads::{Threads, is_alone, parallel_for, respect_quota, stay_alone, use_threads};

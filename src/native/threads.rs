@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::shim::{Range, cagan_parallel_for, check, openmp_processors};
-use super::waiting::{compute_with, one_core};
+use super::waiting::compute_with;
 
-/// Calls `body` with each number below `length`, on libtorch's threads; on the calling thread alone while two of them
-/// would share one core. A second pool would wait for the cores on which libtorch's threads spin between two operations.
+/// Calls `body` with each number below `length`, on libtorch's threads. A second pool would wait for the cores on which
+/// libtorch's threads spin between two operations.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,22 +20,6 @@ use super::waiting::{compute_with, one_core};
 /// assert_eq!(sum.into_inner(), 10);
 /// ```
 pub fn parallel_for(length: usize, body: impl Fn(usize) + Sync) {
-    if one_core() {
-        return (0..length).for_each(body);
-    }
-    parallel_tasks(length, body);
-}
-
-/// As [`parallel_for`], for bodies that call libtorch: there each computes on one thread, whatever else the machine does,
-/// since the number of threads decides last bits.
-///
-/// ```
-/// use std::sync::atomic::{AtomicUsize, Ordering};
-/// let sum = AtomicUsize::new(0);
-/// cagan::native::parallel_tasks(5, |i| { sum.fetch_add(i, Ordering::Relaxed); });
-/// assert_eq!(sum.into_inner(), 10);
-/// ```
-pub fn parallel_tasks(length: usize, body: impl Fn(usize) + Sync) {
     struct Call<F> {
         body: F,
         panicked: Mutex<Option<Box<dyn Any + Send>>>,

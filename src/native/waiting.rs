@@ -6,7 +6,7 @@
 //! a core during a computation. If that is long, it makes more threads for libgomp, which sleep. No result changes.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Once, OnceLock};
 use std::thread::{Builder, Thread, park, sleep};
@@ -24,8 +24,6 @@ static COMPUTATIONS: AtomicUsize = AtomicUsize::new(0);
 static BEGUN: AtomicUsize = AtomicUsize::new(0);
 /// The number of libtorch's threads that the last one computes with.
 static THREADS: AtomicUsize = AtomicUsize::new(1);
-/// Whether short spins are on now.
-static SHORT: AtomicBool = AtomicBool::new(false);
 static WATCH: OnceLock<Thread> = OnceLock::new();
 /// The cores that libgomp counts; it does so once.
 static CORES: OnceLock<usize> = OnceLock::new();
@@ -64,11 +62,6 @@ impl Drop for Computing {
 /// Notes the number of threads of the computation under way.
 pub fn compute_with(threads: usize) {
     THREADS.store(threads.max(1), Relaxed);
-}
-
-/// Whether a loop is best left to the calling thread: two threads share one core.
-pub fn one_core() -> bool {
-    SHORT.load(Relaxed) && THREADS.load(Relaxed) == 2
 }
 
 /// Starts the watch, or wakes it up. Where the user chose how threads wait, nothing watches.
@@ -123,7 +116,8 @@ fn watch() {
         (before, seen) = (after, Instant::now());
         if share < LONG {
             short = SHORT_SPINS[0];
-        } else if idle == 0 {
+        } else if idle == 0 && COMPUTATIONS.load(Relaxed) == 1 {
+            // Two at once have more threads than cores by themselves.
             sleepers = Sleepers::make(THREADS.load(Relaxed));
         }
     }
@@ -167,14 +161,7 @@ impl Sleepers {
             let _ = ended.recv();
         };
         Builder::new().name("cagan-sleep".into()).spawn(hold).ok()?;
-        SHORT.store(true, Relaxed);
         Some(Sleepers { since: Instant::now(), _end: end })
-    }
-}
-
-impl Drop for Sleepers {
-    fn drop(&mut self) {
-        SHORT.store(false, Relaxed);
     }
 }
 

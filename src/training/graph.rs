@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use tch::Device;
 
@@ -148,7 +149,7 @@ impl Graph {
         let done = terms.as_ref().expect("recorded or done");
         let mut values = kept.unwrap_or_else(|| done.values.empty_like());
         values.copy_(&done.values);
-        let terms = Terms { names: done.names.clone(), values };
+        let terms = Terms { names: done.names.clone(), values, registration: Duration::ZERO };
         self.recorded = Some(recorded);
         Ok(terms)
     }

@@ -1,6 +1,8 @@
 //! One step of the preset `kisekae` (its ideas: `networks/kisekae/mod.rs`): the discriminator's update, then that
 //! of the painter, the locator, the placer and the frames.
 
+use std::time::{Duration, Instant};
+
 use tch::{Device, Kind, Tensor};
 
 use super::erasure::Erasures;
@@ -66,7 +68,9 @@ impl Method for Kisekae {
         let map = own_frame.bmm(&body);
         let other_frame = placing.then(|| tch::no_grad(|| generator.frame(target)));
         // The base of each paint: the erasure itself at first, then the worn article as registered, and moved a little.
+        let began = Instant::now();
         let registered = placing.then(|| tch::no_grad(|| generator.register(human, worn, &mask, &map)));
+        let registration = if placing { began.elapsed() } else { Duration::ZERO };
         let none = || human.narrow(1, 0, 1).zeros_like();
         let sure = registered.as_ref().map(|found| found.confidence.gt(SURE));
         // Where the garment is: the locator's mask, corrected where the registration is sure.
@@ -184,7 +188,7 @@ impl Method for Kisekae {
             terms.extend(objective.terms);
             terms.push(("mask/area", mask.mean(Kind::Float)));
             terms.push(("registration/confidence", sure));
-            Terms::new(terms)
+            Terms { registration, ..Terms::new(terms) }
         });
         // Last, so that nothing fails after it.
         models.generator.update(&objective.total, config, team, factor)?;

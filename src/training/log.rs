@@ -10,6 +10,7 @@ use super::jsonl::{append, rounded};
 use super::models::Terms;
 use super::team::Team;
 use super::trainer::Trainer;
+use crate::config::Architecture;
 use crate::error::{Error, Result};
 
 /// Collects the terms of steps on the device and writes their means.
@@ -123,6 +124,10 @@ impl Log {
             line.insert((*term).into(), json!(rounded(means.double_value(&[column as i64]))));
         }
         line.insert("time/step_s".into(), json!(rounded(step_s)));
+        if trainer.config.architecture == Architecture::Kisekae {
+            let all: Duration = self.terms.iter().map(|terms| terms.registration).sum();
+            line.insert("time/registration_s".into(), json!(rounded(all.as_secs_f64() / steps as f64)));
+        }
         let rate = trainer.config.batch_size as f64 / step_s;
         line.insert("time/images_per_s".into(), json!(rounded(rate)));
         append(&self.path, &line)?;

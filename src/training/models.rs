@@ -1,6 +1,7 @@
 //! The parts of both methods: a generator and a discriminator that learn, and the terms that a step returns.
 
 use std::fmt;
+use std::time::Duration;
 
 use tch::{Device, Tensor};
 
@@ -49,12 +50,14 @@ pub struct Terms {
     pub names: Vec<&'static str>,
     /// `[names.len()]`, float32.
     pub values: Tensor,
+    /// The time that the step spent on registration.
+    pub registration: Duration,
 }
 
 impl Terms {
     pub(super) fn new(terms: Vec<(&'static str, Tensor)>) -> Terms {
         let (names, values): (Vec<_>, Vec<_>) = terms.into_iter().unzip();
-        Terms { names, values: Tensor::stack(&values, 0) }
+        Terms { names, values: Tensor::stack(&values, 0), registration: Duration::ZERO }
     }
 }
 

@@ -56,10 +56,11 @@ def test_each_phase_adds_its_terms(run):
     assert judged == [False, False, False, False, True, True]
     assert [line["loss/generator/feature"] > 0 for line in stats] == judged
     assert all(line["loss/generator/located"] > 0 for line in stats)
-    for name in ("placed", "edge"):
-        assert [line[f"loss/generator/{name}"] > 0 for line in stats] == [False] * 2 + [True] * 4, name
+    for name in ("loss/generator/placed", "loss/generator/edge", "time/registration_s"):
+        assert [line[name] > 0 for line in stats] == [False] * 2 + [True] * 4, name
     weights = {"restored": 1, "surroundings": 0.1, "warped": 0.5, "bending": 1, "located": 1, "placed": 1}
     weights |= {"framed": 5, "fitted": 5, "beside": 1, "edge": 1, "adversarial": 0.1, "feature": 5}
+    assert all(line["time/registration_s"] < line["time/step_s"] for line in stats)
     for line in stats:
         total = sum(weight * line[f"loss/generator/{name}"] for name, weight in weights.items())
         assert line["loss/generator"] == pytest.approx(total, rel=1e-4)
