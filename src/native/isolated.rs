@@ -37,9 +37,9 @@ thread_local! {
 /// Those of `body`; [`Error::Memory`] if memory ran out; [`Error::Panic`] for any other panic.
 pub fn isolated<T, E: From<Error>>(body: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     be_silent();
-    let outer = CAUGHT.replace(true);
     // One inside another is the same computation.
-    let _computing = (!outer).then(|| Computing::begin(is_alone()));
+    let _computing = (!CAUGHT.get()).then(|| Computing::begin(is_alone()));
+    let outer = CAUGHT.replace(true);
     // SAFETY: the function calls its argument as [`called`] wants it.
     let result = called(body, |call, run| unsafe { cagan_isolated(call, run) });
     CAUGHT.set(outer);

@@ -3,7 +3,8 @@
 //! libgomp's threads spin for milliseconds before they sleep. Beside another process the system may put two of them on
 //! one core, where one spins while the other could work: a step takes ten times longer, or a hundred. libgomp spins for
 //! a microsecond only while it has more threads than there are cores. So a thread looks at how long the others wait for
-//! a core during a computation. If that is long, it makes more threads for libgomp, which sleep. No result changes.
+//! a core during a computation. If that is long, it makes more threads for libgomp, which sleep. No result of a computation
+//! alone changes; while several are under way it makes none.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -117,7 +118,7 @@ fn watch() {
         if share < LONG {
             short = SHORT_SPINS[0];
         } else if idle == 0 && COMPUTATIONS.load(Relaxed) == 1 {
-            // Two at once have more threads than cores by themselves.
+            // Two at once have more threads than cores by themselves, and beside sleepers one may get other last bits.
             sleepers = Sleepers::make(THREADS.load(Relaxed));
         }
     }
