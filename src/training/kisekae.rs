@@ -1,7 +1,7 @@
 //! One step of the preset `kisekae` (its ideas: `networks/kisekae/mod.rs`): the discriminator's update, then that
 //! of the painter, the locator, the placer and the frames.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tch::{Device, Kind, Tensor};
 
@@ -70,7 +70,7 @@ impl Method for Kisekae {
         // The base of each paint: the erasure itself at first, then the worn article as registered, and moved a little.
         let began = Instant::now();
         let registered = placing.then(|| tch::no_grad(|| generator.register(human, worn, &mask, &map)));
-        let registration = placing.then(|| began.elapsed()).unwrap_or_default();
+        let registration = if placing { began.elapsed() } else { Duration::ZERO };
         let none = || human.narrow(1, 0, 1).zeros_like();
         let sure = registered.as_ref().map(|found| found.confidence.gt(SURE));
         // Where the garment is: the locator's mask, corrected where the registration is sure.
