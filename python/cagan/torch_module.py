@@ -326,7 +326,7 @@ class Frames(nn.Module):
 
     def __init__(self, c: list[int], cells: int, finer: int = 0) -> None:
         super().__init__()
-        self.article, self.body = Numbers(3 + 1, c, cells, 4, finer), Numbers(3 + 1, c, cells, 6, finer)
+        self.article, self.person = Numbers(3 + 1, c, cells, 4, finer), Numbers(3 + 1, c, cells, 6, finer)
         self.fit = Numbers(3 + 3 + 1 + 1, c, cells, 6, finer)
 
     def of_article(self, article: Tensor, region: Tensor) -> Tensor:
@@ -336,9 +336,9 @@ class Frames(nn.Module):
         cos, sin = size.exp() * (0.3 * turn).cos(), size.exp() * (0.3 * turn).sin()
         return square(torch.stack([cos, -aspect * sin, x, sin / aspect, cos, y], 1).reshape(-1, 2, 3))
 
-    def of_body(self, left: Tensor, erasure: Tensor) -> Tensor:
-        """Returns an affine map, [N, 3, 3], from the photo to the garments' common frame."""
-        return near_identity(self.body(left, erasure))
+    def of_person(self, human: Tensor, mask: Tensor) -> Tensor:
+        """Returns an affine map, [N, 3, 3], from the photo of a person, dressed in a mask, to the common frame."""
+        return near_identity(self.person(human, mask))
 
     def of_fit(self, human: Tensor, warped: Tensor, outline: Tensor, mask: Tensor) -> Tensor:
         """Returns a correction, [N, 3, 3], of the photo's places, after which the worn article lies better."""
@@ -525,9 +525,9 @@ class Kisekae(Generator):
         frame: Tensor = self.frames.of_article(article, article_region(article))
         return frame
 
-    def mapped(self, left: Tensor, erasure: Tensor, article: Tensor) -> Tensor:
-        """Returns the map from person to article, [N, 3, 3]: both frames' product."""
-        return self.framed(article) @ self.frames.of_body(left, erasure)
+    def mapped(self, human: Tensor, mask: Tensor, article: Tensor) -> Tensor:
+        """Returns the map to an article from a person who wears another in the mask: both frames' product."""
+        return self.framed(article) @ self.frames.of_person(human, mask)
 
     def fit(self, human: Tensor, article: Tensor, mask: Tensor, maps: Tensor) -> Tensor:
         """Returns the correction of a person's frame by an article that may be worn in the mask, [N, 3, 3]."""
@@ -564,8 +564,7 @@ class Kisekae(Generator):
         """Returns the soft mask of the worn article, which votes correct if it is known, and the person's frame."""
         located = self.located(human, worn)
         mask = (located > 0.5).to(human.dtype)
-        hole = widened(mask, pixels(2, human.shape[2]))
-        body: Tensor = self.frames.of_body(human * (1 - hole), hole)
+        body: Tensor = self.frames.of_person(human, mask)
         known = (article_region(worn).amax((1, 2, 3), keepdim=True) > 0).to(body.dtype)
         maps = self.framed(worn) @ body
         fit = self.fit(human, worn, mask, maps)
@@ -576,9 +575,15 @@ class Kisekae(Generator):
 
     def sight(self, human: Tensor, worn: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Returns the rest of the person, the erasure, where the target is seen in it, and the target's flow."""
-        height = human.shape[2]
         located, body = self.look(human, worn)
-        old = widened((located > 0.5).to(human.dtype), pixels(1, height))
+        return self.regions(human, (located > 0.5).to(human.dtype), body, target)
+
+    def regions(
+        self, human: Tensor, mask: Tensor, body: Tensor, target: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Returns the same for a person of a known frame, who wears something in the mask."""
+        height = human.shape[2]
+        old = widened(mask, pixels(1, height))
         outline, flow = self.outlined(target, self.framed(target) @ body)
         # What the worn article encloses stands before it, and may stand before the target.
         hole = torch.maximum(old, (outline > 0.5) * (1 - enclosed(old, pixels(2, height))))
@@ -614,7 +619,7 @@ def load(path: str | os.PathLike[str]) -> Generator:
             )
         module = GENERATORS[config["architecture"]](config)
         if isinstance(module, Kisekae):
-            for tensors in ("frames.fit.keep.", *(["painter.finer."] if module.finer else [])):
+            for tensors in ("frames.person.", *(["painter.finer."] if module.finer else [])):
                 if not any(name.startswith(tensors) for name in file.keys()):  # noqa: SIM118
                     raise ValueError(
                         f"{path}: expected a generator with tensors {tensors}*, got one of an earlier design of "

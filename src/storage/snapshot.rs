@@ -62,7 +62,7 @@ impl Snapshot {
         let step = file.number(path, "step")?;
         let generator: HashMap<_, _> = file.tensors.into_iter().collect();
         let larger = config.architecture.enlargements(config.image_size) > 0;
-        for (tensors, needed) in [("frames.fit.keep.", true), ("painter.finer.", larger)] {
+        for (tensors, needed) in [("frames.person.", true), ("painter.finer.", larger)] {
             let newest = !needed || generator.keys().any(|name| name.starts_with(tensors));
             if config.architecture == Architecture::Kisekae && !newest {
                 let got = "one of an earlier design of kisekae: the version that wrote it reads it";

@@ -25,8 +25,6 @@ const MASKED: f64 = 0.75;
 const BESIDE: f64 = 0.25;
 /// The share of masks with another person's beside them.
 const JOINED: f64 = 0.4;
-/// The pixels, for pictures of height 64, that masks of [`Erasures::untold`] are widened by.
-const UNTOLD: f64 = 2.0;
 /// The share of masks of which the bounding box is erased, and how far a side of it may move out, as a share of the box.
 const BOXED: f64 = 0.2;
 const MARGIN: f32 = 0.3;
@@ -159,12 +157,6 @@ impl Erasures {
                 self.blobs.lerp_tensor(&wide, &self.masked.expand_as(&wide))
             }
         }
-    }
-
-    /// Erases masks, `[N, 1, H, W]`, 0 or 1, each with another person's, widened: its shape does not tell the garment.
-    pub fn untold(mask: &Tensor, team: &Team) -> Tensor {
-        let height = mask.size()[2];
-        widened(&mask.maximum(&other(mask, team)), reach(UNTOLD, height))
     }
 
     /// Adds the article's outline, `[N, 1, H, W]`, to the erasures of masks, as in a swap: what a mask encloses nearly

@@ -62,22 +62,20 @@ impl Method for Kisekae {
 
         // Erase. The maps of both articles onto the person, by the frames.
         let erasure = draw.with(placing.then_some(&mask), team);
-        let left = erased(human, &erasure);
-        let body = generator.body(&left, &erasure);
         let own_frame = generator.frame(worn);
-        let map = own_frame.bmm(&body);
-        let other_frame = placing.then(|| tch::no_grad(|| generator.frame(target)));
+        let body = placing.then(|| tch::no_grad(|| generator.body(human, &mask)));
+        let map = body.as_ref().map(|body| tch::no_grad(|| own_frame.bmm(body)));
         // The base of each paint: the erasure itself at first, then the worn article as registered, and moved a little.
         let began = Instant::now();
-        let registered = placing.then(|| tch::no_grad(|| generator.register(human, worn, &mask, &map)));
+        let registered = map.as_ref().map(|map| tch::no_grad(|| generator.register(human, worn, &mask, map)));
         let registration = if placing { began.elapsed() } else { Duration::ZERO };
         let none = || human.narrow(1, 0, 1).zeros_like();
         let sure = registered.as_ref().map(|found| found.confidence.gt(SURE));
         // Where the garment is: the locator's mask, corrected where the registration is sure.
-        let (garment, [outline, base]) = match (&registered, &sure) {
-            (Some(found), Some(sure)) => {
+        let (garment, [outline, base]) = match (&registered, &sure, &map) {
+            (Some(found), Some(sure), Some(map)) => {
                 let agreed = tch::no_grad(|| generator.agreed(human, worn, &mask, &found.map));
-                let map = square(&found.map).where_self(&sure.reshape([-1, 1, 1]), &map.detach());
+                let map = square(&found.map).where_self(&sure.reshape([-1, 1, 1]), map);
                 let garment = agreed.where_self(&sure.reshape([-1, 1, 1, 1]), &mask);
                 (garment, generator.outlined(worn, &draw.jitter.bmm(&map)))
             }
@@ -85,16 +83,16 @@ impl Method for Kisekae {
         };
         let erasure = draw.outlined(&erasure, &outline);
         let left = erased(human, &erasure);
-        let [other_outline, other_base] = match &other_frame {
-            Some(frame) => tch::no_grad(|| generator.outlined(target, &frame.bmm(&body))),
+        let [other_outline, other_base] = match &body {
+            Some(body) => tch::no_grad(|| generator.outlined(target, &generator.frame(target).bmm(body))),
             None => [none(), generator.onto(target, &erasure)],
         };
 
         // The correction of the body's frame: by the worn article to the registered map, by one that is not worn to none.
-        let fitted = registered.as_ref().zip(other_frame.as_ref()).map(|(found, other_frame)| {
+        let fitted = registered.as_ref().zip(body.as_ref()).map(|(found, body)| {
             let article = draw.other(worn, target);
             let other = draw.withheld.reshape([-1, 1, 1]);
-            let map = tch::no_grad(|| own_frame.lerp_tensor(other_frame, &other.expand_as(&own_frame)).bmm(&body));
+            let map = tch::no_grad(|| generator.frame(&article).bmm(body));
             let fit = generator.fit(human, &article, &mask, &map);
             let wanted = square(&found.map).lerp_tensor(&map, &other.expand_as(&map));
             let confidence = found.confidence.maximum(&draw.withheld.reshape([-1]));
@@ -109,22 +107,22 @@ impl Method for Kisekae {
             Some(_) if draw.sharp => &garment * &erasure,
             Some(logits) => within(logits),
         };
-        let other_placement = || match placing {
+        let other_placement = tch::no_grad(|| match placing {
             true => within(&generator.place(&left, &erasure, &other_outline, target)),
             false => erasure.shallow_clone(),
-        };
+        });
         let paint = |article: &Tensor, placement: &Tensor, base: &Tensor| {
             generator.painter.forward(&left, &erasure, article, placement, base)
         };
         let [restored, swapped] = if judging {
             let both = |one: &Tensor, other: &Tensor| Tensor::cat(&[one, other], 0);
             let (left, erasure, placement) =
-                (both(&left, &left), both(&erasure, &erasure), both(&placement, &tch::no_grad(other_placement)));
+                (both(&left, &left), both(&erasure, &erasure), both(&placement, &other_placement));
             let painter = &generator.painter;
             painter.forward(&left, &erasure, &both(worn, target), &placement, &both(&base, &other_base)).halves()
         } else {
             // Only the gain reads the swap.
-            let swapped = tch::no_grad(|| paint(target, &other_placement(), &other_base));
+            let swapped = tch::no_grad(|| paint(target, &other_placement, &other_base));
             [paint(worn, &placement, &base), swapped]
         };
         let gain = losses::gain(human, &restored.paint.detach(), &swapped.paint.detach());
@@ -160,10 +158,12 @@ impl Method for Kisekae {
         objective.add("loss/generator/agreed", AGREED, agreed);
         let placed = placed.map_or_else(zero, |logits| losses::placement(&logits, &garment, &erasure));
         objective.add("loss/generator/placed", 1.0, placed);
-        let [framed, edge, sure] = match &registered {
-            Some(found) => [
-                (losses::framed(&flow_of(&map, human), &flow_of(&found.map, human), &garment, &found.confidence)
-                    + mirrored(generator, human, worn, &garment, found, team))
+        // What teaches the frames: people in another article, by the networks as they are.
+        let dressed = body.as_ref().map(|body| tch::no_grad(|| generator.dressed(human, &garment, body, target)));
+        let [framed, edge, sure] = match registered.as_ref().zip(dressed.as_ref()) {
+            Some((found, [dressed, shown])) => [
+                (framed(&own_frame, generator, dressed, shown, &garment, found)
+                    + mirrored(generator, dressed, shown, worn, &garment, found))
                     * 0.5,
                 losses::edge(&restored.outline, &outline, &garment, &erasure, &total),
                 found.confidence.mean(Kind::Float),
@@ -212,8 +212,7 @@ impl Method for Kisekae {
         if step * config.batch_size as u64 >= config.place_after.images() {
             let generator = &self.generator;
             let mask = generator.cut(&generator.locate(human, &draw.shown(worn)));
-            let erasure = draw.with(Some(&mask), team);
-            let map = generator.frame(worn).bmm(&generator.body(&erased(human, &erasure), &erasure));
+            let map = generator.frame(worn).bmm(&generator.body(human, &mask));
             let found = generator.register(human, worn, &mask, &map);
             named.extend([("registered".into(), found.map), ("confidence".into(), found.confidence)]);
         }
@@ -221,21 +220,33 @@ impl Method for Kisekae {
     }
 }
 
-/// Returns the distance of the frames' map to the registered one in the mirror image, where a part is erased that does
-/// not tell the garment. Frames want more pairs than a step has.
+/// Returns the distance of the frames' map to the registered one, where the person's frame is that of the person as
+/// dressed in another article, which is seen in `shown`.
+fn framed(
+    frame: &Tensor,
+    generator: &Generator,
+    dressed: &Tensor,
+    shown: &Tensor,
+    garment: &Tensor,
+    found: &Registered,
+) -> Tensor {
+    let map = frame.bmm(&generator.body(dressed, shown));
+    losses::framed(&flow_of(&map, dressed), &flow_of(&found.map, dressed), garment, &found.confidence)
+}
+
+/// Returns the same distance in the mirror image. Frames want more pairs than a step has.
 fn mirrored(
     generator: &Generator,
-    human: &Tensor,
+    dressed: &Tensor,
+    shown: &Tensor,
     worn: &Tensor,
     garment: &Tensor,
     found: &Registered,
-    team: &Team,
 ) -> Tensor {
-    let hole = Erasures::untold(garment, team);
-    let [human, worn, garment, hole] = [human, worn, garment, &hole].map(|xs| xs.flip([3]));
-    let map = generator.frame(&worn).bmm(&generator.body(&erased(&human, &hole), &hole));
-    let sides = sent(&Tensor::from_slice(&[1f32, -1.0, -1.0, -1.0, 1.0, 1.0]).reshape([2, 3]), human.device());
-    losses::framed(&flow_of(&map, &human), &flow_of(&(&found.map * sides), &human), &garment, &found.confidence)
+    let [dressed, shown, worn, garment] = [dressed, shown, worn, garment].map(|xs| xs.flip([3]));
+    let sides = sent(&Tensor::from_slice(&[1f32, -1.0, -1.0, -1.0, 1.0, 1.0]).reshape([2, 3]), dressed.device());
+    let found = Registered { map: &found.map * sides, confidence: found.confidence.shallow_clone() };
+    framed(&generator.frame(&worn), generator, &dressed, &shown, &garment, &found)
 }
 
 /// The pictures that the adversarial losses compare: a photo, its restoration and a swap in the same erasure.

@@ -97,19 +97,19 @@ impl Numbers {
 #[derive(Debug)]
 pub struct Frames {
     article: Numbers,
-    body: Numbers,
+    person: Numbers,
     fit: Numbers,
 }
 
 impl Frames {
-    /// State-dict names `article.*`, `body.*`, `fit.*`, each as an encoder of convolutions and two linear
+    /// State-dict names `article.*`, `person.*`, `fit.*`, each as an encoder of convolutions and two linear
     /// layers.
     pub fn new(path: &Path, size: Size, picture: [i64; 2]) -> Self {
         Frames {
             // The article and its region.
             article: Numbers::new(&path.sub("article"), 3 + 1, 4, size, picture),
-            // The erased photo and the erasure.
-            body: Numbers::new(&path.sub("body"), 3 + 1, 6, size, picture),
+            // The photo, and where something is worn.
+            person: Numbers::new(&path.sub("person"), 3 + 1, 6, size, picture),
             // The photo, the worn article and its outline as the frames move them, where it is worn.
             fit: Numbers::new(&path.sub("fit"), 3 + 3 + 1 + 1, 6, size, picture),
         }
@@ -117,7 +117,7 @@ impl Frames {
 
     /// Makes the frames of each picture independent of the others in the batch.
     pub fn apart(&mut self) {
-        [&mut self.article, &mut self.body, &mut self.fit].into_iter().for_each(|numbers| numbers.rows = Rows::Apart);
+        [&mut self.article, &mut self.person, &mut self.fit].into_iter().for_each(|numbers| numbers.rows = Rows::Apart);
     }
 
     /// Computes an article's frame: a similarity from the garments' common frame to its picture.
@@ -134,12 +134,13 @@ impl Frames {
         square(&Tensor::stack(&rows, 1).reshape([-1, 2, 3]))
     }
 
-    /// Computes a person's frame: an affine map from the photo to the garments' common frame.
+    /// Computes a person's frame: an affine map from the photo to the garments' common frame. It has learned from people
+    /// in garments that are not theirs, so what they wear tells it nothing about another garment.
     ///
     /// # Shapes
-    /// `erased`: `[N, 3, H, W]` in [-1, 1], 0 where `erasure`, `[N, 1, H, W]`, is 1. Returns `[N, 3, 3]`.
-    pub fn body(&self, erased: &Tensor, erasure: &Tensor) -> Tensor {
-        near_identity(&self.body.forward(&Tensor::cat(&[erased, erasure], 1)))
+    /// `human`: `[N, 3, H, W]` in [-1, 1]; `mask`: `[N, 1, H, W]`, 0 or 1, where something is worn. Returns `[N, 3, 3]`.
+    pub fn person(&self, human: &Tensor, mask: &Tensor) -> Tensor {
+        near_identity(&self.person.forward(&Tensor::cat(&[human, mask], 1)))
     }
 
     /// Computes the correction of a person's frame: an affine map of the photo onto itself, after which the worn
@@ -180,7 +181,7 @@ mod tests {
         let (colours, region) = (picture.narrow(1, 0, 3), picture.narrow(1, 3, 1));
         let same = Tensor::eye(3, (Kind::Float, Device::Cpu)).expand([2, 3, 3], false);
         let fit = frames.fit(&colours, &colours, &region, &region);
-        for frame in [frames.article(&colours, &region), frames.body(&colours, &region), fit] {
+        for frame in [frames.article(&colours, &region), frames.person(&colours, &region), fit] {
             assert_eq!(frame, same);
         }
         let bias: Vec<_> = parameters.named(&parameters.values).into_iter().collect();

@@ -21,8 +21,6 @@ use crate::networks::swap::{Detail, Swap, composite};
 /// The guided filter's reach, for pictures of height 64, and its regulariser.
 const GUIDED: f64 = 4.0;
 const EPS: f64 = 1e-4;
-/// The pixels, for pictures of height 64, by which the located article is widened where a person's frame is computed.
-const UNSEEN: f64 = 2.0;
 /// A pixel is repainted where the target is seen with more than this probability.
 const SEEN: f64 = 0.35;
 /// The share of the worn article's correction that a person's frame takes: the correction holds also what the worn
@@ -50,10 +48,8 @@ impl Look {
     /// # Shapes
     /// `human`: `[N, 3, H, W]` in [-1, 1]; the others as in [`Look`].
     pub fn of(human: &Tensor, located: Tensor, body: Tensor) -> Look {
-        let height = human.size()[2];
-        let old = widened(&bit(&located, 0.5), reach(1.0, height));
-        let enclosed = enclosed(&old, reach(2.0, height));
-        let edges = lines(&located, human, reach(GUIDED, height), EPS);
+        let [old, enclosed] = hidden(&bit(&located, 0.5));
+        let edges = lines(&located, human, reach(GUIDED, human.size()[2]), EPS);
         Look { located, body, old, enclosed, edges }
     }
 }
@@ -73,6 +69,19 @@ struct Regions {
 /// Cuts values to 0 and 1.
 fn bit(xs: &Tensor, cut: f64) -> Tensor {
     xs.gt(cut).to_kind(Kind::Float)
+}
+
+/// Returns a mask widened, and the pixels outside that it encloses nearly, all 0 or 1.
+fn hidden(mask: &Tensor) -> [Tensor; 2] {
+    let height = mask.size()[2];
+    let old = widened(mask, reach(1.0, height));
+    let enclosed = enclosed(&old, reach(2.0, height));
+    [old, enclosed]
+}
+
+/// Softens the border of an erasure.
+fn soft(erasure: &Tensor) -> Tensor {
+    erasure.avg_pool2d([3, 3], [1, 1], [1, 1], false, false, None)
 }
 
 /// Painter, locator, placer and frames.
@@ -141,9 +150,9 @@ impl Generator {
         self.placer.forward(&person, &Tensor::cat(&[target, region], 1), &seen)
     }
 
-    /// Computes the frame of a person whose `erasure` is not known: see [`Frames::body`].
-    pub fn body(&self, erased: &Tensor, erasure: &Tensor) -> Tensor {
-        self.frames.body(erased, erasure)
+    /// Computes the frame of a person who wears something in `mask`: see [`Frames::person`].
+    pub fn body(&self, human: &Tensor, mask: &Tensor) -> Tensor {
+        self.frames.person(human, mask)
     }
 
     /// Computes the frame of an article: see [`Frames::article`].
@@ -228,8 +237,7 @@ impl Generator {
             None => self.located(human, &human.ones_like()),
         };
         let mask = bit(&located, 0.5);
-        let hole = widened(&mask, reach(UNSEEN, human.size()[2]));
-        let body = self.body(&erased(human, &hole), &hole);
+        let body = self.body(human, &mask);
         let Some(worn) = worn else { return Look::of(human, located, body) };
         // An article of a single colour is unknown.
         let known = article_region(worn).amax([1, 2, 3].as_slice(), true).gt(0.0).to_kind(Kind::Float);
@@ -243,9 +251,8 @@ impl Generator {
         Look::of(human, located, body)
     }
 
-    /// Computes the regions of a swap.
-    fn regions(&self, human: &Tensor, look: &Look, target: &Tensor) -> Regions {
-        let Look { old, enclosed, body, .. } = look;
+    /// Computes the regions of a swap, on a person whose frame is `body` and who wears something in `old`: see [`Look`].
+    fn regions(&self, human: &Tensor, [old, enclosed, body]: [&Tensor; 3], target: &Tensor) -> Regions {
         let [outline, base] = self.outlined(target, &self.frame(target).bmm(body));
         // The outline may cover what stands before the worn article, and is enclosed by it.
         let hole = old.maximum(&(bit(&outline, 0.5) * (1.0 - enclosed)));
@@ -269,10 +276,10 @@ impl Generator {
     /// # Shapes
     /// Both: `[N, 3, H, W]` in [-1, 1].
     pub fn dress(&self, human: &Tensor, look: Look, target: &Tensor) -> Swap {
-        let Regions { erasure, left, placement, base } = self.regions(human, &look, target);
+        let Regions { erasure, left, placement, base } =
+            self.regions(human, [&look.old, &look.enclosed, &look.body], target);
         let painting = (self.painter).forward(&left, &erasure, target, &placement, &base);
-        let edge = [3, 3];
-        let mask = erasure.avg_pool2d(edge, [1, 1], [1, 1], false, false, None);
+        let mask = soft(&erasure);
         let Look { located, edges, .. } = look;
         Swap {
             composite: composite(human, &painting.paint, &mask),
@@ -289,13 +296,26 @@ impl Generator {
         }
     }
 
+    /// Dresses people in `target` who wear something in `mask` and whose frame is `body`: the picture, `[N, 3, H, W]`,
+    /// and where the target is seen in it, `[N, 1, H, W]`, 0 or 1.
+    ///
+    /// # Shapes
+    /// `human`, `target`: `[N, 3, H, W]` in [-1, 1]; `mask`: `[N, 1, H, W]`, 0 or 1; `body`: `[N, 3, 3]`.
+    pub fn dressed(&self, human: &Tensor, mask: &Tensor, body: &Tensor, target: &Tensor) -> [Tensor; 2] {
+        let [old, enclosed] = hidden(mask);
+        let Regions { erasure, left, placement, base } = self.regions(human, [&old, &enclosed, body], target);
+        let painting = self.painter.forward(&left, &erasure, target, &placement, &base);
+        [composite(human, &painting.paint, &soft(&erasure)), bit(&placement, 0.5)]
+    }
+
     /// Computes the inputs of [`super::Judge::judge`] beside the picture, for an article that is or might be worn in
     /// it: the article as warped onto the picture, and the erasure.
     ///
     /// # Shapes
     /// Both: `[N, 3, H, W]` in [-1, 1]. Returns `[N, 3, H, W]` and `[N, 1, H, W]`.
     pub fn condition(&self, human: &Tensor, article: &Tensor) -> [Tensor; 2] {
-        let regions = self.regions(human, &self.look(human, Some(article)), article);
+        let look = self.look(human, Some(article));
+        let regions = self.regions(human, [&look.old, &look.enclosed, &look.body], article);
         let painting =
             (self.painter).forward(&regions.left, &regions.erasure, article, &regions.placement, &regions.base);
         [painting.warped, regions.erasure]

@@ -6,9 +6,9 @@
 //!    to predict this.
 //! 3. *Register.* A search finds the affine map from the photo to the article's picture inside the locator's mask. The
 //!    registered outline and the colours near it correct the mask, and so the locator.
-//! 4. *Frame.* A map is the product of an article's frame, which sees no person, and a body's frame, which sees no
-//!    garment. So a pair teaches about swaps: any article's outline can be moved onto any person. Where the worn article
-//!    is known, it corrects the body's frame.
+//! 4. *Frame.* A map is the product of an article's frame, which sees no person, and a body's frame, which sees the
+//!    person in another article, as the networks paint it. So a pair teaches about swaps: any article's outline can be
+//!    moved onto any person. Where the worn article is known, it corrects the body's frame.
 //! 5. *Place.* The placer learns from the locator which part of the moved outline is seen: arms, hair and bags stand
 //!    before it.
 //! 6. *Warp.* A learned residual flow refines the map. The paint mixes the warped article, inside its own outline, with

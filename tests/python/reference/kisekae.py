@@ -16,6 +16,7 @@ from cagan.torch_module import (
     flow_of,
     moved,
     pixels,
+    smoothed,
     square,
     warped_inside,
     widened,
@@ -184,14 +185,13 @@ class KisekaeTwin:
         left = human * (1 - erasure)
 
         # Place: the erasure itself at first; then the registered outline, and the placer's map, at times the locator's.
-        body = generator.frames.of_body(left, erasure)
-        maps, other_maps = (generator.framed(article) @ body for article in (worn, target))
         if placing:
+            with torch.no_grad():
+                body = generator.frames.of_person(human, mask)
+                maps, other_maps = (generator.framed(article) @ body for article in (worn, target))
             found = square(draws["registered"])
             sure = draws["confidence"] > 0.5
-            outline, base = generator.outlined(
-                worn, draws["jitter"] @ torch.where(sure[:, None, None], found, maps.detach())
-            )
+            outline, base = generator.outlined(worn, draws["jitter"] @ torch.where(sure[:, None, None], found, maps))
             flow = flow_of(found, human)
             colours = warped_inside(worn, filled(article_region(worn)), flow)
             voted = agreed(human, colours, moved(filled(article_region(worn)), flow), mask)
@@ -257,20 +257,29 @@ class KisekaeTwin:
             doubt = F.binary_cross_entropy_with_logits(located, garment, reduction="none")
             terms["agreed"] = 1, (doubt * sure[:, None, None, None]).mean()
             terms["placed"] = 1, ((erasure + 0.1) * entropy).mean()
-            terms["framed"] = 5, framed(flow_of(maps, human), flow_of(found, human), garment, draws["confidence"])
-            # The mirror image, erased with another person's mask, counts as much.
-            mirror, eye = human.flip(3), torch.diag(torch.tensor([-1.0, 1, 1], dtype=human.dtype))
-            hole = torch.maximum(garment, aligned(garment.roll(1, 0), garment)).flip(3)
-            hole = widened(hole, pixels(2, human.shape[2]))
-            flipped = generator.mapped(mirror * (1 - hole), hole, worn.flip(3))
-            more = framed(
-                flow_of(flipped, human), flow_of(eye @ found @ eye, human), garment.flip(3), draws["confidence"]
+            # The frames learn from people whom the networks dressed in the other article, and from their mirror images.
+            with torch.no_grad():
+                rest, hole, seen, flow = generator.regions(human, garment, body, target)
+                paint = generator.painter(rest, hole, target, seen, flow)["paint"]
+                dressed, shown = composite(human, paint, smoothed(hole, 1)), (seen > 0.5).to(human.dtype)
+            maps_on = flow_of(generator.mapped(dressed, shown, worn), human)
+            eye = torch.diag(torch.tensor([-1.0, 1, 1], dtype=human.dtype))
+            flipped = flow_of(generator.mapped(dressed.flip(3), shown.flip(3), worn.flip(3)), human)
+            terms["framed"] = (
+                5,
+                0.5
+                * sum(
+                    framed(got, flow_of(wanted, human), region, draws["confidence"])
+                    for got, wanted, region in (
+                        (maps_on, found, garment),
+                        (flipped, eye @ found @ eye, garment.flip(3)),
+                    )
+                ),
             )
-            terms["framed"] = 5, (terms["framed"][1] + more) / 2
             # Where the worn article is withheld, one that is not worn corrects, to nothing.
             swapped_in = draws["withheld"] == 1
             article = torch.where(swapped_in, target, worn)
-            start = torch.where(swapped_in[:, 0], other_maps, maps).detach()
+            start = torch.where(swapped_in[:, 0], other_maps, maps)
             fit = generator.fit(human, article, mask, start)
             wanted = torch.where(swapped_in[:, 0], start, found)
             certain = torch.where(swapped_in[:, 0, 0, 0], 1.0, draws["confidence"])
