@@ -62,20 +62,19 @@ impl Method for Kisekae {
 
         // Erase. The maps of both articles onto the person, by the frames.
         let erasure = draw.with(placing.then_some(&mask), team);
-        let own_frame = generator.frame(worn);
-        let body = placing.then(|| tch::no_grad(|| generator.body(human, &mask)));
-        let map = body.as_ref().map(|body| tch::no_grad(|| own_frame.bmm(body)));
+        let frames = placing.then(|| Framed::of(generator, human, worn, &mask));
         // The base of each paint: the erasure itself at first, then the worn article as registered, and moved a little.
         let began = Instant::now();
-        let registered = map.as_ref().map(|map| tch::no_grad(|| generator.register(human, worn, &mask, map)));
+        let registered =
+            frames.as_ref().map(|frames| tch::no_grad(|| generator.register(human, worn, &mask, &frames.map)));
         let registration = if placing { began.elapsed() } else { Duration::ZERO };
         let none = || human.narrow(1, 0, 1).zeros_like();
         let sure = registered.as_ref().map(|found| found.confidence.gt(SURE));
         // Where the garment is: the locator's mask, corrected where the registration is sure.
-        let (garment, [outline, base]) = match (&registered, &sure, &map) {
-            (Some(found), Some(sure), Some(map)) => {
+        let (garment, [outline, base]) = match (&registered, &sure, &frames) {
+            (Some(found), Some(sure), Some(frames)) => {
                 let agreed = tch::no_grad(|| generator.agreed(human, worn, &mask, &found.map));
-                let map = square(&found.map).where_self(&sure.reshape([-1, 1, 1]), map);
+                let map = square(&found.map).where_self(&sure.reshape([-1, 1, 1]), &frames.map);
                 let garment = agreed.where_self(&sure.reshape([-1, 1, 1, 1]), &mask);
                 (garment, generator.outlined(worn, &draw.jitter.bmm(&map)))
             }
@@ -83,16 +82,16 @@ impl Method for Kisekae {
         };
         let erasure = draw.outlined(&erasure, &outline);
         let left = erased(human, &erasure);
-        let [other_outline, other_base] = match &body {
-            Some(body) => tch::no_grad(|| generator.outlined(target, &generator.frame(target).bmm(body))),
+        let [other_outline, other_base] = match &frames {
+            Some(frames) => tch::no_grad(|| generator.outlined(target, &generator.frame(target).bmm(&frames.body))),
             None => [none(), generator.onto(target, &erasure)],
         };
 
         // The correction of the body's frame: by the worn article to the registered map, by one that is not worn to none.
-        let fitted = registered.as_ref().zip(body.as_ref()).map(|(found, body)| {
+        let fitted = registered.as_ref().zip(frames.as_ref()).map(|(found, frames)| {
             let article = draw.other(worn, target);
             let other = draw.withheld.reshape([-1, 1, 1]);
-            let map = tch::no_grad(|| generator.frame(&article).bmm(body));
+            let map = tch::no_grad(|| generator.frame(&article).bmm(&frames.body));
             let fit = generator.fit(human, &article, &mask, &map);
             let wanted = square(&found.map).lerp_tensor(&map, &other.expand_as(&map));
             let confidence = found.confidence.maximum(&draw.withheld.reshape([-1]));
@@ -159,12 +158,9 @@ impl Method for Kisekae {
         let placed = placed.map_or_else(zero, |logits| losses::placement(&logits, &garment, &erasure));
         objective.add("loss/generator/placed", 1.0, placed);
         // What teaches the frames: people in another article, by the networks as they are.
-        let dressed = body.as_ref().map(|body| tch::no_grad(|| generator.dressed(human, &garment, body, target)));
-        let [framed, edge, sure] = match registered.as_ref().zip(dressed.as_ref()) {
-            Some((found, [dressed, shown])) => [
-                (framed(&own_frame, generator, dressed, shown, &garment, found)
-                    + mirrored(generator, dressed, shown, worn, &garment, found))
-                    * 0.5,
+        let [framed, edge, sure] = match registered.as_ref().zip(frames.as_ref()) {
+            Some((found, frames)) => [
+                frames.taught(generator, human, [worn, target], &garment, found),
                 losses::edge(&restored.outline, &outline, &garment, &erasure, &total),
                 found.confidence.mean(Kind::Float),
             ],
@@ -220,33 +216,44 @@ impl Method for Kisekae {
     }
 }
 
-/// Returns the distance of the frames' map to the registered one, where the person's frame is that of the person as
-/// dressed in another article, which is seen in `shown`.
-fn framed(
-    frame: &Tensor,
-    generator: &Generator,
-    dressed: &Tensor,
-    shown: &Tensor,
-    garment: &Tensor,
-    found: &Registered,
-) -> Tensor {
-    let map = frame.bmm(&generator.body(dressed, shown));
-    losses::framed(&flow_of(&map, dressed), &flow_of(&found.map, dressed), garment, &found.confidence)
+/// A step's frames.
+struct Framed {
+    /// The worn article's.
+    worn: Tensor,
+    /// The person's, and the map of the worn article by both: without a gradient, as in a swap.
+    body: Tensor,
+    map: Tensor,
 }
 
-/// Returns the same distance in the mirror image. Frames want more pairs than a step has.
-fn mirrored(
-    generator: &Generator,
-    dressed: &Tensor,
-    shown: &Tensor,
-    worn: &Tensor,
-    garment: &Tensor,
-    found: &Registered,
-) -> Tensor {
-    let [dressed, shown, worn, garment] = [dressed, shown, worn, garment].map(|xs| xs.flip([3]));
-    let sides = sent(&Tensor::from_slice(&[1f32, -1.0, -1.0, -1.0, 1.0, 1.0]).reshape([2, 3]), dressed.device());
-    let found = Registered { map: &found.map * sides, confidence: found.confidence.shallow_clone() };
-    framed(&generator.frame(&worn), generator, &dressed, &shown, &garment, &found)
+impl Framed {
+    fn of(generator: &Generator, human: &Tensor, worn: &Tensor, mask: &Tensor) -> Framed {
+        let worn = generator.frame(worn);
+        let body = tch::no_grad(|| generator.body(human, mask));
+        let map = tch::no_grad(|| worn.bmm(&body));
+        Framed { worn, body, map }
+    }
+
+    /// Returns the distance of the frames' map to the registered one, where the person's frame sees the person dressed
+    /// in the target by the networks as they are: the mean of the pictures and their mirror images, since frames want
+    /// more pairs than a step has.
+    fn taught(
+        &self,
+        generator: &Generator,
+        human: &Tensor,
+        [worn, target]: [&Tensor; 2],
+        garment: &Tensor,
+        found: &Registered,
+    ) -> Tensor {
+        let [dressed, shown] = tch::no_grad(|| generator.dressed(human, garment, &self.body, target));
+        let apart = |frame: &Tensor, dressed: &Tensor, shown: &Tensor, wanted: &Tensor, garment: &Tensor| {
+            let map = frame.bmm(&generator.body(dressed, shown));
+            losses::framed(&flow_of(&map, dressed), &flow_of(wanted, dressed), garment, &found.confidence)
+        };
+        let sides = sent(&Tensor::from_slice(&[1f32, -1.0, -1.0, -1.0, 1.0, 1.0]).reshape([2, 3]), human.device());
+        let seen = apart(&self.worn, &dressed, &shown, &found.map, garment);
+        let [worn, dressed, shown, garment] = [worn, &dressed, &shown, garment].map(|xs| xs.flip([3]));
+        (seen + apart(&generator.frame(&worn), &dressed, &shown, &(&found.map * sides), &garment)) * 0.5
+    }
 }
 
 /// The pictures that the adversarial losses compare: a photo, its restoration and a swap in the same erasure.

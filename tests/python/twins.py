@@ -78,11 +78,11 @@ def distance(state, other):
 
 
 def compare_swaps(got, expected, tolerance):
-    """Compares image, mask and paint. A logit at a cut may flip by rounding, which shows in all of that picture."""
+    """Compares image, mask and paint. A logit at a cut may flip by rounding, which moves all of that picture's map."""
     masks = [np.asarray(swap[1]) for swap in (got, expected)]
     assert 0.1 < masks[1].mean() < 0.9, "an empty mask would agree with anything"
     agree = np.abs(masks[0] - masks[1]) < tolerance
-    assert agree.mean() > 0.999
+    assert agree.mean() > 0.995
     whole = agree.all((1, 2, 3))
     assert whole.mean() > 0.5
     for name, one, other in zip(("image", "mask", "paint"), got, expected, strict=True):
