@@ -61,14 +61,24 @@ impl Snapshot {
         let config = Config::from_json(file.entry(path, "config")?).map_err(|e| Error::content(path, e.to_string()))?;
         let step = file.number(path, "step")?;
         let generator: HashMap<_, _> = file.tensors.into_iter().collect();
-        let larger = config.architecture.enlargements(config.image_size) > 0;
-        for (tensors, needed) in [("frames.person.", true), ("painter.finer.", larger)] {
-            let newest = !needed || generator.keys().any(|name| name.starts_with(tensors));
-            if config.architecture == Architecture::Kisekae && !newest {
-                let got = "one of an earlier design of kisekae: the version that wrote it reads it";
-                return Err(Error::content(path, format!("expected a generator with tensors {tensors}*, got {got}")));
-            }
-        }
+        refuse_earlier(path, &config, config.image_size, &generator)?;
         Ok(Snapshot { config, step, generator })
     }
+}
+
+/// Refuses a generator of an earlier design of kisekae, whose tensors have other names. `size` is that of the pictures
+/// that it has grown to.
+///
+/// # Errors
+/// [`Error::Content`], which names `path` and a tensor that is missing.
+pub fn refuse_earlier(path: &Path, config: &Config, size: [i64; 2], generator: &HashMap<String, Tensor>) -> Result<()> {
+    let larger = config.architecture.enlargements(size) > 0;
+    for (tensors, needed) in [("frames.person.", true), ("painter.finer.", larger)] {
+        let newest = !needed || generator.keys().any(|name| name.starts_with(tensors));
+        if config.architecture == Architecture::Kisekae && !newest {
+            let got = "one of an earlier design of kisekae: the version that wrote it reads it";
+            return Err(Error::content(path, format!("expected a generator with tensors {tensors}*, got {got}")));
+        }
+    }
+    Ok(())
 }

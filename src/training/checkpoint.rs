@@ -8,7 +8,7 @@ use super::monitor::Memory;
 use super::trainer::Trainer;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::storage::{CHECKSUM, Format, TensorFile, read_header, read_tensors, write_tensors};
+use crate::storage::{CHECKSUM, Format, TensorFile, read_header, read_tensors, refuse_earlier, write_tensors};
 
 const FORMAT: Format = Format { name: "cagan.checkpoint", version: "3" };
 
@@ -101,6 +101,7 @@ pub fn restore(path: &Path, file: &TensorFile, trainer: &mut Trainer, memory: Op
             })?
         }
     };
+    refuse_earlier(path, &trainer.config, size, &file.part("generator."))?;
     trainer.resize(size);
     trainer.fill(|prefix| file.part(prefix)).map_err(|e| Error::content(path, e.to_string()))?;
     trainer.step = step;
@@ -205,7 +206,14 @@ mod tests {
         write(&paths[1], &trainer, None).unwrap();
         trainer.step().unwrap();
         write(&paths[3], &trainer, None).unwrap();
-        let bytes = paths.map(|path| std::fs::read(path).unwrap());
+        let bytes = paths.each_ref().map(|path| std::fs::read(path).unwrap());
         assert!(bytes[0] == bytes[1] && bytes[2] == bytes[3]);
+        // Of the design before, whose second frame had the same shapes.
+        let mut file = read(&paths[0]).unwrap();
+        for (name, _) in &mut file.tensors {
+            *name = name.replace("frames.person.", "frames.body.");
+        }
+        let error = restore(&paths[0], &file, &mut trainer, None).unwrap_err().to_string();
+        assert!(error.contains("earlier design") && error.contains("first"), "{error}");
     }
 }
